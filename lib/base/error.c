@@ -1,0 +1,75 @@
+/* Error messages: see error.h for who hears which. */
+#include "base/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Writes at `offset`; where the text does not fit, its last bytes become an ellipsis. */
+static void put(struct error *err, size_t offset, const char *format, va_list arguments)
+{
+    static const char ellipsis[] = "…";
+    size_t room = sizeof err->message - offset;
+    int length = vsnprintf(err->message + offset, room, format, arguments);
+    if (length >= 0 && (size_t)length >= room)
+        memcpy(err->message + sizeof err->message - sizeof ellipsis, ellipsis, sizeof ellipsis);
+}
+
+bool error_set(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return false;
+    va_list arguments;
+    va_start(arguments, format);
+    put(err, 0, format, arguments);
+    va_end(arguments);
+    return false;
+}
+
+static void append(struct error *err, const char *format, ...) PRINTF(2, 3);
+static void append(struct error *err, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    put(err, strlen(err->message), format, arguments);
+    va_end(arguments);
+}
+
+bool error_set_errno(struct error *err, const char *format, ...)
+{
+    int number = errno;
+    if (!err)
+        return false;
+    va_list arguments;
+    va_start(arguments, format);
+    put(err, 0, format, arguments);
+    va_end(arguments);
+    append(err, ": %s", strerror(number));
+    return false;
+}
+
+bool error_prefix(struct error *err, const char *format, ...)
+{
+    if (!err)
+        return false;
+    struct error inner = *err;
+    va_list arguments;
+    va_start(arguments, format);
+    put(err, 0, format, arguments);
+    va_end(arguments);
+    append(err, ": %s", inner.message);
+    return false;
+}
+
+void bug_at(const char *file, int line, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    fprintf(stderr, "lethe: bug at %s:%d: ", file, line);
+    vfprintf(stderr, format, arguments);
+    fprintf(stderr, "\nPlease report this line; nothing that was finished has been lost.\n");
+    va_end(arguments);
+    abort();
+}

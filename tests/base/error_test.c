@@ -1,0 +1,53 @@
+#include "test.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+
+static void messages_gain_context_from_the_outside_in(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_false(error_set(&err, "%d bytes, expected %d", 3, 4));
+    assert_false(error_prefix(&err, "t1.nii"));
+    assert_false(error_prefix(&err, "subject %s", "A"));
+    assert_string_equal(err.message, "subject A: t1.nii: 3 bytes, expected 4");
+}
+
+static void errno_is_spelled_out(void **state)
+{
+    (void)state;
+    struct error err;
+    errno = ENOSPC;
+    assert_false(error_set_errno(&err, "images.npy: cannot write"));
+    assert_string_equal(err.message, "images.npy: cannot write: No space left on device");
+}
+
+static void a_message_that_does_not_fit_ends_in_an_ellipsis(void **state)
+{
+    (void)state;
+    struct error err;
+    error_set(&err, "%*s", ERROR_CAPACITY + 10, "x");
+    assert_int_equal(strlen(err.message), ERROR_CAPACITY - 1);
+    assert_string_equal(err.message + ERROR_CAPACITY - 4, "…");
+    error_prefix(&err, "context");
+    assert_contains(err.message, "context: ");
+}
+
+static void no_error_wanted_is_fine(void **state)
+{
+    (void)state;
+    assert_false(error_set(NULL, "unheard"));
+    assert_false(error_prefix(NULL, "unheard"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(messages_gain_context_from_the_outside_in),
+        cmocka_unit_test(errno_is_spelled_out),
+        cmocka_unit_test(a_message_that_does_not_fit_ends_in_an_ellipsis),
+        cmocka_unit_test(no_error_wanted_is_fine),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

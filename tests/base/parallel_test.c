@@ -1,0 +1,92 @@
+#include "test.h"
+
+#include "base/parallel.h"
+
+#include <stdatomic.h>
+
+enum { ITEMS = 1000 };
+
+static int visits[ITEMS];
+
+static void visit(void *context, size_t item)
+{
+    (void)context;
+    visits[item]++;
+}
+
+static void visit_range(void *context, size_t begin, size_t end)
+{
+    for (size_t i = begin; i < end; i++)
+        visit(context, i);
+}
+
+static void each_item_is_visited_once_whatever_the_thread_count(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 5; threads++) {
+        parallel_set_threads(threads);
+        memset(visits, 0, sizeof visits);
+        parallel_items(ITEMS, visit, NULL);
+        parallel_ranges(ITEMS, 1, visit_range, NULL);
+        parallel_ranges(ITEMS, 999, visit_range, NULL);
+        for (int i = 0; i < ITEMS; i++)
+            assert_int_equal(visits[i], 3);
+    }
+}
+
+struct pipeline {
+    atomic_int in_flight, most_in_flight;
+    size_t finished, stop_at;
+    int product[ITEMS];
+};
+
+static void work(void *context, size_t item)
+{
+    struct pipeline *pipeline = context;
+    int now = atomic_fetch_add(&pipeline->in_flight, 1) + 1, most = pipeline->most_in_flight;
+    while (now > most && !atomic_compare_exchange_weak(&pipeline->most_in_flight, &most, now))
+        ;
+    pipeline->product[item] = (int)(item * item);
+}
+
+static bool finish(void *context, size_t item)
+{
+    struct pipeline *pipeline = context;
+    assert_int_equal(item, pipeline->finished);
+    assert_int_equal(pipeline->product[item], item * item);
+    atomic_fetch_sub(&pipeline->in_flight, 1);
+    pipeline->finished++;
+    return pipeline->finished != pipeline->stop_at;
+}
+
+static void finishing_is_in_order_and_few_items_wait(void **state)
+{
+    (void)state;
+    for (int threads = 1; threads <= 4; threads++) {
+        struct pipeline pipeline = { 0 };
+        parallel_set_threads(threads);
+        assert_true(parallel_ordered(ITEMS, work, finish, &pipeline));
+        assert_int_equal(pipeline.finished, ITEMS);
+        assert_true(pipeline.most_in_flight <= threads);
+    }
+}
+
+static void finishing_may_stop_the_rest(void **state)
+{
+    (void)state;
+    struct pipeline pipeline = { .stop_at = 10 };
+    parallel_set_threads(2);
+    assert_false(parallel_ordered(ITEMS, work, finish, &pipeline));
+    assert_int_equal(pipeline.finished, 10);
+    assert_int_equal(pipeline.product[ITEMS - 1], 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_item_is_visited_once_whatever_the_thread_count),
+        cmocka_unit_test(finishing_is_in_order_and_few_items_wait),
+        cmocka_unit_test(finishing_may_stop_the_rest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
