@@ -1,0 +1,179 @@
+/* The whole contact surface with OpenSSL's message digests; see digest.h. */
+#include "base/digest.h"
+
+#include "base/file.h"
+#include "base/parallel.h"
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <openssl/evp.h>
+
+enum { READ_SIZE = 1 << 18 };
+
+struct digest_state *digest_begin(void)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    CHECK(context && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1,
+          "OpenSSL cannot begin a SHA-256");
+    return (struct digest_state *)context;
+}
+
+void digest_add(struct digest_state *state, const void *bytes, size_t size)
+{
+    CHECK(EVP_DigestUpdate((EVP_MD_CTX *)state, bytes, size) == 1, "OpenSSL's SHA-256 failed");
+}
+
+struct digest digest_end(struct digest_state *state)
+{
+    struct digest digest;
+    CHECK(EVP_DigestFinal_ex((EVP_MD_CTX *)state, digest.bytes, NULL) == 1,
+          "OpenSSL's SHA-256 failed");
+    EVP_MD_CTX_free((EVP_MD_CTX *)state);
+    return digest;
+}
+
+struct digest digest_of(const void *bytes, size_t size)
+{
+    struct digest_state *state = digest_begin();
+    digest_add(state, bytes, size);
+    return digest_end(state);
+}
+
+bool digest_equal(const struct digest *a, const struct digest *b)
+{
+    return memcmp(a->bytes, b->bytes, DIGEST_BYTES) == 0;
+}
+
+const char *digest_hex(const struct digest *digest, char hex[DIGEST_HEX])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < DIGEST_BYTES; i++) {
+        hex[2 * i] = digits[digest->bytes[i] >> 4];
+        hex[2 * i + 1] = digits[digest->bytes[i] & 15];
+    }
+    hex[2 * DIGEST_BYTES] = '\0';
+    return hex;
+}
+
+static int digit_value(char digit)
+{
+    if (digit >= '0' && digit <= '9')
+        return digit - '0';
+    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
+}
+
+bool digest_from_hex(const char *hex, struct digest *digest)
+{
+    if (strlen(hex) != 2 * DIGEST_BYTES)
+        return false;
+    for (int i = 0; i < DIGEST_BYTES; i++) {
+        int high = digit_value(hex[2 * i]), low = digit_value(hex[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        digest->bytes[i] = (unsigned char)(high << 4 | low);
+    }
+    return true;
+}
+
+/* Reads rather than maps: a file that is cut short meanwhile is then an error, not a SIGBUS. */
+static bool digest_sized(const char *path, struct digest *digest, uint64_t *size, struct error *err)
+{
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    struct stat status;
+    if (descriptor < 0)
+        return error_set_errno(err, "%s: cannot open", path);
+    if (fstat(descriptor, &status) != 0 || !S_ISREG(status.st_mode)) {
+        close(descriptor);
+        return error_set(err, "%s: not a regular file", path);
+    }
+    unsigned char *buffer = memory_grow(NULL, READ_SIZE, 1);
+    struct digest_state *state = digest_begin();
+    ssize_t got;
+    *size = 0;
+    while ((got = read(descriptor, buffer, READ_SIZE)) > 0) {
+        digest_add(state, buffer, (size_t)got);
+        *size += (uint64_t)got;
+    }
+    *digest = digest_end(state);
+    bool ok = got == 0 ||
+              error_set_errno(err, "%s: read error at byte %llu", path, (unsigned long long)*size);
+    memory_free(buffer);
+    close(descriptor);
+    return ok;
+}
+
+bool digest_file(const char *path, struct digest *digest, struct error *err)
+{
+    uint64_t size;
+    return digest_sized(path, digest, &size, err);
+}
+
+struct tree_job {
+    const char *root;
+    struct digest_entry *entries;
+    size_t first_failed; /* the least item that failed; its message is in *err */
+    struct error *err;
+};
+
+static void digest_entry_at(void *context, size_t item)
+{
+    struct tree_job *job = context;
+    struct digest_entry *entry = &job->entries[item];
+    struct arena arena;
+    struct error err;
+    arena_init(&arena);
+    if (!digest_sized(path_join(&arena, job->root, entry->path), &entry->digest, &entry->size,
+                      &err))
+#pragma omp critical(digest_failure)
+        if (item < job->first_failed) {
+            job->first_failed = item;
+            error_set(job->err, "%s", err.message);
+        }
+    arena_release(&arena);
+}
+
+bool digest_files(const char *root, struct digest_entry *entries, size_t count, struct error *err)
+{
+    struct tree_job job = { root, entries, SIZE_MAX, err };
+    parallel_items(count, digest_entry_at, &job);
+    return job.first_failed == SIZE_MAX;
+}
+
+struct digest digest_of_entries(const struct digest_entry *entries, size_t count)
+{
+    struct digest_state *state = digest_begin();
+    struct text line = { 0 };
+    char hex[DIGEST_HEX];
+    for (size_t i = 0; i < count; i++) {
+        text_clear(&line);
+        text_format(&line, "%s  %llu  %s\n", digest_hex(&entries[i].digest, hex),
+                    (unsigned long long)entries[i].size, entries[i].path);
+        digest_add(state, line.bytes, line.length);
+    }
+    text_release(&line);
+    return digest_end(state);
+}
+
+bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
+                 struct digest_entry **entries, size_t *count, struct error *err)
+{
+    char **files;
+    size_t found;
+    if (!folder_walk(root, arena, &files, &found, err))
+        return false;
+    struct digest_entry *list = arena_array(arena, struct digest_entry, found);
+    for (size_t i = 0; i < found; i++)
+        list[i].path = files[i];
+    if (!digest_files(root, list, found, err))
+        return false;
+    *digest = digest_of_entries(list, found);
+    if (entries)
+        *entries = list;
+    if (count)
+        *count = found;
+    return true;
+}

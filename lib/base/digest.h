@@ -1,0 +1,56 @@
+/* SHA-256, through OpenSSL's EVP (which uses SHA-NI where the processor has it).
+ *
+ *     struct digest digest;
+ *     if (!digest_file("t1.nii.gz", &digest, err)) …
+ *     char hex[DIGEST_HEX];
+ *     digest_hex(&digest, hex);
+ */
+#ifndef BASE_DIGEST_H
+#define BASE_DIGEST_H
+
+#include "base/arena.h"
+
+#include <stdint.h>
+
+enum { DIGEST_BYTES = 32, DIGEST_HEX = 2 * DIGEST_BYTES + 1 };
+
+struct digest {
+    unsigned char bytes[DIGEST_BYTES];
+};
+
+/* In pieces: begin, any number of adds, end (which also frees the state). */
+struct digest_state; /* opaque */
+struct digest_state *digest_begin(void) MUST_USE;
+void digest_add(struct digest_state *state, const void *bytes, size_t size);
+struct digest digest_end(struct digest_state *state);
+
+struct digest digest_of(const void *bytes, size_t size);
+bool digest_file(const char *path, struct digest *digest, struct error *err) MUST_USE;
+bool digest_equal(const struct digest *a, const struct digest *b);
+
+/* Lower-case hexadecimal, terminated. Returns `hex`. */
+const char *digest_hex(const struct digest *digest, char hex[DIGEST_HEX]);
+bool digest_from_hex(const char *hex, struct digest *digest);
+
+/* One file of a tree: its path relative to the tree's root, its size and its digest. */
+struct digest_entry {
+    const char *path;
+    uint64_t size;
+    struct digest digest;
+};
+
+/* Digests `count` files under `root` in parallel; `entries[i].path` says which, size and digest
+ * are filled in. When several fail, the first in order is reported. */
+bool digest_files(const char *root, struct digest_entry *entries, size_t count,
+                  struct error *err) MUST_USE;
+
+/* The digest of a list of files: SHA-256 over one line each, "<hex>  <size>  <path>\n", in the
+ * order given. Names, sizes and contents are all bound by it. */
+struct digest digest_of_entries(const struct digest_entry *entries, size_t count);
+
+/* Digest of every regular file below `root` (as folder_walk lists them: byte order, names that
+ * begin with a dot left out). The entries, when asked for, belong to the arena. */
+bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
+                 struct digest_entry **entries, size_t *count, struct error *err) MUST_USE;
+
+#endif

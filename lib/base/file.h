@@ -1,0 +1,100 @@
+/* Files and folders that survive crashes and keep secrets.
+ *
+ * Everything is written beside its final place and renamed there when it is complete and synced:
+ * after kill -9 or a power cut a name holds either the old content or the new, never a part.
+ * Folders are made 0700 and files 0600 whatever the umask, for they hold patients' images.
+ *
+ *     struct file_writer writer;
+ *     if (!file_writer_open(&writer, "run/x.json", err))
+ *         return false;
+ *     if (!file_writer_write(&writer, bytes, size, err)) {
+ *         file_writer_abandon(&writer);
+ *         return false;
+ *     }
+ *     return file_writer_commit(&writer, err);
+ */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include "base/arena.h"
+
+#include <stdint.h>
+
+/* ---- whole files ------------------------------------------------------------------------- */
+
+/* The content of a regular file, followed by a zero byte that is not counted; free with
+ * memory_free. At most `limit` bytes, or an error that says so. */
+char *file_read(const char *path, size_t limit, size_t *size, struct error *err) MUST_USE;
+
+/* Replaces the file by these bytes, atomically. */
+bool file_write(const char *path, const void *bytes, size_t size, struct error *err) MUST_USE;
+
+/* A read-only view of a regular file. An empty file maps to size 0 and bytes NULL. */
+struct file_map {
+    const unsigned char *bytes;
+    size_t size;
+};
+bool file_map_open(struct file_map *map, const char *path, struct error *err) MUST_USE;
+void file_map_close(struct file_map *map);
+
+/* ---- writing piece by piece ---------------------------------------------------------------- */
+
+struct file_writer {
+    char *path, *temporary; /* owned */
+    int descriptor;
+    uint64_t written;
+    size_t buffered;
+    unsigned char *buffer;
+};
+
+/* Opens a temporary file in the same folder. */
+bool file_writer_open(struct file_writer *writer, const char *path, struct error *err) MUST_USE;
+bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size,
+                       struct error *err) MUST_USE;
+/* Replaces `size` bytes that were written earlier, from `offset` on: for headers that state
+ * counts known only at the end. */
+bool file_writer_patch(struct file_writer *writer, uint64_t offset, const void *bytes, size_t size,
+                       struct error *err) MUST_USE;
+/* Syncs, renames into place and syncs the folder. The writer is released either way; when it
+ * fails the temporary file is gone and the old file untouched. */
+bool file_writer_commit(struct file_writer *writer, struct error *err) MUST_USE;
+void file_writer_abandon(struct file_writer *writer);
+
+/* ---- folders --------------------------------------------------------------------------------- */
+
+/* A folder that appears all at once: files are written into `path`.partial, which becomes `path`
+ * when it is complete. The .partial folder is locked while its writer lives; one that a killed
+ * run left behind is emptied and used again. */
+struct folder_stage {
+    char *path, *partial; /* owned */
+    int descriptor;       /* of the partial folder; holds the lock */
+};
+bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err) MUST_USE;
+/* With `replace`, an older folder of that name is exchanged in one step and then removed; without,
+ * an existing one is an error. The stage is released either way. */
+bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err) MUST_USE;
+void folder_stage_abandon(struct folder_stage *stage);
+
+/* Makes the folder and those above it that are missing. An existing folder is left as it is. */
+bool folder_create(const char *path, struct error *err) MUST_USE;
+/* Removes a folder with all that is in it, never following links. A missing one is fine. */
+bool folder_remove(const char *path, struct error *err) MUST_USE;
+
+enum path_kind { PATH_NOTHING, PATH_FILE, PATH_FOLDER, PATH_OTHER };
+/* What stands at the path, links followed. */
+enum path_kind path_kind(const char *path);
+
+/* All regular files below a folder, as paths relative to it, in byte order; links to files are
+ * followed, links to folders are not, names that begin with a dot are passed over. Strings and
+ * array belong to the arena. */
+bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
+                 struct error *err) MUST_USE;
+
+/* folder + "/" + name, or name alone when folder is "" or ".". */
+char *path_join(struct arena *arena, const char *folder, const char *name);
+/* What follows the last slash. */
+const char *path_name(const char *path);
+/* What comes before it; "." when there is none. */
+char *path_parent(struct arena *arena, const char *path);
+
+#endif

@@ -1,0 +1,283 @@
+/* Folders: made private, walked in byte order, removed, and put in place all at once; see file.h.
+ */
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PRIVATE_FOLDER = 0700, DEEPEST = 64 };
+
+char *path_join(struct arena *arena, const char *folder, const char *name)
+{
+    if (!*folder || strcmp(folder, ".") == 0)
+        return arena_string(arena, name);
+    size_t length = strlen(folder);
+    return arena_format(arena, "%s%s%s", folder, folder[length - 1] == '/' ? "" : "/", name);
+}
+
+const char *path_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+char *path_parent(struct arena *arena, const char *path)
+{
+    size_t length = (size_t)(path_name(path) - path);
+    if (length == 0)
+        return arena_string(arena, ".");
+    return arena_substring(arena, path, length > 1 ? length - 1 : 1);
+}
+
+enum path_kind path_kind(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return PATH_NOTHING;
+    return S_ISREG(status.st_mode) ? PATH_FILE : S_ISDIR(status.st_mode) ? PATH_FOLDER : PATH_OTHER;
+}
+
+bool folder_create(const char *path, struct error *err)
+{
+    if (path_kind(path) == PATH_FOLDER)
+        return true;
+    struct arena arena;
+    arena_init(&arena);
+    char *parent = path_parent(&arena, path);
+    bool ok = strcmp(parent, path) == 0 || folder_create(parent, err);
+    if (ok && mkdir(path, PRIVATE_FOLDER) == 0) {
+        if (chmod(path, PRIVATE_FOLDER) != 0)
+            ok = error_set_errno(err, "%s: cannot be made private", path);
+    } else if (ok && path_kind(path) != PATH_FOLDER) {
+        ok = error_set_errno(err, "%s: the folder cannot be made", path);
+    }
+    arena_release(&arena);
+    return ok;
+}
+
+/* ---- removing ------------------------------------------------------------------------------ */
+
+static bool empty_folder(int descriptor, const char *path, int depth, struct error *err);
+
+static bool remove_entry(int folder, const char *name, const char *path, int depth,
+                         struct error *err)
+{
+    if (unlinkat(folder, name, 0) == 0)
+        return true;
+    int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (inner < 0)
+        return error_set_errno(err, "%s/%s: cannot be removed", path, name);
+    bool ok = empty_folder(inner, path, depth + 1, err);
+    close(inner);
+    if (ok && unlinkat(folder, name, AT_REMOVEDIR) != 0)
+        ok = error_set_errno(err, "%s/%s: cannot be removed", path, name);
+    return ok;
+}
+
+static bool is_dots(const char *name)
+{
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static bool empty_folder(int descriptor, const char *path, int depth, struct error *err)
+{
+    if (depth > DEEPEST)
+        return error_set(err, "%s: more than %d folders deep", path, DEEPEST);
+    int copy = openat(descriptor, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *stream = copy < 0 ? NULL : fdopendir(copy);
+    if (!stream) {
+        if (copy >= 0)
+            close(copy);
+        return error_set_errno(err, "%s: cannot be listed", path);
+    }
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(stream));)
+        if (!is_dots(entry->d_name))
+            ok = remove_entry(descriptor, entry->d_name, path, depth, err);
+    closedir(stream);
+    return ok;
+}
+
+bool folder_remove(const char *path, struct error *err)
+{
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (descriptor < 0)
+        return errno == ENOENT || error_set_errno(err, "%s: cannot be opened", path);
+    bool ok = empty_folder(descriptor, path, 0, err);
+    close(descriptor);
+    if (ok && rmdir(path) != 0)
+        ok = error_set_errno(err, "%s: cannot be removed", path);
+    return ok;
+}
+
+/* ---- walking ------------------------------------------------------------------------------- */
+
+struct walk {
+    struct arena *arena;
+    char **files;
+    size_t count, capacity;
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool is_folder_itself(int folder, const char *name)
+{
+    struct stat status;
+    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(status.st_mode);
+}
+
+static bool is_file(int folder, const char *name)
+{
+    struct stat status;
+    return fstatat(folder, name, &status, 0) == 0 && S_ISREG(status.st_mode);
+}
+
+static bool walk_folder(struct walk *walk, const char *path, const char *below, int depth,
+                        struct error *err)
+{
+    if (depth > DEEPEST)
+        return error_set(err, "%s: more than %d folders deep", path, DEEPEST);
+    DIR *stream = opendir(path);
+    if (!stream)
+        return error_set_errno(err, "%s: cannot list this folder", path);
+    bool ok = true;
+    errno = 0;
+    for (struct dirent *entry; ok && (entry = readdir(stream)); errno = 0) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char *relative = path_join(walk->arena, below, entry->d_name);
+        if (is_folder_itself(dirfd(stream), entry->d_name)) {
+            ok = walk_folder(walk, path_join(walk->arena, path, entry->d_name), relative, depth + 1,
+                             err);
+        } else if (is_file(dirfd(stream), entry->d_name)) {
+            ARRAY_RESERVE(walk->files, walk->count, walk->capacity);
+            walk->files[walk->count++] = relative;
+        }
+    }
+    if (ok && errno)
+        ok = error_set_errno(err, "%s: cannot list this folder", path);
+    closedir(stream);
+    return ok;
+}
+
+bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
+                 struct error *err)
+{
+    struct walk walk = { .arena = arena };
+    bool ok = walk_folder(&walk, path, "", 0, err);
+    *files = arena_array(arena, char *, walk.count);
+    *count = walk.count;
+    if (walk.count) {
+        qsort(walk.files, walk.count, sizeof *walk.files, by_name);
+        memcpy(*files, walk.files, walk.count * sizeof *walk.files);
+    }
+    free(walk.files);
+    return ok;
+}
+
+/* ---- a folder that appears all at once ------------------------------------------------------ */
+
+static void stage_release(struct folder_stage *stage)
+{
+    if (stage->descriptor >= 0)
+        close(stage->descriptor);
+    free(stage->path);
+    free(stage->partial);
+    *stage = (struct folder_stage){ .descriptor = -1 };
+}
+
+/* Whether the name still leads to the folder that was opened: another process may have removed
+ * and remade it between open and lock. */
+static bool still_there(const struct folder_stage *stage)
+{
+    struct stat held, named;
+    return fstat(stage->descriptor, &held) == 0 && lstat(stage->partial, &named) == 0 &&
+           held.st_ino == named.st_ino && held.st_dev == named.st_dev;
+}
+
+static bool open_partial(struct folder_stage *stage, struct error *err)
+{
+    if (!folder_create(stage->partial, err))
+        return false;
+    stage->descriptor = open(stage->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (stage->descriptor < 0)
+        return error_set_errno(err, "%s: cannot be opened", stage->partial);
+    if (flock(stage->descriptor, LOCK_EX | LOCK_NB) != 0 || !still_there(stage))
+        return error_set(err, "%s: another process is writing it; wait until it has ended",
+                         stage->path);
+    return empty_folder(stage->descriptor, stage->partial, 0, err);
+}
+
+bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err)
+{
+    *stage = (struct folder_stage){ .descriptor = -1 };
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    stage->path = memory_grow(NULL, length + 1, 1);
+    sprintf(stage->path, "%.*s", (int)length, path);
+    stage->partial = memory_grow(NULL, length + sizeof ".partial", 1);
+    sprintf(stage->partial, "%s.partial", stage->path);
+    if (open_partial(stage, err))
+        return true;
+    stage_release(stage);
+    return false;
+}
+
+static bool sync_path(const char *path, struct error *err)
+{
+    int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    bool ok = descriptor >= 0 && fsync(descriptor) == 0;
+    if (!ok)
+        error_set_errno(err, "%s: cannot sync the folder", path);
+    if (descriptor >= 0)
+        close(descriptor);
+    return ok;
+}
+
+static bool put_in_place(struct folder_stage *stage, bool replace, struct error *err)
+{
+    if (renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_NOREPLACE) == 0)
+        return true;
+    if (errno != EEXIST)
+        return error_set_errno(err, "%s: cannot be put in place", stage->path);
+    if (!replace)
+        return error_set(err, "%s: exists already; remove it or choose another name", stage->path);
+    if (renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_EXCHANGE) != 0)
+        return error_set_errno(err, "%s: cannot be exchanged", stage->path);
+    return folder_remove(stage->partial, err);
+}
+
+bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err)
+{
+    struct arena arena;
+    arena_init(&arena);
+    bool placed = sync_path(stage->partial, err) && put_in_place(stage, replace, err);
+    bool ok = placed && sync_path(path_parent(&arena, stage->path), err);
+    arena_release(&arena);
+    if (placed)
+        stage_release(stage);
+    else
+        folder_stage_abandon(stage);
+    return ok;
+}
+
+void folder_stage_abandon(struct folder_stage *stage)
+{
+    if (stage->descriptor < 0)
+        return;
+    /* What cannot be removed is emptied by the next writer; the caller has an error already. */
+    bool removed = folder_remove(stage->partial, NULL);
+    (void)removed;
+    stage_release(stage);
+}

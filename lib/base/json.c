@@ -1,0 +1,262 @@
+/* The whole contact surface with jansson; see json.h. `struct json` is never defined: a pointer
+ * to it is jansson's json_t under another name. */
+#include "base/json.h"
+
+#include "base/arena.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+enum { LARGEST_DOCUMENT = 1 << 30 };
+
+static json_t *inner(const struct json *value)
+{
+    return (json_t *)(uintptr_t)value;
+}
+
+struct json *json_new_object(void)
+{
+    return (struct json *)json_object();
+}
+
+struct json *json_new_array(void)
+{
+    return (struct json *)json_array();
+}
+
+void json_free(struct json *root)
+{
+    json_decref(inner(root));
+}
+
+/* Each byte that is not part of valid UTF-8 becomes U+FFFD. */
+static json_t *string_value(const char *value)
+{
+    size_t length = strlen(value);
+    if (text_is_utf8(value, length))
+        return json_stringn_nocheck(value, length);
+    struct text mended = { 0 };
+    for (const char *at = value; *at;) {
+        size_t run = 4;
+        while (run && (memchr(at, 0, run) || !text_is_utf8(at, run)))
+            run--;
+        text_add_bytes(&mended, run ? at : "\xef\xbf\xbd", run ? run : 3);
+        at += run ? run : 1;
+    }
+    json_t *string = json_stringn_nocheck(mended.bytes, mended.length);
+    text_release(&mended);
+    return string;
+}
+
+static json_t *real_value(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void put(struct json *object, const char *key, json_t *value)
+{
+    CHECK(value && json_object_set_new(inner(object), key, value) == 0, "JSON key \"%s\"", key);
+}
+
+static void push(struct json *array, json_t *value)
+{
+    CHECK(value && json_array_append_new(inner(array), value) == 0, "JSON array element");
+}
+
+void json_put(struct json *object, const char *key, struct json *value)
+{
+    put(object, key, inner(value));
+}
+
+void json_put_string(struct json *object, const char *key, const char *value)
+{
+    put(object, key, string_value(value));
+}
+
+void json_put_integer(struct json *object, const char *key, int64_t value)
+{
+    put(object, key, json_integer(value));
+}
+
+void json_put_real(struct json *object, const char *key, double value)
+{
+    put(object, key, real_value(value));
+}
+
+void json_put_bool(struct json *object, const char *key, bool value)
+{
+    put(object, key, json_boolean(value));
+}
+
+void json_put_null(struct json *object, const char *key)
+{
+    put(object, key, json_null());
+}
+
+void json_push(struct json *array, struct json *value)
+{
+    push(array, inner(value));
+}
+
+void json_push_string(struct json *array, const char *value)
+{
+    push(array, string_value(value));
+}
+
+void json_push_integer(struct json *array, int64_t value)
+{
+    push(array, json_integer(value));
+}
+
+void json_push_real(struct json *array, double value)
+{
+    push(array, real_value(value));
+}
+
+char *json_text(const struct json *root)
+{
+    char *dump = json_dumps(inner(root), JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    CHECK(dump, "a JSON document could not be written");
+    size_t length = strlen(dump);
+    dump = memory_grow(dump, length + 2, 1);
+    memcpy(dump + length, "\n", 2);
+    return dump;
+}
+
+bool json_save(const struct json *root, const char *path, struct error *err)
+{
+    char *text = json_text(root);
+    bool ok = file_write(path, text, strlen(text), err);
+    memory_free(text);
+    return ok;
+}
+
+struct json *json_parse(const char *bytes, size_t size, const char *name, struct error *err)
+{
+    json_error_t problem;
+    json_t *root = json_loadb(bytes, size, JSON_REJECT_DUPLICATES, &problem);
+    if (!root)
+        error_set(err, "%s:%d:%d: not valid JSON: %s", name, problem.line, problem.column,
+                  problem.text);
+    return (struct json *)root;
+}
+
+struct json *json_load(const char *path, struct error *err)
+{
+    size_t size;
+    char *bytes = file_read(path, LARGEST_DOCUMENT, &size, err);
+    if (!bytes)
+        return NULL;
+    struct json *root = json_parse(bytes, size, path, err);
+    memory_free(bytes);
+    return root;
+}
+
+struct json *json_load_schema(const char *path, const char *schema, struct error *err)
+{
+    struct json *root = json_load(path, err);
+    if (!root)
+        return NULL;
+    const char *found = json_get_string(root, "schema", err);
+    if (found && strcmp(found, schema) == 0)
+        return root;
+    if (found)
+        error_set(err, "schema \"%s\", expected \"%s\"", found, schema);
+    error_prefix(err, "%s", path);
+    json_free(root);
+    return NULL;
+}
+
+/* The value of a key, if jansson's type test accepts it. */
+static json_t *typed(const struct json *object, const char *key, json_type type,
+                     const char *type_name, struct error *err)
+{
+    json_t *value = json_object_get(inner(object), key);
+    if (value && json_typeof(value) == type)
+        return value;
+    error_set(err, value ? "\"%s\" is not %s" : "\"%s\" is missing (expected %s)", key, type_name);
+    return NULL;
+}
+
+const struct json *json_get(const struct json *object, const char *key, struct error *err)
+{
+    return (struct json *)typed(object, key, JSON_OBJECT, "an object", err);
+}
+
+const struct json *json_get_array(const struct json *object, const char *key, struct error *err)
+{
+    return (struct json *)typed(object, key, JSON_ARRAY, "an array", err);
+}
+
+const char *json_get_string(const struct json *object, const char *key, struct error *err)
+{
+    return json_string_value(typed(object, key, JSON_STRING, "a string", err));
+}
+
+bool json_get_integer(const struct json *object, const char *key, int64_t *value, struct error *err)
+{
+    json_t *found = typed(object, key, JSON_INTEGER, "a whole number", err);
+    if (found)
+        *value = json_integer_value(found);
+    return found;
+}
+
+bool json_get_real(const struct json *object, const char *key, double *value, struct error *err)
+{
+    json_t *found = json_object_get(inner(object), key);
+    if (!json_is_number(found))
+        return error_set(err, "\"%s\" is not a number", key);
+    *value = json_number_value(found);
+    return true;
+}
+
+bool json_get_bool(const struct json *object, const char *key, bool *value, struct error *err)
+{
+    json_t *found = json_object_get(inner(object), key);
+    if (!json_is_boolean(found))
+        return error_set(err, "\"%s\" is not true or false", key);
+    *value = json_is_true(found);
+    return true;
+}
+
+bool json_has(const struct json *object, const char *key)
+{
+    return json_object_get(inner(object), key);
+}
+
+size_t json_length(const struct json *array)
+{
+    return json_array_size(inner(array));
+}
+
+const struct json *json_at(const struct json *array, size_t index)
+{
+    return (struct json *)json_array_get(inner(array), index);
+}
+
+const char *json_as_string(const struct json *value)
+{
+    return json_string_value(inner(value));
+}
+
+bool json_as_integer(const struct json *value, int64_t *number)
+{
+    *number = json_integer_value(inner(value));
+    return json_is_integer(inner(value));
+}
+
+bool json_each(const struct json *object,
+               bool (*visit)(void *context, const char *key, const struct json *value),
+               void *context)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach(inner(object), key,
+                        value) if (!visit(context, key, (struct json *)value)) return false;
+    return true;
+}

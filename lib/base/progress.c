@@ -1,0 +1,98 @@
+/* Progress bars; see progress.h.
+ *
+ * A drawing costs a system call, so it happens at most ten times a second: the thread that finds
+ * the time ripe claims the drawing by moving `next_drawing` on.
+ */
+#include "base/progress.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BAR_CELLS = 24 };
+static const int64_t interval = 100000000;
+static bool silenced;
+
+void progress_silence(void)
+{
+    silenced = true;
+}
+
+static int64_t now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
+}
+
+double clock_seconds(void)
+{
+    return (double)now() * 1e-9;
+}
+
+void progress_begin(struct progress *progress, const char *what, const char *unit, uint64_t total)
+{
+    *progress = (struct progress){ .what = what, .unit = unit, .total = total };
+    progress->started = now();
+    progress->shown = !silenced && isatty(STDERR_FILENO);
+    atomic_store(&progress->next_drawing, progress->started + interval);
+}
+
+/* Eighths of a cell, so that a long job is seen to move. */
+static void add_bar(struct text *line, double share)
+{
+    static const char *const eighths[] = { "", "▏", "▎", "▍", "▌", "▋", "▊", "▉" };
+    int filled = (int)(share * BAR_CELLS * 8);
+    for (int cell = 0; cell < BAR_CELLS; cell++) {
+        int here = filled - cell * 8;
+        text_add(line, here >= 8 ? "█" : here > 0 ? eighths[here] : " ");
+    }
+}
+
+static void draw(struct progress *progress, uint64_t done)
+{
+    double seconds = (double)(now() - progress->started) * 1e-9;
+    double rate = seconds > 0 ? (double)done / seconds : 0;
+    char left[TEXT_SHORT];
+    struct text line = { 0 };
+    text_format(&line, "\r\033[K%s ", progress->what);
+    if (progress->total) {
+        double share = (double)done / (double)progress->total;
+        text_add(&line, "▕");
+        add_bar(&line, share > 1 ? 1 : share);
+        text_format(&line, "▏ %llu/%llu", (unsigned long long)done,
+                    (unsigned long long)progress->total);
+    } else {
+        text_format(&line, "%llu", (unsigned long long)done);
+    }
+    text_format(&line, " %s, %.*f/s", progress->unit, rate < 10 ? 1 : 0, rate);
+    if (progress->total && done && done < progress->total)
+        text_format(&line, ", %s left",
+                    text_duration(left, (double)(progress->total - done) / rate));
+    fwrite(line.bytes, 1, line.length, stderr);
+    text_release(&line);
+}
+
+void progress_add(struct progress *progress, uint64_t amount)
+{
+    uint64_t done = atomic_fetch_add(&progress->done, amount) + amount;
+    if (!progress->shown)
+        return;
+    int64_t due = atomic_load(&progress->next_drawing), time = now();
+    if (time >= due &&
+        atomic_compare_exchange_strong(&progress->next_drawing, &due, time + interval))
+        draw(progress, done);
+}
+
+void progress_end(struct progress *progress)
+{
+    if (!progress->shown)
+        return;
+    char took[TEXT_SHORT];
+    fprintf(stderr, "\r\033[K%s: %llu %s in %s\n", progress->what,
+            (unsigned long long)atomic_load(&progress->done), progress->unit,
+            text_duration(took, (double)(now() - progress->started) * 1e-9));
+}

@@ -1,0 +1,37 @@
+/* Progress on standard error: one line with a bar, the rate and the time left.
+ *
+ *     struct progress progress;
+ *     progress_begin(&progress, "ingest", "subjects", count);
+ *     … progress_add(&progress, 1);            // from any thread
+ *     progress_end(&progress);                 // leaves one summary line
+ *
+ * Nothing at all is written when standard error is not a terminal, or after progress_silence().
+ */
+#ifndef BASE_PROGRESS_H
+#define BASE_PROGRESS_H
+
+#include "base/error.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+struct progress {
+    const char *what, *unit;
+    uint64_t total; /* 0: unknown, then no bar and no time left */
+    _Atomic uint64_t done;
+    _Atomic int64_t next_drawing; /* nanoseconds, monotonic */
+    int64_t started;
+    bool shown;
+};
+
+void progress_begin(struct progress *progress, const char *what, const char *unit, uint64_t total);
+void progress_add(struct progress *progress, uint64_t amount);
+void progress_end(struct progress *progress);
+
+/* No progress from now on (--quiet). */
+void progress_silence(void);
+
+/* Seconds on a clock that never goes back. */
+double clock_seconds(void);
+
+#endif

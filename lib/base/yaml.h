@@ -1,0 +1,51 @@
+/* Strict YAML through libcyaml: a table of fields says what a document may hold.
+ *
+ *     static const struct yaml_field fields[] = {
+ *         { "name", YAML_STRING, offsetof(struct plan, name), .required = true },
+ *         { "seed", YAML_INTEGER, offsetof(struct plan, seed), .minimum = 0, .maximum = 1e15 },
+ *         { "ingest", YAML_SECTION, offsetof(struct plan, ingest), .section = ingest_fields },
+ *         { 0 }
+ *     };
+ *     struct plan plan = plan_defaults;
+ *     if (!yaml_load("plan.yaml", fields, &plan, &arena, err)) …
+ *
+ * Only the keys that stand in the document are stored, so the caller sets the defaults first. An
+ * unknown key, a wrong type or a key given twice is an error with file, line and column, and the
+ * valid key that was most likely meant.
+ */
+#ifndef BASE_YAML_H
+#define BASE_YAML_H
+
+#include "base/arena.h"
+
+enum yaml_kind {
+    YAML_STRING = 1, /* const char *, in the arena */
+    YAML_INTEGER,    /* int64_t */
+    YAML_REAL,       /* double */
+    YAML_BOOL,       /* bool; true, false, yes, no, on, off */
+    YAML_CHOICE,     /* int, the index in `choices` */
+    YAML_STRINGS,    /* struct yaml_strings, in the arena */
+    YAML_SECTION,    /* a struct inside, described by `section` */
+};
+
+struct yaml_strings {
+    const char **items;
+    size_t count;
+};
+
+struct yaml_field {
+    const char *key; /* NULL ends the table */
+    enum yaml_kind kind;
+    size_t offset;
+    const char *const *choices; /* YAML_CHOICE: NULL-terminated */
+    const struct yaml_field *section;
+    double minimum, maximum; /* numbers: checked when minimum < maximum */
+    bool required;
+};
+
+bool yaml_load(const char *path, const struct yaml_field *fields, void *out, struct arena *arena,
+               struct error *err) MUST_USE;
+bool yaml_parse(const char *bytes, size_t size, const char *name, const struct yaml_field *fields,
+                void *out, struct arena *arena, struct error *err) MUST_USE;
+
+#endif
