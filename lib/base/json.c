@@ -250,6 +250,11 @@ bool json_as_integer(const struct json *value, int64_t *number)
     return json_is_integer(inner(value));
 }
 
+bool json_value_is_object(const struct json *value)
+{
+    return json_is_object(inner(value));
+}
+
 bool json_each(const struct json *object,
                bool (*visit)(void *context, const char *key, const struct json *value),
                void *context)

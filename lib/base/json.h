@@ -63,6 +63,7 @@ const struct json *json_at(const struct json *array, size_t index);
 /* The string or number itself; NULL or false when it is of another type. */
 const char *json_as_string(const struct json *value);
 bool json_as_integer(const struct json *value, int64_t *number);
+bool json_value_is_object(const struct json *value);
 
 /* Calls visit for every key of an object, in order; stops and returns false when it does. */
 bool json_each(const struct json *object,

@@ -1,0 +1,98 @@
+/* The dataset store: a folder of images that every later stage reads.
+ *
+ *     images.npy    (N,C,H,W) uint8, uint16 or float16
+ *     masks.npy     (N,H,W) uint8 labels; absent when the data have none
+ *     index.csv     image,subject,slice,split,source,sha256: one line an image
+ *     dataset.json  schema lethe/dataset/1: channels, settings, subjects with their source files
+ *                   and digests, what was skipped, and the digests of the three files above
+ *
+ * A store appears all at once or not at all, and is never changed afterwards.
+ *
+ *     struct store store;
+ *     if (!store_open(&store, "run/dataset", err)) …
+ *     … store.images, store.index[i].subject …
+ *     store_close(&store);
+ */
+#ifndef DATA_STORE_H
+#define DATA_STORE_H
+
+#include "base/file.h"
+#include "base/json.h"
+#include "data/npy.h"
+
+#define STORE_SCHEMA "lethe/dataset/1"
+
+enum store_role { ROLE_REAL, ROLE_SYNTHETIC, ROLE_COUNT };
+extern const char *const store_role_names[ROLE_COUNT + 1];
+
+/* Splits are by subject. Synthetic images have no subjects that were split: SPLIT_NONE. */
+enum split { SPLIT_TRAIN, SPLIT_HOLDOUT, SPLIT_VALIDATION, SPLIT_NONE, SPLIT_COUNT };
+extern const char *const split_names[SPLIT_COUNT + 1];
+
+struct store_image {
+    const char *subject;
+    int64_t slice; /* index of the plane in its volume; 0 for single images */
+    enum split split;
+    const char *source; /* path relative to the source folder */
+    const char *sha256; /* hexadecimal: of the scan's files, or of the one file */
+};
+
+/* ---- reading ------------------------------------------------------------------------------- */
+
+struct store {
+    const char *path;
+    enum store_role role;
+    size_t count, channels, height, width;
+    enum element_type type;
+    const char **channel_names;
+    const unsigned char *images; /* mapped: (count, channels, height, width) of `type` */
+    const uint8_t *masks;        /* mapped: (count, height, width), or NULL */
+    struct store_image *index;   /* count */
+    struct json *description;    /* dataset.json */
+    struct npy image_array, mask_array;
+    struct arena arena;
+};
+
+/* Opens and checks that the four files belong together. */
+bool store_open(struct store *store, const char *path, struct error *err) MUST_USE;
+void store_close(struct store *store);
+
+/* Whether a folder holds a dataset.json. */
+bool store_is(const char *path);
+
+/* Holds the files against the digests in dataset.json. */
+bool store_verify(const struct store *store, struct error *err) MUST_USE;
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+struct store_format {
+    enum store_role role;
+    size_t channels, height, width;
+    const char *const *channel_names;
+    enum element_type type; /* ELEMENT_UINT8, ELEMENT_UINT16 or ELEMENT_FLOAT16 */
+    bool masks;
+};
+
+struct store_writer {
+    struct store_format format;
+    struct folder_stage stage;
+    struct npy_writer images, masks;
+    struct text *index;
+    size_t count;
+    struct arena arena;
+};
+
+bool store_writer_open(struct store_writer *writer, const char *path,
+                       const struct store_format *format, struct error *err) MUST_USE;
+
+/* One image: channels × height × width elements, height × width labels (or NULL without masks). */
+bool store_writer_append(struct store_writer *writer, const void *image, const uint8_t *mask,
+                         const struct store_image *row, struct error *err) MUST_USE;
+
+/* Adds schema, format and digests to the description, which is taken over, and puts the store in
+ * place; `replace` exchanges an older one. The writer is released either way. */
+bool store_writer_commit(struct store_writer *writer, struct json *description, bool replace,
+                         struct error *err) MUST_USE;
+void store_writer_abandon(struct store_writer *writer);
+
+#endif

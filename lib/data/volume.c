@@ -1,0 +1,182 @@
+/* Planes out of stored voxels; see volume.h.
+ *
+ * Each stored type has one pair of readers, for the machine's byte order and the other, made by a
+ * macro: a row is a strided run of stored values that become doubles. A turned axis is a negative
+ * stride, so orientation costs nothing.
+ */
+#include "data/volume.h"
+
+#include "base/arena.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *const plane_names[PLANE_COUNT + 1] = { "axial", "coronal", "sagittal", NULL };
+
+/* ---- stored types ------------------------------------------------------------------------- */
+
+typedef void read_row(const unsigned char *at, ptrdiff_t stride, int64_t count, double *out);
+
+#define SAME(bits) (bits)
+#define DEFINE_READER(name, type, carrier, swap)                                                   \
+    static void name(const unsigned char *at, ptrdiff_t stride, int64_t count, double *out)        \
+    {                                                                                              \
+        for (int64_t i = 0; i < count; i++, at += stride) {                                        \
+            carrier bits;                                                                          \
+            type value;                                                                            \
+            memcpy(&bits, at, sizeof bits);                                                        \
+            bits = (carrier)swap(bits);                                                            \
+            memcpy(&value, &bits, sizeof value);                                                   \
+            out[i] = (double)value;                                                                \
+        }                                                                                          \
+    }
+#define DEFINE_READERS(suffix, type, carrier, swap)                                                \
+    DEFINE_READER(read_##suffix, type, carrier, SAME)                                              \
+    DEFINE_READER(read_swapped_##suffix, type, carrier, swap)
+
+DEFINE_READERS(uint8, uint8_t, uint8_t, SAME)
+DEFINE_READERS(int8, int8_t, uint8_t, SAME)
+DEFINE_READERS(uint16, uint16_t, uint16_t, __builtin_bswap16)
+DEFINE_READERS(int16, int16_t, uint16_t, __builtin_bswap16)
+DEFINE_READERS(uint32, uint32_t, uint32_t, __builtin_bswap32)
+DEFINE_READERS(int32, int32_t, uint32_t, __builtin_bswap32)
+DEFINE_READERS(uint64, uint64_t, uint64_t, __builtin_bswap64)
+DEFINE_READERS(int64, int64_t, uint64_t, __builtin_bswap64)
+DEFINE_READERS(float32, float, uint32_t, __builtin_bswap32)
+DEFINE_READERS(float64, double, uint64_t, __builtin_bswap64)
+
+static const struct {
+    const char *name;
+    size_t bytes;
+    read_row *read[2]; /* by swapped */
+} types[VOXEL_TYPE_COUNT] = {
+    [VOXEL_UINT8] = { "uint8", 1, { read_uint8, read_swapped_uint8 } },
+    [VOXEL_INT8] = { "int8", 1, { read_int8, read_swapped_int8 } },
+    [VOXEL_UINT16] = { "uint16", 2, { read_uint16, read_swapped_uint16 } },
+    [VOXEL_INT16] = { "int16", 2, { read_int16, read_swapped_int16 } },
+    [VOXEL_UINT32] = { "uint32", 4, { read_uint32, read_swapped_uint32 } },
+    [VOXEL_INT32] = { "int32", 4, { read_int32, read_swapped_int32 } },
+    [VOXEL_UINT64] = { "uint64", 8, { read_uint64, read_swapped_uint64 } },
+    [VOXEL_INT64] = { "int64", 8, { read_int64, read_swapped_int64 } },
+    [VOXEL_FLOAT32] = { "float32", 4, { read_float32, read_swapped_float32 } },
+    [VOXEL_FLOAT64] = { "float64", 8, { read_float64, read_swapped_float64 } },
+};
+
+size_t voxel_bytes(enum voxel_type type)
+{
+    return types[type].bytes;
+}
+
+const char *voxel_type_name(enum voxel_type type)
+{
+    return types[type].name;
+}
+
+void volume_release(struct volume *volume)
+{
+    memory_free(volume->buffer);
+    *volume = (struct volume){ 0 };
+}
+
+/* ---- planes -------------------------------------------------------------------------------- */
+
+/* Which axis counts the planes, which runs down the rows and which along the columns. Upwards is
+ * z, so coronal and sagittal rows run against it. */
+static const struct {
+    int across, down, along;
+    bool upside;
+} planes[PLANE_COUNT] = {
+    [PLANE_AXIAL] = { 2, 1, 0, false },
+    [PLANE_CORONAL] = { 1, 2, 0, true },
+    [PLANE_SAGITTAL] = { 0, 2, 1, true },
+};
+
+struct plane_shape volume_plane_shape(const struct volume *volume, enum plane plane)
+{
+    return (struct plane_shape){ volume->shape[planes[plane].down],
+                                 volume->shape[planes[plane].along],
+                                 volume->shape[planes[plane].across] };
+}
+
+void volume_frame_plane(const struct volume *volume, int64_t frame, enum plane plane, int64_t index,
+                        double *out)
+{
+    struct plane_shape shape = volume_plane_shape(volume, plane);
+    CHECK(index >= 0 && index < shape.count && frame >= 0 && frame < volume->frames,
+          "plane %lld of %lld", (long long)index, (long long)shape.count);
+    ptrdiff_t down = volume->stride[planes[plane].down],
+              along = volume->stride[planes[plane].along];
+    read_row *read = types[volume->type].read[volume->swapped];
+    const unsigned char *first = volume->origin + frame * volume->frame_stride +
+                                 index * volume->stride[planes[plane].across];
+    for (int64_t row = 0; row < shape.rows; row++) {
+        int64_t stored = planes[plane].upside ? shape.rows - 1 - row : row;
+        read(first + stored * down, along, shape.columns, out + row * shape.columns);
+    }
+    if (volume->slope == 1 && volume->intercept == 0)
+        return;
+    for (int64_t i = 0; i < shape.rows * shape.columns; i++)
+        out[i] = out[i] * volume->slope + volume->intercept;
+}
+
+void volume_plane(const struct volume *volume, enum plane plane, int64_t index, double *out)
+{
+    volume_frame_plane(volume, 0, plane, index, out);
+}
+
+bool volume_range(const struct volume *volume, double *least, double *greatest, struct error *err)
+{
+    struct plane_shape shape = volume_plane_shape(volume, PLANE_AXIAL);
+    size_t pixels = (size_t)(shape.rows * shape.columns);
+    double *plane = memory_allocate(pixels, sizeof *plane, "a plane", err);
+    if (!plane)
+        return false;
+    bool ok = true;
+    *least = INFINITY;
+    *greatest = -INFINITY;
+    for (int64_t z = 0; ok && z < shape.count; z++) {
+        volume_plane(volume, PLANE_AXIAL, z, plane);
+        double low = plane[0], high = plane[0], finite = 0;
+        for (size_t i = 0; i < pixels; i++) {
+            low = plane[i] < low ? plane[i] : low;
+            high = plane[i] > high ? plane[i] : high;
+            finite += plane[i] * 0; /* becomes NaN with the first value that is not finite */
+        }
+        *least = low < *least ? low : *least;
+        *greatest = high > *greatest ? high : *greatest;
+        for (size_t i = 0; isnan(finite) && ok && i < pixels; i++)
+            if (!isfinite(plane[i]))
+                ok = error_set(err,
+                               "voxel (%zu, %zu, %lld) is %s; every voxel must be a finite number",
+                               i % (size_t)shape.columns, i / (size_t)shape.columns, (long long)z,
+                               isnan(plane[i]) ? "NaN" : "infinite");
+    }
+    memory_free(plane);
+    return ok;
+}
+
+bool volume_same_grid(const struct volume *a, const struct volume *b, struct error *err)
+{
+    for (int axis = 0; axis < 3; axis++)
+        if (a->shape[axis] != b->shape[axis])
+            return error_set(err, "the grid is %lld × %lld × %lld, expected %lld × %lld × %lld",
+                             (long long)b->shape[0], (long long)b->shape[1], (long long)b->shape[2],
+                             (long long)a->shape[0], (long long)a->shape[1],
+                             (long long)a->shape[2]);
+    if (!a->oriented || !b->oriented)
+        return true;
+    double largest = 0;
+    for (int row = 0; row < 3; row++) {
+        double shift = fabs(a->affine[row][3] - b->affine[row][3]);
+        for (int axis = 0; axis < 3; axis++)
+            shift += fabs(a->affine[row][axis] - b->affine[row][axis]) * (double)a->shape[axis];
+        largest = shift > largest ? shift : largest;
+    }
+    double voxel = fmin(a->spacing[0], fmin(a->spacing[1], a->spacing[2]));
+    if (largest <= 0.01 * voxel)
+        return true;
+    return error_set(err,
+                     "the grid lies up to %.3g mm away from that of the first modality; "
+                     "register and resample the modalities to one grid",
+                     largest);
+}
