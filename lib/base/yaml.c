@@ -366,3 +366,27 @@ bool yaml_load(const char *path, const struct yaml_field *fields, void *out, str
     memory_free(bytes);
     return ok;
 }
+
+void yaml_describe(const struct yaml_field *fields, const void *values, struct text *out)
+{
+    for (const struct yaml_field *field = fields; field->key; field++) {
+        const void *value = (const char *)values + field->offset;
+        const struct yaml_strings *list = value;
+        text_add(out, field->key);
+        if (field->kind == YAML_STRING)
+            text_format(out, " %s", *(const char *const *)value ? *(const char *const *)value : "");
+        else if (field->kind == YAML_INTEGER)
+            text_format(out, " %lld", (long long)*(const int64_t *)value);
+        else if (field->kind == YAML_REAL)
+            text_format(out, " %.17g", *(const double *)value);
+        else if (field->kind == YAML_BOOL)
+            text_add(out, *(const bool *)value ? " true" : " false");
+        else if (field->kind == YAML_CHOICE)
+            text_format(out, " %s", field->choices[*(const int *)value]);
+        for (size_t i = 0; field->kind == YAML_STRINGS && i < list->count; i++)
+            text_format(out, " %s", list->items[i]);
+        text_add(out, "\n");
+        if (field->kind == YAML_SECTION)
+            yaml_describe(field->section, value, out);
+    }
+}

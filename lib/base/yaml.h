@@ -41,11 +41,16 @@ struct yaml_field {
     const struct yaml_field *section;
     double minimum, maximum; /* numbers: checked when minimum < maximum */
     bool required;
+    const char *metavar, *help; /* for -h and for commented plans */
 };
 
 bool yaml_load(const char *path, const struct yaml_field *fields, void *out, struct arena *arena,
                struct error *err) MUST_USE;
 bool yaml_parse(const char *bytes, size_t size, const char *name, const struct yaml_field *fields,
                 void *out, struct arena *arena, struct error *err) MUST_USE;
+
+/* Adds a line "key value" for each field of a section, for digests of settings. */
+struct text;
+void yaml_describe(const struct yaml_field *fields, const void *values, struct text *out);
 
 #endif

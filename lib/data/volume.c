@@ -7,6 +7,7 @@
 #include "data/volume.h"
 
 #include "base/arena.h"
+#include "base/simd.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,17 +19,23 @@ const char *const plane_names[PLANE_COUNT + 1] = { "axial", "coronal", "sagittal
 typedef void read_row(const unsigned char *at, ptrdiff_t stride, int64_t count, double *out);
 
 #define SAME(bits) (bits)
+#define READ_LOOP(type, carrier, swap, step)                                                       \
+    for (int64_t i = 0; i < count; i++) {                                                          \
+        carrier bits;                                                                              \
+        type value;                                                                                \
+        memcpy(&bits, at + i * (step), sizeof bits);                                               \
+        bits = (carrier)swap(bits);                                                                \
+        memcpy(&value, &bits, sizeof value);                                                       \
+        out[i] = (double)value;                                                                    \
+    }
+/* A run without gaps is a loop of its own, which the compiler vectorises. */
 #define DEFINE_READER(name, type, carrier, swap)                                                   \
-    static void name(const unsigned char *at, ptrdiff_t stride, int64_t count, double *out)        \
+    HOT static void name(const unsigned char *at, ptrdiff_t stride, int64_t count, double *out)    \
     {                                                                                              \
-        for (int64_t i = 0; i < count; i++, at += stride) {                                        \
-            carrier bits;                                                                          \
-            type value;                                                                            \
-            memcpy(&bits, at, sizeof bits);                                                        \
-            bits = (carrier)swap(bits);                                                            \
-            memcpy(&value, &bits, sizeof value);                                                   \
-            out[i] = (double)value;                                                                \
-        }                                                                                          \
+        if (stride == (ptrdiff_t)sizeof(type))                                                     \
+            READ_LOOP(type, carrier, swap, (ptrdiff_t)sizeof(type))                                \
+        else                                                                                       \
+            READ_LOOP(type, carrier, swap, stride)                                                 \
     }
 #define DEFINE_READERS(suffix, type, carrier, swap)                                                \
     DEFINE_READER(read_##suffix, type, carrier, SAME)                                              \
@@ -124,6 +131,39 @@ void volume_plane(const struct volume *volume, enum plane plane, int64_t index, 
     volume_frame_plane(volume, 0, plane, index, out);
 }
 
+struct range {
+    double low, high, finite; /* finite: 0, or NaN once a value is not finite */
+};
+
+/* Eight lanes of each, so that the loop vectorises; least and greatest do not depend on order. */
+HOT static struct range plane_range(const double *plane, size_t count)
+{
+    enum { LANES = 8 };
+    double low[LANES], high[LANES], finite[LANES] = { 0 };
+    for (int lane = 0; lane < LANES; lane++)
+        low[lane] = high[lane] = plane[0];
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            double value = plane[i + (size_t)lane];
+            low[lane] = value < low[lane] ? value : low[lane];
+            high[lane] = value > high[lane] ? value : high[lane];
+            finite[lane] += value * 0;
+        }
+    for (; i < count; i++) {
+        low[0] = plane[i] < low[0] ? plane[i] : low[0];
+        high[0] = plane[i] > high[0] ? plane[i] : high[0];
+        finite[0] += plane[i] * 0;
+    }
+    struct range range = { low[0], high[0], finite[0] };
+    for (int lane = 1; lane < LANES; lane++) {
+        range.low = low[lane] < range.low ? low[lane] : range.low;
+        range.high = high[lane] > range.high ? high[lane] : range.high;
+        range.finite += finite[lane];
+    }
+    return range;
+}
+
 bool volume_range(const struct volume *volume, double *least, double *greatest, struct error *err)
 {
     struct plane_shape shape = volume_plane_shape(volume, PLANE_AXIAL);
@@ -136,15 +176,10 @@ bool volume_range(const struct volume *volume, double *least, double *greatest, 
     *greatest = -INFINITY;
     for (int64_t z = 0; ok && z < shape.count; z++) {
         volume_plane(volume, PLANE_AXIAL, z, plane);
-        double low = plane[0], high = plane[0], finite = 0;
-        for (size_t i = 0; i < pixels; i++) {
-            low = plane[i] < low ? plane[i] : low;
-            high = plane[i] > high ? plane[i] : high;
-            finite += plane[i] * 0; /* becomes NaN with the first value that is not finite */
-        }
-        *least = low < *least ? low : *least;
-        *greatest = high > *greatest ? high : *greatest;
-        for (size_t i = 0; isnan(finite) && ok && i < pixels; i++)
+        struct range range = plane_range(plane, pixels);
+        *least = range.low < *least ? range.low : *least;
+        *greatest = range.high > *greatest ? range.high : *greatest;
+        for (size_t i = 0; isnan(range.finite) && ok && i < pixels; i++)
             if (!isfinite(plane[i]))
                 ok = error_set(err,
                                "voxel (%zu, %zu, %lld) is %s; every voxel must be a finite number",
