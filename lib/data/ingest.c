@@ -6,6 +6,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "data/csv.h"
+#include "data/nifti.h"
 #include "data/scan.h"
 
 #include <math.h>

@@ -1,0 +1,318 @@
+/* Options and help out of tables; see command.h. */
+#include "command.h"
+
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- options that every command has ---------------------------------------------------------- */
+
+struct common {
+    bool json, quiet, help;
+    int64_t threads;
+};
+
+static const struct yaml_field common_fields[] = {
+    { .key = "json", .kind = YAML_BOOL, .offset = offsetof(struct common, json),
+      .help = "one JSON document on standard output" },
+    { .key = "quiet", .kind = YAML_BOOL, .offset = offsetof(struct common, quiet),
+      .help = "no progress" },
+    { .key = "threads", .kind = YAML_INTEGER, .offset = offsetof(struct common, threads),
+      .minimum = 1, .maximum = 4096, .metavar = "N", .help = "default: every core" },
+    { .key = "help", .kind = YAML_BOOL, .offset = offsetof(struct common, help),
+      .help = "this text" },
+    { 0 },
+};
+
+/* ---- finding and setting --------------------------------------------------------------------- */
+
+/* An option by its name on the command line, "_" written "-", in a table or the sections in it. */
+static const struct yaml_field *find_option(const struct yaml_field *fields, const char *name,
+                                            size_t length, char **values)
+{
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        char *inner = *values + field->offset;
+        if (field->kind == YAML_SECTION) {
+            const struct yaml_field *found = find_option(field->section, name, length, &inner);
+            if (found) {
+                *values = inner;
+                return found;
+            }
+            continue;
+        }
+        size_t i = 0;
+        while (i < length && field->key[i] &&
+               name[i] == (field->key[i] == '_' ? '-' : field->key[i]))
+            i++;
+        if (i == length && !field->key[i])
+            return field;
+    }
+    return NULL;
+}
+
+static void list_names(const struct yaml_field *fields, struct arena *arena, const char ***names,
+                       size_t *count, size_t *capacity)
+{
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        if (field->kind == YAML_SECTION) {
+            list_names(field->section, arena, names, count, capacity);
+            continue;
+        }
+        ARRAY_RESERVE(*names, *count, *capacity);
+        char *name = arena_string(arena, field->key);
+        for (char *byte = name; *byte; byte++)
+            *byte = *byte == '_' ? '-' : *byte;
+        (*names)[(*count)++] = name;
+    }
+}
+
+static bool unknown_option(struct invocation *invocation, const char *name, size_t length)
+{
+    const char **names = NULL;
+    size_t count = 0, capacity = 0;
+    char *word = arena_substring(&invocation->arena, name, length);
+    list_names(invocation->command->options, &invocation->arena, &names, &count, &capacity);
+    list_names(common_fields, &invocation->arena, &names, &count, &capacity);
+    const char *nearest = text_nearest(word, names, count);
+    free(names);
+    if (nearest)
+        return error_set(&invocation->err, "there is no option --%s; did you mean --%s?", word,
+                         nearest);
+    return error_set(&invocation->err, "there is no option --%s; see lethe %s -h", word,
+                     invocation->command->name);
+}
+
+static bool set_choice(const struct yaml_field *field, const char *text, int *value,
+                       struct error *err)
+{
+    struct text list = { 0 };
+    for (*value = 0; field->choices[*value]; ++*value) {
+        if (strcmp(field->choices[*value], text) == 0) {
+            text_release(&list);
+            return true;
+        }
+        text_format(&list, "%s%s", *value ? ", " : "", field->choices[*value]);
+    }
+    error_set(err, "--%s: \"%s\" is none of %s", field->key, text, list.bytes);
+    text_release(&list);
+    return false;
+}
+
+static bool in_range(const struct yaml_field *field, double value, struct error *err)
+{
+    if (field->minimum >= field->maximum || (value >= field->minimum && value <= field->maximum))
+        return true;
+    return error_set(err, "--%s: %.15g is not between %.15g and %.15g", field->key, value,
+                     field->minimum, field->maximum);
+}
+
+/* Lists grow by one item each time the option is given; the first replaces the default. */
+static void append(struct invocation *invocation, struct yaml_strings *list, const char *text,
+                   bool first)
+{
+    size_t count = first ? 0 : list->count;
+    const char **items = arena_array(&invocation->arena, const char *, count + 1);
+    for (size_t i = 0; i < count; i++)
+        items[i] = list->items[i];
+    items[count] = text;
+    *list = (struct yaml_strings){ items, count + 1 };
+}
+
+static bool set_option(struct invocation *invocation, const struct yaml_field *field, void *out,
+                       const char *text, bool first)
+{
+    struct error *err = &invocation->err;
+    switch (field->kind) {
+    case YAML_STRING:
+        *(const char **)out = text;
+        return true;
+    case YAML_INTEGER:
+        return (text_to_integer(text, out) ||
+                error_set(err, "--%s: \"%s\" is not a whole number", field->key, text)) &&
+               in_range(field, (double)*(int64_t *)out, err);
+    case YAML_REAL:
+        return (text_to_real(text, out) ||
+                error_set(err, "--%s: \"%s\" is not a number", field->key, text)) &&
+               in_range(field, *(double *)out, err);
+    case YAML_CHOICE:
+        return set_choice(field, text, out, err);
+    case YAML_STRINGS:
+        append(invocation, out, text, first);
+        return true;
+    default:
+        BUG("option --%s of kind %d", field->key, (int)field->kind);
+    }
+}
+
+/* ---- parsing --------------------------------------------------------------------------------- */
+
+struct parsing {
+    struct invocation *invocation;
+    struct common common;
+    const struct yaml_field *seen[64];
+    size_t seen_count;
+};
+
+static bool seen_before(struct parsing *parsing, const struct yaml_field *field)
+{
+    for (size_t i = 0; i < parsing->seen_count; i++)
+        if (parsing->seen[i] == field)
+            return true;
+    CHECK(parsing->seen_count < 64, "a command with more than 64 options");
+    parsing->seen[parsing->seen_count++] = field;
+    return false;
+}
+
+/* Takes "--name value", "--name=value" or a switch; tells how many arguments it took. */
+static bool parse_option(struct parsing *parsing, char **argv, int left, int *taken)
+{
+    struct invocation *invocation = parsing->invocation;
+    const char *name = argv[0] + 2, *equals = strchr(name, '=');
+    size_t length = equals ? (size_t)(equals - name) : strlen(name);
+    char *values = invocation->values;
+    const struct yaml_field *field =
+        find_option(invocation->command->options, name, length, &values);
+    if (!field) {
+        values = (char *)&parsing->common;
+        field = find_option(common_fields, name, length, &values);
+    }
+    *taken = 1;
+    if (!field)
+        return unknown_option(invocation, name, length);
+    bool first = !seen_before(parsing, field);
+    if (!first && field->kind != YAML_STRINGS)
+        return error_set(&invocation->err, "--%s is given twice", field->key);
+    if (field->kind == YAML_BOOL) {
+        *(bool *)(values + field->offset) = true;
+        return !equals || error_set(&invocation->err, "--%s takes no value", field->key);
+    }
+    if (!equals && left < 2)
+        return error_set(&invocation->err, "--%.*s needs a value", (int)length, name);
+    *taken = equals ? 1 : 2;
+    return set_option(invocation, field, values + field->offset, equals ? equals + 1 : argv[1],
+                      first);
+}
+
+static bool parse(struct parsing *parsing, int argc, char **argv)
+{
+    struct invocation *invocation = parsing->invocation;
+    bool only_operands = false;
+    invocation->operands = arena_array(&invocation->arena, const char *, (size_t)argc);
+    for (int i = 0, taken; i < argc; i += taken) {
+        taken = 1;
+        if (only_operands || argv[i][0] != '-' || !argv[i][1])
+            invocation->operands[invocation->operand_count++] = argv[i];
+        else if (strcmp(argv[i], "--") == 0)
+            only_operands = true;
+        else if (strcmp(argv[i], "-h") == 0)
+            parsing->common.help = true;
+        else if (argv[i][1] != '-')
+            return error_set(&invocation->err, "there is no option %s; see lethe %s -h", argv[i],
+                             invocation->command->name);
+        else if (!parse_option(parsing, argv + i, argc - i, &taken))
+            return false;
+    }
+    const struct command *command = invocation->command;
+    if (parsing->common.help || (invocation->operand_count >= command->least_operands &&
+                                 invocation->operand_count <= command->most_operands))
+        return true;
+    return error_set(&invocation->err, "%s; usage: lethe %s %s",
+                     invocation->operand_count < command->least_operands ? "an argument is missing"
+                                                                         : "too many arguments",
+                     command->name, command->operands);
+}
+
+/* ---- help ------------------------------------------------------------------------------------ */
+
+static void help_fields(const struct yaml_field *fields)
+{
+    enum { COLUMN = 30 };
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        if (field->kind == YAML_SECTION) {
+            help_fields(field->section);
+            continue;
+        }
+        struct text line = { 0 };
+        text_add(&line, "  --");
+        for (const char *byte = field->key; *byte; byte++)
+            text_add_bytes(&line, *byte == '_' ? "-" : byte, 1);
+        for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
+            text_format(&line, "%s%s", i ? "|" : " ", field->choices[i]);
+        if (field->metavar)
+            text_format(&line, " %s", field->metavar);
+        if (line.length >= COLUMN)
+            printf("%s\n%*s%s\n", line.bytes, COLUMN, "", field->help);
+        else
+            printf("%-*s%s\n", COLUMN, line.bytes, field->help);
+        text_release(&line);
+    }
+}
+
+void command_help(const struct command *command)
+{
+    printf("usage: lethe %s%s%s%s\n\n%s\n", command->name, *command->operands ? " " : "",
+           command->operands, command->options ? " [OPTIONS]" : "", command->summary);
+    if (command->details)
+        printf("%s\n", command->details);
+    printf("\n");
+    help_fields(command->options);
+    help_fields(common_fields);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+enum exit_code command_failed(const struct invocation *invocation)
+{
+    fprintf(stderr, "lethe %s: %s\n", invocation->command->name, invocation->err.message);
+    return EXIT_ERROR;
+}
+
+enum exit_code command_refuse(struct invocation *invocation, const char *format, ...)
+{
+    char message[ERROR_CAPACITY];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    error_set(&invocation->err, "%s", message);
+    return command_failed(invocation);
+}
+
+static enum exit_code run_parsed(struct parsing *parsing)
+{
+    struct invocation *invocation = parsing->invocation;
+    if (parsing->common.help) {
+        command_help(invocation->command);
+        return EXIT_YES;
+    }
+    invocation->json = parsing->common.json;
+    if (parsing->common.quiet)
+        progress_silence();
+    if (parsing->common.threads)
+        parallel_set_threads((int)parsing->common.threads);
+    return invocation->command->run(invocation);
+}
+
+enum exit_code command_run(const struct command *command, int argc, char **argv)
+{
+    struct invocation invocation = { .command = command };
+    struct parsing parsing = { .invocation = &invocation };
+    arena_init(&invocation.arena);
+    invocation.values = arena_allocate(&invocation.arena, command->size);
+    if (command->set_defaults)
+        command->set_defaults(invocation.values);
+    enum exit_code code = parse(&parsing, argc, argv) ? run_parsed(&parsing)
+                                                      : command_failed(&invocation);
+    arena_release(&invocation.arena);
+    if (code == EXIT_YES && (fflush(stdout) != 0 || ferror(stdout))) {
+        fprintf(stderr, "lethe %s: standard output cannot be written\n", command->name);
+        return EXIT_ERROR;
+    }
+    return code;
+}

@@ -1,0 +1,56 @@
+/* What every command is made of: a row in the table of main.c, a table of options, a function.
+ *
+ * The options of a command are a struct of values and a table of fields (base/yaml.h), the same
+ * kind of table that reads plans: `keep_share` in a plan is --keep-share on the command line.
+ * Parsing, -h and the list of commands all come from these tables.
+ */
+#ifndef CMD_COMMAND_H
+#define CMD_COMMAND_H
+
+#include "base/yaml.h"
+
+/* Exit codes, everywhere. */
+enum exit_code {
+    EXIT_YES = 0,    /* done; the answer is yes */
+    EXIT_NO = 1,     /* the answer is no: verification failed, policy not met */
+    EXIT_ERROR = 2,  /* could not tell: usage, input, output */
+    EXIT_UNMET = 3,  /* authentic, but a policy is unmet */
+};
+
+struct invocation {
+    const struct command *command;
+    void *values;           /* the command's struct of options */
+    const char **operands;
+    size_t operand_count;
+    bool json;
+    struct arena arena;
+    struct error err;
+};
+
+struct command {
+    const char *name, *operands; /* "PLAN", "[STORE]" … for the usage line */
+    size_t least_operands, most_operands;
+    const char *summary;         /* one line, for the list of commands */
+    const char *details;         /* a paragraph for -h, or NULL */
+    const struct yaml_field *options; /* may be NULL; sections are flattened */
+    size_t size;                 /* of the struct of options */
+    void (*set_defaults)(void *values); /* NULL: all zero */
+    enum exit_code (*run)(struct invocation *invocation);
+};
+
+extern const struct command command_doctor, command_ingest, command_init, command_inspect,
+    command_phantom;
+extern const struct command *const commands[]; /* NULL-terminated */
+
+/* Runs the command with its arguments (argv without its name). */
+enum exit_code command_run(const struct command *command, int argc, char **argv);
+
+/* Prints a command's help. */
+void command_help(const struct command *command);
+
+/* Prints "lethe NAME: MESSAGE" on standard error; returns EXIT_ERROR. */
+enum exit_code command_failed(const struct invocation *invocation);
+/* As command_failed, with a message of its own. */
+enum exit_code command_refuse(struct invocation *invocation, const char *format, ...) PRINTF(2, 3);
+
+#endif

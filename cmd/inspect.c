@@ -1,0 +1,162 @@
+/* lethe inspect: what is in a dataset store. */
+#include "command.h"
+
+#include "base/json.h"
+#include "data/sheet.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    const char *png;
+    int64_t rows;
+    bool verify;
+};
+
+static const struct yaml_field options[] = {
+    { .key = "png", .kind = YAML_STRING, .offset = offsetof(struct options, png),
+      .metavar = "FILE", .help = "draw a contact sheet: every channel, and the mask in colour" },
+    { .key = "rows", .kind = YAML_INTEGER, .offset = offsetof(struct options, rows), .minimum = 1,
+      .maximum = 1000, .metavar = "N", .help = "images on the sheet (default 8)" },
+    { .key = "verify", .kind = YAML_BOOL, .offset = offsetof(struct options, verify),
+      .help = "hold the files against their digests" },
+    { 0 },
+};
+
+struct census {
+    size_t images[SPLIT_COUNT], subjects[SPLIT_COUNT];
+    size_t label_pixels[256];
+};
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static size_t count_unique(const char **names, size_t count)
+{
+    size_t unique = 0;
+    if (count)
+        qsort(names, count, sizeof *names, by_name);
+    for (size_t i = 0; i < count; i++)
+        unique += !i || strcmp(names[i], names[i - 1]) != 0;
+    return unique;
+}
+
+static void take_census(const struct store *store, struct census *census, struct arena *arena)
+{
+    const char **names = arena_array(arena, const char *, store->count);
+    *census = (struct census){ 0 };
+    for (int split = 0; split < SPLIT_COUNT; split++) {
+        size_t count = 0;
+        for (size_t i = 0; i < store->count; i++)
+            if (store->index[i].split == (enum split)split)
+                names[count++] = store->index[i].subject;
+        census->images[split] = count;
+        census->subjects[split] = count_unique(names, count);
+    }
+    for (size_t i = 0; store->masks && i < store->count * store->height * store->width; i++)
+        census->label_pixels[store->masks[i]]++;
+}
+
+static void print_text(const struct store *store, const struct census *census)
+{
+    printf("%s: %zu %s images, %zu × %zu, %s\n", store->path, store->count,
+           store_role_names[store->role], store->height, store->width,
+           element_info[store->type].name);
+    printf("  channels  ");
+    for (size_t i = 0; i < store->channels; i++)
+        printf(" %s", store->channel_names[i]);
+    printf("\n");
+    for (int split = 0; split < SPLIT_COUNT; split++)
+        if (census->images[split])
+            printf("  %-10s %zu images of %zu subjects\n",
+                   split == SPLIT_NONE ? "unsplit" : split_names[split], census->images[split],
+                   census->subjects[split]);
+    if (!store->masks) {
+        printf("  masks      none\n");
+        return;
+    }
+    double pixels = (double)store->count * (double)(store->height * store->width);
+    printf("  labels    ");
+    for (int label = 0; label < 256; label++)
+        if (census->label_pixels[label])
+            printf(" %d: %.3g %%", label, 100 * (double)census->label_pixels[label] / pixels);
+    printf("\n");
+}
+
+static void print_json(const struct store *store, const struct census *census)
+{
+    struct json *document = json_new_object(), *channels = json_new_array();
+    struct json *splits = json_new_object(), *labels = json_new_object();
+    json_put_string(document, "store", store->path);
+    json_put_string(document, "role", store_role_names[store->role]);
+    json_put_integer(document, "images", (int64_t)store->count);
+    json_put_integer(document, "height", (int64_t)store->height);
+    json_put_integer(document, "width", (int64_t)store->width);
+    json_put_string(document, "type", element_info[store->type].name);
+    for (size_t i = 0; i < store->channels; i++)
+        json_push_string(channels, store->channel_names[i]);
+    json_put(document, "channels", channels);
+    for (int split = 0; split < SPLIT_COUNT; split++) {
+        if (!census->images[split])
+            continue;
+        struct json *counts = json_new_object();
+        json_put_integer(counts, "images", (int64_t)census->images[split]);
+        json_put_integer(counts, "subjects", (int64_t)census->subjects[split]);
+        json_put(splits, split_names[split], counts);
+    }
+    json_put(document, "splits", splits);
+    for (int label = 0; label < 256; label++)
+        if (census->label_pixels[label]) {
+            char name[16];
+            snprintf(name, sizeof name, "%d", label);
+            json_put_integer(labels, name, (int64_t)census->label_pixels[label]);
+        }
+    json_put(document, "label_pixels", labels);
+    char *text = json_text(document);
+    fputs(text, stdout);
+    memory_free(text);
+    json_free(document);
+}
+
+static enum exit_code run(struct invocation *invocation)
+{
+    struct options *values = invocation->values;
+    struct store store;
+    struct census census;
+    if (!store_open(&store, invocation->operands[0], &invocation->err))
+        return command_failed(invocation);
+    enum exit_code code = EXIT_YES;
+    if (values->verify && !store_verify(&store, &invocation->err)) {
+        command_failed(invocation);
+        code = EXIT_NO;
+    }
+    if (code == EXIT_YES && values->png &&
+        !sheet_write(&store, (size_t)values->rows, values->png, &invocation->err))
+        code = command_failed(invocation);
+    if (code == EXIT_YES) {
+        take_census(&store, &census, &invocation->arena);
+        (invocation->json ? print_json : print_text)(&store, &census);
+    }
+    store_close(&store);
+    return code;
+}
+
+static void set_defaults(void *values)
+{
+    ((struct options *)values)->rows = 8;
+}
+
+const struct command command_inspect = {
+    .name = "inspect",
+    .operands = "STORE",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "tell what is in a dataset store, or draw it",
+    .options = options,
+    .size = sizeof(struct options),
+    .set_defaults = set_defaults,
+    .run = run,
+};

@@ -1,0 +1,56 @@
+/* lethe: the table of commands. */
+#include "command.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const struct command *const commands[] = {
+    &command_init, &command_phantom, &command_ingest, &command_inspect, &command_doctor, NULL,
+};
+
+static void list_commands(void)
+{
+    printf("usage: lethe COMMAND [ARGUMENTS]     lethe COMMAND -h tells more\n\n"
+           "Share synthetic medical images instead of patients' images, and prove that you may.\n\n");
+    for (const struct command *const *command = commands; *command; command++)
+        printf("  %-10s %s\n", (*command)->name, (*command)->summary);
+    printf("\nExit codes: 0 yes, 1 no, 2 could not tell (usage, input, output), "
+           "3 authentic but policy unmet\n");
+}
+
+static enum exit_code unknown_command(const char *word)
+{
+    const char *names[64];
+    size_t count = 0;
+    for (const struct command *const *command = commands; *command && count < 64; command++)
+        names[count++] = (*command)->name;
+    const char *nearest = text_nearest(word, names, count);
+    if (nearest)
+        fprintf(stderr, "lethe: there is no command \"%s\"; did you mean \"%s\"?\n", word, nearest);
+    else
+        fprintf(stderr, "lethe: there is no command \"%s\"; lethe -h lists them\n", word);
+    return EXIT_ERROR;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (!strcmp(word, "-h") || !strcmp(word, "--help") || !strcmp(word, "help")) {
+        list_commands();
+        return EXIT_YES;
+    }
+    if (!strcmp(word, "--version")) {
+        printf("lethe %s\n", LETHE_VERSION);
+        return EXIT_YES;
+    }
+    if (!*word) {
+        list_commands();
+        return EXIT_ERROR;
+    }
+    for (const struct command *const *command = commands; *command; command++)
+        if (strcmp((*command)->name, word) == 0)
+            return (int)command_run(*command, argc - 2, argv + 2);
+    return (int)unknown_command(word);
+}

@@ -1,0 +1,43 @@
+/* Reading plan.yaml; see plan.h. */
+#include "plan.h"
+
+#include "base/file.h"
+
+static const struct release_plan plan_defaults_without_stages = { .run = "run", .seed = 1 };
+
+#define FIELD(name, kind_, ...)                                                                    \
+    { .key = #name, .kind = kind_, .offset = offsetof(struct release_plan, name), __VA_ARGS__ }
+
+const struct yaml_field plan_fields[] = {
+    FIELD(name, YAML_STRING, .required = true, .metavar = "NAME", .help = "what the release is called"),
+    FIELD(run, YAML_STRING, .metavar = "FOLDER", .help = "where everything that is derived goes"),
+    FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
+          .help = "of everything random"),
+    FIELD(ingest, YAML_SECTION, .section = ingest_fields, .help = "from scans to a dataset"),
+    { 0 },
+};
+
+static const char *beside_plan(const struct release_plan *plan, const char *path,
+                               struct arena *arena)
+{
+    if (!path || !*path || *path == '/')
+        return path;
+    return path_join(arena, path_parent(arena, plan->path), path);
+}
+
+bool plan_load(const char *path, struct release_plan *plan, struct arena *arena, struct error *err)
+{
+    *plan = plan_defaults_without_stages;
+    plan->path = path;
+    plan->ingest = ingest_defaults;
+    plan->ingest.seed = -1;
+    if (!yaml_load(path, plan_fields, plan, arena, err))
+        return false;
+    if (plan->ingest.seed < 0)
+        plan->ingest.seed = plan->seed;
+    plan->run = beside_plan(plan, plan->run, arena);
+    plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
+    plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);
+    plan->ingest.subjects_file = beside_plan(plan, plan->ingest.subjects_file, arena);
+    return true;
+}

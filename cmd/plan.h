@@ -1,0 +1,21 @@
+/* plan.yaml: one file describes one release. One section a stage; paths are relative to the
+ * plan's folder. */
+#ifndef CMD_PLAN_H
+#define CMD_PLAN_H
+
+#include "data/ingest.h"
+
+struct release_plan {
+    const char *path;   /* of the plan itself */
+    const char *name;   /* of the release */
+    const char *run;    /* the run folder; everything derived goes there */
+    int64_t seed;       /* of everything random, unless a stage has its own */
+    struct ingest_settings ingest;
+};
+extern const struct yaml_field plan_fields[];
+
+/* Reads and checks a plan. Strings belong to the arena. */
+bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
+               struct error *err) MUST_USE;
+
+#endif

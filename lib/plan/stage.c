@@ -1,0 +1,114 @@
+/* The stage ledger; see stage.h. */
+#include "plan/stage.h"
+
+#include "base/file.h"
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char record_name[] = "stage.json";
+
+/* All files of the folder but the record, with digests. */
+static bool list_outputs(const char *folder, struct arena *arena, struct digest_entry **entries,
+                         size_t *count, struct error *err)
+{
+    char **files;
+    size_t found;
+    if (!folder_walk(folder, arena, &files, &found, err))
+        return false;
+    *entries = arena_array(arena, struct digest_entry, found);
+    *count = 0;
+    for (size_t i = 0; i < found; i++)
+        if (strcmp(files[i], record_name) != 0)
+            (*entries)[(*count)++].path = files[i];
+    return digest_files(folder, *entries, *count, err);
+}
+
+static bool same_string(const struct json *record, const char *key, const char *expected,
+                        struct error *err)
+{
+    const char *found = json_get_string(record, key, err);
+    return found && (strcmp(found, expected) == 0 ||
+                     error_set(err, "%s was %s, is now %s", key, found, expected));
+}
+
+static bool same_outputs(const struct json *record, const char *folder, struct arena *arena,
+                         struct error *err)
+{
+    struct digest_entry *entries;
+    size_t count;
+    const struct json *outputs = json_get_array(record, "outputs", err);
+    if (!outputs || !list_outputs(folder, arena, &entries, &count, err))
+        return false;
+    if (json_length(outputs) != count)
+        return error_set(err, "%zu output files, %zu were made", count, json_length(outputs));
+    for (size_t i = 0; i < count; i++) {
+        char hex[DIGEST_HEX];
+        const struct json *output = json_at(outputs, i);
+        const char *path = json_get_string(output, "path", err);
+        const char *sha256 = json_get_string(output, "sha256", err);
+        if (!path || !sha256)
+            return false;
+        if (strcmp(path, entries[i].path) != 0 ||
+            strcmp(sha256, digest_hex(&entries[i].digest, hex)) != 0)
+            return error_set(err, "the output %s has changed", entries[i].path);
+    }
+    return true;
+}
+
+bool stage_is_current(const char *folder, const char *stage, const struct digest *inputs,
+                      struct error *reason)
+{
+    struct arena arena;
+    struct error err;
+    char hex[DIGEST_HEX];
+    arena_init(&arena);
+    char *path = path_join(&arena, folder, record_name);
+    struct json *record = NULL;
+    bool current = false;
+    if (path_kind(path) != PATH_FILE)
+        error_set(&err, "it has not been run");
+    else if ((record = json_load_schema(path, STAGE_SCHEMA, &err)))
+        current = same_string(record, "stage", stage, &err) &&
+                  same_string(record, "version", LETHE_VERSION, &err) &&
+                  (same_string(record, "inputs", digest_hex(inputs, hex), &err) ||
+                   error_set(&err, "its settings or its inputs have changed")) &&
+                  same_outputs(record, folder, &arena, &err);
+    if (!current && reason)
+        error_set(reason, "%s", err.message);
+    json_free(record);
+    arena_release(&arena);
+    return current;
+}
+
+bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
+                  double seconds, struct error *err)
+{
+    struct arena arena;
+    struct digest_entry *entries;
+    size_t count;
+    char hex[DIGEST_HEX];
+    arena_init(&arena);
+    bool ok = list_outputs(folder, &arena, &entries, &count, err);
+    if (ok) {
+        struct json *record = json_new_object(), *outputs = json_new_array();
+        json_put_string(record, "schema", STAGE_SCHEMA);
+        json_put_string(record, "stage", stage);
+        json_put_string(record, "version", LETHE_VERSION);
+        json_put_string(record, "inputs", digest_hex(inputs, hex));
+        json_put_real(record, "seconds", seconds);
+        for (size_t i = 0; i < count; i++) {
+            struct json *output = json_new_object();
+            json_put_string(output, "path", entries[i].path);
+            json_put_integer(output, "bytes", (int64_t)entries[i].size);
+            json_put_string(output, "sha256", digest_hex(&entries[i].digest, hex));
+            json_push(outputs, output);
+        }
+        json_put(record, "outputs", outputs);
+        ok = json_save(record, path_join(&arena, folder, record_name), err);
+        json_free(record);
+    }
+    arena_release(&arena);
+    return ok;
+}

@@ -1,0 +1,29 @@
+/* The stage ledger: what a stage made, from what, so that it need not be made again.
+ *
+ *     if (stage_is_current("run/dataset", "ingest", &inputs, NULL))
+ *         return …nothing to do…;
+ *     … write the outputs into run/dataset …
+ *     stage_record("run/dataset", "ingest", &inputs, seconds, err);
+ *
+ * The record is FOLDER/stage.json, written last and atomically: the tool's version, a digest of
+ * everything that decides about the outputs (settings and inputs), and the outputs with their
+ * digests. A stage is current while all of that still holds; these records form the chain of
+ * evidence from the scans to the release.
+ */
+#ifndef PLAN_STAGE_H
+#define PLAN_STAGE_H
+
+#include "base/digest.h"
+
+#define STAGE_SCHEMA "lethe/stage/1"
+
+/* Whether the folder holds a finished run of the stage, by this version, from these inputs, whose
+ * outputs are all there, unchanged. When not, `reason` (if wanted) says why. */
+bool stage_is_current(const char *folder, const char *stage, const struct digest *inputs,
+                      struct error *reason);
+
+/* Records that the stage is done. */
+bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
+                  double seconds, struct error *err) MUST_USE;
+
+#endif
