@@ -31,21 +31,24 @@ bool text_ends_with(const char *text, const char *suffix);
 bool text_ends_with_any_case(const char *text, const char *suffix);
 
 /* The candidate that a person most likely meant by `word`: the least Damerau–Levenshtein distance,
- * if at most a third of its length; NULL when none is near. */
+ * upper and lower case alike, if at most a third of its length (rounded up, and less than all of
+ * it); NULL when none is near. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
-/* A whole number or a real number that fills the string entirely, in the C locale's notation. */
+/* A whole number (decimal) or a real number (decimal, finite) that fills the string entirely, in
+ * the C locale's notation. */
 bool text_to_integer(const char *text, int64_t *value);
 bool text_to_real(const char *text, double *value);
 
 /* Whether the bytes are valid UTF-8 (no overlong forms, no surrogates). */
 bool text_is_utf8(const char *bytes, size_t length);
 
-/* "1.4 GB", "312 MB", "17 kB", "9 bytes" (powers of ten). Returns `buffer`. */
+/* "1.4 GB", "312 MB", "17 kB", "9 bytes", "1 byte" (powers of ten). Returns `buffer`. */
 enum { TEXT_SHORT = 32 };
 const char *text_size(char buffer[TEXT_SHORT], double bytes);
 
-/* "2 h 05 min", "3 min 20 s", "12 s", "0.4 s". Returns `buffer`. */
+/* "2 h 05 min", "3 min 20 s", "12 s", "0.4 s"; "for ever" for infinity and NaN. Returns `buffer`.
+ */
 const char *text_duration(char buffer[TEXT_SHORT], double seconds);
 
 #endif
