@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 
 struct text {
@@ -20,6 +21,7 @@ struct text {
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t length);
 void text_format(struct text *text, const char *format, ...) PRINTF(2, 3);
+void text_format_list(struct text *text, const char *format, va_list arguments) PRINTF(2, 0);
 void text_clear(struct text *text);
 void text_release(struct text *text);
 
