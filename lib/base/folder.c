@@ -279,6 +279,15 @@ static bool sync_path(const char *path, struct error *err)
     return ok;
 }
 
+/* Waits for the lock of a folder that is in place: its writer holds it for a moment more. */
+static bool wait_for_lock(int descriptor, const char *path, struct error *err)
+{
+    while (flock(descriptor, LOCK_EX) != 0)
+        if (errno != EINTR)
+            return error_set_errno(err, "%s: cannot be locked", path);
+    return true;
+}
+
 /* The old folder is locked before the exchange: from then on it bears the .partial name, and the
  * next writer, who would empty and fill it while it is removed here, has to be kept out. */
 static bool exchange(struct folder_stage *stage, bool *placed, struct error *err)
@@ -286,7 +295,7 @@ static bool exchange(struct folder_stage *stage, bool *placed, struct error *err
     int old = open(stage->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (old < 0)
         return error_set_errno(err, "%s: what stands there cannot be replaced", stage->path);
-    bool ok = lock_folder(old, stage->path, err);
+    bool ok = wait_for_lock(old, stage->path, err);
     if (ok && renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_EXCHANGE) != 0)
         ok = error_set_errno(err, "%s: cannot be exchanged", stage->path);
     *placed = ok;

@@ -342,11 +342,11 @@ static void two_rivals_never_mix_their_files(void **state)
         }
         _exit(0);
     }
-    for (int i = 0; i < 2; i++) {
-        int status;
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_int_equal(status, 0);
-    }
+    int status[2];
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(waitpid(children[i], &status[i], 0), children[i]);
+    assert_int_equal(status[0], 0);
+    assert_int_equal(status[1], 0);
     check_whole_version(path);
 }
 
