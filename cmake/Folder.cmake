@@ -25,6 +25,10 @@ if(LETHE_SANITIZE)
   target_compile_definitions(lethe_flags INTERFACE LETHE_SANITIZED)
 endif()
 
+if(LETHE_FUZZ)
+  target_compile_options(lethe_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
 function(lethe_folder NAME)
   cmake_parse_arguments(ARG "" "" "SOURCES;USES;LINK" ${ARGN})
   add_library(${NAME} STATIC ${ARG_SOURCES})

@@ -19,6 +19,8 @@ static void end_in_ellipsis(struct error *err)
 
 /* Writes at `offset`, by way of a copy: an argument may be the message that is being replaced. */
 static void put(struct error *err, size_t offset, const char *format, va_list arguments)
+    PRINTF(3, 0);
+static void put(struct error *err, size_t offset, const char *format, va_list arguments)
 {
     struct error made;
     size_t room = sizeof err->message - offset;

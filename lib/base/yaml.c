@@ -133,6 +133,8 @@ struct complaint {
 };
 
 static void listen(cyaml_log_t level, void *context, const char *format, va_list arguments)
+    PRINTF(3, 0);
+static void listen(cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
     static const char in_field[] = "  in mapping field '", in_mapping[] = "  in mapping (";
     struct complaint *complaint = context;

@@ -162,7 +162,7 @@ static void the_first_missing_file_is_named_whatever_the_threads(void **state)
 {
     (void)state;
     struct digest_entry entries[40];
-    char names[40][16];
+    char names[40][32];
     for (int i = 0; i < 40; i++) {
         snprintf(names[i], sizeof names[i], "file-%02d", i);
         entries[i].path = names[i];
