@@ -5,7 +5,8 @@
 # directory of its own that holds nothing but a link to it.
 
 set(LETHE_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
-    -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef)
+    -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef
+    -Wno-missing-field-initializers) # rows of tables leave out what is zero
 if(LETHE_WERROR)
   list(APPEND LETHE_WARNINGS -Werror)
 endif()
@@ -22,6 +23,10 @@ if(LETHE_SANITIZE)
                          -fno-omit-frame-pointer)
   target_link_options(lethe_flags INTERFACE -fsanitize=${LETHE_SANITIZE})
   target_compile_definitions(lethe_flags INTERFACE LETHE_SANITIZED)
+endif()
+
+if(LETHE_FUZZ)
+  target_compile_options(lethe_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
 function(lethe_folder NAME)

@@ -5,7 +5,9 @@
 #include "base/parallel.h"
 #include "base/text.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -94,7 +96,9 @@ static bool digest_sized(const char *path, struct digest *digest, uint64_t *size
     struct digest_state *state = digest_begin();
     ssize_t got;
     *size = 0;
-    while ((got = read(descriptor, buffer, READ_SIZE)) > 0) {
+    while ((got = read(descriptor, buffer, READ_SIZE)) > 0 || (got < 0 && errno == EINTR)) {
+        if (got < 0)
+            continue;
         digest_add(state, buffer, (size_t)got);
         *size += (uint64_t)got;
     }
@@ -115,9 +119,21 @@ bool digest_file(const char *path, struct digest *digest, struct error *err)
 struct tree_job {
     const char *root;
     struct digest_entry *entries;
-    size_t first_failed; /* the least item that failed; its message is in *err */
+    atomic_size_t first_failed; /* the least item that failed; its message is in *err */
     struct error *err;
 };
+
+/* Several threads may fail at once. */
+static void tree_failed(struct tree_job *job, size_t item, const struct error *err)
+{
+#pragma omp critical(digest_failure)
+    {
+        if (item < atomic_load(&job->first_failed)) {
+            atomic_store(&job->first_failed, item);
+            error_set(job->err, "%s", err->message);
+        }
+    }
+}
 
 static void digest_entry_at(void *context, size_t item)
 {
@@ -125,22 +141,33 @@ static void digest_entry_at(void *context, size_t item)
     struct digest_entry *entry = &job->entries[item];
     struct arena arena;
     struct error err;
+    if (item > atomic_load(&job->first_failed))
+        return; /* cannot be the first any more: no need to read on for hours */
     arena_init(&arena);
     if (!digest_sized(path_join(&arena, job->root, entry->path), &entry->digest, &entry->size,
                       &err))
-#pragma omp critical(digest_failure)
-        if (item < job->first_failed) {
-            job->first_failed = item;
-            error_set(job->err, "%s", err.message);
-        }
+        tree_failed(job, item, &err);
     arena_release(&arena);
 }
 
 bool digest_files(const char *root, struct digest_entry *entries, size_t count, struct error *err)
 {
-    struct tree_job job = { root, entries, SIZE_MAX, err };
+    struct tree_job job = { .root = root, .entries = entries, .err = err };
+    atomic_init(&job.first_failed, SIZE_MAX);
     parallel_items(count, digest_entry_at, &job);
-    return job.first_failed == SIZE_MAX;
+    return atomic_load(&job.first_failed) == SIZE_MAX;
+}
+
+/* sha256sum's escapes: without them one file whose name holds a line end could pass for two. */
+static void add_escaped(struct text *line, const char *path)
+{
+    for (; *path; path++) {
+        const char *escape = *path == '\n' ? "\\n" : *path == '\r' ? "\\r" : "\\\\";
+        if (strchr("\n\r\\", *path))
+            text_add(line, escape);
+        else
+            text_add_bytes(line, path, 1);
+    }
 }
 
 struct digest digest_of_entries(const struct digest_entry *entries, size_t count)
@@ -150,8 +177,10 @@ struct digest digest_of_entries(const struct digest_entry *entries, size_t count
     char hex[DIGEST_HEX];
     for (size_t i = 0; i < count; i++) {
         text_clear(&line);
-        text_format(&line, "%s  %llu  %s\n", digest_hex(&entries[i].digest, hex),
-                    (unsigned long long)entries[i].size, entries[i].path);
+        text_format(&line, "%s%s  %llu  ", strpbrk(entries[i].path, "\n\r\\") ? "\\" : "",
+                    digest_hex(&entries[i].digest, hex), (unsigned long long)entries[i].size);
+        add_escaped(&line, entries[i].path);
+        text_add(&line, "\n");
         digest_add(state, line.bytes, line.length);
     }
     text_release(&line);

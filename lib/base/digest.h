@@ -45,7 +45,8 @@ bool digest_files(const char *root, struct digest_entry *entries, size_t count,
                   struct error *err) MUST_USE;
 
 /* The digest of a list of files: SHA-256 over one line each, "<hex>  <size>  <path>\n", in the
- * order given. Names, sizes and contents are all bound by it. */
+ * order given. Names, sizes and contents are all bound by it: a path with a line end or a backslash
+ * is escaped as sha256sum does it (a line that begins with a backslash; \n, \r, \\). */
 struct digest digest_of_entries(const struct digest_entry *entries, size_t count);
 
 /* Digest of every regular file below `root` (as folder_walk lists them: byte order, names that

@@ -7,14 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Writes at `offset`; where the text does not fit, its last bytes become an ellipsis. */
-static void put(struct error *err, size_t offset, const char *format, va_list arguments)
+/* Replaces the end of a full message by an ellipsis, never cutting a character in two. */
+static void end_in_ellipsis(struct error *err)
 {
     static const char ellipsis[] = "…";
+    char *at = err->message + sizeof err->message - sizeof ellipsis;
+    while (at > err->message && ((unsigned char)*at & 0xc0) == 0x80)
+        at--;
+    memcpy(at, ellipsis, sizeof ellipsis);
+}
+
+/* Writes at `offset`, by way of a copy: an argument may be the message that is being replaced. */
+static void put(struct error *err, size_t offset, const char *format, va_list arguments)
+    PRINTF(3, 0);
+static void put(struct error *err, size_t offset, const char *format, va_list arguments)
+{
+    struct error made;
     size_t room = sizeof err->message - offset;
-    int length = vsnprintf(err->message + offset, room, format, arguments);
+    int length = vsnprintf(made.message, room, format, arguments);
+    if (length < 0)
+        snprintf(made.message, room, "%s", format);
+    memcpy(err->message + offset, made.message, strlen(made.message) + 1);
     if (length >= 0 && (size_t)length >= room)
-        memcpy(err->message + sizeof err->message - sizeof ellipsis, ellipsis, sizeof ellipsis);
+        end_in_ellipsis(err);
 }
 
 bool error_set(struct error *err, const char *format, ...)

@@ -26,7 +26,7 @@ struct error {
 };
 
 /* Sets the message. Always returns false, so that a failing function can `return error_set(…)`.
- * `err` may be NULL: then only the result tells. */
+ * `err` may be NULL: then only the result tells. Arguments may point into the old message. */
 bool error_set(struct error *err, const char *format, ...) PRINTF(2, 3);
 
 /* As error_set, followed by ": " and what errno means. */

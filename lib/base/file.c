@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 1 << 18, PRIVATE_FILE = 0600 };
+enum { BUFFER_SIZE = 1 << 18, PRIVATE_FILE = 0600, LONGEST_STEM = 200 };
 
 /* Opens a regular file for reading; fifos, devices and folders are refused before they can block
  * or surprise. */
@@ -111,7 +111,8 @@ bool file_writer_open(struct file_writer *writer, const char *path, struct error
     strcpy(writer->path, path);
     writer->temporary = memory_grow(NULL, strlen(path) + 16, 1);
     size_t folder = (size_t)(path_name(path) - path);
-    sprintf(writer->temporary, "%.*s.%s.XXXXXX", (int)folder, path, path + folder);
+    /* The stem is cut so that a name of the longest length allowed has a temporary one too. */
+    sprintf(writer->temporary, "%.*s.%.*s.XXXXXX", (int)folder, path, LONGEST_STEM, path + folder);
     writer->buffer = memory_grow(NULL, BUFFER_SIZE, 1);
     writer->descriptor = mkostemp(writer->temporary, O_CLOEXEC);
     if (writer->descriptor < 0) {
@@ -127,14 +128,19 @@ bool file_writer_open(struct file_writer *writer, const char *path, struct error
     return true;
 }
 
+/* Once a write has failed the file has a hole; `failed` sees to it that it is never put in place.
+ */
 static bool write_at(struct file_writer *writer, uint64_t offset, const unsigned char *bytes,
                      size_t size, struct error *err)
 {
+    if (writer->failed)
+        return error_set(err, "%s: an earlier write failed", writer->path);
     for (size_t done = 0; done < size;) {
         ssize_t put = pwrite(writer->descriptor, bytes + done, size - done, (off_t)(offset + done));
         if (put < 0 && errno == EINTR)
             continue;
-        if (put <= 0)
+        writer->failed = put <= 0;
+        if (writer->failed)
             return error_set_errno(err, "%s: cannot write at byte %llu", writer->path,
                                    (unsigned long long)(offset + done));
         done += (size_t)put;
@@ -167,39 +173,50 @@ bool file_writer_write(struct file_writer *writer, const void *bytes, size_t siz
 bool file_writer_patch(struct file_writer *writer, uint64_t offset, const void *bytes, size_t size,
                        struct error *err)
 {
-    CHECK(offset + size <= writer->written, "%s: patch past the end", writer->path);
+    CHECK(size <= writer->written && offset <= writer->written - size, "%s: patch past the end",
+          writer->path);
     return flush(writer, err) && write_at(writer, offset, bytes, size, err);
 }
 
-static bool sync_folder_of(const char *path, struct error *err)
+/* The folder that the file stands in, opened before anything is put in place, so that a folder
+ * that may not be read fails early. */
+static int open_folder_of(const char *path, struct error *err)
 {
     struct arena arena;
     arena_init(&arena);
     const char *folder = path_parent(&arena, path);
     int descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = descriptor >= 0 && fsync(descriptor) == 0;
-    if (!ok)
-        error_set_errno(err, "%s: cannot sync the folder", folder);
-    if (descriptor >= 0)
-        close(descriptor);
+    if (descriptor < 0)
+        error_set_errno(err, "%s: cannot be opened to sync it", folder);
     arena_release(&arena);
-    return ok;
+    return descriptor;
+}
+
+static bool put_in_place(struct file_writer *writer, struct error *err)
+{
+    if (!flush(writer, err)) /* also tells of a write that failed before */
+        return false;
+    if (fsync(writer->descriptor) != 0)
+        return error_set_errno(err, "%s: cannot sync", writer->path);
+    if (rename(writer->temporary, writer->path) != 0)
+        return error_set_errno(err, "%s: cannot be put in place", writer->path);
+    return true;
 }
 
 bool file_writer_commit(struct file_writer *writer, struct error *err)
 {
-    bool ok = flush(writer, err);
-    if (ok && fsync(writer->descriptor) != 0)
-        ok = error_set_errno(err, "%s: cannot sync", writer->path);
-    if (ok && rename(writer->temporary, writer->path) != 0)
-        ok = error_set_errno(err, "%s: cannot be put in place", writer->path);
-    if (!ok) {
+    int folder = open_folder_of(writer->path, err);
+    bool placed = folder >= 0 && put_in_place(writer, err), ok = placed;
+    if (placed && fsync(folder) != 0 && errno != EINVAL) /* EINVAL: a file system without it */
+        ok = error_set_errno(err, "%s: in place, but its folder cannot be synced", writer->path);
+    if (folder >= 0)
+        close(folder);
+    if (placed) {
+        close(writer->descriptor);
+        writer_release(writer);
+    } else {
         file_writer_abandon(writer);
-        return false;
     }
-    ok = sync_folder_of(writer->path, err);
-    close(writer->descriptor);
-    writer_release(writer);
     return ok;
 }
 

@@ -45,9 +45,11 @@ struct file_writer {
     uint64_t written;
     size_t buffered;
     unsigned char *buffer;
+    bool failed; /* a write did; commit then refuses */
 };
 
-/* Opens a temporary file in the same folder. */
+/* Opens a temporary file in the same folder, with a name that begins with a dot. Where `path` is a
+ * link, it is the link that will be replaced. */
 bool file_writer_open(struct file_writer *writer, const char *path, struct error *err) MUST_USE;
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size,
                        struct error *err) MUST_USE;
@@ -55,8 +57,9 @@ bool file_writer_write(struct file_writer *writer, const void *bytes, size_t siz
  * counts known only at the end. */
 bool file_writer_patch(struct file_writer *writer, uint64_t offset, const void *bytes, size_t size,
                        struct error *err) MUST_USE;
-/* Syncs, renames into place and syncs the folder. The writer is released either way; when it
- * fails the temporary file is gone and the old file untouched. */
+/* Syncs, renames into place and syncs the folder. The writer is released either way. When it fails,
+ * as it must after a failed write, the temporary file is gone and the old file untouched; only
+ * where the message says "in place" could nothing but the folder not be synced. */
 bool file_writer_commit(struct file_writer *writer, struct error *err) MUST_USE;
 void file_writer_abandon(struct file_writer *writer);
 
@@ -71,13 +74,16 @@ struct folder_stage {
 };
 bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err) MUST_USE;
 /* With `replace`, an older folder of that name is exchanged in one step and then removed; without,
- * an existing one is an error. The stage is released either way. */
+ * an existing one is an error, as is a file or a link of that name in either case. The stage is
+ * released either way. When it fails the old folder is untouched, unless the message says that the
+ * new one is in place. */
 bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err) MUST_USE;
 void folder_stage_abandon(struct folder_stage *stage);
 
 /* Makes the folder and those above it that are missing. An existing folder is left as it is. */
 bool folder_create(const char *path, struct error *err) MUST_USE;
-/* Removes a folder with all that is in it, never following links. A missing one is fine. */
+/* Removes a folder with all that is in it, never following links, and itself no link (a slash at
+ * its end changes nothing). A missing one is fine. */
 bool folder_remove(const char *path, struct error *err) MUST_USE;
 
 enum path_kind { PATH_NOTHING, PATH_FILE, PATH_FOLDER, PATH_OTHER };

@@ -55,8 +55,12 @@ bool folder_create(const char *path, struct error *err)
     if (ok && mkdir(path, PRIVATE_FOLDER) == 0) {
         if (chmod(path, PRIVATE_FOLDER) != 0)
             ok = error_set_errno(err, "%s: cannot be made private", path);
-    } else if (ok && path_kind(path) != PATH_FOLDER) {
-        ok = error_set_errno(err, "%s: the folder cannot be made", path);
+    } else if (ok) {
+        int why = errno; /* another process may have made it meanwhile; asking changes errno */
+        ok = path_kind(path) == PATH_FOLDER;
+        errno = why;
+        if (!ok)
+            error_set_errno(err, "%s: the folder cannot be made", path);
     }
     arena_release(&arena);
     return ok;
@@ -69,8 +73,10 @@ static bool empty_folder(int descriptor, const char *path, int depth, struct err
 static bool remove_entry(int folder, const char *name, const char *path, int depth,
                          struct error *err)
 {
-    if (unlinkat(folder, name, 0) == 0)
+    if (unlinkat(folder, name, 0) == 0 || errno == ENOENT)
         return true;
+    if (errno != EISDIR && errno != EPERM) /* what Linux and what POSIX say of a folder */
+        return error_set_errno(err, "%s/%s: cannot be removed", path, name);
     int inner = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (inner < 0)
         return error_set_errno(err, "%s/%s: cannot be removed", path, name);
@@ -105,7 +111,19 @@ static bool empty_folder(int descriptor, const char *path, int depth, struct err
     return ok;
 }
 
-bool folder_remove(const char *path, struct error *err)
+/* A copy without slashes at the end: open would follow a link in front of one, O_NOFOLLOW or not.
+ */
+static char *without_slashes(const char *path)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    char *copy = memory_grow(NULL, length + 1, 1);
+    sprintf(copy, "%.*s", (int)length, path);
+    return copy;
+}
+
+static bool remove_folder(const char *path, struct error *err)
 {
     int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (descriptor < 0)
@@ -114,6 +132,14 @@ bool folder_remove(const char *path, struct error *err)
     close(descriptor);
     if (ok && rmdir(path) != 0)
         ok = error_set_errno(err, "%s: cannot be removed", path);
+    return ok;
+}
+
+bool folder_remove(const char *path, struct error *err)
+{
+    char *name = without_slashes(path);
+    bool ok = remove_folder(name, err);
+    free(name);
     return ok;
 }
 
@@ -205,6 +231,15 @@ static bool still_there(const struct folder_stage *stage)
            held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
+static bool lock_folder(int descriptor, const char *path, struct error *err)
+{
+    if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    if (errno == EWOULDBLOCK)
+        return error_set(err, "%s: another process is writing it; wait until it has ended", path);
+    return error_set_errno(err, "%s: cannot be locked", path);
+}
+
 static bool open_partial(struct folder_stage *stage, struct error *err)
 {
     if (!folder_create(stage->partial, err))
@@ -212,21 +247,20 @@ static bool open_partial(struct folder_stage *stage, struct error *err)
     stage->descriptor = open(stage->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (stage->descriptor < 0)
         return error_set_errno(err, "%s: cannot be opened", stage->partial);
-    if (flock(stage->descriptor, LOCK_EX | LOCK_NB) != 0 || !still_there(stage))
-        return error_set(err, "%s: another process is writing it; wait until it has ended",
-                         stage->path);
+    if (!lock_folder(stage->descriptor, stage->path, err))
+        return false;
+    if (!still_there(stage))
+        return error_set(err, "%s: another process has just finished it", stage->path);
+    if (fchmod(stage->descriptor, PRIVATE_FOLDER) != 0) /* it may be somebody's older folder */
+        return error_set_errno(err, "%s: cannot be made private", stage->partial);
     return empty_folder(stage->descriptor, stage->partial, 0, err);
 }
 
 bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err)
 {
     *stage = (struct folder_stage){ .descriptor = -1 };
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    stage->path = memory_grow(NULL, length + 1, 1);
-    sprintf(stage->path, "%.*s", (int)length, path);
-    stage->partial = memory_grow(NULL, length + sizeof ".partial", 1);
+    stage->path = without_slashes(path);
+    stage->partial = memory_grow(NULL, strlen(stage->path) + sizeof ".partial", 1);
     sprintf(stage->partial, "%s.partial", stage->path);
     if (open_partial(stage, err))
         return true;
@@ -237,7 +271,7 @@ bool folder_stage_open(struct folder_stage *stage, const char *path, struct erro
 static bool sync_path(const char *path, struct error *err)
 {
     int descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool ok = descriptor >= 0 && fsync(descriptor) == 0;
+    bool ok = descriptor >= 0 && (fsync(descriptor) == 0 || errno == EINVAL);
     if (!ok)
         error_set_errno(err, "%s: cannot sync the folder", path);
     if (descriptor >= 0)
@@ -245,25 +279,53 @@ static bool sync_path(const char *path, struct error *err)
     return ok;
 }
 
-static bool put_in_place(struct folder_stage *stage, bool replace, struct error *err)
+/* Waits for the lock of a folder that is in place: its writer holds it for a moment more. */
+static bool wait_for_lock(int descriptor, const char *path, struct error *err)
 {
-    if (renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_NOREPLACE) == 0)
+    while (flock(descriptor, LOCK_EX) != 0)
+        if (errno != EINTR)
+            return error_set_errno(err, "%s: cannot be locked", path);
+    return true;
+}
+
+/* The old folder is locked before the exchange: from then on it bears the .partial name, and the
+ * next writer, who would empty and fill it while it is removed here, has to be kept out. */
+static bool exchange(struct folder_stage *stage, bool *placed, struct error *err)
+{
+    int old = open(stage->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (old < 0)
+        return error_set_errno(err, "%s: what stands there cannot be replaced", stage->path);
+    bool ok = wait_for_lock(old, stage->path, err);
+    if (ok && renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_EXCHANGE) != 0)
+        ok = error_set_errno(err, "%s: cannot be exchanged", stage->path);
+    *placed = ok;
+    if (ok && !folder_remove(stage->partial, err))
+        ok = error_prefix(err, "%s: the new folder is in place, but not the old one gone",
+                          stage->path);
+    close(old);
+    return ok;
+}
+
+static bool put_in_place(struct folder_stage *stage, bool replace, bool *placed, struct error *err)
+{
+    *placed = renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_NOREPLACE) == 0;
+    if (*placed)
         return true;
     if (errno != EEXIST)
         return error_set_errno(err, "%s: cannot be put in place", stage->path);
     if (!replace)
         return error_set(err, "%s: exists already; remove it or choose another name", stage->path);
-    if (renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_EXCHANGE) != 0)
-        return error_set_errno(err, "%s: cannot be exchanged", stage->path);
-    return folder_remove(stage->partial, err);
+    return exchange(stage, placed, err);
 }
 
 bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err)
 {
     struct arena arena;
     arena_init(&arena);
-    bool placed = sync_path(stage->partial, err) && put_in_place(stage, replace, err);
-    bool ok = placed && sync_path(path_parent(&arena, stage->path), err);
+    bool placed = false;
+    bool ok = sync_path(stage->partial, err) && put_in_place(stage, replace, &placed, err);
+    if (ok && !sync_path(path_parent(&arena, stage->path), err))
+        ok = error_prefix(err, "%s: the new folder is in place", stage->path);
     arena_release(&arena);
     if (placed)
         stage_release(stage);

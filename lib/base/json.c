@@ -58,9 +58,14 @@ static json_t *real_value(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* Keys are mended as values are: file names become keys, and those may be any bytes. */
 static void put(struct json *object, const char *key, json_t *value)
 {
-    CHECK(value && json_object_set_new(inner(object), key, value) == 0, "JSON key \"%s\"", key);
+    json_t *name = string_value(key);
+    CHECK(value && name &&
+              json_object_set_new_nocheck(inner(object), json_string_value(name), value) == 0,
+          "JSON key \"%s\"", key);
+    json_decref(name);
 }
 
 static void push(struct json *array, json_t *value)
@@ -172,15 +177,21 @@ struct json *json_load_schema(const char *path, const char *schema, struct error
     return NULL;
 }
 
-/* The value of a key, if jansson's type test accepts it. */
-static json_t *typed(const struct json *object, const char *key, json_type type,
-                     const char *type_name, struct error *err)
+/* The value of a key, if it is of this type or that one. */
+static json_t *either(const struct json *object, const char *key, json_type this, json_type that,
+                      const char *type_name, struct error *err)
 {
     json_t *value = json_object_get(inner(object), key);
-    if (value && json_typeof(value) == type)
+    if (value && (json_typeof(value) == this || json_typeof(value) == that))
         return value;
     error_set(err, value ? "\"%s\" is not %s" : "\"%s\" is missing (expected %s)", key, type_name);
     return NULL;
+}
+
+static json_t *typed(const struct json *object, const char *key, json_type type,
+                     const char *type_name, struct error *err)
+{
+    return either(object, key, type, type, type_name, err);
 }
 
 const struct json *json_get(const struct json *object, const char *key, struct error *err)
@@ -208,20 +219,18 @@ bool json_get_integer(const struct json *object, const char *key, int64_t *value
 
 bool json_get_real(const struct json *object, const char *key, double *value, struct error *err)
 {
-    json_t *found = json_object_get(inner(object), key);
-    if (!json_is_number(found))
-        return error_set(err, "\"%s\" is not a number", key);
-    *value = json_number_value(found);
-    return true;
+    json_t *found = either(object, key, JSON_REAL, JSON_INTEGER, "a number", err);
+    if (found)
+        *value = json_number_value(found);
+    return found;
 }
 
 bool json_get_bool(const struct json *object, const char *key, bool *value, struct error *err)
 {
-    json_t *found = json_object_get(inner(object), key);
-    if (!json_is_boolean(found))
-        return error_set(err, "\"%s\" is not true or false", key);
-    *value = json_is_true(found);
-    return true;
+    json_t *found = either(object, key, JSON_TRUE, JSON_FALSE, "true or false", err);
+    if (found)
+        *value = json_is_true(found);
+    return found;
 }
 
 bool json_has(const struct json *object, const char *key)
@@ -261,7 +270,10 @@ bool json_each(const struct json *object,
 {
     const char *key;
     json_t *value;
-    json_object_foreach(inner(object), key,
-                        value) if (!visit(context, key, (struct json *)value)) return false;
+    json_object_foreach(inner(object), key, value)
+    {
+        if (!visit(context, key, (struct json *)value))
+            return false;
+    }
     return true;
 }

@@ -14,11 +14,16 @@
 
 enum { BAR_CELLS = 24 };
 static const int64_t interval = 100000000;
-static bool silenced;
+static atomic_bool silenced;
 
 void progress_silence(void)
 {
-    silenced = true;
+    atomic_store(&silenced, true);
+}
+
+static bool is_shown(const struct progress *progress)
+{
+    return progress->shown && !atomic_load(&silenced);
 }
 
 static int64_t now(void)
@@ -37,7 +42,7 @@ void progress_begin(struct progress *progress, const char *what, const char *uni
 {
     *progress = (struct progress){ .what = what, .unit = unit, .total = total };
     progress->started = now();
-    progress->shown = !silenced && isatty(STDERR_FILENO);
+    progress->shown = isatty(STDERR_FILENO);
     atomic_store(&progress->next_drawing, progress->started + interval);
 }
 
@@ -56,7 +61,7 @@ static void draw(struct progress *progress, uint64_t done)
 {
     double seconds = (double)(now() - progress->started) * 1e-9;
     double rate = seconds > 0 ? (double)done / seconds : 0;
-    char left[TEXT_SHORT];
+    char left[TEXT_SHORT], each[TEXT_SHORT];
     struct text line = { 0 };
     text_format(&line, "\r\033[K%s ", progress->what);
     if (progress->total) {
@@ -68,7 +73,11 @@ static void draw(struct progress *progress, uint64_t done)
     } else {
         text_format(&line, "%llu", (unsigned long long)done);
     }
-    text_format(&line, " %s, %.*f/s", progress->unit, rate < 10 ? 1 : 0, rate);
+    text_format(&line, " %s", progress->unit);
+    if (rate >= 1)
+        text_format(&line, ", %.*f/s", rate < 10 ? 1 : 0, rate);
+    else if (rate > 0)
+        text_format(&line, ", %s each", text_duration(each, 1 / rate));
     if (progress->total && done && done < progress->total)
         text_format(&line, ", %s left",
                     text_duration(left, (double)(progress->total - done) / rate));
@@ -79,7 +88,7 @@ static void draw(struct progress *progress, uint64_t done)
 void progress_add(struct progress *progress, uint64_t amount)
 {
     uint64_t done = atomic_fetch_add(&progress->done, amount) + amount;
-    if (!progress->shown)
+    if (!is_shown(progress))
         return;
     int64_t due = atomic_load(&progress->next_drawing), time = now();
     if (time >= due &&
@@ -89,7 +98,7 @@ void progress_add(struct progress *progress, uint64_t amount)
 
 void progress_end(struct progress *progress)
 {
-    if (!progress->shown)
+    if (!is_shown(progress))
         return;
     char took[TEXT_SHORT];
     fprintf(stderr, "\r\033[K%s: %llu %s in %s\n", progress->what,

@@ -72,9 +72,12 @@ double random_normal(uint64_t seed, uint64_t stream, uint64_t index)
 uint64_t random_below(uint64_t seed, uint64_t stream, uint64_t index, uint64_t bound)
 {
     CHECK(bound > 0, "random_below with a bound of 0");
-    /* Lemire's method; a rejected draw (probability < bound / 2^64) takes a fresh sub-stream. */
-    for (uint64_t attempt = 0;; attempt++) {
-        uint64_t bits = random_bits(seed, stream ^ (attempt << 32), index);
+    /* Lemire's method. A rejected draw (probability < bound / 2^64) goes through the bijection
+     * once more: no other stream or index is drawn upon, so no caller's numbers are used twice. */
+    const uint32_t key[2] = { (uint32_t)seed, (uint32_t)(seed >> 32) };
+    uint32_t word[4];
+    for (words_at(seed, stream, index, word);; philox4x32(word, key, word)) {
+        uint64_t bits = (uint64_t)word[1] << 32 | word[0];
         unsigned __int128 product = (unsigned __int128)bits * bound;
         if ((uint64_t)product >= -bound % bound)
             return (uint64_t)(product >> 64);

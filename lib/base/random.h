@@ -18,7 +18,7 @@ void philox4x32(const uint32_t counter[4], const uint32_t key[2], uint32_t outpu
 /* A stream number from a name, so that independent uses never share numbers. FNV-1a, 64 bit. */
 uint64_t random_stream(const char *name);
 
-/* 64 random bits. */
+/* 64 random bits. Here and below index < 2^63: the other half belongs to the fills. */
 uint64_t random_bits(uint64_t seed, uint64_t stream, uint64_t index);
 
 /* Uniform in [0, 1), 53 bits. */

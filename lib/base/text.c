@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,18 +35,24 @@ void text_add(struct text *text, const char *string)
     text_add_bytes(text, string, strlen(string));
 }
 
-void text_format(struct text *text, const char *format, ...)
+void text_format_list(struct text *text, const char *format, va_list arguments)
 {
-    va_list arguments, again;
-    va_start(arguments, format);
+    va_list again;
     va_copy(again, arguments);
     int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
     CHECK(length >= 0, "bad format \"%s\"", format);
     reserve(text, (size_t)length);
     vsnprintf(text->bytes + text->length, (size_t)length + 1, format, again);
     va_end(again);
     text->length += (size_t)length;
+}
+
+void text_format(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    text_format_list(text, format, arguments);
+    va_end(arguments);
 }
 
 void text_clear(struct text *text)
@@ -92,6 +97,11 @@ bool text_ends_with_any_case(const char *text, const char *suffix)
     return length >= tail && strcasecmp(text + length - tail, suffix) == 0;
 }
 
+static int lower(char byte)
+{
+    return tolower((unsigned char)byte);
+}
+
 /* Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours. Words
  * are short (keys, commands), so three rows of a small table do. */
 static size_t edit_distance(const char *a, const char *b)
@@ -107,7 +117,7 @@ static size_t edit_distance(const char *a, const char *b)
         size_t *row = rows[i % 3], *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
         row[0] = i;
         for (size_t j = 1; j <= n; j++) {
-            size_t best = last[j - 1] + (tolower(a[i - 1]) != tolower(b[j - 1]));
+            size_t best = last[j - 1] + (lower(a[i - 1]) != lower(b[j - 1]));
             best = last[j] + 1 < best ? last[j] + 1 : best;
             best = row[j - 1] + 1 < best ? row[j - 1] + 1 : best;
             bool swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
@@ -125,8 +135,8 @@ const char *text_nearest(const char *word, const char *const *candidates, size_t
     size_t least = SIZE_MAX;
     for (size_t i = 0; i < count; i++) {
         size_t distance = edit_distance(word, candidates[i]);
-        size_t allowed = (strlen(candidates[i]) + 2) / 3;
-        if (distance < least && distance <= allowed) {
+        size_t length = strlen(candidates[i]), allowed = (length + 2) / 3;
+        if (distance < least && distance <= allowed && distance < length) {
             least = distance;
             nearest = candidates[i];
         }
@@ -148,9 +158,9 @@ bool text_to_integer(const char *text, int64_t *value)
 bool text_to_real(const char *text, double *value)
 {
     char *end;
-    errno = 0;
     double parsed = strtod(text, &end);
-    if (end == text || *end || !isfinite(parsed) || isspace((unsigned char)*text))
+    bool filled = end != text && !*end && !isspace((unsigned char)*text);
+    if (!filled || !isfinite(parsed) || strpbrk(text, "xX"))
         return false;
     *value = parsed;
     return true;
@@ -199,14 +209,19 @@ const char *text_size(char buffer[TEXT_SHORT], double bytes)
         bytes /= 1000;
         unit++;
     }
-    snprintf(buffer, TEXT_SHORT, "%.*f %s", unit && bytes < 9.95 ? 1 : 0, bytes, units[unit]);
+    bool one = unit == 0 && bytes >= 0.5 && bytes < 1.5;
+    snprintf(buffer, TEXT_SHORT, "%.*f %s", unit && bytes < 9.95 ? 1 : 0, bytes,
+             one ? "byte" : units[unit]);
     return buffer;
 }
 
 const char *text_duration(char buffer[TEXT_SHORT], double seconds)
 {
-    long long whole = (long long)(seconds + 0.5);
-    if (seconds < 9.95)
+    const double longest = 1e15; /* what follows fits a long long, and NaN does not pass */
+    long long whole = seconds < longest ? (long long)(seconds + 0.5) : 0;
+    if (!(seconds < longest))
+        snprintf(buffer, TEXT_SHORT, "for ever");
+    else if (seconds < 9.95)
         snprintf(buffer, TEXT_SHORT, "%.1f s", seconds);
     else if (whole < 60)
         snprintf(buffer, TEXT_SHORT, "%lld s", whole);

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 
+#include <stdarg.h>
 #include <stdint.h>
 
 struct text {
@@ -20,6 +21,7 @@ struct text {
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t length);
 void text_format(struct text *text, const char *format, ...) PRINTF(2, 3);
+void text_format_list(struct text *text, const char *format, va_list arguments) PRINTF(2, 0);
 void text_clear(struct text *text);
 void text_release(struct text *text);
 
@@ -31,21 +33,24 @@ bool text_ends_with(const char *text, const char *suffix);
 bool text_ends_with_any_case(const char *text, const char *suffix);
 
 /* The candidate that a person most likely meant by `word`: the least Damerau–Levenshtein distance,
- * if at most a third of its length; NULL when none is near. */
+ * upper and lower case alike, if at most a third of its length (rounded up, and less than all of
+ * it); NULL when none is near. */
 const char *text_nearest(const char *word, const char *const *candidates, size_t count);
 
-/* A whole number or a real number that fills the string entirely, in the C locale's notation. */
+/* A whole number (decimal) or a real number (decimal, finite) that fills the string entirely, in
+ * the C locale's notation. */
 bool text_to_integer(const char *text, int64_t *value);
 bool text_to_real(const char *text, double *value);
 
 /* Whether the bytes are valid UTF-8 (no overlong forms, no surrogates). */
 bool text_is_utf8(const char *bytes, size_t length);
 
-/* "1.4 GB", "312 MB", "17 kB", "9 bytes" (powers of ten). Returns `buffer`. */
+/* "1.4 GB", "312 MB", "17 kB", "9 bytes", "1 byte" (powers of ten). Returns `buffer`. */
 enum { TEXT_SHORT = 32 };
 const char *text_size(char buffer[TEXT_SHORT], double bytes);
 
-/* "2 h 05 min", "3 min 20 s", "12 s", "0.4 s". Returns `buffer`. */
+/* "2 h 05 min", "3 min 20 s", "12 s", "0.4 s"; "for ever" for infinity and NaN. Returns `buffer`.
+ */
 const char *text_duration(char buffer[TEXT_SHORT], double seconds);
 
 #endif

@@ -4,23 +4,22 @@
  * pointer: so "absent" and "zero" are told apart, and the caller's defaults stay. libcyaml fills a
  * struct of such pointers (one slot a field, two for a list: items and count), from which the
  * values are copied out. Its complaints arrive through the log callback: the first line says what,
- * the backtrace names the fields from the innermost out, with the line of the last value read.
+ * the backtrace names the fields from the innermost out. Where things stand, and all that libcyaml
+ * is too lenient about, comes from yaml_scan's marks.
  */
 #include "base/yaml.h"
 
 #include "base/file.h"
 #include "base/text.h"
+#include "base/yaml_scan.h"
 
-#include <ctype.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <cyaml/cyaml.h>
 
-enum { LARGEST_DOCUMENT = 1 << 24, SLOT = 8, DEEPEST = 8, LONGEST_KEY = 128 };
+enum { LARGEST_DOCUMENT = 1 << 24, SLOT = 8, LONGEST_KEY = 128 };
 _Static_assert(sizeof(void *) == SLOT, "slots hold pointers");
 
 /* ---- schema -------------------------------------------------------------------------------- */
@@ -73,12 +72,9 @@ static void set_value(cyaml_schema_value_t *value, const struct yaml_field *fiel
         cyaml_type_e type;
         uint32_t size;
     } types[] = {
-        [YAML_STRING] = { CYAML_STRING, 1 },
-        [YAML_INTEGER] = { CYAML_INT, sizeof(int64_t) },
-        [YAML_REAL] = { CYAML_FLOAT, sizeof(double) },
-        [YAML_BOOL] = { CYAML_ENUM, sizeof(int) },
-        [YAML_CHOICE] = { CYAML_ENUM, sizeof(int) },
-        [YAML_STRINGS] = { CYAML_SEQUENCE, SLOT },
+        [YAML_STRING] = { CYAML_STRING, 1 },         [YAML_INTEGER] = { CYAML_STRING, 1 },
+        [YAML_REAL] = { CYAML_STRING, 1 },           [YAML_BOOL] = { CYAML_ENUM, sizeof(int) },
+        [YAML_CHOICE] = { CYAML_ENUM, sizeof(int) }, [YAML_STRINGS] = { CYAML_SEQUENCE, SLOT },
         [YAML_SECTION] = { CYAML_MAPPING, 0 },
     };
     *value = (cyaml_schema_value_t){
@@ -86,7 +82,7 @@ static void set_value(cyaml_schema_value_t *value, const struct yaml_field *fiel
         .flags = CYAML_FLAG_POINTER | (field->required ? 0 : CYAML_FLAG_OPTIONAL),
         .data_size = types[field->kind].size,
     };
-    if (field->kind == YAML_STRING) {
+    if (value->type == CYAML_STRING) {
         value->string.max = CYAML_UNLIMITED;
     } else if (field->kind == YAML_BOOL) {
         value->flags |= CYAML_FLAG_STRICT;
@@ -120,109 +116,134 @@ static cyaml_schema_field_t *make_schema(const struct yaml_field *fields, struct
 
 /* ---- what libcyaml says -------------------------------------------------------------------- */
 
+/* What is known about a document while it is read. */
+struct document {
+    const char *name;
+    const struct yaml_mark *marks;
+    struct arena *arena;
+    struct error *err;
+};
+
 struct complaint {
-    char problem[512];
-    char path[DEEPEST][LONGEST_KEY]; /* innermost field first */
+    char problem[128];
+    /* Innermost first: the field that each mapping is at, "" where it is at none. */
+    char path[YAML_DEEPEST + 1][LONGEST_KEY];
     size_t depth;
-    size_t line; /* of the last value read; 0 when not told */
+    struct yaml_place at; /* the innermost value; 0 when not told */
 };
 
 static void listen(cyaml_log_t level, void *context, const char *format, va_list arguments)
+    PRINTF(3, 0);
+static void listen(cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
+    static const char in_field[] = "  in mapping field '", in_mapping[] = "  in mapping (";
     struct complaint *complaint = context;
     if (level < CYAML_LOG_ERROR)
         return;
     char line[512];
     vsnprintf(line, sizeof line, format, arguments);
-    line[strcspn(line, "\n")] = '\0';
-    const char *field = strstr(line, "in mapping field '");
-    const char *number = strstr(line, "(line: ");
     if (!complaint->problem[0]) {
-        snprintf(complaint->problem, sizeof complaint->problem, "%s",
-                 text_starts_with(line, "Load: ") ? line + 6 : line);
-    } else if (number) {
-        if (!complaint->line)
-            complaint->line = strtoul(number + 7, NULL, 10);
-        if (field && complaint->depth < DEEPEST) {
-            field += strlen("in mapping field '");
-            snprintf(complaint->path[complaint->depth++], LONGEST_KEY, "%.*s",
-                     (int)strcspn(field, "'"), field);
-        }
+        snprintf(complaint->problem, sizeof complaint->problem, "%.*s",
+                 (int)sizeof complaint->problem - 1, line);
+        return;
     }
+    const char *place = strstr(line, "(line: ");
+    if (place && !complaint->at.line)
+        sscanf(place, "(line: %zu, column: %zu)", &complaint->at.line, &complaint->at.column);
+    bool named = text_starts_with(line, in_field);
+    if (complaint->depth > YAML_DEEPEST || (!named && !text_starts_with(line, in_mapping)))
+        return;
+    const char *field = line + sizeof in_field - 1;
+    snprintf(complaint->path[complaint->depth++], LONGEST_KEY, "%.*s",
+             named ? (int)strcspn(field, "'") : 0, field);
 }
 
-/* The table of the section that the complaint is about; `skip` innermost names are not sections. */
-static const struct yaml_field *section_of(const struct complaint *complaint,
-                                           const struct yaml_field *fields)
+static const struct yaml_field *field_named(const struct yaml_field *fields, const char *key)
 {
-    for (size_t i = complaint->depth; i-- > 0;)
-        for (const struct yaml_field *field = fields; field->key; field++)
-            if (field->kind == YAML_SECTION && strcmp(field->key, complaint->path[i]) == 0) {
-                fields = field->section;
-                break;
-            }
-    return fields;
-}
-
-/* The field that the innermost name stands for, or NULL. */
-static const struct yaml_field *field_of(const struct complaint *complaint,
-                                         const struct yaml_field *fields)
-{
-    const struct yaml_field *section = section_of(complaint, fields);
-    for (const struct yaml_field *field = section; complaint->depth && field->key; field++)
-        if (strcmp(field->key, complaint->path[0]) == 0)
-            return field;
+    for (; fields->key; fields++)
+        if (strcmp(fields->key, key) == 0)
+            return fields;
     return NULL;
 }
 
-/* The first line from `line` on that begins with this key; `line` itself when there is none (a
- * flow mapping). libcyaml tells the line of the value before. */
-static size_t line_of_key(const char *document, size_t size, const char *key, size_t line)
+/* The section that the complaint is about: its table, and its mark (NULL at the top). */
+struct section {
+    const struct yaml_field *fields;
+    const struct yaml_mark *mark;
+};
+
+static struct section section_of(const struct complaint *complaint, const struct yaml_field *fields,
+                                 const struct document *document)
 {
-    size_t number = 1, length = strlen(key);
-    for (const char *at = document, *end = document + size; at < end; number++) {
-        const char *stop = memchr(at, '\n', (size_t)(end - at));
-        const char *first = at;
-        stop = stop ? stop : end;
-        while (first < stop && (*first == ' ' || *first == '-'))
-            first++;
-        if (number >= line && (size_t)(stop - first) > length && !strncmp(first, key, length) &&
-            first[length] == ':')
-            return number;
-        at = stop + 1;
+    struct section section = { fields, NULL };
+    for (size_t i = complaint->depth; i-- > 1;) {
+        const char *key = complaint->path[i];
+        const struct yaml_field *field = field_named(section.fields, key);
+        if (!field || field->kind != YAML_SECTION)
+            break;
+        section.fields = field->section;
+        section.mark = yaml_mark_find(document->marks, section.mark, key);
     }
-    return line ? line : 1;
+    return section;
 }
 
-static void list_keys(struct text *list, const struct yaml_field *fields)
+static bool fail_at(const struct document *document, struct yaml_place at, const char *format, ...)
+    PRINTF(3, 4);
+static bool fail_at(const struct document *document, struct yaml_place at, const char *format, ...)
 {
-    for (const struct yaml_field *field = fields; field->key; field++)
-        text_format(list, "%s%s", list->length ? ", " : "", field->key);
+    struct text reason = { 0 };
+    va_list arguments;
+    va_start(arguments, format);
+    text_format_list(&reason, format, arguments);
+    va_end(arguments);
+    error_set(document->err, "%s:%zu:%zu: %s", document->name, at.line, at.column, reason.bytes);
+    text_release(&reason);
+    return false;
 }
 
-static bool report_unknown_key(const struct complaint *complaint, const char *key,
-                               const struct yaml_field *fields, const char *name, size_t line,
-                               struct error *err)
+static bool report_unknown_key(struct section section, const struct document *document)
 {
-    const struct yaml_field *section = section_of(complaint, fields);
     const char *keys[256];
     size_t count = 0;
-    for (const struct yaml_field *field = section; field->key && count < 256; field++)
-        keys[count++] = field->key;
-    const char *nearest = text_nearest(key, keys, count);
     struct text list = { 0 };
-    list_keys(&list, section);
+    for (const struct yaml_field *field = section.fields; field->key && count < 256; field++) {
+        text_format(&list, "%s%s", list.length ? ", " : "", field->key);
+        keys[count++] = field->key;
+    }
+    const struct yaml_mark *mark = document->marks;
+    while (mark && (mark->parent != section.mark || field_named(section.fields, mark->key)))
+        mark = mark->next;
+    CHECK(mark, "%s: libcyaml found an unknown key that is not there", document->name);
+    const char *nearest = text_nearest(mark->key, keys, count);
     if (nearest)
-        error_set(err, "%s:%zu: unknown key \"%s\"; did you mean \"%s\"?", name, line, key,
-                  nearest);
+        fail_at(document, mark->key_at, "unknown key \"%s\"; did you mean \"%s\"?", mark->key,
+                nearest);
     else
-        error_set(err, "%s:%zu: unknown key \"%s\"; the keys here are: %s", name, line, key,
-                  list.bytes);
+        fail_at(document, mark->key_at, "unknown key \"%s\"; the keys here are: %s", mark->key,
+                list.bytes);
     text_release(&list);
     return false;
 }
 
-static const char *expectation(const struct yaml_field *field, struct text *text)
+static bool report_second_key(struct section section, const char *key,
+                              const struct document *document)
+{
+    const struct yaml_mark *mark = yaml_mark_find(document->marks, section.mark, key);
+    mark = mark ? yaml_mark_find(mark->next, section.mark, key) : NULL;
+    CHECK(mark, "%s: libcyaml saw the key \"%s\" twice, libyaml did not", document->name, key);
+    return fail_at(document, mark->key_at, "the key \"%s\" stands here a second time", key);
+}
+
+static bool report_missing_key(struct section section, const char *key,
+                               const struct document *document)
+{
+    if (!section.mark)
+        return error_set(document->err, "%s: the key \"%s\" is missing", document->name, key);
+    return fail_at(document, section.mark->key_at, "\"%s\": the key \"%s\" is missing in it",
+                   section.mark->key, key);
+}
+
+static void add_expectation(const struct yaml_field *field, struct text *text)
 {
     static const char *const words[] = {
         [YAML_STRING] = "text",
@@ -230,109 +251,156 @@ static const char *expectation(const struct yaml_field *field, struct text *text
         [YAML_REAL] = "a number",
         [YAML_BOOL] = "true or false",
         [YAML_CHOICE] = "one of",
-        [YAML_STRINGS] = "a list",
+        [YAML_STRINGS] = "a list of texts",
         [YAML_SECTION] = "a section with keys of its own",
     };
     text_add(text, words[field->kind]);
     for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
         text_format(text, "%s %s", i ? "," : "", field->choices[i]);
-    return text->bytes;
 }
 
-static bool report(const struct complaint *complaint, const struct yaml_field *fields,
-                   const char *document, size_t size, const char *name, struct error *err)
+/* `at` may be an entry of the value rather than the value itself. */
+static bool report_type(const struct yaml_field *field, const struct yaml_mark *mark,
+                        struct yaml_place at, const struct document *document)
 {
-    static const char unknown[] = "Unexpected key: ", twice[] = "Mapping field already seen: ",
-                      missing[] = "Missing required mapping field: ", syntax[] = "libyaml: ";
-    const char *problem = complaint->problem;
-    if (text_starts_with(problem, unknown)) {
-        const char *key = problem + sizeof unknown - 1;
-        return report_unknown_key(complaint, key, fields, name,
-                                  line_of_key(document, size, key, complaint->line), err);
-    }
-    if (text_starts_with(problem, twice)) {
-        const char *key = problem + sizeof twice - 1;
-        return error_set(err, "%s:%zu: the key \"%s\" stands here a second time", name,
-                         line_of_key(document, size, key, complaint->line + 1), key);
-    }
-    if (text_starts_with(problem, missing))
-        return error_set(err, "%s: the key \"%s\" is missing", name, problem + sizeof missing - 1);
-    if (text_starts_with(problem, syntax))
-        return error_set(err, "%s: not valid YAML near line %zu: %s", name,
-                         complaint->line ? complaint->line : 1, problem + sizeof syntax - 1);
-    const struct yaml_field *field = field_of(complaint, fields);
-    if (!field)
-        return error_set(err, "%s: %s (line %zu); expected keys and values", name, problem,
-                         complaint->line ? complaint->line : 1);
+    static const char *const found[] = {
+        [YAML_IS_LIST] = "a list", [YAML_IS_SECTION] = "a section"
+    };
     struct text text = { 0 };
-    error_set(err, "%s:%zu: \"%s\": expected %s (%s)", name, complaint->line, field->key,
-              expectation(field, &text), problem);
+    text_format(&text, "\"%s\": expected ", field->key);
+    add_expectation(field, &text);
+    if (mark->value != YAML_IS_SCALAR)
+        text_format(&text, field->kind == YAML_STRINGS ? "%s" : ", found %s",
+                    field->kind == YAML_STRINGS ? "" : found[mark->value]);
+    else if (yaml_is_null(mark->scalar, mark->quoted))
+        text_add(&text, ", found no value; to keep the default, remove the key");
+    else
+        text_format(&text, ", found \"%.60s\"%s", mark->scalar, mark->quoted ? " in quotes" : "");
+    fail_at(document, at, "%s", text.bytes);
     text_release(&text);
     return false;
 }
 
-/* ---- copying out --------------------------------------------------------------------------- */
-
-static bool copy_fields(const struct yaml_field *fields, void *const *slots, char *out,
-                        const char *name, struct arena *arena, struct error *err);
-
-static bool in_range(const struct yaml_field *field, double value, const char *name,
-                     struct error *err)
+static bool report(struct complaint *complaint, cyaml_err_t code, const struct yaml_field *fields,
+                   const struct document *document)
 {
-    if (isfinite(value) &&
-        (field->minimum >= field->maximum || (value >= field->minimum && value <= field->maximum)))
-        return true;
-    return error_set(err, "%s: \"%s\": %.15g is not between %.15g and %.15g", name, field->key,
-                     value, field->minimum, field->maximum);
+    static const char unknown[] = "Load: Unexpected key: ",
+                      twice[] = "Load: Mapping field already seen: ",
+                      missing[] = "Load: Missing required mapping field: ";
+    char *problem = complaint->problem;
+    struct section section = section_of(complaint, fields, document);
+    if (text_starts_with(problem, unknown))
+        return report_unknown_key(section, document);
+    problem[strcspn(problem, "\n")] = '\0';
+    if (text_starts_with(problem, twice))
+        return report_second_key(section, problem + sizeof twice - 1, document);
+    if (text_starts_with(problem, missing))
+        return report_missing_key(section, problem + sizeof missing - 1, document);
+    const char *key = complaint->depth ? complaint->path[0] : "";
+    const struct yaml_field *field = field_named(section.fields, key);
+    const struct yaml_mark *mark = yaml_mark_find(document->marks, section.mark, key);
+    if (field && mark)
+        return report_type(field, mark, complaint->at, document);
+    return error_set(document->err, "%s: %s", document->name,
+                     *problem ? problem : cyaml_strerror(code));
 }
 
-static bool copy_field(const struct yaml_field *field, void *const *slot, char *out,
-                       const char *name, struct arena *arena, struct error *err)
+/* ---- copying out --------------------------------------------------------------------------- */
+
+static bool copy_fields(const struct yaml_field *fields, void *const *slots,
+                        const struct yaml_mark *parent, char *out, const struct document *document);
+
+static bool in_range(const struct yaml_field *field, double value, const struct yaml_mark *mark,
+                     const struct document *document)
+{
+    if (field->minimum >= field->maximum || (value >= field->minimum && value <= field->maximum))
+        return true;
+    return fail_at(document, mark->value_at, "\"%s\": %.15g is not between %.15g and %.15g",
+                   field->key, value, field->minimum, field->maximum);
+}
+
+/* Numbers come as text: libcyaml would take "12abc" for 12, "010" for 8 and "nan" for a number. */
+static bool copy_integer(const struct yaml_field *field, const char *value,
+                         const struct yaml_mark *mark, char *out, const struct document *document)
+{
+    int64_t number;
+    if (mark->quoted || !text_to_integer(value, &number))
+        return report_type(field, mark, mark->value_at, document);
+    memcpy(out, &number, sizeof number);
+    return in_range(field, (double)number, mark, document);
+}
+
+static bool copy_real(const struct yaml_field *field, const char *value,
+                      const struct yaml_mark *mark, char *out, const struct document *document)
+{
+    double number;
+    if (mark->quoted || !text_to_real(value, &number))
+        return report_type(field, mark, mark->value_at, document);
+    memcpy(out, &number, sizeof number);
+    return in_range(field, number, mark, document);
+}
+
+static void copy_list(void *const *slot, struct yaml_strings *list, struct arena *arena)
+{
+    list->count = (size_t)(uintptr_t)slot[1];
+    list->items = arena_array(arena, const char *, list->count);
+    for (size_t i = 0; i < list->count; i++)
+        list->items[i] = arena_string(arena, ((char *const *)slot[0])[i]);
+}
+
+static bool copy_field(const struct yaml_field *field, void *const *slot,
+                       const struct yaml_mark *mark, char *out, const struct document *document)
 {
     const void *value = slot[0];
     switch (field->kind) {
     case YAML_STRING:
-        *(const char **)out = arena_string(arena, value);
+        if (yaml_is_null(mark->scalar, mark->quoted))
+            return report_type(field, mark, mark->value_at, document);
+        *(const char **)out = arena_string(document->arena, value);
         return true;
     case YAML_INTEGER:
-        memcpy(out, value, sizeof(int64_t));
-        return in_range(field, (double)*(const int64_t *)value, name, err);
+        return copy_integer(field, value, mark, out, document);
     case YAML_REAL:
-        memcpy(out, value, sizeof(double));
-        return in_range(field, *(const double *)value, name, err);
+        return copy_real(field, value, mark, out, document);
     case YAML_BOOL:
+        if (mark->quoted)
+            return report_type(field, mark, mark->value_at, document);
         *(bool *)out = *(const int *)value;
         return true;
     case YAML_CHOICE:
         memcpy(out, value, sizeof(int));
         return true;
-    case YAML_STRINGS: {
-        struct yaml_strings *list = (struct yaml_strings *)out;
-        list->count = (size_t)(uintptr_t)slot[1];
-        list->items = arena_array(arena, const char *, list->count);
-        for (size_t i = 0; i < list->count; i++)
-            list->items[i] = arena_string(arena, ((char *const *)value)[i]);
+    case YAML_STRINGS:
+        copy_list(slot, (struct yaml_strings *)out, document->arena);
         return true;
-    }
     case YAML_SECTION:
-        return copy_fields(field->section, value, out, name, arena, err);
+        return copy_fields(field->section, value, mark, out, document);
     }
     BUG("a YAML field of kind %d", (int)field->kind);
 }
 
-static bool copy_fields(const struct yaml_field *fields, void *const *slots, char *out,
-                        const char *name, struct arena *arena, struct error *err)
+/* Whether a key stands in the document is the mark's to say: an empty list leaves its slot NULL. */
+static bool copy_fields(const struct yaml_field *fields, void *const *slots,
+                        const struct yaml_mark *parent, char *out, const struct document *document)
 {
-    for (size_t i = 0; fields[i].key; i++)
-        if (slots[2 * i] &&
-            !copy_field(&fields[i], &slots[2 * i], out + fields[i].offset, name, arena, err))
+    for (size_t i = 0; fields[i].key; i++) {
+        const struct yaml_mark *mark = yaml_mark_find(document->marks, parent, fields[i].key);
+        if (mark && !copy_field(&fields[i], &slots[2 * i], mark, out + fields[i].offset, document))
             return false;
+    }
     return true;
 }
 
 bool yaml_parse(const char *bytes, size_t size, const char *name, const struct yaml_field *fields,
                 void *out, struct arena *arena, struct error *err)
 {
+    if (size > LARGEST_DOCUMENT)
+        return error_set(err, "%s: %zu bytes; at most %d are accepted here", name, size,
+                         (int)LARGEST_DOCUMENT);
+    struct yaml_mark *marks;
+    if (!yaml_scan(bytes, size, name, arena, &marks, err))
+        return false;
+    const struct document document = { name, marks, arena, err };
     struct complaint complaint = { 0 };
     cyaml_config_t config = { .log_fn = listen,
                               .log_ctx = &complaint,
@@ -347,10 +415,8 @@ bool yaml_parse(const char *bytes, size_t size, const char *name, const struct y
     cyaml_err_t code =
         cyaml_load_data((const uint8_t *)bytes, size, &config, &schema, &slots, NULL);
     if (code != CYAML_OK)
-        return report(&complaint, fields, bytes, size, name, err);
-    if (!slots)
-        return error_set(err, "%s: empty; expected keys and values", name);
-    bool ok = copy_fields(fields, slots, out, name, arena, err);
+        return report(&complaint, code, fields, &document);
+    bool ok = copy_fields(fields, slots, NULL, out, &document);
     cyaml_free(&config, &schema, slots, 0);
     return ok;
 }

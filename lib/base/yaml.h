@@ -10,8 +10,10 @@
  *     if (!yaml_load("plan.yaml", fields, &plan, &arena, err)) …
  *
  * Only the keys that stand in the document are stored, so the caller sets the defaults first. An
- * unknown key, a wrong type or a key given twice is an error with file, line and column, and the
- * valid key that was most likely meant.
+ * unknown key (with the valid one that was most likely meant), a wrong type, a key given twice or
+ * without a value, a number out of range is an error with file, line and column. So are anchors,
+ * aliases, tags, and a second document in the stream. Numbers are decimal and not in quotes.
+ * When reading fails some fields of `out` may have been stored.
  */
 #ifndef BASE_YAML_H
 #define BASE_YAML_H

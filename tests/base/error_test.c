@@ -1,6 +1,7 @@
 #include "test.h"
 
 #include "base/error.h"
+#include "base/text.h"
 
 #include <errno.h>
 
@@ -34,6 +35,32 @@ static void a_message_that_does_not_fit_ends_in_an_ellipsis(void **state)
     assert_contains(err.message, "context: ");
 }
 
+static void the_old_message_may_be_part_of_the_new_one(void **state)
+{
+    (void)state;
+    struct error err;
+    error_set(&err, "too short");
+    error_set(&err, "subject %s: %s, %s", "A", err.message, err.message);
+    assert_string_equal(err.message, "subject A: too short, too short");
+    error_prefix(&err, "%s", err.message + 11);
+    assert_string_equal(err.message, "too short, too short: subject A: too short, too short");
+}
+
+static void an_ellipsis_cuts_no_character_in_two(void **state)
+{
+    (void)state;
+    for (int shift = 0; shift < 4; shift++) {
+        struct error err;
+        char text[2 * ERROR_CAPACITY];
+        memset(text, 'x', (size_t)shift);
+        for (size_t i = (size_t)shift; i + 2 < sizeof text; i += 2)
+            memcpy(text + i, "é", 3);
+        error_set(&err, "%s", text);
+        assert_true(text_is_utf8(err.message, strlen(err.message)));
+        assert_string_equal(err.message + strlen(err.message) - 3, "…");
+    }
+}
+
 static void no_error_wanted_is_fine(void **state)
 {
     (void)state;
@@ -47,6 +74,8 @@ int main(void)
         cmocka_unit_test(messages_gain_context_from_the_outside_in),
         cmocka_unit_test(errno_is_spelled_out),
         cmocka_unit_test(a_message_that_does_not_fit_ends_in_an_ellipsis),
+        cmocka_unit_test(the_old_message_may_be_part_of_the_new_one),
+        cmocka_unit_test(an_ellipsis_cuts_no_character_in_two),
         cmocka_unit_test(no_error_wanted_is_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

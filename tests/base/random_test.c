@@ -95,6 +95,23 @@ static void bounded_draws_are_unbiased(void **state)
         assert_true(abs(count[face] - 10000) < 460); /* five standard deviations */
 }
 
+/* With a bound of 3 · 2^62 every fourth draw is rejected: the three quarters stay equally likely,
+ * and streams that differ in the bits that once told attempts apart share no number. */
+static void rejected_draws_are_unbiased_and_stay_in_their_stream(void **state)
+{
+    (void)state;
+    const uint64_t bound = UINT64_C(3) << 62, other = UINT64_C(1) << 32;
+    int count[3] = { 0 }, equal = 0;
+    for (uint64_t i = 0; i < 30000; i++) {
+        uint64_t value = random_below(11, 0, i, bound);
+        count[value >> 62]++;
+        equal += value == random_below(11, other, i, bound);
+    }
+    for (int part = 0; part < 3; part++)
+        assert_true(abs(count[part] - 10000) < 410); /* five standard deviations */
+    assert_int_equal(equal, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -103,6 +120,7 @@ int main(void)
         cmocka_unit_test(distributions_have_the_right_moments),
         cmocka_unit_test(a_permutation_holds_each_number_once_and_follows_the_seed),
         cmocka_unit_test(bounded_draws_are_unbiased),
+        cmocka_unit_test(rejected_draws_are_unbiased_and_stay_in_their_stream),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

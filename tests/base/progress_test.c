@@ -1,0 +1,197 @@
+/* Standard error is turned into a pipe or a pseudo-terminal, and what arrives there is read. Each
+ * case runs in a child, for silence is for good. */
+#include "test.h"
+
+#include "base/progress.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static void pause_for(double seconds)
+{
+    struct timespec time = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    nanosleep(&time, NULL);
+}
+
+/* 4 of 8 in 0.4 s, drawn at most ten times a second. */
+static void half_a_job(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "ingest", "subjects", 8);
+    for (int i = 0; i < 4; i++) {
+        pause_for(0.11);
+        progress_add(&progress, 1);
+    }
+    progress_end(&progress);
+}
+
+static void a_job_of_unknown_length(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "walk", "files", 0);
+    pause_for(0.11);
+    progress_add(&progress, 5000);
+    progress_end(&progress);
+}
+
+static void a_fast_job(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "hash", "files", 1000000);
+    for (int i = 0; i < 1000000; i++)
+        progress_add(&progress, 1);
+    progress_end(&progress);
+}
+
+static void a_slow_job(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "train", "epochs", 3);
+    pause_for(1.25);
+    progress_add(&progress, 1);
+    progress_end(&progress);
+}
+
+static void a_silenced_job(void)
+{
+    progress_silence();
+    half_a_job();
+}
+
+static void a_job_silenced_half_way(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "ingest", "subjects", 8);
+    progress_silence();
+    pause_for(0.11);
+    progress_add(&progress, 1);
+    progress_end(&progress);
+}
+
+/* What the job writes to standard error when that is a terminal, or a pipe. */
+static void capture(void (*job)(void), bool terminal, char *output, size_t capacity)
+{
+    int ends[2], ready;
+    if (terminal)
+        ready = openpty(&ends[0], &ends[1], NULL, NULL, NULL);
+    else
+        ready = pipe(ends);
+    assert_int_equal(ready, 0);
+    pid_t child = fork();
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        job();
+        _exit(0);
+    }
+    close(ends[1]);
+    size_t length = 0;
+    for (ssize_t got; length + 1 < capacity; length += (size_t)got)
+        if ((got = read(ends[0], output + length, capacity - 1 - length)) <= 0)
+            break; /* EOF of a pipe, EIO of a terminal that nobody holds any more */
+    output[length] = '\0';
+    close(ends[0]);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static char output[1 << 20];
+
+static int drawings(void)
+{
+    int count = 0;
+    for (const char *at = output; (at = strstr(at, "\r\033[K")); at++)
+        count++;
+    return count;
+}
+
+static void nothing_is_written_off_terminal(void **state)
+{
+    (void)state;
+    capture(half_a_job, false, output, sizeof output);
+    assert_string_equal(output, "");
+}
+
+static void a_terminal_sees_bar_count_rate_and_time_left(void **state)
+{
+    (void)state;
+    capture(half_a_job, true, output, sizeof output);
+    assert_contains(output, "\r\033[Kingest ▕");
+    assert_contains(output, "▏ 1/8 subjects, ");
+    assert_contains(output, "/s, 0."); /* eight in under a second: the rest takes 0.x s */
+    assert_contains(output, " s left");
+    assert_contains(output, "\r\033[Kingest: 4 subjects in 0.");
+    assert_string_equal(output + strlen(output) - 2, "\r\n");
+}
+
+static void the_rate_is_what_was_done_by_the_time_it_took(void **state)
+{
+    (void)state;
+    double rate = 0;
+    capture(half_a_job, true, output, sizeof output);
+    const char *last = strstr(output, "4/8 subjects, ");
+    assert_non_null(last);
+    assert_int_equal(sscanf(last, "4/8 subjects, %lf/s", &rate), 1);
+    assert_true(rate > 1 && rate <= 9.1); /* 4 in 0.44 s or more, on a machine that may be busy */
+}
+
+static void less_than_one_a_second_is_told_as_time_each(void **state)
+{
+    (void)state;
+    capture(a_slow_job, true, output, sizeof output);
+    assert_contains(output, "1/3 epochs, 1.");
+    assert_contains(output, " s each, ");
+}
+
+static void an_unknown_length_has_neither_bar_nor_time_left(void **state)
+{
+    (void)state;
+    capture(a_job_of_unknown_length, true, output, sizeof output);
+    assert_contains(output, "walk 5000 files, ");
+    assert_null(strstr(output, "left"));
+    assert_null(strstr(output, "▕"));
+}
+
+static void drawing_is_at_most_ten_times_a_second(void **state)
+{
+    (void)state;
+    double before = clock_seconds();
+    capture(a_fast_job, true, output, sizeof output);
+    assert_contains(output, "hash: 1000000 files in ");
+    assert_true(drawings() <= 2 + (int)((clock_seconds() - before) * 10));
+}
+
+static void silence_is_kept(void **state)
+{
+    (void)state;
+    capture(a_silenced_job, true, output, sizeof output);
+    assert_string_equal(output, "");
+}
+
+static void silence_stops_what_has_begun(void **state)
+{
+    (void)state;
+    capture(a_job_silenced_half_way, true, output, sizeof output);
+    assert_string_equal(output, "");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_is_written_off_terminal),
+        cmocka_unit_test(a_terminal_sees_bar_count_rate_and_time_left),
+        cmocka_unit_test(the_rate_is_what_was_done_by_the_time_it_took),
+        cmocka_unit_test(less_than_one_a_second_is_told_as_time_each),
+        cmocka_unit_test(an_unknown_length_has_neither_bar_nor_time_left),
+        cmocka_unit_test(drawing_is_at_most_ten_times_a_second),
+        cmocka_unit_test(silence_is_kept),
+        cmocka_unit_test(silence_stops_what_has_begun),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
