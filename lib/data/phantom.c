@@ -47,12 +47,14 @@ struct mean {
     float inside, necrosis, oedema, enhancing;
 };
 
-/* Small vessels run where two noise sheets cross in fluid or at the cortex; seen with contrast. */
+/* Small vessels run where two noise sheets cross, in the fluid over the cortex; bright with
+ * contrast and dark in T2 for their flow. */
 static void add_vessel(const struct head *head, struct vector point, float width,
                        float fraction[TISSUES])
 {
-    float room = fraction[TISSUE_CSF] + 0.25f * fraction[TISSUE_GREY];
-    if (room < 0.2f)
+    float grey = fraction[TISSUE_GREY];
+    float room = smaller(1, 3 * fraction[TISSUE_CSF] * grey + 0.2f * grey);
+    if (room < 0.15f)
         return;
     float noise[4];
     noise_sample(&head->field, point, 34, USE_VESSEL, noise);
@@ -229,7 +231,7 @@ static bool fill(const struct phantom_settings *settings, size_t subject, struct
     scanner_draw(&work->scanner, draws_begin(settings->seed, subject, "scanner"));
     work->out = out;
     work->box = brain_box(&work->head.lattice, out);
-    /* Points at most 2 mm apart: half a sulcus to its neighbour. */
+    /* Points at most 2 mm apart: finer than the cortex is thick. */
     work->detail = (size_t)ceilf(out->spacing / 2);
     if (!work_allocate(work, err))
         return false;

@@ -66,7 +66,7 @@ size_t phantom_slices(size_t size);
 
 /* Makes one subject. Fails on a size or template that cannot be used (template: missing voxels, an
  * empty or flat brain, values that are not finite) and when memory runs out; `out` is then empty.
- * Takes about 26 bytes a voxel while it runs, 9 of them the result. Safe to call from several
+ * Takes about 22 bytes a voxel while it runs, 9 of them the result. Safe to call from several
  * threads at once; alone, it uses those of base/parallel.h. */
 bool phantom_generate(const struct phantom_settings *settings, size_t subject_index,
                       struct phantom *out, struct error *err) MUST_USE;

@@ -111,8 +111,8 @@ static void fill_node(struct head *head, size_t node)
     channel[HEAD_STEM] = stem(p);
     channel[HEAD_DEPTH] = cerebrum(p, -channel[HEAD_CEREBELLUM]);
     /* The stripped surface bridges the cisterns between the three, and lies just outside them. */
-    float lower = join(channel[HEAD_CEREBELLUM], channel[HEAD_STEM], 20);
-    channel[HEAD_OUTER] = join(channel[HEAD_DEPTH], lower, 24);
+    float lower = join(channel[HEAD_CEREBELLUM], channel[HEAD_STEM], 18);
+    channel[HEAD_OUTER] = join(channel[HEAD_DEPTH], lower, 16);
     noise_sample(&head->field, p, 55, USE_DEPTH, noise);
     channel[HEAD_FOLD_DEPTH] = clamp(20 + 4.5f * noise[0], 10, 28);
     channel[HEAD_OUTER] += 0.5f * head->atrophy + 0.6f * noise[2];
@@ -188,12 +188,17 @@ static float sulcus(const struct head *head, const struct place *place)
 
     float open = head->atrophy * (1 + 0.8f * smooth_step(10, 0, depth));
     float reach = place->channel[HEAD_FOLD_DEPTH] * (1 - 0.45f * medial);
-    float major = sheet(head, place, depth, normal, head->fold_wavelength, USE_FOLD);
-    float below = beyond(depth, reach);
-    float distance = sqrtf(major * major + below * below) - 0.45f - 0.9f * open;
-    float minor = sheet(head, place, depth, normal, 0.8f * head->fold_wavelength, USE_FOLD_MINOR);
-    below = beyond(depth, 0.55f * reach);
-    distance = smaller(distance, sqrtf(minor * minor + below * below) - 0.2f - 0.5f * open);
+    float distance = 12, below = beyond(depth, reach);
+    if (below < distance) { /* else no sulcus comes near */
+        float major = sheet(head, place, depth, normal, head->fold_wavelength, USE_FOLD);
+        distance = sqrtf(major * major + below * below) - 0.4f - 0.65f * open;
+    }
+    below = beyond(depth, 0.55f * reach * (1 - 0.7f * medial));
+    if (below < distance + 0.15f + 0.4f * open) {
+        float minor =
+            sheet(head, place, depth, normal, 0.8f * head->fold_wavelength, USE_FOLD_MINOR);
+        distance = smaller(distance, sqrtf(minor * minor + below * below) - 0.15f - 0.4f * open);
+    }
     distance = smaller(distance, sylvian(place->p, place->side) - 0.7f - 1.6f * head->atrophy);
     return distance;
 }

@@ -15,7 +15,9 @@ enum { USE_WARP_COARSE = 1, USE_WARP_FINE };
 
 static void draw_pose(struct head *head, struct draws draws)
 {
-    float size = draw_size(&draws, 1, 0.035f);
+    /* The built brain has an atlas' size, which is above the mean patient's; a template has its
+     * own. */
+    float size = draw_size(&draws, head->template ? 1 : 0.965f, 0.035f);
     head->scale = (struct vector){ size * draw_size(&draws, 1, 0.025f),
                                    size * draw_size(&draws, 0.99f, 0.025f),
                                    size * draw_size(&draws, 0.99f, 0.02f) };
@@ -28,7 +30,8 @@ static void draw_pose(struct head *head, struct draws draws)
     head->rotation[0] = (struct vector){ ct * cr, -st, ct * sr };
     head->rotation[1] = (struct vector){ cn * st * cr + sn * sr, cn * ct, cn * st * sr - sn * cr };
     head->rotation[2] = (struct vector){ sn * st * cr - cn * sr, sn * ct, sn * st * sr + cn * cr };
-    head->warp = draw_size(&draws, 1, 0.15f);
+    /* A built head's folds and hull vary by themselves. */
+    head->warp = draw_size(&draws, head->template ? 1 : 0.7f, 0.12f);
 }
 
 struct vector head_warp(const struct head *head, struct vector point)
@@ -38,9 +41,9 @@ struct vector head_warp(const struct head *head, struct vector point)
     p = (struct vector){ vector_dot(head->rotation[0], p), vector_dot(head->rotation[1], p),
                          vector_dot(head->rotation[2], p) };
     p = (struct vector){ p.x / head->scale.x, p.y / head->scale.y, p.z / head->scale.z };
-    noise_sample(&head->field, p, 110, USE_WARP_COARSE, coarse);
-    noise_sample(&head->field, p, 50, USE_WARP_FINE, fine);
-    float a = 3.0f * head->warp, b = 0.8f * head->warp;
+    noise_sample_smooth(&head->field, p, 110, USE_WARP_COARSE, coarse);
+    noise_sample_smooth(&head->field, p, 50, USE_WARP_FINE, fine);
+    float a = 2.4f * head->warp, b = 0.7f * head->warp;
     return vector_add(p, (struct vector){ a * coarse[0] + b * fine[0], a * coarse[1] + b * fine[1],
                                           a * coarse[2] + b * fine[2] });
 }

@@ -106,6 +106,9 @@ void noise_release(struct noise *noise);
  * it so that different uses see different parts. Gradients come per mm. */
 void noise_sample(const struct noise *noise, struct vector point, float wavelength, int use,
                   float out[4]);
+/* The same by quadratic splines: for outlines, on which the creases of linear pieces would show. */
+void noise_sample_smooth(const struct noise *noise, struct vector point, float wavelength, int use,
+                         float out[4]);
 void noise_sample_gradient(const struct noise *noise, struct vector point, float wavelength,
                            int use, float out[4]);
 

@@ -31,7 +31,7 @@ static const struct kind {
     /* low grade: non-enhancing, a few enhancing patches at most */
     { 0.18f, { 11, 26 }, { 0, 0 }, { 2, 9 }, { 0.2f, 0.4f }, { 0, 0.2f }, 0.15f, false },
     /* tiny */
-    { 0.10f, { 3, 5.5f }, { 30, 30 }, { 1.5f, 7 }, { 0.1f, 0.25f }, { 0, 0 }, 0.1f, false },
+    { 0.10f, { 3, 5.5f }, { 30, 30 }, { 0.5f, 5 }, { 0.1f, 0.25f }, { 0, 0 }, 0.1f, false },
 };
 
 static float draw_range(struct draws *draws, struct range range)
@@ -192,7 +192,7 @@ static void apply(const struct lesion *lesion, const struct head *head, struct v
     /* In the lesion's own axes, so that the noise's grid does not show. */
     struct vector turned = vector_scale(unit, lesion->radius);
     struct vector outline = vector_scale(turned, mix(1, lesion->radius / distance, 0.8f));
-    noise_sample(&head->field, outline, 1.9f * lesion->radius + 4, lesion->use, shape);
+    noise_sample_smooth(&head->field, outline, 1.9f * lesion->radius + 4, lesion->use, shape);
     noise_sample(&head->field, turned, 0.5f * lesion->radius + 6, lesion->use + 1, detail);
     float surface = 1 + lesion->irregularity * (shape[0] + 0.3f * detail[0]);
     float outside = lesion->radius * (vector_length(unit) - larger(surface, 0.4f));

@@ -171,6 +171,39 @@ void noise_sample(const struct noise *noise, struct vector point, float waveleng
     memcpy(out, sum, sizeof sum);
 }
 
+/* The three nodes around a coordinate and their weights in a quadratic B-spline. */
+static inline void spline(float coordinate, uint32_t node[3], float weight[3])
+{
+    uint32_t low, high;
+    float way = torus(coordinate + 0.5f, &low, &high) - 0.5f; /* from the nearest node */
+    node[0] = low ? low - 1 : NOISE_SIZE - 1;
+    node[1] = low;
+    node[2] = high;
+    weight[0] = (0.5f - way) * (0.5f - way) / 2;
+    weight[1] = 0.75f - way * way;
+    weight[2] = (0.5f + way) * (0.5f + way) / 2;
+}
+
+void noise_sample_smooth(const struct noise *noise, struct vector point, float wavelength, int use,
+                         float out[4])
+{
+    float scale = NOISE_WAVELENGTH / wavelength, u[3], v[3], w[3], sum[4] = { 0 };
+    uint32_t x[3], y[3], z[3];
+    spline(point.x * scale + 17.3f * (float)use, x, u);
+    spline(point.y * scale + 29.1f * (float)use, y, v);
+    spline(point.z * scale + 7.7f * (float)use, z, w);
+    for (int cz = 0; cz < 3; cz++)
+        for (int cy = 0; cy < 3; cy++)
+            for (int cx = 0; cx < 3; cx++) {
+                const float *value = noise->node[(z[cz] * NOISE_SIZE + y[cy]) * NOISE_SIZE + x[cx]];
+                float weight = u[cx] * v[cy] * w[cz];
+                for (int channel = 0; channel < 4; channel++)
+                    sum[channel] += weight * value[channel];
+            }
+    for (int channel = 0; channel < 4; channel++)
+        out[channel] = 1.4f * sum[channel]; /* the spline's own smoothing undone */
+}
+
 void noise_sample_gradient(const struct noise *noise, struct vector point, float wavelength,
                            int use, float out[4])
 {
