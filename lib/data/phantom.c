@@ -122,12 +122,11 @@ static void make_voxel(struct work *work, size_t x, size_t y, size_t z)
         return;
     }
     for (size_t i = 0; i < detail * detail * detail; i++) {
-        float offset[3] = { (float)(i % detail), (float)(i / detail % detail),
-                            (float)(i / detail / detail) };
+        size_t part[3] = { i % detail, i / detail % detail, i / detail / detail };
         float centre = ((float)detail - 1) / 2;
-        struct vector point = { middle.x + (offset[0] - centre) * step,
-                                middle.y + (offset[1] - centre) * step,
-                                middle.z + (offset[2] - centre) * step };
+        struct vector point = { middle.x + ((float)part[0] - centre) * step,
+                                middle.y + ((float)part[1] - centre) * step,
+                                middle.z + ((float)part[2] - centre) * step };
         add_point(work, point, width, &mean);
     }
     /* Tissue is not quite even, tumours less so. */

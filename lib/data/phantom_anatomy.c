@@ -21,7 +21,8 @@
 
 #include <string.h>
 
-enum { USE_FOLD = 10, USE_FOLD_MINOR, USE_FOLIA, USE_DEPTH, USE_MIDLINE, USE_OTHER_SIDE = 7 };
+enum { USE_FOLD = 10, USE_FOLD_MINOR, USE_FOLIA, USE_DEPTH, USE_MIDLINE };
+enum { USE_OTHER_SIDE = 7 }; /* added to the first two on the right */
 
 /* The signed distance to an ellipsoid, positive inside: exact on the surface, of the right slope
  * near it (after I. Quilez, "ellipsoid distance bound"). */

@@ -213,7 +213,7 @@ static bool template_sample(const struct head *head, struct vector point, float 
                             float fraction[TISSUES])
 {
     (void)width; /* the template's own voxels are the softness */
-    float channel[HEAD_CHANNELS], value;
+    float channel[HEAD_CHANNELS], value = 0;
     memset(fraction, 0, TISSUES * sizeof *fraction);
     lattice_sample(&head->lattice, point, channel);
     struct vector p = { channel[HEAD_X], channel[HEAD_Y], channel[HEAD_Z] };

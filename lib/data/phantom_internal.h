@@ -178,7 +178,6 @@ struct head {
     /* Of built anatomy. */
     float atrophy; /* 0 young … 1 */
     float thickness, fold_wavelength, ventricle, gliosis;
-    float asymmetry;
 
     /* Of a template. */
     const struct phantom_template *template;
