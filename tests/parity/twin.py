@@ -40,6 +40,18 @@ def peak_rss():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def blas():
+    """The file that serves BLAS. Debian's PyTorch takes whatever libblas.so.3 is: the reference
+    BLAS without OpenBLAS, which multiplies matrices 25 times slower."""
+    torch.ones(2, 2) @ torch.ones(2, 2)
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        found = {line.split()[-1] for line in maps if "/libblas." in line or "openblas" in line}
+    if found and not any("openblas" in path for path in found):
+        print("twin.py: PyTorch uses the reference BLAS, so its times say nothing; install "
+              "libopenblas0-openmp", file=sys.stderr)
+    return min(found, default="built in")
+
+
 def build(arguments, batch=None):
     """The case of the command line, at its batch or another one."""
     kind = CASES[arguments.case]
@@ -69,7 +81,7 @@ def run(arguments):
     fixed = case.draw()
     say(ready=True, case=arguments.case, dtype=arguments.dtype, batch=case.batch,
         channels_last=arguments.channels_last, keep_memory=arguments.keep_memory,
-        threads=torch.get_num_threads(), torch=torch.__version__,
+        threads=torch.get_num_threads(), torch=torch.__version__, blas=blas(),
         parameters=sum(p.numel() for m in case.modules.values() for p in m.parameters()),
         flops_per_step=flops * case.batch, rss=peak_rss())
     for line in sys.stdin:
