@@ -118,11 +118,11 @@ def command(arguments, channels_last, keep):
 
 
 def trial(words):
-    """Seconds of the faster of two steps after a first, in a process of its own, so that neither
+    """Seconds of the faster of two steps after two others, in a process of its own, so that neither
     memory nor caches of one trial reach another."""
-    result = subprocess.run(words, input="step 1\n" * 3 + "quit\n", stdout=subprocess.PIPE,
+    result = subprocess.run(words, input="step 1\n" * 4 + "quit\n", stdout=subprocess.PIPE,
                             text=True, check=True)
-    return min(json.loads(line)["seconds"] for line in result.stdout.splitlines()[2:])
+    return min(json.loads(line)["seconds"] for line in result.stdout.splitlines()[3:])
 
 
 def best(arguments):
