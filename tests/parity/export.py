@@ -70,6 +70,7 @@ def export_case(name, path, steps, dtype):
     """Writes a case of the reduced size; see the top for the names."""
     settings, batch = CASES[name].SMALL
     case = CASES[name](settings, batch, dtype=dtype, fill=fill)
+    rates(case)
     draws = [case.draw() for _ in range(steps)]
     tensors = state(case, "weights") | outputs(case, draws[0])
     tensors |= {f"draws/{key}": torch.stack([draw[key] for draw in draws]) for key in draws[0]}
@@ -80,9 +81,24 @@ def export_case(name, path, steps, dtype):
     curve = [case.step(draw) for draw in draws]
     tensors |= {f"terms/{key}": torch.stack([terms[key] for terms in curve]) for key in curve[0]}
     tensors |= state(case, "trained")
-    weights = {phase.name: phase.weights for phase in case.phases}
     save(path, tensors, {"case": name, "batch": batch, "steps": steps,
-                         "settings": json.dumps(settings), "weights": json.dumps(weights)})
+                         "settings": json.dumps(settings)} | phase_attributes(case))
+
+
+def rates(case):
+    """Scales the learning rates for exports, each optimiser's once."""
+    for update in {id(phase.optimiser): phase.optimiser for phase in case.phases}.values():
+        update.param_groups[0]["lr"] *= case.SMALL_RATE
+
+
+def phase_attributes(case):
+    """{"weights", "optimisers"}: by phase, the terms' weights and the optimiser's settings."""
+    wanted = ("lr", "betas", "eps", "weight_decay", "momentum", "nesterov")
+    groups = {phase.name: phase.optimiser.param_groups[0] for phase in case.phases}
+    settings = {name: {key: group[key] for key in wanted if key in group}
+                for name, group in groups.items()}
+    weights = {phase.name: phase.weights for phase in case.phases}
+    return {"weights": json.dumps(weights), "optimisers": json.dumps(settings)}
 
 
 def save(path, tensors, metadata):
