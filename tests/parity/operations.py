@@ -27,7 +27,8 @@ def normal(*shape):
     return torch.randn(shape, dtype=DOUBLE)
 
 
-FIR = torch.tensor([[1.0, 2.0, -1.0], [0.5, 3.0, 0.25]], dtype=DOUBLE)   # neither symmetric nor square
+# Neither symmetric nor square.
+FIR = torch.tensor([[1.0, 2.0, -1.0], [0.5, 3.0, 0.25]], dtype=DOUBLE)
 SQUARE_FIR = stylegan2.resampling_filter().to(DOUBLE)
 
 
@@ -214,8 +215,8 @@ def optimiser(name, kind, settings, steps=20, size=7):
         parameter.grad = gradient.clone()
         update.step()
         path.append(parameter.detach().clone())
-    tensors = {f"{name}/start": start, f"{name}/gradients": given, f"{name}/path": torch.stack(path)}
-    return tensors, settings
+    tensors = {"start": start, "gradients": given, "path": torch.stack(path)}
+    return {f"{name}/{key}": value for key, value in tensors.items()}, settings
 
 
 def vectors():

@@ -115,7 +115,8 @@ class AttentionBlock(nn.Module):
 
     def forward(self, x):
         flat = x.reshape(*x.shape[:2], -1)
-        return (flat + self.proj_out(attend(self.qkv(self.norm(flat)), self.heads))).reshape(x.shape)
+        h = attend(self.qkv(self.norm(flat)), self.heads)
+        return (flat + self.proj_out(h)).reshape(x.shape)
 
 
 class Sequence(nn.Sequential):
@@ -244,8 +245,9 @@ class Diffusion:
     def bound(self, x0, xt, t, epsilon, fraction):
         """(N,) term of the variational bound in bits a dimension: the KL of the posteriors, at
         t = 0 the discretised likelihood. The predicted x0 is not clipped."""
-        alpha_bar = self.at(self.alpha_bar, t, x0)
-        guess = (xt - (1 - alpha_bar).sqrt() * epsilon) / alpha_bar.sqrt()
+        # From float64 tables: in float32, 1 - alpha_bar loses half its digits at small t.
+        guess = (self.at(np.sqrt(1 / self.alpha_bar), t, x0) * xt
+                 - self.at(np.sqrt(1 / self.alpha_bar - 1), t, x0) * epsilon)
         mean = lambda x: self.at(self.mean_x0, t, x0) * x + self.at(self.mean_xt, t, x0) * xt
         low, high = self.at(self.posterior_log, t, x0), self.at(np.log(self.beta), t, x0)
         log_variance = (fraction + 1) / 2 * high + (1 - fraction) / 2 * low
