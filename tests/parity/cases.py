@@ -1,0 +1,233 @@
+"""The training cases: what the benchmark times and the parity tests compare, phase by phase.
+
+A case is one or two networks and a row of phases. A phase trains one module on one loss; a step
+runs all phases in order. All randomness of a step is drawn first, as named tensors, so that it can
+be stored and replayed by another implementation.
+"""
+import contextlib
+import copy
+from dataclasses import dataclass
+from typing import Callable
+
+import torch
+
+from models import ddpm, stylegan2, unet
+
+
+@dataclass
+class Phase:
+    """`loss` maps a step's draws to {name: term}; what is minimised is the sum of weight * term.
+    `name` tells the phase's optimiser state and gradients apart."""
+    name: str
+    module: torch.nn.Module
+    optimiser: torch.optim.Optimizer
+    loss: Callable
+    weights: dict
+
+
+class Case:
+    """A model with its optimiser(s). Subclasses set `modules` and `phases` in build(), and `batch`;
+    `autocast` runs the losses' forward passes in bf16."""
+
+    SMALL_RATE = 1.0   # factor on the learning rates in exports
+
+    def __init__(self, settings, batch, autocast=False, dtype=torch.float32,
+                 layout=torch.contiguous_format, fill=None, seed=1):
+        """fill: called with each network before its optimiser and average are made."""
+        torch.manual_seed(seed)
+        self.settings, self.batch, self.autocast = settings, batch, autocast
+        self.dtype, self.layout = dtype, layout
+        self.modules, self.phases = {}, []
+        self.fill = fill or (lambda module: None)
+        self.build()
+
+    def add(self, name, module):
+        """Puts a network into the case's type and layout; buffers follow."""
+        self.fill(module)
+        self.modules[name] = module.to(dtype=self.dtype, memory_format=self.layout)
+        return self.modules[name]
+
+    def random(self, shape, uniform=False):
+        """Normal, or uniform in [-1,1], in the case's type; images in its layout."""
+        x = torch.rand(shape) * 2 - 1 if uniform else torch.randn(shape)
+        layout = self.layout if len(shape) == 4 else torch.contiguous_format
+        return x.to(self.dtype).contiguous(memory_format=layout)
+
+    def terms(self, phase, draws):
+        """{name: scalar}, with a graph for phase.module alone. Each phase has its own autocast, as
+        that caches the weights in bf16."""
+        for module in self.modules.values():
+            module.requires_grad_(module is phase.module)
+        context = (torch.autocast("cpu", torch.bfloat16) if self.autocast
+                   else contextlib.nullcontext())
+        with context:
+            return phase.loss(draws)
+
+    def gradients(self, phase, draws):
+        """Fills phase.module's gradients; returns the terms, detached, not yet weighted."""
+        phase.optimiser.zero_grad(set_to_none=True)
+        terms = self.terms(phase, draws)
+        sum(phase.weights[name] * term for name, term in terms.items()).backward()
+        return {name: term.detach() for name, term in terms.items()}
+
+    def step(self, draws):
+        """One training step; returns every phase's terms."""
+        terms = {}
+        for phase in self.phases:
+            terms.update(self.gradients(phase, draws))
+            phase.optimiser.step()
+        self.after(draws)
+        return terms
+
+    def after(self, draws):
+        """What follows the optimisers, such as a moving average."""
+
+
+class UNet(Case):
+    """Segmentation of random images into random labels."""
+    BENCHMARK = dict(size=128, channels=4, classes=4, base=32, levels=4), 8
+    SMALL = dict(size=24, channels=4, classes=4, base=4, levels=3), 2
+
+    def build(self):
+        s = dict(self.settings)
+        self.size = s.pop("size")
+        model = self.add("model", unet.UNet(**s))
+        loss = lambda draws: unet.loss_terms(model(draws["x"]).to(self.dtype), draws["labels"])
+        self.phases = [Phase("main", model, unet.optimiser(model), loss,
+                             {"dice": 1, "cross_entropy": 1})]
+
+    def draw(self):
+        side, s = self.size, self.settings
+        return {"x": self.random((self.batch, s["channels"], side, side)),
+                "labels": torch.randint(s["classes"], (self.batch, side, side))}
+
+
+class Ddpm(Case):
+    """Noise prediction on random images, linear schedule of 1000 steps."""
+    BENCHMARK = dict(size=64, channels=5, base=64, mult=(1, 2, 2), blocks=2, attention=(16,)), 16
+    # Not narrower: of 32 groups with one channel each, half the biases would have no gradient.
+    SMALL = dict(size=8, channels=5, base=64, mult=(1, 1), blocks=1, attention=(4,), heads=2), 2
+    EXTRA = {}
+
+    def build(self):
+        model = self.add("model", ddpm.UNet(**self.settings, **self.EXTRA))
+        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.process = ddpm.Diffusion("linear", 1000)
+        loss = lambda draws: self.process.loss_terms(model, draws["x"], draws["t"], draws["noise"])
+        self.phases = [Phase("main", model, ddpm.optimiser(model), loss, {"mse": 1, "vb": 1})]
+
+    def draw(self):
+        shape = (self.batch, self.settings["channels"]) + (self.settings["size"],) * 2
+        return {"x": self.random(shape, uniform=True), "noise": self.random(shape),
+                "t": torch.randint(self.process.steps, (self.batch,))}
+
+    def after(self, draws):
+        ddpm.update_average(self.average, self.modules["model"])
+
+
+class DdpmLearned(Ddpm):
+    """With learned variances and the hybrid loss."""
+    EXTRA = {"learned_variance": True}
+
+    def draw(self):
+        # The first t is 0, so that the discretised likelihood is always exercised.
+        draws = super().draw()
+        draws["t"][0] = 0
+        return draws
+
+
+class StyleGan2(Case):
+    """Generator, discriminator and R1 phases in each step, style mixing with probability .9.
+
+    The official loop runs R1 every 16th step with 16 times its weight; here it runs in each with
+    that weight, so that a step is always the same work.
+    """
+    BENCHMARK = dict(resolution=64, channels=5, z_width=512, w_width=512, channel_base=4096,
+                     channel_max=256), 16
+    SMALL = dict(resolution=16, channels=5, z_width=16, w_width=16, channel_base=128,
+                 channel_max=16), 8
+    # At the full rate, Adam without momentum on so small a network amplifies float32's rounding to
+    # 1 % within 15 steps (float32 against float64); at a tenth it stays below 1e-6 for 40.
+    SMALL_RATE = 0.1
+    INTERVAL = {"G": 4, "D": 16}
+    PATH_LENGTH = False
+
+    def build(self):
+        s = dict(self.settings)
+        g = self.g = self.add("G", stylegan2.Generator(**s))
+        for name in ("z_width", "w_width"):
+            del s[name]
+        d = self.d = self.add("D", stylegan2.Discriminator(**s))
+        self.average = copy.deepcopy(g).requires_grad_(False)
+        self.path_mean, self.seen = torch.zeros([], dtype=self.dtype), 0
+        of_g = stylegan2.optimiser(g, self.INTERVAL["G"])
+        of_d = stylegan2.optimiser(d, self.INTERVAL["D"])
+        gamma = 0.0002 * s["resolution"] ** 2 / self.batch
+        self.phases = [
+            Phase("Gmain", g, of_g, self.g_main, {"g": 1}),
+            Phase("Gpl", g, of_g, self.g_path, {"path": 2 * self.INTERVAL["G"]}),
+            Phase("Dmain", d, of_d, self.d_main, {"d_fake": 1, "d_real": 1}),
+            Phase("Dr1", d, of_d, self.d_r1, {"r1": gamma / 2 * self.INTERVAL["D"]})]
+        if not self.PATH_LENGTH:
+            del self.phases[1]
+
+    def draw(self):
+        """Names: the phase and "z", "other" (latents to mix in), "cutoff", "noise.I" by layer."""
+        s, draws = self.settings, {}
+        side = s["resolution"]
+        draws["x"] = self.random((self.batch, s["channels"], side, side), uniform=True)
+        for phase in self.phases:
+            if phase.name == "Dr1":
+                continue
+            half = phase.name == "Gpl"
+            n = self.batch // 2 if half else self.batch
+            draws |= {f"{phase.name}.{key}": value for key, value in self.latents(n).items()}
+            if half:
+                draws["Gpl.direction"] = self.random((n, s["channels"], side, side))
+        return draws
+
+    def latents(self, n):
+        layers = self.g.synthesis.layers
+        cutoff = torch.randint(1, layers, []) if torch.rand([]) < 0.9 else torch.tensor(layers)
+        noise = self.g.synthesis.noise(n)
+        named = {f"noise.{i}": value.to(self.dtype) for i, value in enumerate(noise)}
+        return {"z": self.random((n, self.g.z_width)), "other": self.random((n, self.g.z_width)),
+                "cutoff": cutoff} | named
+
+    def generate(self, draws, phase):
+        """(images, styles) from a phase's draws."""
+        ws = self.g.mixed_styles(*(draws[f"{phase}.{key}"] for key in ("z", "other", "cutoff")))
+        noise = [draws[f"{phase}.noise.{i}"] for i in range(self.g.synthesis.layers - 1)]
+        return self.g.synthesis(ws, noise), ws
+
+    def g_main(self, draws):
+        images, _ = self.generate(draws, "Gmain")
+        return {"g": stylegan2.generator_loss(self.d, images)}
+
+    def g_path(self, draws):
+        images, ws = self.generate(draws, "Gpl")
+        lengths = stylegan2.path_lengths(images, ws, draws["Gpl.direction"])
+        penalty, self.path_mean = stylegan2.path_penalty(lengths, self.path_mean)
+        return {"path": penalty}
+
+    def d_main(self, draws):
+        images, _ = self.generate(draws, "Dmain")
+        fake, real = stylegan2.discriminator_losses(self.d, images, draws["x"])
+        return {"d_fake": fake, "d_real": real}
+
+    def d_r1(self, draws):
+        return {"r1": stylegan2.r1_penalty(self.d, draws["x"])}
+
+    def after(self, draws):
+        stylegan2.update_average(self.average, self.g, self.seen, self.batch,
+                                 half_life=self.batch * 10 / 32 * 1000)
+        self.seen += self.batch
+
+
+class StyleGan2Path(StyleGan2):
+    """With the path length phase too, at half the batch."""
+    PATH_LENGTH = True
+
+
+CASES = {"unet": UNet, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan2": StyleGan2,
+         "stylegan2-path": StyleGan2Path}
