@@ -19,13 +19,24 @@ struct common {
 };
 
 static const struct yaml_field common_fields[] = {
-    { .key = "json", .kind = YAML_BOOL, .offset = offsetof(struct common, json),
+    { .key = "json",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct common, json),
       .help = "one JSON document on standard output" },
-    { .key = "quiet", .kind = YAML_BOOL, .offset = offsetof(struct common, quiet),
+    { .key = "quiet",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct common, quiet),
       .help = "no progress" },
-    { .key = "threads", .kind = YAML_INTEGER, .offset = offsetof(struct common, threads),
-      .minimum = 1, .maximum = 4096, .metavar = "N", .help = "default: every core" },
-    { .key = "help", .kind = YAML_BOOL, .offset = offsetof(struct common, help),
+    { .key = "threads",
+      .kind = YAML_INTEGER,
+      .offset = offsetof(struct common, threads),
+      .minimum = 1,
+      .maximum = 4096,
+      .metavar = "N",
+      .help = "default: every core" },
+    { .key = "help",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct common, help),
       .help = "this text" },
     { 0 },
 };
@@ -112,16 +123,25 @@ static bool in_range(const struct yaml_field *field, double value, struct error 
                      field->minimum, field->maximum);
 }
 
-/* Lists grow by one item each time the option is given; the first replaces the default. */
+/* Lists grow each time the option is given, by every item between commas; the first replaces the
+ * default. */
 static void append(struct invocation *invocation, struct yaml_strings *list, const char *text,
                    bool first)
 {
-    size_t count = first ? 0 : list->count;
-    const char **items = arena_array(&invocation->arena, const char *, count + 1);
+    size_t count = first ? 0 : list->count, commas = 0;
+    for (const char *byte = text; *byte; byte++)
+        commas += *byte == ',';
+    const char **items = arena_array(&invocation->arena, const char *, count + commas + 1);
     for (size_t i = 0; i < count; i++)
         items[i] = list->items[i];
-    items[count] = text;
-    *list = (struct yaml_strings){ items, count + 1 };
+    for (;; text++) {
+        size_t length = strcspn(text, ",");
+        items[count++] = arena_substring(&invocation->arena, text, length);
+        text += length;
+        if (!*text)
+            break;
+    }
+    *list = (struct yaml_strings){ items, count };
 }
 
 static bool set_option(struct invocation *invocation, const struct yaml_field *field, void *out,
@@ -307,8 +327,8 @@ enum exit_code command_run(const struct command *command, int argc, char **argv)
     invocation.values = arena_allocate(&invocation.arena, command->size);
     if (command->set_defaults)
         command->set_defaults(invocation.values);
-    enum exit_code code = parse(&parsing, argc, argv) ? run_parsed(&parsing)
-                                                      : command_failed(&invocation);
+    enum exit_code code =
+        parse(&parsing, argc, argv) ? run_parsed(&parsing) : command_failed(&invocation);
     arena_release(&invocation.arena);
     if (code == EXIT_YES && (fflush(stdout) != 0 || ferror(stdout))) {
         fprintf(stderr, "lethe %s: standard output cannot be written\n", command->name);

@@ -11,15 +11,15 @@
 
 /* Exit codes, everywhere. */
 enum exit_code {
-    EXIT_YES = 0,    /* done; the answer is yes */
-    EXIT_NO = 1,     /* the answer is no: verification failed, policy not met */
-    EXIT_ERROR = 2,  /* could not tell: usage, input, output */
-    EXIT_UNMET = 3,  /* authentic, but a policy is unmet */
+    EXIT_YES = 0,   /* done; the answer is yes */
+    EXIT_NO = 1,    /* the answer is no: verification failed, policy not met */
+    EXIT_ERROR = 2, /* could not tell: usage, input, output */
+    EXIT_UNMET = 3, /* authentic, but a policy is unmet */
 };
 
 struct invocation {
     const struct command *command;
-    void *values;           /* the command's struct of options */
+    void *values; /* the command's struct of options */
     const char **operands;
     size_t operand_count;
     bool json;
@@ -30,10 +30,10 @@ struct invocation {
 struct command {
     const char *name, *operands; /* "PLAN", "[STORE]" … for the usage line */
     size_t least_operands, most_operands;
-    const char *summary;         /* one line, for the list of commands */
-    const char *details;         /* a paragraph for -h, or NULL */
-    const struct yaml_field *options; /* may be NULL; sections are flattened */
-    size_t size;                 /* of the struct of options */
+    const char *summary;                /* one line, for the list of commands */
+    const char *details;                /* a paragraph for -h, or NULL */
+    const struct yaml_field *options;   /* may be NULL; sections are flattened */
+    size_t size;                        /* of the struct of options */
     void (*set_defaults)(void *values); /* NULL: all zero */
     enum exit_code (*run)(struct invocation *invocation);
 };

@@ -15,9 +15,14 @@ struct options {
 };
 
 static const struct yaml_field options[] = {
-    { .key = "out", .kind = YAML_STRING, .offset = offsetof(struct options, out),
-      .metavar = "STORE", .help = "folder to write; must not exist" },
-    { .key = "settings", .kind = YAML_SECTION, .offset = offsetof(struct options, settings),
+    { .key = "out",
+      .kind = YAML_STRING,
+      .offset = offsetof(struct options, out),
+      .metavar = "STORE",
+      .help = "folder to write; must not exist" },
+    { .key = "settings",
+      .kind = YAML_SECTION,
+      .offset = offsetof(struct options, settings),
       .section = ingest_fields },
     { 0 },
 };

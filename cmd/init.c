@@ -17,9 +17,14 @@ struct options {
 };
 
 static const struct yaml_field options[] = {
-    { .key = "name", .kind = YAML_STRING, .offset = offsetof(struct options, name),
-      .metavar = "NAME", .help = "of the release (default: the folder's)" },
-    { .key = "settings", .kind = YAML_SECTION, .offset = offsetof(struct options, settings),
+    { .key = "name",
+      .kind = YAML_STRING,
+      .offset = offsetof(struct options, name),
+      .metavar = "NAME",
+      .help = "of the release (default: the folder's)" },
+    { .key = "settings",
+      .kind = YAML_SECTION,
+      .offset = offsetof(struct options, settings),
       .section = ingest_fields },
     { 0 },
 };
@@ -64,6 +69,8 @@ static void add_value(struct text *out, const struct yaml_field *field, const vo
  * would say something else than leaving them out. */
 static bool is_set(const struct yaml_field *field, const void *value)
 {
+    if (strcmp(field->key, "seed") == 0)
+        return false; /* the plan's own seed serves */
     if (field->kind == YAML_STRING)
         return *(const char *const *)value != NULL;
     return field->kind != YAML_STRINGS || ((const struct yaml_strings *)value)->count > 0;
@@ -100,13 +107,14 @@ static char *release_name(const char *folder, struct arena *arena)
     while (at > folder && at[-1] != '/')
         at--;
     for (; at < end; at++) {
-        bool plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
-                     (*at >= '0' && *at <= '9');
+        bool plain =
+            (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9');
         *out++ = plain ? *at : '-';
     }
     *out = '\0';
-    return *name && strcmp(name, "-") != 0 && strcmp(name, "--") != 0 ? name
-                                                                      : arena_string(arena, "release");
+    return *name && strcmp(name, "-") != 0 && strcmp(name, "--") != 0
+               ? name
+               : arena_string(arena, "release");
 }
 
 struct finding {
@@ -140,19 +148,20 @@ static bool look(struct invocation *invocation, const struct ingest_settings *se
 static void add_findings(struct text *out, const struct finding *finding)
 {
     const struct scan_list *list = &finding->list;
-    text_format(out, "# Found: layout %s, %zu complete scan%s of %zu subject%s,", layout_names[list->layout],
-                list->count, list->count == 1 ? "" : "s", list->subject_count,
-                list->subject_count == 1 ? "" : "s");
+    text_format(out, "# Found: layout %s, %zu complete scan%s of %zu subject%s,",
+                layout_names[list->layout], list->count, list->count == 1 ? "" : "s",
+                list->subject_count, list->subject_count == 1 ? "" : "s");
     for (size_t i = 0; i < list->channel_count; i++)
         text_format(out, " %s", list->channels[i]);
     text_format(out, "%s.\n", list->masks ? " and masks" : ", no masks");
     if (finding->first.shape[0])
-        text_format(out, "# The first volume: %lld x %lld x %lld voxels of %.3g x %.3g x %.3g mm, %s%s.\n",
-                    (long long)finding->first.shape[0], (long long)finding->first.shape[1],
-                    (long long)finding->first.shape[2], finding->first.spacing[0],
-                    finding->first.spacing[1], finding->first.spacing[2],
-                    voxel_type_name(finding->first.type),
-                    finding->first.oriented ? "" : ", without orientation");
+        text_format(
+            out, "# The first volume: %lld x %lld x %lld voxels of %.3g x %.3g x %.3g mm, %s%s.\n",
+            (long long)finding->first.shape[0], (long long)finding->first.shape[1],
+            (long long)finding->first.shape[2], finding->first.spacing[0],
+            finding->first.spacing[1], finding->first.spacing[2],
+            voxel_type_name(finding->first.type),
+            finding->first.oriented ? "" : ", without orientation");
     if (finding->problems.count)
         text_format(out, "# %zu problem%s in other subjects; lethe ingest lists them.\n",
                     finding->problems.count, finding->problems.count == 1 ? "" : "s");
@@ -167,14 +176,18 @@ static enum exit_code write_plan(struct invocation *invocation, struct options *
     settings.source = absolute ? absolute : settings.source;
     settings.layout = finding->list.layout;
     if (!settings.channels.count)
-        settings.channels = (struct yaml_strings){ finding->list.channels, finding->list.channel_count };
+        settings.channels =
+            (struct yaml_strings){ finding->list.channels, finding->list.channel_count };
     settings.masks = finding->list.masks ? MASKS_REQUIRED : MASKS_NONE;
     text_add(&out, "# A plan for lethe. Try: lethe ingest THIS_FILE\n");
     add_findings(&out, finding);
     text_add(&out, "\nname: ");
-    add_quoted(&out, values->name ? values->name : release_name(settings.source, &invocation->arena));
-    text_add(&out, "\nrun: run                                # everything derived goes here, beside this file\n"
-                   "seed: 1                                 # of everything random\n\ningest:\n");
+    add_quoted(&out,
+               values->name ? values->name : release_name(settings.source, &invocation->arena));
+    text_add(
+        &out,
+        "\nrun: run                                # everything derived goes here, beside this file\n"
+        "seed: 1                                 # of everything random\n\ningest:\n");
     add_section(&out, ingest_fields, &settings);
     fwrite(out.bytes, 1, out.length, stdout);
     text_release(&out);
@@ -198,7 +211,6 @@ static enum exit_code run(struct invocation *invocation)
 static void set_defaults(void *values)
 {
     ((struct options *)values)->settings = ingest_defaults;
-    ((struct options *)values)->settings.seed = 1;
 }
 
 const struct command command_init = {

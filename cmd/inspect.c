@@ -15,11 +15,21 @@ struct options {
 };
 
 static const struct yaml_field options[] = {
-    { .key = "png", .kind = YAML_STRING, .offset = offsetof(struct options, png),
-      .metavar = "FILE", .help = "draw a contact sheet: every channel, and the mask in colour" },
-    { .key = "rows", .kind = YAML_INTEGER, .offset = offsetof(struct options, rows), .minimum = 1,
-      .maximum = 1000, .metavar = "N", .help = "images on the sheet (default 8)" },
-    { .key = "verify", .kind = YAML_BOOL, .offset = offsetof(struct options, verify),
+    { .key = "png",
+      .kind = YAML_STRING,
+      .offset = offsetof(struct options, png),
+      .metavar = "FILE",
+      .help = "draw a contact sheet: every channel, and the mask in colour" },
+    { .key = "rows",
+      .kind = YAML_INTEGER,
+      .offset = offsetof(struct options, rows),
+      .minimum = 1,
+      .maximum = 1000,
+      .metavar = "N",
+      .help = "images on the sheet (default 8)" },
+    { .key = "verify",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, verify),
       .help = "hold the files against their digests" },
     { 0 },
 };

@@ -12,8 +12,9 @@ const struct command *const commands[] = {
 
 static void list_commands(void)
 {
-    printf("usage: lethe COMMAND [ARGUMENTS]     lethe COMMAND -h tells more\n\n"
-           "Share synthetic medical images instead of patients' images, and prove that you may.\n\n");
+    printf(
+        "usage: lethe COMMAND [ARGUMENTS]     lethe COMMAND -h tells more\n\n"
+        "Share synthetic medical images instead of patients' images, and prove that you may.\n\n");
     for (const struct command *const *command = commands; *command; command++)
         printf("  %-10s %s\n", (*command)->name, (*command)->summary);
     printf("\nExit codes: 0 yes, 1 no, 2 could not tell (usage, input, output), "

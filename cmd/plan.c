@@ -6,10 +6,13 @@
 static const struct release_plan plan_defaults_without_stages = { .run = "run", .seed = 1 };
 
 #define FIELD(name, kind_, ...)                                                                    \
-    { .key = #name, .kind = kind_, .offset = offsetof(struct release_plan, name), __VA_ARGS__ }
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct release_plan, name), __VA_ARGS__    \
+    }
 
 const struct yaml_field plan_fields[] = {
-    FIELD(name, YAML_STRING, .required = true, .metavar = "NAME", .help = "what the release is called"),
+    FIELD(name, YAML_STRING, .required = true, .metavar = "NAME",
+          .help = "what the release is called"),
     FIELD(run, YAML_STRING, .metavar = "FOLDER", .help = "where everything that is derived goes"),
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
           .help = "of everything random"),

@@ -6,10 +6,10 @@
 #include "data/ingest.h"
 
 struct release_plan {
-    const char *path;   /* of the plan itself */
-    const char *name;   /* of the release */
-    const char *run;    /* the run folder; everything derived goes there */
-    int64_t seed;       /* of everything random, unless a stage has its own */
+    const char *path; /* of the plan itself */
+    const char *name; /* of the release */
+    const char *run;  /* the run folder; everything derived goes there */
+    int64_t seed;     /* of everything random, unless a stage has its own */
     struct ingest_settings ingest;
 };
 extern const struct yaml_field plan_fields[];

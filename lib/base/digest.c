@@ -206,3 +206,8 @@ bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
         *count = found;
     return true;
 }
+
+const char *digest_library_version(void)
+{
+    return OpenSSL_version(OPENSSL_VERSION);
+}

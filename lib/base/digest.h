@@ -54,4 +54,7 @@ struct digest digest_of_entries(const struct digest_entry *entries, size_t count
 bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
                  struct digest_entry **entries, size_t *count, struct error *err) MUST_USE;
 
+/* The version of OpenSSL that is loaded. */
+const char *digest_library_version(void);
+
 #endif

@@ -7,6 +7,7 @@
 #include "base/text.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -123,14 +124,112 @@ void json_push_real(struct json *array, double value)
     push(array, real_value(value));
 }
 
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* The shortest decimal that reads back as the same double: 0.15, not 0.14999999999999999. jansson
+ * prints a fixed number of digits, so documents are written here; strings are still its own. */
+static void add_real(struct text *out, double value)
+{
+    char digits[32];
+    for (int precision = 15; precision <= 17; precision++) {
+        snprintf(digits, sizeof digits, "%.*g", precision, value);
+        if (strtod(digits, NULL) == value)
+            break;
+    }
+    text_add(out, digits);
+    if (!strpbrk(digits, ".e"))
+        text_add(out, ".0"); /* so that it stays a real number when read again */
+}
+
+static void add_string(struct text *out, const json_t *string)
+{
+    char *quoted = json_dumps(string, JSON_ENCODE_ANY);
+    CHECK(quoted, "a JSON string could not be written");
+    text_add(out, quoted);
+    free(quoted);
+}
+
+static void add_key(struct text *out, const char *key)
+{
+    json_t *string = json_string_nocheck(key);
+    add_string(out, string);
+    json_decref(string);
+    text_add(out, ": ");
+}
+
+static void add_line(struct text *out, int depth)
+{
+    text_format(out, "\n%*s", 2 * depth, "");
+}
+
+static void add_value(struct text *out, json_t *value, int depth);
+
+/* Arrays of numbers stand on one line; all else gets a line an item. */
+static void add_array(struct text *out, json_t *array, int depth)
+{
+    size_t i;
+    json_t *item;
+    bool flat = true;
+    json_array_foreach(array, i, item) flat = flat && json_is_number(item);
+    text_add(out, "[");
+    json_array_foreach(array, i, item)
+    {
+        text_add(out, i ? "," : "");
+        if (!flat)
+            add_line(out, depth + 1);
+        else if (i)
+            text_add(out, " ");
+        add_value(out, item, depth + 1);
+    }
+    if (!flat)
+        add_line(out, depth);
+    text_add(out, "]");
+}
+
+static void add_object(struct text *out, json_t *object, int depth)
+{
+    const char *key;
+    json_t *item;
+    bool first = true;
+    text_add(out, "{");
+    json_object_foreach(object, key, item)
+    {
+        text_add(out, first ? "" : ",");
+        add_line(out, depth + 1);
+        add_key(out, key);
+        add_value(out, item, depth + 1);
+        first = false;
+    }
+    if (!first)
+        add_line(out, depth);
+    text_add(out, "}");
+}
+
+static void add_value(struct text *out, json_t *value, int depth)
+{
+    static const char *const words[] = {
+        [JSON_TRUE] = "true", [JSON_FALSE] = "false", [JSON_NULL] = "null"
+    };
+    if (json_is_object(value))
+        add_object(out, value, depth);
+    else if (json_is_array(value))
+        add_array(out, value, depth);
+    else if (json_is_string(value))
+        add_string(out, value);
+    else if (json_is_integer(value))
+        text_format(out, "%lld", (long long)json_integer_value(value));
+    else if (json_is_real(value))
+        add_real(out, json_real_value(value));
+    else
+        text_add(out, words[json_typeof(value)]);
+}
+
 char *json_text(const struct json *root)
 {
-    char *dump = json_dumps(inner(root), JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    CHECK(dump, "a JSON document could not be written");
-    size_t length = strlen(dump);
-    dump = memory_grow(dump, length + 2, 1);
-    memcpy(dump + length, "\n", 2);
-    return dump;
+    struct text out = { 0 };
+    add_value(&out, inner(root), 0);
+    text_add(&out, "\n");
+    return out.bytes;
 }
 
 bool json_save(const struct json *root, const char *path, struct error *err)
@@ -276,4 +375,9 @@ bool json_each(const struct json *object,
             return false;
     }
     return true;
+}
+
+const char *json_library_version(void)
+{
+    return jansson_version_str();
 }

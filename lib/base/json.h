@@ -1,7 +1,7 @@
 /* JSON documents, through jansson.
  *
  * Writing: values are put into objects and pushed onto arrays, which own them from then on; keys
- * keep the order they were put in; reals are written with 17 significant digits, so they read back
+ * keep the order they were put in; reals are written with the fewest digits that read back
  * exactly; text that is not UTF-8 gets U+FFFD in place of the bytes that are wrong.
  *
  *     struct json *root = json_new_object();
@@ -72,5 +72,8 @@ bool json_each(const struct json *object,
 
 /* Reads the document and checks that its "schema" key says `schema`. */
 struct json *json_load_schema(const char *path, const char *schema, struct error *err) MUST_USE;
+
+/* The version of jansson that is loaded. */
+const char *json_library_version(void);
 
 #endif

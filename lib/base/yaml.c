@@ -456,3 +456,8 @@ void yaml_describe(const struct yaml_field *fields, const void *values, struct t
             yaml_describe(field->section, value, out);
     }
 }
+
+const char *yaml_library_version(void)
+{
+    return cyaml_version_str;
+}

@@ -55,4 +55,7 @@ bool yaml_parse(const char *bytes, size_t size, const char *name, const struct y
 struct text;
 void yaml_describe(const struct yaml_field *fields, const void *values, struct text *out);
 
+/* The version of libcyaml that is loaded. */
+const char *yaml_library_version(void);
+
 #endif

@@ -127,3 +127,8 @@ unsigned char *gzip_compress(const void *bytes, size_t size, int level, size_t *
     CHECK(!out || *out_size, "libdeflate ran out of the room that it asked for");
     return out;
 }
+
+const char *gzip_library_version(void)
+{
+    return LIBDEFLATE_VERSION_STRING;
+}

@@ -20,4 +20,7 @@ unsigned char *gzip_decompress(const void *bytes, size_t size, size_t limit, con
 unsigned char *gzip_compress(const void *bytes, size_t size, int level, size_t *out_size,
                              struct error *err) MUST_USE;
 
+/* The version of libdeflate that this was built with. */
+const char *gzip_library_version(void);
+
 #endif

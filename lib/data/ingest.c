@@ -77,7 +77,7 @@ const struct yaml_field ingest_fields[] = {
           .help = "subject,split: instead of a random split"),
     FIELD(subjects_file, YAML_STRING, .metavar = "CSV", .help = "file,subject: for png and npy"),
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
-          .help = "of the random split"),
+          .help = "of the random split (default: the plan's)"),
     FIELD(on_bad, YAML_CHOICE, .choices = on_bad_names,
           .help = "a bad subject: fail and write nothing, or skip and record it"),
     { 0 },
@@ -481,6 +481,7 @@ static struct json *describe_splits(const struct ingest_report *report)
 static struct json *describe(struct job *job)
 {
     struct json *description = json_new_object();
+    json_put_string(description, "command", "ingest");
     json_put(description, "settings", describe_settings(job));
     json_put(description, "splits", describe_splits(job->report));
     json_put_integer(description, "ignored_files", (int64_t)job->list.ignored);

@@ -112,3 +112,8 @@ bool png_write(const char *path, const struct png_image *image, struct error *er
     spng_ctx_free(context);
     return ok;
 }
+
+const char *png_library_version(void)
+{
+    return spng_version_string();
+}

@@ -23,4 +23,7 @@ bool png_parse(struct png_image *image, const void *bytes, size_t size, const ch
 /* Writes atomically, with no chunk but the necessary ones. */
 bool png_write(const char *path, const struct png_image *image, struct error *err) MUST_USE;
 
+/* The version of libspng that is loaded. */
+const char *png_library_version(void);
+
 #endif

@@ -5,6 +5,7 @@
  */
 #include "data/scan.h"
 
+#include "base/simd.h"
 #include "base/text.h"
 #include "data/nifti.h"
 #include "data/png.h"
@@ -245,17 +246,21 @@ static bool find_scale(struct scan_job *job, const struct volume *volume, double
 /* ---- slices ------------------------------------------------------------------------------------
  */
 
+HOT static void scale_and_cut(double *values, size_t count, double scale)
+{
+    for (size_t i = 0; i < count; i++) {
+        double value = values[i] * scale;
+        values[i] = value < 0 ? 0 : value > 255 ? 255 : value;
+    }
+}
+
 /* The plane, scaled; values beyond the percentile are cut off. */
 static void scaled_plane(struct scan_job *job, const struct volume *volume, int64_t index,
                          double scale)
 {
     struct plane_shape shape = volume_plane_shape(volume, job->options->plane);
-    size_t count = (size_t)(shape.rows * shape.columns);
     volume_plane(volume, job->options->plane, index, job->plane);
-    for (size_t i = 0; i < count; i++) {
-        double value = job->plane[i] * scale;
-        job->plane[i] = value < 0 ? 0 : value > 255 ? 255 : value;
-    }
+    scale_and_cut(job->plane, (size_t)(shape.rows * shape.columns), scale);
 }
 
 /* Which slices pass the keep rule: the share of bright pixels of the padded plane. */

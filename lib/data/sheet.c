@@ -10,8 +10,8 @@ enum { GAP = 2 };
 
 /* Colours of the labels that BraTS uses; others take a turn of the last three. */
 static const unsigned char colours[][3] = {
-    { 0, 0, 0 },       { 220, 60, 60 },  { 70, 190, 90 },  { 90, 130, 240 },
-    { 240, 200, 60 },  { 200, 90, 220 }, { 60, 200, 210 },
+    { 0, 0, 0 },      { 220, 60, 60 },  { 70, 190, 90 },  { 90, 130, 240 },
+    { 240, 200, 60 }, { 200, 90, 220 }, { 60, 200, 210 },
 };
 
 static const unsigned char *colour_of(uint8_t label)
@@ -62,9 +62,11 @@ bool sheet_write(const struct store *store, size_t rows, const char *path, struc
     struct sheet sheet = { .store = store };
     rows = rows < store->count ? rows : store->count;
     size_t columns = store->channels + (store->masks != NULL);
-    size_t width = columns * (store->width + GAP) + GAP, height = rows * (store->height + GAP) + GAP;
+    size_t width = columns * (store->width + GAP) + GAP,
+           height = rows * (store->height + GAP) + GAP;
     if (!rows || width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE)
-        return error_set(err, "%s: a sheet of %zu × %zu pixels cannot be drawn", path, width, height);
+        return error_set(err, "%s: a sheet of %zu × %zu pixels cannot be drawn", path, width,
+                         height);
     sheet.image = (struct png_image){ (uint32_t)width, (uint32_t)height, 3, 8, NULL };
     sheet.image.pixels = memory_allocate(width * height, 3, "a contact sheet", err);
     if (!sheet.image.pixels)
@@ -72,7 +74,8 @@ bool sheet_write(const struct store *store, size_t rows, const char *path, struc
     memset(sheet.image.pixels, 40, 3 * width * height);
     for (size_t row = 0; row < rows; row++) {
         size_t image = (2 * row + 1) * store->count / (2 * rows);
-        const uint8_t *mask = store->masks ? store->masks + image * store->height * store->width : NULL;
+        const uint8_t *mask =
+            store->masks ? store->masks + image * store->height * store->width : NULL;
         for (size_t column = 0; column < columns; column++)
             draw_tile(&sheet, row, column, image, column < store->channels ? column : 0,
                       column < store->channels ? NULL : mask);

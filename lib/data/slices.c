@@ -87,17 +87,41 @@ void resample_plane(struct resampler *resampler, const double *plane, int64_t ro
     }
 }
 
-/* The label with most area under one output pixel. */
-static uint8_t majority(const struct cover *down, const struct cover *along, const uint8_t *labels,
-                        int64_t top, int64_t left, int64_t rows, int64_t columns)
+/* A label map inside its canvas. */
+struct label_plane {
+    const uint8_t *labels;
+    int64_t rows, columns, top, left;
+};
+
+static uint8_t label_at(const struct label_plane *plane, int64_t y, int64_t x)
 {
+    y -= plane->top;
+    x -= plane->left;
+    bool inside = y >= 0 && y < plane->rows && x >= 0 && x < plane->columns;
+    return inside ? plane->labels[y * plane->columns + x] : 0;
+}
+
+static bool is_uniform(const struct label_plane *plane, const struct cover *down,
+                       const struct cover *along, uint8_t label)
+{
+    for (int64_t y = down->first; y <= down->last; y++)
+        for (int64_t x = along->first; x <= along->last; x++)
+            if (label_at(plane, y, x) != label)
+                return false;
+    return true;
+}
+
+/* The label with most area under one output pixel. Nearly all pixels see one label only. */
+static uint8_t majority(const struct label_plane *plane, const struct cover *down,
+                        const struct cover *along)
+{
+    uint8_t first = label_at(plane, down->first, along->first);
+    if (is_uniform(plane, down, along, first))
+        return first;
     double area[256] = { 0 };
     for (int64_t y = down->first; y <= down->last; y++)
-        for (int64_t x = along->first; x <= along->last; x++) {
-            bool inside = y >= top && y < top + rows && x >= left && x < left + columns;
-            uint8_t label = inside ? labels[(y - top) * columns + (x - left)] : 0;
-            area[label] += cover_weight(down, y) * cover_weight(along, x);
-        }
+        for (int64_t x = along->first; x <= along->last; x++)
+            area[label_at(plane, y, x)] += cover_weight(down, y) * cover_weight(along, x);
     int best = 0;
     for (int label = 1; label < 256; label++)
         if (area[label] > area[best] + 1e-9) /* so that rounding does not break ties */
@@ -116,11 +140,14 @@ void resample_labels(struct resampler *resampler, const uint8_t *labels, int64_t
             memcpy(out + (row + top) * size + left, labels + row * columns, (size_t)columns);
         return;
     }
-    for (int64_t i = 0; i < size; i++)
+    struct label_plane plane = { labels, rows, columns, top, left };
+    for (int64_t i = 0; i < size; i++) {
+        struct cover down = cover_of(resampler, i);
         for (int64_t j = 0; j < size; j++) {
-            struct cover down = cover_of(resampler, i), along = cover_of(resampler, j);
-            out[i * size + j] = majority(&down, &along, labels, top, left, rows, columns);
+            struct cover along = cover_of(resampler, j);
+            out[i * size + j] = majority(&plane, &down, &along);
         }
+    }
 }
 
 /* ---- quantising ------------------------------------------------------------------------------ */

@@ -225,43 +225,52 @@ static bool put_digest(struct store_writer *writer, struct json *files, const ch
     return true;
 }
 
-static bool describe(struct store_writer *writer, struct json *description, struct error *err)
+/* dataset.json: what the store is, its files' digests, and how it came about. */
+static bool describe(struct store_writer *writer, struct json *root, struct json *origin,
+                     struct error *err)
 {
     const struct store_format *format = &writer->format;
     struct json *channels = json_new_array(), *files = json_new_object();
     for (size_t i = 0; i < format->channels; i++)
         json_push_string(channels, format->channel_names[i]);
-    json_put_string(description, "schema", STORE_SCHEMA);
-    json_put_string(description, "role", store_role_names[format->role]);
-    json_put_integer(description, "images", (int64_t)writer->count);
-    json_put(description, "channels", channels);
-    json_put_integer(description, "height", (int64_t)format->height);
-    json_put_integer(description, "width", (int64_t)format->width);
-    json_put_string(description, "type", element_info[format->type].name);
-    json_put_bool(description, "masks", format->masks);
-    json_put(description, "files", files);
-    json_put_string(description, "version", LETHE_VERSION);
+    json_put_string(root, "schema", STORE_SCHEMA);
+    json_put_string(root, "version", LETHE_VERSION);
+    json_put_string(root, "role", store_role_names[format->role]);
+    json_put_integer(root, "images", (int64_t)writer->count);
+    json_put(root, "channels", channels);
+    json_put_integer(root, "height", (int64_t)format->height);
+    json_put_integer(root, "width", (int64_t)format->width);
+    json_put_string(root, "type", element_info[format->type].name);
+    json_put_bool(root, "masks", format->masks);
+    json_put(root, "files", files);
+    json_put(root, "origin", origin);
     return put_digest(writer, files, images_name, err) &&
            (!format->masks || put_digest(writer, files, masks_name, err)) &&
            put_digest(writer, files, index_name, err);
 }
 
-static bool finish_files(struct store_writer *writer, struct json *description, struct error *err)
-{
-    const char *folder = writer->stage.partial;
-    return npy_writer_commit(&writer->images, err) &&
-           (!writer->format.masks || npy_writer_commit(&writer->masks, err)) &&
-           file_write(path_join(&writer->arena, folder, index_name), writer->index->bytes,
-                      writer->index->length, err) &&
-           describe(writer, description, err) &&
-           json_save(description, path_join(&writer->arena, folder, json_name), err);
-}
-
-bool store_writer_commit(struct store_writer *writer, struct json *description, bool replace,
+static bool finish_files(struct store_writer *writer, struct json *root, struct json *origin,
                          struct error *err)
 {
-    bool ok = finish_files(writer, description, err);
-    json_free(description);
+    const char *folder = writer->stage.partial;
+    bool ok = npy_writer_commit(&writer->images, err) &&
+              (!writer->format.masks || npy_writer_commit(&writer->masks, err)) &&
+              file_write(path_join(&writer->arena, folder, index_name), writer->index->bytes,
+                         writer->index->length, err);
+    if (!ok) {
+        json_free(origin);
+        return false;
+    }
+    return describe(writer, root, origin, err) &&
+           json_save(root, path_join(&writer->arena, folder, json_name), err);
+}
+
+bool store_writer_commit(struct store_writer *writer, struct json *origin, bool replace,
+                         struct error *err)
+{
+    struct json *root = json_new_object();
+    bool ok = finish_files(writer, root, origin, err);
+    json_free(root);
     if (!ok) {
         store_writer_abandon(writer);
         return false;

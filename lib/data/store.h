@@ -3,8 +3,9 @@
  *     images.npy    (N,C,H,W) uint8, uint16 or float16
  *     masks.npy     (N,H,W) uint8 labels; absent when the data have none
  *     index.csv     image,subject,slice,split,source,sha256: one line an image
- *     dataset.json  schema lethe/dataset/1: channels, settings, subjects with their source files
- *                   and digests, what was skipped, and the digests of the three files above
+ *     dataset.json  schema lethe/dataset/1: shape and channels, the digests of the three files
+ *                   above, and under "origin" how the images came about: for ingest the settings,
+ *                   every scan with its source files and their digests, and what was skipped
  *
  * A store appears all at once or not at all, and is never changed afterwards.
  *
@@ -89,9 +90,9 @@ bool store_writer_open(struct store_writer *writer, const char *path,
 bool store_writer_append(struct store_writer *writer, const void *image, const uint8_t *mask,
                          const struct store_image *row, struct error *err) MUST_USE;
 
-/* Adds schema, format and digests to the description, which is taken over, and puts the store in
- * place; `replace` exchanges an older one. The writer is released either way. */
-bool store_writer_commit(struct store_writer *writer, struct json *description, bool replace,
+/* Puts the store in place; `replace` exchanges an older one. `origin` says in dataset.json how the
+ * images came about; it is taken over. The writer is released either way. */
+bool store_writer_commit(struct store_writer *writer, struct json *origin, bool replace,
                          struct error *err) MUST_USE;
 void store_writer_abandon(struct store_writer *writer);
 

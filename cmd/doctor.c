@@ -1,0 +1,207 @@
+/* lethe doctor: what this machine offers, and what is missing and how to get it.
+ *
+ * One row a check. A check that fails says what to do; it makes the exit code 1 only when lethe
+ * cannot do its work without it. */
+#include "command.h"
+
+#include "base/digest.h"
+#include "base/json.h"
+#include "base/parallel.h"
+#include "base/text.h"
+#include "data/gzip.h"
+#include "data/png.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+
+enum outcome { FINE, ABSENT, BROKEN };
+static const char *const outcome_words[] = { "ok", "absent", "broken" };
+
+struct finding {
+    enum outcome outcome;
+    char text[256];
+    const char *advice; /* NULL when there is none to give */
+};
+
+/* ---- checks ---------------------------------------------------------------------------------- */
+
+static void check_processor(struct finding *finding)
+{
+    const char *level = "baseline x86-64 only; expect a quarter of the speed";
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        level = "AVX2";
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl"))
+        level = "AVX-512";
+#if defined(__GNUC__) && !defined(__clang__)
+    if (__builtin_cpu_supports("avx512bf16"))
+        level = "AVX-512 with bfloat16";
+#endif
+#else
+    level = "not x86-64; loops are compiled for the baseline";
+#endif
+    snprintf(finding->text, sizeof finding->text, "%d threads, %s", parallel_threads(), level);
+}
+
+static void check_memory(struct finding *finding)
+{
+    struct sysinfo info;
+    char total[TEXT_SHORT], available[TEXT_SHORT];
+    if (sysinfo(&info) != 0) {
+        finding->outcome = BROKEN;
+        snprintf(finding->text, sizeof finding->text, "cannot be told");
+        return;
+    }
+    text_size(total, (double)info.totalram * info.mem_unit);
+    text_size(available, (double)(info.freeram + info.bufferram) * info.mem_unit);
+    snprintf(finding->text, sizeof finding->text, "%s, %s free", total, available);
+}
+
+static void check_disk(struct finding *finding)
+{
+    struct statvfs status;
+    char available[TEXT_SHORT];
+    if (statvfs(".", &status) != 0) {
+        finding->outcome = BROKEN;
+        snprintf(finding->text, sizeof finding->text, "this folder's file system cannot be told");
+        return;
+    }
+    snprintf(finding->text, sizeof finding->text, "%s free in this folder",
+             text_size(available, (double)status.f_bavail * (double)status.f_frsize));
+}
+
+/* The CUDA driver, asked directly: no toolkit is needed to know whether there is a device. */
+struct driver {
+    void *library;
+    int (*init)(unsigned flags);
+    int (*version)(int *version);
+    int (*count)(int *count);
+    int (*name)(char *name, int length, int device);
+};
+
+static bool open_driver(struct driver *driver)
+{
+    driver->library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!driver->library)
+        return false;
+    *(void **)&driver->init = dlsym(driver->library, "cuInit");
+    *(void **)&driver->version = dlsym(driver->library, "cuDriverGetVersion");
+    *(void **)&driver->count = dlsym(driver->library, "cuDeviceGetCount");
+    *(void **)&driver->name = dlsym(driver->library, "cuDeviceGetName");
+    return driver->init && driver->version && driver->count && driver->name;
+}
+
+static void check_gpu(struct finding *finding)
+{
+    struct driver driver = { 0 };
+    int version = 0, count = 0;
+    char name[128] = "";
+    finding->outcome = ABSENT;
+    if (!open_driver(&driver)) {
+        snprintf(finding->text, sizeof finding->text, "no CUDA driver; everything runs on the CPU");
+        finding->advice = "on a machine with an NVIDIA GPU install Debian's nvidia-driver";
+    } else if (driver.init(0) != 0 || driver.count(&count) != 0 || !count) {
+        snprintf(finding->text, sizeof finding->text,
+                 "a CUDA driver, but no device that it can use");
+        finding->advice = "nvidia-smi tells more";
+    } else {
+        driver.version(&version);
+        driver.name(name, sizeof name, 0);
+        finding->outcome = FINE;
+        snprintf(finding->text, sizeof finding->text, "%d × %s, driver for CUDA %d.%d", count, name,
+                 version / 1000, version % 1000 / 10);
+    }
+    if (driver.library)
+        dlclose(driver.library);
+}
+
+static void check_digest(struct finding *finding)
+{
+    static const char expected[] =
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    char hex[DIGEST_HEX];
+    struct digest digest = digest_of("abc", 3);
+    if (strcmp(digest_hex(&digest, hex), expected) != 0) {
+        finding->outcome = BROKEN;
+        finding->advice = "reinstall libssl3";
+    }
+    snprintf(finding->text, sizeof finding->text, "SHA-256 gives %s answer",
+             finding->outcome == FINE ? "the published" : "a wrong");
+}
+
+static const struct {
+    const char *name;
+    void (*check)(struct finding *finding); /* NULL: a library that only has a version */
+    const char *(*version)(void);
+} checks[] = {
+    { "processor", check_processor, NULL },
+    { "memory", check_memory, NULL },
+    { "disk", check_disk, NULL },
+    { "GPU", check_gpu, NULL },
+    { "digests", check_digest, NULL },
+    { "OpenSSL", NULL, digest_library_version },
+    { "jansson", NULL, json_library_version },
+    { "libcyaml", NULL, yaml_library_version },
+    { "libdeflate", NULL, gzip_library_version },
+    { "libspng", NULL, png_library_version },
+};
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void print_finding(const char *name, const struct finding *finding)
+{
+    printf("%-11s %-7s %s\n", name, outcome_words[finding->outcome], finding->text);
+    if (finding->advice)
+        printf("%-19s → %s\n", "", finding->advice);
+}
+
+static struct json *json_of(const char *name, const struct finding *finding)
+{
+    struct json *object = json_new_object();
+    json_put_string(object, "name", name);
+    json_put_string(object, "outcome", outcome_words[finding->outcome]);
+    json_put_string(object, "text", finding->text);
+    if (finding->advice)
+        json_put_string(object, "advice", finding->advice);
+    return object;
+}
+
+static enum exit_code run(struct invocation *invocation)
+{
+    struct json *document = json_new_object(), *list = json_new_array();
+    enum exit_code code = EXIT_YES;
+    if (!invocation->json)
+        printf("%-11s %-7s version %s\n", "lethe", "ok", LETHE_VERSION);
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++) {
+        struct finding finding = { .outcome = FINE };
+        if (checks[i].check)
+            checks[i].check(&finding);
+        else
+            snprintf(finding.text, sizeof finding.text, "%s", checks[i].version());
+        code = finding.outcome == BROKEN ? EXIT_NO : code;
+        if (invocation->json)
+            json_push(list, json_of(checks[i].name, &finding));
+        else
+            print_finding(checks[i].name, &finding);
+    }
+    json_put_string(document, "version", LETHE_VERSION);
+    json_put(document, "checks", list);
+    if (invocation->json) {
+        char *text = json_text(document);
+        fputs(text, stdout);
+        memory_free(text);
+    }
+    json_free(document);
+    return code;
+}
+
+const struct command command_doctor = {
+    .name = "doctor",
+    .operands = "",
+    .summary = "tell what this machine offers, what is missing and how to get it",
+    .run = run,
+};
