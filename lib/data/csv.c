@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { LARGEST_TABLE = 1 << 30 };
+static const char byte_order_mark[] = "\xef\xbb\xbf";
 
 struct scanner {
     const char *at, *end, *path;
@@ -15,21 +16,31 @@ struct scanner {
     struct arena *arena;
 };
 
+/* The field between the quote at `at` and the one that ends it; leaves `at` behind that. */
+static bool quoted_field(struct scanner *scanner, const char **at, char **field, struct error *err)
+{
+    const char *first = *at + 1, *last = first, *end = scanner->end;
+    while (last < end && (*last != '"' || (last + 1 < end && last[1] == '"')))
+        last += *last == '"' ? 2 : 1; /* a doubled quote stands for one */
+    if (last >= end)
+        return error_set(err, "%s:%zu: a quoted field does not end", scanner->path, scanner->line);
+    char *out = *field = arena_allocate(scanner->arena, (size_t)(last - first) + 1);
+    for (const char *byte = first; byte < last; byte++) {
+        scanner->line += *byte == '\n';
+        byte += *byte == '"';
+        *out++ = *byte;
+    }
+    *at = last + 1;
+    return true;
+}
+
 /* One field; tells whether it was the last of its row. */
 static bool next_field(struct scanner *scanner, char **field, bool *last, struct error *err)
 {
     const char *start = scanner->at, *at = start, *end = scanner->end;
     if (at < end && *at == '"') {
-        char *out = *field = arena_allocate(scanner->arena, (size_t)(end - at));
-        for (at++; at < end && (*at != '"' || (at + 1 < end && at[1] == '"')); at++) {
-            scanner->line += *at == '\n';
-            at += *at == '"'; /* a doubled quote stands for one */
-            *out++ = *at;
-        }
-        if (at == end)
-            return error_set(err, "%s:%zu: a quoted field does not end", scanner->path,
-                             scanner->line);
-        at++;
+        if (!quoted_field(scanner, &at, field, err))
+            return false;
     } else {
         while (at < end && *at != ',' && *at != '\n' && *at != '\r')
             at++;
@@ -37,8 +48,9 @@ static bool next_field(struct scanner *scanner, char **field, bool *last, struct
     }
     at += at + 1 < end && at[0] == '\r' && at[1] == '\n';
     if (at < end && *at != ',' && *at != '\n')
-        return error_set(err, "%s:%zu: unexpected text after a quoted field", scanner->path,
-                         scanner->line);
+        return error_set(err,
+                         "%s:%zu: unexpected text after a field; expected a comma or a new line",
+                         scanner->path, scanner->line);
     *last = at == end || *at == '\n';
     scanner->at = at + (at < end);
     return true;
@@ -54,7 +66,7 @@ static bool read_row(struct scanner *scanner, struct cells *cells, size_t *width
     bool last = false;
     scanner->line++;
     for (*width = 0; !last; ++*width) {
-        char *field;
+        char *field = NULL;
         if (!next_field(scanner, &field, &last, err))
             return false;
         ARRAY_RESERVE(cells->items, cells->count, cells->capacity);
@@ -67,11 +79,12 @@ static bool check_columns(const struct csv *table, const char *path, const char 
                           struct error *err)
 {
     for (; *required; required++) {
-        size_t i = 0;
-        while (i < table->columns && strcmp(table->names[i], *required) != 0)
-            i++;
-        if (i == table->columns)
-            return error_set(err, "%s:1: there is no column \"%s\"", path, *required);
+        size_t found = 0;
+        for (size_t i = 0; i < table->columns; i++)
+            found += strcmp(table->names[i], *required) == 0;
+        if (found != 1)
+            return error_set(err, "%s:1: there %s column \"%s\"", path,
+                             found ? "is more than one" : "is no", *required);
     }
     return true;
 }
@@ -93,6 +106,13 @@ static bool read_table(struct scanner *scanner, struct csv *table, struct cells 
     return true;
 }
 
+static bool check_text(const char *bytes, size_t size, const char *path, struct error *err)
+{
+    if (memchr(bytes, 0, size) || !text_is_utf8(bytes, size))
+        return error_set(err, "%s: not UTF-8 text; save the table as CSV in UTF-8", path);
+    return true;
+}
+
 bool csv_read(struct csv *table, const char *path, const char *const *required, struct arena *arena,
               struct error *err)
 {
@@ -103,8 +123,11 @@ bool csv_read(struct csv *table, const char *path, const char *const *required, 
         return false;
     struct cells cells = { 0 };
     struct scanner scanner = { .at = bytes, .end = bytes + size, .path = path, .arena = arena };
-    bool ok = size ? read_table(&scanner, table, &cells, err)
-                   : error_set(err, "%s: empty; expected a header row", path);
+    if (text_starts_with(bytes, byte_order_mark)) /* spreadsheets put it first */
+        scanner.at += strlen(byte_order_mark);
+    bool ok = scanner.at < scanner.end
+                  ? check_text(bytes, size, path, err) && read_table(&scanner, table, &cells, err)
+                  : error_set(err, "%s: empty; expected a header row", path);
     if (ok) {
         table->names = arena_array(arena, const char *, cells.count);
         memcpy(table->names, cells.items, cells.count * sizeof *cells.items);

@@ -10,8 +10,9 @@ struct csv {
     const char **cells; /* rows × columns */
 };
 
-/* Reads a table that must have the columns named in `required` (NULL-terminated), in any order,
- * among others. Every row must be as long as the header. Strings belong to the arena. */
+/* Reads a table that must have the columns named in `required` (NULL-terminated), once each, in any
+ * order, among others. Every row must be as long as the header; the text is UTF-8, with or without
+ * a byte-order mark. Strings belong to the arena. */
 bool csv_read(struct csv *table, const char *path, const char *const *required, struct arena *arena,
               struct error *err) MUST_USE;
 
