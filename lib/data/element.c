@@ -1,6 +1,7 @@
 /* Element types and half precision; see element.h. */
 #include "data/element.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 const struct element_info element_info[ELEMENT_TYPE_COUNT] = {
@@ -49,6 +50,19 @@ uint16_t half_from_float(float value)
     uint32_t odd = magnitude >> 13 & 1;
     magnitude += 0xfff + odd - 0x38000000; /* round to even; exponent bias 127 becomes 15 */
     return (uint16_t)(sign | magnitude >> 13);
+}
+
+/* A float in between that is rounded to odd (towards zero, its last bit set when anything was cut
+ * off) keeps the second rounding right: it has more than the two extra bits that takes. */
+uint16_t half_from_double(double value)
+{
+    float nearest = (float)value;
+    uint32_t bits = bits_of(nearest);
+    if ((double)nearest != value && value == value && (bits & 0x7fffffff) < 0x7f800000) {
+        bool outward = value < 0 ? (double)nearest < value : (double)nearest > value;
+        bits = (bits - outward) | 1;
+    }
+    return half_from_float(float_of(bits));
 }
 
 float half_to_float(uint16_t half)

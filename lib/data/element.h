@@ -32,6 +32,7 @@ extern const struct element_info element_info[ELEMENT_TYPE_COUNT];
 
 /* IEEE 754 half precision, round to nearest, ties to even. */
 uint16_t half_from_float(float value);
+uint16_t half_from_double(double value); /* rounded once */
 float half_to_float(uint16_t half);
 
 #endif

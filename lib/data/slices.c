@@ -22,31 +22,24 @@ void resampler_release(struct resampler *resampler)
     *resampler = (struct resampler){ 0 };
 }
 
-/* The canvas pixels that output pixel i covers, and by how much the first and the last. */
+/* The canvas pixels that output pixel i covers, and how much of each, in parts of 1/size of a
+ * pixel: whole numbers, so that means and ties come out exactly. Together an output pixel has
+ * `canvas` parts. */
 struct cover {
     int64_t first, last; /* inclusive */
-    double first_weight, last_weight;
+    int64_t begin, end, size;
 };
 
 static struct cover cover_of(const struct resampler *resampler, int64_t i)
 {
-    double ratio = (double)resampler->canvas / (double)resampler->size;
-    double begin = (double)i * ratio, end = (double)(i + 1) * ratio;
-    struct cover cover = { (int64_t)begin, (int64_t)ceil(end) - 1, 1, 1 };
-    if (cover.last >= resampler->canvas)
-        cover.last = resampler->canvas - 1;
-    cover.first_weight = (double)(cover.first + 1) - begin;
-    cover.last_weight = end - (double)cover.last;
-    if (cover.first == cover.last)
-        cover.first_weight = cover.last_weight = ratio;
-    return cover;
+    int64_t begin = i * resampler->canvas, end = begin + resampler->canvas, size = resampler->size;
+    return (struct cover){ begin / size, (end - 1) / size, begin, end, size };
 }
 
-static double cover_weight(const struct cover *cover, int64_t pixel)
+static int64_t cover_weight(const struct cover *cover, int64_t pixel)
 {
-    return pixel == cover->first  ? cover->first_weight
-           : pixel == cover->last ? cover->last_weight
-                                  : 1;
+    int64_t from = pixel * cover->size, to = from + cover->size;
+    return (to < cover->end ? to : cover->end) - (from > cover->begin ? from : cover->begin);
 }
 
 HOT static void add_scaled(double *sum, const double *values, double weight, int64_t count)
@@ -68,22 +61,24 @@ void resample_plane(struct resampler *resampler, const double *plane, int64_t ro
                    (size_t)columns * sizeof *out);
         return;
     }
-    double scale = (double)size / (double)canvas;
+    double parts = (double)(canvas * canvas);
     memset(resampler->scratch, 0, (size_t)(size * canvas) * sizeof(double));
     for (int64_t i = 0; i < size; i++) { /* down the rows … */
         struct cover cover = cover_of(resampler, i);
         for (int64_t row = cover.first; row <= cover.last; row++)
             if (row >= top && row < top + rows)
                 add_scaled(resampler->scratch + i * canvas + left, plane + (row - top) * columns,
-                           cover_weight(&cover, row) * scale, columns);
+                           (double)cover_weight(&cover, row), columns);
     }
     for (int64_t j = 0; j < size; j++) { /* … and along the columns */
         struct cover cover = cover_of(resampler, j);
         for (int64_t column = cover.first; column <= cover.last; column++) {
-            double weight = cover_weight(&cover, column) * scale;
+            double weight = (double)cover_weight(&cover, column);
             for (int64_t i = 0; i < size; i++)
                 out[i * size + j] += weight * resampler->scratch[i * canvas + column];
         }
+        for (int64_t i = 0; i < size; i++)
+            out[i * size + j] /= parts;
     }
 }
 
@@ -118,13 +113,13 @@ static uint8_t majority(const struct label_plane *plane, const struct cover *dow
     uint8_t first = label_at(plane, down->first, along->first);
     if (is_uniform(plane, down, along, first))
         return first;
-    double area[256] = { 0 };
+    int64_t area[256] = { 0 };
     for (int64_t y = down->first; y <= down->last; y++)
         for (int64_t x = along->first; x <= along->last; x++)
             area[label_at(plane, y, x)] += cover_weight(down, y) * cover_weight(along, x);
     int best = 0;
     for (int label = 1; label < 256; label++)
-        if (area[label] > area[best] + 1e-9) /* so that rounding does not break ties */
+        if (area[label] > area[best])
             best = label;
     return (uint8_t)best;
 }
@@ -177,7 +172,7 @@ void quantise(const double *values, size_t count, enum element_type type, void *
         quantise_uint16(values, count, out);
     else
         for (size_t i = 0; i < count; i++)
-            ((uint16_t *)out)[i] = half_from_float((float)(values[i] / 255));
+            ((uint16_t *)out)[i] = half_from_double(values[i] / 255);
 }
 
 HOT size_t count_above(const double *plane, size_t count, double value)
