@@ -23,6 +23,8 @@ static const char *const on_bad_names[ON_BAD_COUNT + 1] = { "fail", "skip", NULL
 static const char *const type_names[] = { "uint8", "uint16", "float16", NULL };
 static const enum element_type types[] = { ELEMENT_UINT8, ELEMENT_UINT16, ELEMENT_FLOAT16 };
 
+enum { LARGEST_CANVAS = 4096 };
+
 static const char *default_labels[] = { "1", "2", "4" };
 
 const struct ingest_settings ingest_defaults = {
@@ -54,9 +56,9 @@ const struct yaml_field ingest_fields[] = {
     FIELD(labels, YAML_STRINGS, .metavar = "LABEL",
           .help = "labels that masks may hold beside 0 (default 1 2 4)"),
     FIELD(plane, YAML_CHOICE, .choices = plane_names, .help = "plane to slice"),
-    FIELD(canvas, YAML_INTEGER, .minimum = 0, .maximum = 4096, .metavar = "PIXELS",
+    FIELD(canvas, YAML_INTEGER, .minimum = 0, .maximum = LARGEST_CANVAS, .metavar = "PIXELS",
           .help = "zero-pad planes to this square; 0: the power of two that holds them"),
-    FIELD(size, YAML_INTEGER, .minimum = 0, .maximum = 4096, .metavar = "PIXELS",
+    FIELD(size, YAML_INTEGER, .minimum = 0, .maximum = LARGEST_CANVAS, .metavar = "PIXELS",
           .help = "average the canvas down to this square; 0: leave it"),
     FIELD(intensity, YAML_CHOICE, .choices = intensity_names,
           .help = "what becomes 255: the volume's maximum, a percentile, or values as they are"),
@@ -92,6 +94,7 @@ struct job {
     struct store_format format;
     enum split *split; /* by subject, in order */
     size_t *subject;   /* of each scan */
+    bool *counted;     /* by subject: has images in the store */
     struct scan_result *results;
     struct store_writer writer;
     struct ingest_report *report;
@@ -103,29 +106,86 @@ struct job {
         writing; /* read by all threads; false once a bad subject means that nothing will be kept */
 };
 
-/* Subjects from a table of files, for layouts whose names do not tell. */
+/* A table of two columns that is looked things up in: sorted by the key, each key once. */
+struct lookup_row {
+    const char *key, *value;
+    size_t row;
+};
+struct lookup {
+    struct lookup_row *rows;
+    size_t count;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(((const struct lookup_row *)a)->key, ((const struct lookup_row *)b)->key);
+}
+
+static bool lookup_read(struct lookup *lookup, const char *path, const char *key, const char *value,
+                        struct arena *arena, struct error *err)
+{
+    const char *const columns[] = { key, value, NULL };
+    struct csv table;
+    if (!csv_read(&table, path, columns, arena, err))
+        return false;
+    *lookup = (struct lookup){ arena_array(arena, struct lookup_row, table.rows), table.rows };
+    for (size_t row = 0; row < table.rows; row++) {
+        lookup->rows[row] =
+            (struct lookup_row){ csv_cell(&table, row, key), csv_cell(&table, row, value), row };
+        if (!*lookup->rows[row].value)
+            return error_set(err, "%s: row %zu has no %s", path, row + 1, value);
+    }
+    if (table.rows)
+        qsort(lookup->rows, table.rows, sizeof *lookup->rows, by_key);
+    for (size_t i = 1; i < table.rows; i++)
+        if (strcmp(lookup->rows[i].key, lookup->rows[i - 1].key) == 0)
+            return error_set(err, "%s: two rows for the %s %s", path, key, lookup->rows[i].key);
+    return true;
+}
+
+static const struct lookup_row *lookup_find(const struct lookup *lookup, const char *key)
+{
+    struct lookup_row wanted = { .key = key };
+    return lookup->count
+               ? bsearch(&wanted, lookup->rows, lookup->count, sizeof *lookup->rows, by_key)
+               : NULL;
+}
+
+/* The array's images have no names: the table's rows stand in their order. */
+static bool apply_subject_rows(struct job *job, struct error *err)
+{
+    static const char *const columns[] = { "subject", NULL };
+    const char *path = job->settings->subjects_file;
+    struct csv table;
+    if (!csv_read(&table, path, columns, &job->arena, err))
+        return false;
+    if (table.rows != job->list.count)
+        return error_set(err, "%s: %zu rows for %zu images", path, table.rows, job->list.count);
+    for (size_t i = 0; i < job->list.count; i++) {
+        job->list.scans[i].subject = csv_cell(&table, i, "subject");
+        if (!*job->list.scans[i].subject)
+            return error_set(err, "%s: row %zu has no subject", path, i + 1);
+    }
+    return true;
+}
+
+/* Subjects from a table, for layouts whose names do not tell. */
 static bool apply_subjects(struct job *job, struct error *err)
 {
-    static const char *const columns[] = { "file", "subject", NULL };
-    struct csv table;
-    if (!job->settings->subjects_file)
+    const char *path = job->settings->subjects_file;
+    struct lookup lookup;
+    if (!path)
         return true;
-    if (!csv_read(&table, job->settings->subjects_file, columns, &job->arena, err))
+    if (job->list.layout == LAYOUT_NPY)
+        return apply_subject_rows(job, err);
+    if (!lookup_read(&lookup, path, "file", "subject", &job->arena, err))
         return false;
-    if (job->list.layout == LAYOUT_NPY && table.rows != job->list.count)
-        return error_set(err, "%s: %zu rows for %zu images", job->settings->subjects_file,
-                         table.rows, job->list.count);
     for (size_t i = 0; i < job->list.count; i++) {
         struct scan *scan = &job->list.scans[i];
-        size_t row = i;
-        if (job->list.layout != LAYOUT_NPY)
-            for (row = 0; row < table.rows; row++)
-                if (strcmp(csv_cell(&table, row, "file"), scan->files[0]) == 0)
-                    break;
-        if (row == table.rows)
-            return error_set(err, "%s: no row for %s", job->settings->subjects_file,
-                             scan->files[0]);
-        scan->subject = csv_cell(&table, row, "subject");
+        const struct lookup_row *row = lookup_find(&lookup, scan->files[0]);
+        if (!row)
+            return error_set(err, "%s: no row for the file %s", path, scan->files[0]);
+        scan->subject = row->value;
     }
     return true;
 }
@@ -191,24 +251,21 @@ static bool split_at_random(struct job *job, struct error *err)
 
 static bool split_by_file(struct job *job, const char *const *names, struct error *err)
 {
-    static const char *const columns[] = { "subject", "split", NULL };
     const char *path = job->settings->split_file;
-    struct csv table;
-    if (!csv_read(&table, path, columns, &job->arena, err))
+    struct lookup lookup;
+    if (!lookup_read(&lookup, path, "subject", "split", &job->arena, err))
         return false;
     for (size_t i = 0; i < job->list.subject_count; i++) {
-        size_t row = 0;
-        while (row < table.rows && strcmp(csv_cell(&table, row, "subject"), names[i]) != 0)
-            row++;
-        if (row == table.rows)
+        const struct lookup_row *row = lookup_find(&lookup, names[i]);
+        if (!row)
             return error_set(err, "%s: the subject %s has no row", path, names[i]);
-        const char *name = csv_cell(&table, row, "split");
         int split = SPLIT_TRAIN;
-        while (split < SPLIT_NONE && strcmp(split_names[split], name) != 0)
+        while (split < SPLIT_NONE && strcmp(split_names[split], row->value) != 0)
             split++;
         if (split == SPLIT_NONE)
-            return error_set(err, "%s:%zu: the split \"%s\" is none of train, holdout, validation",
-                             path, row + 2, name);
+            return error_set(err,
+                             "%s: row %zu: the split \"%s\" is none of train, holdout, validation",
+                             path, row->row + 1, row->value);
         job->split[i] = (enum split)split;
     }
     return true;
@@ -220,7 +277,7 @@ static bool split_subjects(struct job *job, const char *const *names, struct err
     job->split = arena_array(&job->arena, enum split, subjects);
     for (size_t i = 0; i < subjects; i++)
         job->split[i] = job->settings->role == ROLE_REAL ? SPLIT_TRAIN : SPLIT_NONE;
-    if (job->settings->role != ROLE_REAL)
+    if (job->settings->role != ROLE_REAL || !job->writing)
         return true;
     return job->settings->split_file ? split_by_file(job, names, err) : split_at_random(job, err);
 }
@@ -262,19 +319,30 @@ static bool choose_masks(struct job *job, struct error *err)
     return true;
 }
 
-/* The canvas: asked for, or the least power of two that holds the first scan's planes. */
+/* The least power of two that holds the planes of the first scan that can be read. Where none can,
+ * any will do: each is a problem of its own, and will be listed. */
+static bool natural_canvas(const struct job *job, int64_t *canvas, struct error *err)
+{
+    struct plane_shape shape = { 0 };
+    size_t item = 0;
+    while (item < job->list.count &&
+           !scan_plane_shape(&job->options, &job->list.scans[item], &shape, NULL))
+        item++;
+    int64_t side = shape.rows > shape.columns ? shape.rows : shape.columns;
+    for (*canvas = item < job->list.count ? 8 : LARGEST_CANVAS; *canvas < side;)
+        *canvas *= 2;
+    return *canvas <= LARGEST_CANVAS ||
+           error_set(err, "%s: planes of %lld × %lld; at most %d pixels a side are read",
+                     job->list.scans[item].files[0], (long long)shape.rows,
+                     (long long)shape.columns, LARGEST_CANVAS);
+}
+
 static bool choose_canvas(struct job *job, struct error *err)
 {
     const struct ingest_settings *settings = job->settings;
     int64_t canvas = settings->canvas, size = settings->size;
-    if (!canvas) {
-        struct plane_shape shape;
-        if (!scan_plane_shape(&job->options, &job->list.scans[0], &shape, err))
-            return false;
-        int64_t side = shape.rows > shape.columns ? shape.rows : shape.columns;
-        for (canvas = 8; canvas < side;)
-            canvas *= 2;
-    }
+    if (!canvas && !natural_canvas(job, &canvas, err))
+        return false;
     size = size ? size : canvas;
     if (size > canvas || size < 8)
         return error_set(err,
@@ -315,6 +383,9 @@ static bool prepare(struct job *job, struct error *err)
     if (!job->list.count)
         return true; /* every scan is a problem; they are all reported */
     choose_by_layout(job);
+    if (job->options.keep_share < 0 && settings->plane != PLANE_AXIAL)
+        return error_set(err, "plane: single images have one plane only; leave %s out",
+                         plane_names[settings->plane]);
     return parse_labels(job, err) && choose_keep_channel(job, err) && choose_masks(job, err) &&
            scan_options_open(&job->options, &job->list, err) && choose_canvas(job, err);
 }
@@ -393,7 +464,8 @@ static bool append_images(struct job *job, size_t item, enum split split)
 static void count_scan(struct job *job, size_t item, enum split split)
 {
     struct ingest_report *report = job->report;
-    bool first = !item || job->subject[item] != job->subject[item - 1];
+    bool first = !job->counted[job->subject[item]];
+    job->counted[job->subject[item]] = true;
     report->images += job->results[item].kept;
     report->images_in[split] += job->results[item].kept;
     report->subjects += first;
@@ -492,16 +564,29 @@ static struct json *describe(struct job *job)
     return description;
 }
 
+static int by_problem(const void *a, const void *b)
+{
+    const struct problem *x = a, *y = b;
+    int order = strcmp(x->subject, y->subject);
+    order = order ? order : strcmp(x->file, y->file);
+    return order ? order : strcmp(x->reason, y->reason);
+}
+
+static void sort_problems(struct problems *problems)
+{
+    if (problems->count)
+        qsort(problems->items, problems->count, sizeof *problems->items, by_problem);
+}
+
+/* Of sorted problems. */
 static bool sum_up_problems(const struct job *job, struct error *err)
 {
     const struct problems *problems = &job->report->problems;
     size_t subjects = 0;
-    for (size_t i = 0; i < problems->count; i++) {
-        size_t j = 0;
-        while (j < i && strcmp(problems->items[i].subject, problems->items[j].subject) != 0)
-            j++;
-        subjects += j == i;
-    }
+    for (size_t i = 0; i < problems->count; i++)
+        subjects += !i || strcmp(problems->items[i].subject, problems->items[i - 1].subject) != 0;
+    if (job->settings->on_bad == ON_BAD_SKIP)
+        return error_set(err, "no image is left: every subject was skipped");
     return error_set(err,
                      "%zu bad subject%s; nothing was written. Mend %s, or leave %s out with "
                      "on_bad: skip",
@@ -509,12 +594,25 @@ static bool sum_up_problems(const struct job *job, struct error *err)
                      subjects == 1 ? "it" : "them");
 }
 
-static int by_problem(const void *a, const void *b)
+/* A split that was asked for and is empty would leave the audit without its control. */
+static bool check_what_is_left(const struct job *job, struct error *err)
 {
-    const struct problem *x = a, *y = b;
-    int order = strcmp(x->subject, y->subject);
-    order = order ? order : strcmp(x->file, y->file);
-    return order ? order : strcmp(x->reason, y->reason);
+    const struct ingest_report *report = job->report;
+    const struct ingest_settings *settings = job->settings;
+    if (!report->images)
+        return error_set(err, "no image is left: every subject was skipped");
+    if (settings->role != ROLE_REAL || settings->split_file)
+        return true;
+    const double wanted[] = { [SPLIT_TRAIN] = 1,
+                              [SPLIT_HOLDOUT] = settings->holdout,
+                              [SPLIT_VALIDATION] = settings->validation };
+    for (int split = SPLIT_TRAIN; split <= SPLIT_VALIDATION; split++)
+        if (wanted[split] > 0 && !report->images_in[split])
+            return error_set(err,
+                             "every subject of the split %s was skipped; mend one, or set another "
+                             "seed",
+                             split_names[split]);
+    return true;
 }
 
 static bool write_store(struct job *job, const char *out, bool replace)
@@ -531,42 +629,52 @@ static bool write_store(struct job *job, const char *out, bool replace)
     if (!store_writer_open(&job->writer, out, &job->format, job->err))
         return false;
     struct problems *problems = &job->report->problems;
-    job->writing = !problems->count || job->settings->on_bad == ON_BAD_SKIP;
     progress_begin(&job->progress, "ingest", "scans", job->list.count);
     bool ok = parallel_ordered(job->list.count, read_one, finish_one, job);
     progress_end(&job->progress);
     for (size_t i = 0; i < job->list.count; i++)
         scan_result_release(&job->results[i]);
-    if (problems->count)
-        qsort(problems->items, problems->count, sizeof *problems->items, by_problem);
-    if (ok && !job->writing)
-        ok = sum_up_problems(job, job->err);
-    else if (ok && !job->report->images)
-        ok = error_set(job->err, "no image is left: every subject was skipped");
+    sort_problems(problems);
+    if (ok)
+        ok = job->writing ? check_what_is_left(job, job->err) : sum_up_problems(job, job->err);
     if (ok)
         return store_writer_commit(&job->writer, describe(job), replace, job->err);
     store_writer_abandon(&job->writer);
     return false;
 }
 
+/* What is replaced is removed, so nothing but a store ever is: "dataset" may be the name of a
+ * folder of scans. */
+static bool may_be_written(const char *out, bool replace, struct error *err)
+{
+    if (path_kind(out) == PATH_NOTHING || (replace && store_is(out)))
+        return true;
+    return error_set(err, "%s: exists already%s; remove it or choose another name", out,
+                     replace ? " and is no dataset store" : "");
+}
+
 static bool run(struct job *job, const char *out, bool replace, struct error *err)
 {
     const struct ingest_settings *settings = job->settings;
     struct layout_request request = { settings->source, (enum layout)settings->layout,
-                                      settings->channels, settings->mask_pattern };
+                                      settings->channels, settings->mask_pattern,
+                                      settings->masks == MASKS_NONE };
     if (!*settings->source)
         return error_set(err, "source: say which folder holds the scans");
-    if (!replace && path_kind(out) != PATH_NOTHING)
-        return error_set(err, "%s: exists already; remove it or choose another name", out);
+    if (!may_be_written(out, replace, err))
+        return false;
     if (!layout_find(&request, &job->list, &job->report->problems, &job->arena, err) ||
         !apply_subjects(job, err))
         return false;
     job->report->layout = layout_names[job->list.layout];
     job->report->scans_seen = job->list.count;
+    sort_problems(&job->report->problems);
     if (!job->list.count)
         return sum_up_problems(job, err);
     const char *const *names = number_subjects(job);
     job->results = arena_array(&job->arena, struct scan_result, job->list.count);
+    job->counted = arena_array(&job->arena, bool, job->list.subject_count);
+    job->writing = !job->report->problems.count || settings->on_bad == ON_BAD_SKIP;
     return split_subjects(job, names, err) && prepare(job, err) && write_store(job, out, replace);
 }
 
@@ -595,7 +703,7 @@ bool ingest_inputs_digest(const struct ingest_settings *settings, struct digest 
                           struct error *err)
 {
     struct arena arena;
-    struct digest source, listed = { 0 };
+    struct digest source = { 0 }, listed = { 0 };
     struct text text = { 0 };
     char hex[DIGEST_HEX];
     arena_init(&arena);

@@ -53,7 +53,8 @@ struct ingest_report {
 };
 
 /* Writes the store. False: either err says why, or report->problems lists the bad subjects (and
- * err sums up); in both cases nothing was written. `replace` exchanges an existing store. */
+ * err sums up); in both cases nothing was written. `replace` exchanges an existing store (and
+ * nothing else). */
 bool ingest(const struct ingest_settings *settings, const char *out, bool replace,
             struct ingest_report *report, struct error *err) MUST_USE;
 void ingest_report_release(struct ingest_report *report);

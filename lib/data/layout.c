@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "data/nifti.h"
 #include "data/npy.h"
+#include "data/store.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -83,6 +84,15 @@ static bool match_run(struct globbing *globbing, const char *rest, const char *p
     return false;
 }
 
+/* Any number of whole folders, as many as possible first. */
+static bool match_folders(struct globbing *globbing, const char *rest, const char *path)
+{
+    for (const char *at = path + strlen(path); at >= path; at--)
+        if ((at == path || at[-1] == '/') && match(globbing, rest, at))
+            return true;
+    return false;
+}
+
 static bool match_capture(struct globbing *globbing, struct capture *capture, const char *rest,
                           const char *path)
 {
@@ -100,9 +110,10 @@ static bool match(struct globbing *globbing, const char *pattern, const char *pa
     struct capture *capture = capture_at(globbing, pattern, &length);
     if (capture)
         return match_capture(globbing, capture, pattern + length, path);
+    if (text_starts_with(pattern, "**/"))
+        return match_folders(globbing, pattern + 3, path);
     if (text_starts_with(pattern, "**"))
-        return match_run(globbing, pattern + 2 + (pattern[2] == '/' && *path != '/'), path, 0,
-                         strlen(path), NULL);
+        return match_run(globbing, pattern + 2, path, 0, strlen(path), NULL);
     if (*pattern == '*')
         return match_run(globbing, pattern + 1, path, 0, strcspn(path, "/"), NULL);
     if (!*pattern || !*path)
@@ -163,6 +174,21 @@ static const char *strip_nifti(struct arena *arena, const char *path)
     return arena_substring(arena, name, length - strlen(".nii"));
 }
 
+/* From 2023 on the subject's number is followed by a time point: NAME-00000-000. "sub-001" has
+ * none: there 001 is the subject. */
+static bool has_time_point(const char *stem, size_t length)
+{
+    if (length < 6 || stem[length - 4] != '-' || !isdigit((unsigned char)stem[length - 5]))
+        return false;
+    for (size_t i = length - 3; i < length; i++)
+        if (!isdigit((unsigned char)stem[i]))
+            return false;
+    size_t digit = length - 5;
+    while (digit > 0 && isdigit((unsigned char)stem[digit - 1]))
+        digit--;
+    return digit > 0 && stem[digit - 1] == '-';
+}
+
 static bool claim_brats(const struct finder *finder, const char *path, struct claim *claim)
 {
     static const struct {
@@ -180,8 +206,7 @@ static bool claim_brats(const struct finder *finder, const char *path, struct cl
             if (!text_ends_with_any_case(stem, rows[row].suffix[era]))
                 continue;
             size_t length = strlen(stem) - strlen(rows[row].suffix[era]);
-            /* From 2023 on the subject is followed by a time point: NAME-00000-000. */
-            bool timed = era == 1 && length > 4 && stem[length - 4] == '-';
+            bool timed = era == 1 && has_time_point(stem, length);
             size_t subject = timed ? length - 4 : length;
             claim->subject = arena_substring(finder->arena, stem, subject);
             claim->session = timed ? arena_substring(finder->arena, stem + length - 3, 3) : "";
@@ -387,10 +412,15 @@ static bool find_npy(struct finder *finder, struct scan_list *list, struct error
         return false;
     size_t channels = images.rank == 4 ? images.shape[1] : 1, count = images.shape[0];
     int rank = images.rank;
+    bool empty = images.count == 0;
     npy_close(&images);
     if (rank != 3 && rank != 4)
         return error_set(err, "%s/images.npy: %d dimensions; expected (N,H,W) or (N,C,H,W)", source,
                          rank);
+    if (empty || channels > MOST_CHANNELS)
+        return error_set(err, "%s/images.npy: %s", source,
+                         empty ? "the shape holds a 0: there is no image in it"
+                               : "more than 64 channels");
     if (finder->channel_count && finder->channel_count != channels)
         return error_set(err, "%s/images.npy: %zu channels, but %zu are named", source, channels,
                          finder->channel_count);
@@ -400,7 +430,8 @@ static bool find_npy(struct finder *finder, struct scan_list *list, struct error
         list->channels[i] = finder->channel_count ? finder->channels[i]
                             : channels == 1       ? "image"
                                                   : arena_format(finder->arena, "c%zu", i);
-    list->masks = path_kind(path_join(finder->arena, source, "masks.npy")) == PATH_FILE;
+    list->masks = !finder->request->without_masks &&
+                  path_kind(path_join(finder->arena, source, "masks.npy")) == PATH_FILE;
     list->scans = arena_array(finder->arena, struct scan, count);
     list->count = list->subject_count = count;
     const char **files = arena_array(finder->arena, const char *, channels);
@@ -489,8 +520,14 @@ static bool find_files(struct finder *finder, char *const *files, size_t count,
     size_t claimed = 0;
     for (size_t i = 0; i < count; i++) {
         struct claim claim = { .slice = -1, .path = files[i] };
-        if (layouts[list->layout].claim(finder, files[i], &claim) && claim.channel >= MASK_CHANNEL)
+        if (!layouts[list->layout].claim(finder, files[i], &claim) ||
+            claim.channel < (finder->request->without_masks ? 0 : MASK_CHANNEL))
+            continue;
+        if (text_is_utf8(files[i], strlen(files[i])))
             claims[claimed++] = claim;
+        else
+            problems_add(problems, claim.subject, files[i],
+                         "the name is not UTF-8, which tables and records hold; rename it");
     }
     list->ignored = count - claimed;
     list->channels = finder->channels;
@@ -508,6 +545,10 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
     *list = (struct scan_list){ .layout = request->layout };
     if (path_kind(request->source) == PATH_NOTHING)
         return error_set(err, "%s: there is no such folder", request->source);
+    if (store_is(request->source)) /* its images would lose their subjects */
+        return error_set(err,
+                         "%s: is a dataset store already; give the folder that it was made from",
+                         request->source);
     if (!folder_walk(request->source, arena, &files, &count, err))
         return false;
     if (request->layout == LAYOUT_AUTO)

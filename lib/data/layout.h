@@ -64,6 +64,7 @@ struct layout_request {
     enum layout layout;
     struct yaml_strings channels;
     const char *mask;
+    bool without_masks; /* masks are passed over */
 };
 
 /* Finds the scans. Subjects that lack a file or have one twice become problems and are left out
@@ -72,8 +73,9 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
                  struct problems *problems, struct arena *arena, struct error *err) MUST_USE;
 
 /* Whether `path` matches a glob pattern; captures go to the arena. "*" and "?" stay within a path's
- * part, "**" does not; {subject}, {session} and {slice} (digits) match like "*" and must match the
- * same text wherever they stand. */
+ * part, "**" does not, and "**" before a slash stands for any number of whole folders; {subject},
+ * {session} and {slice} (digits) match like "*" and must match the same text wherever they stand.
+ */
 struct glob_captures {
     const char *subject, *session, *slice; /* NULL where the pattern has none */
 };

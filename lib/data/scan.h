@@ -27,7 +27,7 @@ bool scan_options_open(struct scan_options *options, const struct scan_list *lis
                        struct error *err) MUST_USE;
 void scan_options_close(struct scan_options *options);
 
-/* Rows and columns of a scan's planes, from its first file. */
+/* Rows and columns of a scan's planes, from its first file that can be read. */
 bool scan_plane_shape(const struct scan_options *options, const struct scan *scan,
                       struct plane_shape *shape, struct error *err) MUST_USE;
 
