@@ -48,6 +48,8 @@ static bool read_description(struct store *store, struct error *err)
         return error_set(err, "%s: the role \"%s\" is neither real nor synthetic", path, name);
     store->role = (enum store_role)role;
     store->channels = json_length(channels);
+    if (!store->channels)
+        return error_set(err, "%s: no channels", path);
     store->channel_names = arena_array(&store->arena, const char *, store->channels);
     for (size_t i = 0; i < store->channels; i++) {
         store->channel_names[i] = json_as_string(json_at(channels, i));
@@ -77,11 +79,36 @@ static bool open_images(struct store *store, struct error *err)
     return true;
 }
 
+/* What dataset.json says of the images must be what images.npy holds. */
+static bool check_description(const struct store *store, struct error *err)
+{
+    int64_t images, height, width;
+    const struct json *description = store->description;
+    const char *type;
+    if (!json_get_integer(description, "images", &images, err) ||
+        !json_get_integer(description, "height", &height, err) ||
+        !json_get_integer(description, "width", &width, err) ||
+        !(type = json_get_string(description, "type", err)))
+        return error_prefix(err, "%s/%s", store->path, json_name);
+    if (images == (int64_t)store->count && height == (int64_t)store->height &&
+        width == (int64_t)store->width && strcmp(type, element_info[store->type].name) == 0)
+        return true;
+    return error_set(err, "%s: %s tells of %lld images of %lld × %lld, %s; %s holds others",
+                     store->path, json_name, (long long)images, (long long)height, (long long)width,
+                     type, images_name);
+}
+
 static bool open_masks(struct store *store, struct error *err)
 {
+    bool expected;
     struct npy *array = &store->mask_array;
     char *path = path_join(&store->arena, store->path, masks_name);
-    if (path_kind(path) == PATH_NOTHING)
+    if (!json_get_bool(store->description, "masks", &expected, err))
+        return error_prefix(err, "%s/%s", store->path, json_name);
+    if (expected != (path_kind(path) != PATH_NOTHING))
+        return error_set(err, "%s: %s", path,
+                         expected ? "missing" : "not told of in dataset.json; remove it");
+    if (!expected)
         return true;
     if (!npy_open(array, path, err))
         return false;
@@ -125,8 +152,8 @@ bool store_open(struct store *store, const char *path, struct error *err)
     *store = (struct store){ 0 };
     arena_init(&store->arena);
     store->path = arena_string(&store->arena, path);
-    if (read_description(store, err) && open_images(store, err) && open_masks(store, err) &&
-        read_index(store, err))
+    if (read_description(store, err) && open_images(store, err) && check_description(store, err) &&
+        open_masks(store, err) && read_index(store, err))
         return true;
     store_close(store);
     return error_prefix(err, "not a complete dataset store");
@@ -141,25 +168,20 @@ void store_close(struct store *store)
     *store = (struct store){ 0 };
 }
 
-struct verification {
-    const struct store *store;
-    struct error *err;
-};
-
-static bool verify_file(void *context, const char *name, const struct json *value)
+static bool verify_file(const struct store *store, const struct json *files, const char *name,
+                        struct error *err)
 {
-    struct verification *verification = context;
     struct arena arena;
     struct digest expected, found;
     arena_init(&arena);
-    const char *hex = json_as_string(value);
-    char *path = path_join(&arena, verification->store->path, name);
+    char *path = path_join(&arena, store->path, name);
+    const char *hex = json_get_string(files, name, err);
     bool ok = hex && digest_from_hex(hex, &expected);
     if (!ok)
-        error_set(verification->err, "%s: no SHA-256 in dataset.json", name);
-    ok = ok && digest_file(path, &found, verification->err);
+        error_set(err, "%s: no SHA-256 of it in %s", path, json_name);
+    ok = ok && digest_file(path, &found, err);
     if (ok && !digest_equal(&expected, &found))
-        ok = error_set(verification->err, "%s: changed since the store was written", path);
+        ok = error_set(err, "%s: changed since the store was written", path);
     arena_release(&arena);
     return ok;
 }
@@ -167,8 +189,9 @@ static bool verify_file(void *context, const char *name, const struct json *valu
 bool store_verify(const struct store *store, struct error *err)
 {
     const struct json *files = json_get(store->description, "files", err);
-    struct verification verification = { store, err };
-    return files && json_each(files, verify_file, &verification);
+    return files && verify_file(store, files, images_name, err) &&
+           (!store->masks || verify_file(store, files, masks_name, err)) &&
+           verify_file(store, files, index_name, err);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
