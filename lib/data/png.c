@@ -8,7 +8,8 @@
 
 #include <spng.h>
 
-enum { LARGEST_FILE = 1 << 30, LARGEST_CHUNK = 1 << 28 };
+/* DEFLATE expands at most 1032 : 1, so a small file that tells of a large image lies. */
+enum { LARGEST_FILE = 1 << 30, LARGEST_CHUNK = 1 << 28, GREATEST_EXPANSION = 1032 };
 
 /* The format to ask for, by colour type and depth: 16 bit as it is, all else as 8 bit. */
 static int decode_format(const struct spng_ihdr *header, int *channels)
@@ -29,7 +30,8 @@ static int decode_format(const struct spng_ihdr *header, int *channels)
     }
 }
 
-static bool decode(spng_ctx *context, struct png_image *image, const char *name, struct error *err)
+static bool decode(spng_ctx *context, size_t file_size, struct png_image *image, const char *name,
+                   struct error *err)
 {
     struct spng_ihdr header;
     int code = spng_get_ihdr(context, &header);
@@ -43,6 +45,12 @@ static bool decode(spng_ctx *context, struct png_image *image, const char *name,
     code = spng_decoded_image_size(context, format, &size);
     if (code)
         return error_set(err, "%s: not a readable PNG: %s", name, spng_strerror(code));
+    size_t stored_bits =
+        (size_t)header.bit_depth *
+        (size_t)(header.color_type == SPNG_COLOR_TYPE_INDEXED ? 1 : image->channels);
+    if ((size_t)header.width * header.height * stored_bits / 8 / GREATEST_EXPANSION > file_size)
+        return error_set(err, "%s: damaged PNG: %u × %u pixels cannot come out of %zu bytes", name,
+                         header.width, header.height, file_size);
     image->pixels = memory_allocate(size, 1, name, err);
     if (!image->pixels)
         return false;
@@ -66,7 +74,7 @@ bool png_parse(struct png_image *image, const void *bytes, size_t size, const ch
     spng_set_chunk_limits(context, LARGEST_CHUNK, LARGEST_CHUNK);
     int code = spng_set_png_buffer(context, bytes, size);
     bool ok = code ? error_set(err, "%s: not a readable PNG: %s", name, spng_strerror(code))
-                   : decode(context, image, name, err);
+                   : decode(context, size, image, name, err);
     spng_ctx_free(context);
     return ok;
 }
