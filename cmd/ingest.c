@@ -5,9 +5,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "base/text.h"
 #include "plan/stage.h"
 
 #include <stdio.h>
+#include <string.h>
 
 struct options {
     const char *out;
@@ -116,13 +118,25 @@ static enum exit_code run_plan(struct invocation *invocation, const char *path)
     return code;
 }
 
+/* An option beside a plan would be silently passed over. */
+static bool are_defaults(const struct ingest_settings *settings)
+{
+    struct text given = { 0 }, defaults = { 0 };
+    yaml_describe(ingest_fields, settings, &given);
+    yaml_describe(ingest_fields, &ingest_defaults, &defaults);
+    bool same = strcmp(given.bytes, defaults.bytes) == 0;
+    text_release(&given);
+    text_release(&defaults);
+    return same;
+}
+
 static enum exit_code run(struct invocation *invocation)
 {
     struct options *values = invocation->values;
-    bool by_options = *values->settings.source || values->out;
     if (invocation->operand_count == 1) {
-        if (by_options)
-            return command_refuse(invocation, "give a plan, or --source and --out, not both");
+        if (values->out || !are_defaults(&values->settings))
+            return command_refuse(invocation, "give a plan, or --source and --out with the options "
+                                              "that a plan would hold, not both");
         return run_plan(invocation, invocation->operands[0]);
     }
     if (!*values->settings.source || !values->out)

@@ -128,7 +128,8 @@ static bool look(struct invocation *invocation, const struct ingest_settings *se
 {
     struct error *err = &invocation->err;
     struct layout_request request = { settings->source, (enum layout)settings->layout,
-                                      settings->channels, settings->mask_pattern };
+                                      settings->channels, settings->mask_pattern,
+                                      settings->masks == MASKS_NONE };
     if (!layout_find(&request, &finding->list, &finding->problems, &invocation->arena, err))
         return false;
     if (!finding->list.count)
@@ -167,13 +168,23 @@ static void add_findings(struct text *out, const struct finding *finding)
                     finding->problems.count, finding->problems.count == 1 ? "" : "s");
 }
 
+/* In a plan paths are relative to its folder, which is not known here. */
+static const char *absolute(const char *path, struct arena *arena)
+{
+    char *found = path ? realpath(path, NULL) : NULL;
+    const char *result = found ? arena_string(arena, found) : path;
+    free(found);
+    return result;
+}
+
 static enum exit_code write_plan(struct invocation *invocation, struct options *values,
                                  struct finding *finding)
 {
     struct ingest_settings settings = values->settings;
     struct text out = { 0 };
-    char *absolute = realpath(settings.source, NULL);
-    settings.source = absolute ? absolute : settings.source;
+    settings.source = absolute(settings.source, &invocation->arena);
+    settings.split_file = absolute(settings.split_file, &invocation->arena);
+    settings.subjects_file = absolute(settings.subjects_file, &invocation->arena);
     settings.layout = finding->list.layout;
     if (!settings.channels.count)
         settings.channels =
@@ -191,7 +202,6 @@ static enum exit_code write_plan(struct invocation *invocation, struct options *
     add_section(&out, ingest_fields, &settings);
     fwrite(out.bytes, 1, out.length, stdout);
     text_release(&out);
-    free(absolute);
     return EXIT_YES;
 }
 
