@@ -29,16 +29,16 @@ static void check_planes(const struct volume *volume, const double *voxels)
         volume_plane(volume, PLANE_CORONAL, y, plane);
         for (int64_t z = 0; z < n[2]; z++)
             for (int64_t x = 0; x < n[0]; x++)
-                CHECK(!memcmp(&plane[(n[2] - 1 - z) * n[0] + x],
-                              &voxels[(z * n[1] + y) * n[0] + x], sizeof *plane),
+                CHECK(!memcmp(&plane[(n[2] - 1 - z) * n[0] + x], &voxels[(z * n[1] + y) * n[0] + x],
+                              sizeof *plane),
                       "coronal plane %lld differs", (long long)y);
     }
     for (int64_t x = 0; x < n[0]; x++) {
         volume_plane(volume, PLANE_SAGITTAL, x, plane);
         for (int64_t z = 0; z < n[2]; z++)
             for (int64_t y = 0; y < n[1]; y++)
-                CHECK(!memcmp(&plane[(n[2] - 1 - z) * n[1] + y],
-                              &voxels[(z * n[1] + y) * n[0] + x], sizeof *plane),
+                CHECK(!memcmp(&plane[(n[2] - 1 - z) * n[1] + y], &voxels[(z * n[1] + y) * n[0] + x],
+                              sizeof *plane),
                       "sagittal plane %lld differs", (long long)x);
     }
     memory_free(plane);
