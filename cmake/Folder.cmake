@@ -6,7 +6,8 @@
 
 set(LETHE_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef
-    -Wno-missing-field-initializers) # rows of tables leave out what is zero
+    -Wno-missing-field-initializers -Wno-format-truncation) # rows of tables leave out what is zero;
+    # messages may be cut
 if(LETHE_WERROR)
   list(APPEND LETHE_WARNINGS -Werror)
 endif()

@@ -5,17 +5,20 @@
 #include "command.h"
 
 #include "base/digest.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/parallel.h"
 #include "base/text.h"
 #include "data/gzip.h"
 #include "data/png.h"
+#include "cuda/plugin.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <sys/sysinfo.h>
+#include <unistd.h>
 
 enum outcome { FINE, ABSENT, BROKEN };
 static const char *const outcome_words[] = { "ok", "absent", "broken" };
@@ -74,49 +77,49 @@ static void check_disk(struct finding *finding)
              text_size(available, (double)status.f_bavail * (double)status.f_frsize));
 }
 
-/* The CUDA driver, asked directly: no toolkit is needed to know whether there is a device. */
-struct driver {
-    void *library;
-    int (*init)(unsigned flags);
-    int (*version)(int *version);
-    int (*count)(int *count);
-    int (*name)(char *name, int length, int device);
-};
-
-static bool open_driver(struct driver *driver)
+/* The plug-in beside the binary, or NULL with the reason. It stays loaded. */
+static const struct cuda_plugin *load_plugin(char *reason, size_t size)
 {
-    driver->library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
-    if (!driver->library)
-        return false;
-    *(void **)&driver->init = dlsym(driver->library, "cuInit");
-    *(void **)&driver->version = dlsym(driver->library, "cuDriverGetVersion");
-    *(void **)&driver->count = dlsym(driver->library, "cuDeviceGetCount");
-    *(void **)&driver->name = dlsym(driver->library, "cuDeviceGetName");
-    return driver->init && driver->version && driver->count && driver->name;
+    char path[4096];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof CUDA_PLUGIN_FILE - 1);
+    path[length > 0 ? length : 0] = '\0';
+    strcpy(path + (path_name(path) - path), CUDA_PLUGIN_FILE);
+    if (path_kind(path) != PATH_FILE) {
+        snprintf(reason, size, "no GPU plug-in beside the binary; everything runs on the CPU");
+        return NULL;
+    }
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    const struct cuda_plugin *plugin = library ? dlsym(library, CUDA_PLUGIN_SYMBOL) : NULL;
+    if (!plugin)
+        snprintf(reason, size, "%s", dlerror());
+    else if (plugin->version != CUDA_PLUGIN_VERSION)
+        snprintf(reason, size, "%s is of another build (interface %d, expected %d)", path,
+                 plugin->version, CUDA_PLUGIN_VERSION);
+    return plugin && plugin->version == CUDA_PLUGIN_VERSION ? plugin : NULL;
 }
 
 static void check_gpu(struct finding *finding)
 {
-    struct driver driver = { 0 };
-    int version = 0, count = 0;
-    char name[128] = "";
+    char device[128], libraries[128];
+    const struct cuda_plugin *plugin = load_plugin(finding->text, sizeof finding->text);
     finding->outcome = ABSENT;
-    if (!open_driver(&driver)) {
-        snprintf(finding->text, sizeof finding->text, "no CUDA driver; everything runs on the CPU");
-        finding->advice = "on a machine with an NVIDIA GPU install Debian's nvidia-driver";
-    } else if (driver.init(0) != 0 || driver.count(&count) != 0 || !count) {
-        snprintf(finding->text, sizeof finding->text,
-                 "a CUDA driver, but no device that it can use");
-        finding->advice = "nvidia-smi tells more";
-    } else {
-        driver.version(&version);
-        driver.name(name, sizeof name, 0);
-        finding->outcome = FINE;
-        snprintf(finding->text, sizeof finding->text, "%d × %s, driver for CUDA %d.%d", count, name,
-                 version / 1000, version % 1000 / 10);
+    if (!plugin) {
+        finding->advice =
+            "for an NVIDIA GPU install the CUDA toolkit and cuDNN, then ./dev build cuda";
+        return;
     }
-    if (driver.library)
-        dlclose(driver.library);
+    int count = plugin->devices(finding->text, sizeof finding->text);
+    plugin->libraries(libraries, sizeof libraries);
+    if (!count) {
+        size_t length = strlen(finding->text);
+        snprintf(finding->text + length, sizeof finding->text - length,
+                 " (%s); everything runs on the CPU", libraries);
+        finding->advice = "nvidia-smi tells whether driver and device are there";
+        return;
+    }
+    plugin->describe(0, device, sizeof device);
+    finding->outcome = FINE;
+    snprintf(finding->text, sizeof finding->text, "%d × %s; %s", count, device, libraries);
 }
 
 static void check_digest(struct finding *finding)

@@ -25,7 +25,7 @@ static const struct yaml_field options[] = {
     { .key = "settings",
       .kind = YAML_SECTION,
       .offset = offsetof(struct options, settings),
-      .section = ingest_fields },
+      .section = ingest_fields + 1 }, /* all but the source, which is the operand */
     { 0 },
 };
 

@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-enum { LARGEST_DOCUMENT = 1 << 30 };
+enum { LARGEST_DOCUMENT = 1 << 30, ONE_LINE = -1000 /* a depth that nesting never lifts to 0 */ };
 
 static json_t *inner(const struct json *value)
 {
@@ -157,8 +157,11 @@ static void add_key(struct text *out, const char *key)
     text_add(out, ": ");
 }
 
+/* A new line at this depth; a depth below 0 keeps the document on one line. */
 static void add_line(struct text *out, int depth)
 {
+    if (depth < 0)
+        return;
     text_format(out, "\n%*s", 2 * depth, "");
 }
 
@@ -174,11 +177,9 @@ static void add_array(struct text *out, json_t *array, int depth)
     text_add(out, "[");
     json_array_foreach(array, i, item)
     {
-        text_add(out, i ? "," : "");
+        text_add(out, !i ? "" : flat || depth < 0 ? ", " : ",");
         if (!flat)
             add_line(out, depth + 1);
-        else if (i)
-            text_add(out, " ");
         add_value(out, item, depth + 1);
     }
     if (!flat)
@@ -194,7 +195,7 @@ static void add_object(struct text *out, json_t *object, int depth)
     text_add(out, "{");
     json_object_foreach(object, key, item)
     {
-        text_add(out, first ? "" : ",");
+        text_add(out, first ? "" : depth < 0 ? ", " : ",");
         add_line(out, depth + 1);
         add_key(out, key);
         add_value(out, item, depth + 1);
@@ -228,6 +229,14 @@ char *json_text(const struct json *root)
 {
     struct text out = { 0 };
     add_value(&out, inner(root), 0);
+    text_add(&out, "\n");
+    return out.bytes;
+}
+
+char *json_line(const struct json *root)
+{
+    struct text out = { 0 };
+    add_value(&out, inner(root), ONE_LINE);
     text_add(&out, "\n");
     return out.bytes;
 }

@@ -40,6 +40,8 @@ void json_push_real(struct json *array, double value);
 
 /* The document as text, ending in a newline; free with memory_free. */
 char *json_text(const struct json *root) MUST_USE;
+/* The same on one line, for JSON lines. */
+char *json_line(const struct json *root) MUST_USE;
 bool json_save(const struct json *root, const char *path, struct error *err) MUST_USE;
 
 struct json *json_load(const char *path, struct error *err) MUST_USE;

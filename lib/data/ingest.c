@@ -686,6 +686,11 @@ bool ingest(const struct ingest_settings *settings, const char *out, bool replac
     problems_init(&report->problems);
     arena_init(&job.arena);
     bool ok = run(&job, out, replace, err);
+    if (!ok) { /* what was counted on the way was not kept */
+        report->subjects = report->images = 0;
+        memset(report->images_in, 0, sizeof report->images_in);
+        memset(report->subjects_in, 0, sizeof report->subjects_in);
+    }
     scan_options_close(&job.options);
     json_free(job.subjects);
     arena_release(&job.arena);
