@@ -1,6 +1,7 @@
 /* Options and help out of tables; see command.h. */
 #include "command.h"
 
+#include "base/json.h"
 #include "base/parallel.h"
 #include "base/progress.h"
 #include "base/text.h"
@@ -286,6 +287,14 @@ void command_help(const struct command *command)
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
+
+void command_print(struct json *document)
+{
+    char *text = json_text(document);
+    fputs(text, stdout);
+    memory_free(text);
+    json_free(document);
+}
 
 enum exit_code command_failed(const struct invocation *invocation)
 {

@@ -48,6 +48,10 @@ enum exit_code command_run(const struct command *command, int argc, char **argv)
 /* Prints a command's help. */
 void command_help(const struct command *command);
 
+/* Prints the document on standard output and frees it. */
+struct json;
+void command_print(struct json *document);
+
 /* Prints "lethe NAME: MESSAGE" on standard error; returns EXIT_ERROR. */
 enum exit_code command_failed(const struct invocation *invocation);
 /* As command_failed, with a message of its own. */

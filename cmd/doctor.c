@@ -193,12 +193,10 @@ static enum exit_code run(struct invocation *invocation)
     }
     json_put_string(document, "version", LETHE_VERSION);
     json_put(document, "checks", list);
-    if (invocation->json) {
-        char *text = json_text(document);
-        fputs(text, stdout);
-        memory_free(text);
-    }
-    json_free(document);
+    if (invocation->json)
+        command_print(document);
+    else
+        json_free(document);
     return code;
 }
 

@@ -29,19 +29,6 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-static struct json *json_of_problems(const struct problems *problems)
-{
-    struct json *list = json_new_array();
-    for (size_t i = 0; i < problems->count; i++) {
-        struct json *problem = json_new_object();
-        json_put_string(problem, "subject", problems->items[i].subject);
-        json_put_string(problem, "file", problems->items[i].file);
-        json_put_string(problem, "reason", problems->items[i].reason);
-        json_push(list, problem);
-    }
-    return list;
-}
-
 static void print_json(const char *out, const struct ingest_report *report, bool ok)
 {
     struct json *document = json_new_object(), *splits = json_new_object();
@@ -55,11 +42,8 @@ static void print_json(const char *out, const struct ingest_report *report, bool
         if (report->subjects_in[split])
             json_put_integer(splits, split_names[split], (int64_t)report->images_in[split]);
     json_put(document, "images_in", splits);
-    json_put(document, "problems", json_of_problems(&report->problems));
-    char *text = json_text(document);
-    fputs(text, stdout);
-    memory_free(text);
-    json_free(document);
+    json_put(document, "problems", problems_json(&report->problems));
+    command_print(document);
 }
 
 /* Every problem, a line each, by subject. */

@@ -54,41 +54,41 @@ static size_t count_unique(const char **names, size_t count)
     return unique;
 }
 
-static void take_census(const struct store *store, struct census *census, struct arena *arena)
+static void take_census(const struct dataset *dataset, struct census *census, struct arena *arena)
 {
-    const char **names = arena_array(arena, const char *, store->count);
+    const char **names = arena_array(arena, const char *, dataset->count);
     *census = (struct census){ 0 };
     for (int split = 0; split < SPLIT_COUNT; split++) {
         size_t count = 0;
-        for (size_t i = 0; i < store->count; i++)
-            if (store->index[i].split == (enum split)split)
-                names[count++] = store->index[i].subject;
+        for (size_t i = 0; i < dataset->count; i++)
+            if (dataset->index[i].split == (enum split)split)
+                names[count++] = dataset->index[i].subject;
         census->images[split] = count;
         census->subjects[split] = count_unique(names, count);
     }
-    for (size_t i = 0; store->masks && i < store->count * store->height * store->width; i++)
-        census->label_pixels[store->masks[i]]++;
+    for (size_t i = 0; dataset->masks && i < dataset->count * dataset->height * dataset->width; i++)
+        census->label_pixels[dataset->masks[i]]++;
 }
 
-static void print_text(const struct store *store, const struct census *census)
+static void print_text(const struct dataset *dataset, const struct census *census)
 {
-    printf("%s: %zu %s images, %zu × %zu, %s\n", store->path, store->count,
-           store_role_names[store->role], store->height, store->width,
-           element_info[store->type].name);
+    printf("%s: %zu %s images, %zu × %zu, %s\n", dataset->path, dataset->count,
+           dataset_role_names[dataset->role], dataset->height, dataset->width,
+           element_info[dataset->type].name);
     printf("  channels  ");
-    for (size_t i = 0; i < store->channels; i++)
-        printf(" %s", store->channel_names[i]);
+    for (size_t i = 0; i < dataset->channels; i++)
+        printf(" %s", dataset->channel_names[i]);
     printf("\n");
     for (int split = 0; split < SPLIT_COUNT; split++)
         if (census->images[split])
             printf("  %-10s %zu images of %zu subjects\n",
                    split == SPLIT_NONE ? "unsplit" : split_names[split], census->images[split],
                    census->subjects[split]);
-    if (!store->masks) {
+    if (!dataset->masks) {
         printf("  masks      none\n");
         return;
     }
-    double pixels = (double)store->count * (double)(store->height * store->width);
+    double pixels = (double)dataset->count * (double)(dataset->height * dataset->width);
     printf("  labels    ");
     for (int label = 0; label < 256; label++)
         if (census->label_pixels[label])
@@ -96,18 +96,18 @@ static void print_text(const struct store *store, const struct census *census)
     printf("\n");
 }
 
-static void print_json(const struct store *store, const struct census *census)
+static void print_json(const struct dataset *dataset, const struct census *census)
 {
     struct json *document = json_new_object(), *channels = json_new_array();
     struct json *splits = json_new_object(), *labels = json_new_object();
-    json_put_string(document, "store", store->path);
-    json_put_string(document, "role", store_role_names[store->role]);
-    json_put_integer(document, "images", (int64_t)store->count);
-    json_put_integer(document, "height", (int64_t)store->height);
-    json_put_integer(document, "width", (int64_t)store->width);
-    json_put_string(document, "type", element_info[store->type].name);
-    for (size_t i = 0; i < store->channels; i++)
-        json_push_string(channels, store->channel_names[i]);
+    json_put_string(document, "store", dataset->path);
+    json_put_string(document, "role", dataset_role_names[dataset->role]);
+    json_put_integer(document, "images", (int64_t)dataset->count);
+    json_put_integer(document, "height", (int64_t)dataset->height);
+    json_put_integer(document, "width", (int64_t)dataset->width);
+    json_put_string(document, "type", element_info[dataset->type].name);
+    for (size_t i = 0; i < dataset->channels; i++)
+        json_push_string(channels, dataset->channel_names[i]);
     json_put(document, "channels", channels);
     for (int split = 0; split < SPLIT_COUNT; split++) {
         if (!census->images[split])
@@ -125,32 +125,29 @@ static void print_json(const struct store *store, const struct census *census)
             json_put_integer(labels, name, (int64_t)census->label_pixels[label]);
         }
     json_put(document, "label_pixels", labels);
-    char *text = json_text(document);
-    fputs(text, stdout);
-    memory_free(text);
-    json_free(document);
+    command_print(document);
 }
 
 static enum exit_code run(struct invocation *invocation)
 {
     struct options *values = invocation->values;
-    struct store store;
+    struct dataset dataset;
     struct census census;
-    if (!store_open(&store, invocation->operands[0], &invocation->err))
+    if (!dataset_open(&dataset, invocation->operands[0], &invocation->err))
         return command_failed(invocation);
     enum exit_code code = EXIT_YES;
-    if (values->verify && !store_verify(&store, &invocation->err)) {
+    if (values->verify && !dataset_verify(&dataset, &invocation->err)) {
         command_failed(invocation);
         code = EXIT_NO;
     }
     if (code == EXIT_YES && values->png &&
-        !sheet_write(&store, (size_t)values->rows, values->png, &invocation->err))
+        !sheet_write(&dataset, (size_t)values->rows, values->png, &invocation->err))
         code = command_failed(invocation);
     if (code == EXIT_YES) {
-        take_census(&store, &census, &invocation->arena);
-        (invocation->json ? print_json : print_text)(&store, &census);
+        take_census(&dataset, &census, &invocation->arena);
+        (invocation->json ? print_json : print_text)(&dataset, &census);
     }
-    store_close(&store);
+    dataset_close(&dataset);
     return code;
 }
 

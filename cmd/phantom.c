@@ -192,10 +192,7 @@ static void report(const struct invocation *invocation)
     json_put_integer(document, "size", values->size);
     json_put_integer(document, "seed", values->seed);
     json_put_string(document, "template", values->template ? values->template : "");
-    char *text = json_text(document);
-    fputs(text, stdout);
-    memory_free(text);
-    json_free(document);
+    command_print(document);
 }
 
 static enum exit_code run(struct invocation *invocation)

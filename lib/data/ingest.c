@@ -50,7 +50,7 @@ const struct yaml_field ingest_fields[] = {
     FIELD(channels, YAML_STRINGS, .metavar = "NAME[=PATTERN]",
           .help = "modalities in order (default t1 t1ce t2 flair); glob: with a pattern each"),
     FIELD(mask_pattern, YAML_STRING, .metavar = "PATTERN", .help = "glob: the masks"),
-    FIELD(role, YAML_CHOICE, .choices = store_role_names,
+    FIELD(role, YAML_CHOICE, .choices = dataset_role_names,
           .help = "real scans, or images made elsewhere"),
     FIELD(masks, YAML_CHOICE, .choices = masks_names, .help = "whether scans have label masks"),
     FIELD(labels, YAML_STRINGS, .metavar = "LABEL",
@@ -91,12 +91,12 @@ struct job {
     const struct ingest_settings *settings;
     struct scan_list list;
     struct scan_options options;
-    struct store_format format;
+    struct dataset_format format;
     enum split *split; /* by subject, in order */
     size_t *subject;   /* of each scan */
     bool *counted;     /* by subject: has images in the store */
     struct scan_result *results;
-    struct store_writer writer;
+    struct dataset_writer writer;
     struct ingest_report *report;
     struct json *subjects; /* NULL where every image is a subject of its own */
     struct progress progress;
@@ -448,14 +448,15 @@ static bool append_images(struct job *job, size_t item, enum split split)
     struct digest digest = result->file_count == 1
                                ? result->files[0].digest
                                : digest_of_entries(result->files, result->file_count);
-    struct store_image row = { .subject = scan->subject,
-                               .split = split,
-                               .source = scan->files[0],
-                               .sha256 = digest_hex(&digest, hex) };
+    struct dataset_image row = { .subject = scan->subject,
+                                 .split = split,
+                                 .source = scan->files[0],
+                                 .sha256 = digest_hex(&digest, hex) };
     for (size_t i = 0; i < result->kept; i++) {
         row.slice = scan->slice >= 0 ? scan->slice : result->slices[i];
-        if (!store_writer_append(&job->writer, result->images + i * image_bytes,
-                                 result->masks ? result->masks + i * pixels : NULL, &row, job->err))
+        if (!dataset_writer_append(&job->writer, result->images + i * image_bytes,
+                                   result->masks ? result->masks + i * pixels : NULL, &row,
+                                   job->err))
             return false;
     }
     return true;
@@ -523,19 +524,6 @@ static struct json *describe_settings(const struct job *job)
     return object;
 }
 
-static struct json *describe_skipped(const struct problems *problems)
-{
-    struct json *list = json_new_array();
-    for (size_t i = 0; i < problems->count; i++) {
-        struct json *entry = json_new_object();
-        json_put_string(entry, "subject", problems->items[i].subject);
-        json_put_string(entry, "file", problems->items[i].file);
-        json_put_string(entry, "reason", problems->items[i].reason);
-        json_push(list, entry);
-    }
-    return list;
-}
-
 static struct json *describe_splits(const struct ingest_report *report)
 {
     struct json *splits = json_new_object();
@@ -557,7 +545,7 @@ static struct json *describe(struct job *job)
     json_put(description, "settings", describe_settings(job));
     json_put(description, "splits", describe_splits(job->report));
     json_put_integer(description, "ignored_files", (int64_t)job->list.ignored);
-    json_put(description, "skipped", describe_skipped(&job->report->problems));
+    json_put(description, "skipped", problems_json(&job->report->problems));
     if (job->subjects)
         json_put(description, "scans", job->subjects);
     job->subjects = NULL;
@@ -617,8 +605,8 @@ static bool check_what_is_left(const struct job *job, struct error *err)
 
 static bool write_store(struct job *job, const char *out, bool replace)
 {
-    job->format = (struct store_format){
-        .role = (enum store_role)job->settings->role,
+    job->format = (struct dataset_format){
+        .role = (enum dataset_role)job->settings->role,
         .channels = job->options.channel_count,
         .height = (size_t)job->options.size,
         .width = (size_t)job->options.size,
@@ -626,7 +614,7 @@ static bool write_store(struct job *job, const char *out, bool replace)
         .type = job->options.type,
         .masks = job->options.masks,
     };
-    if (!store_writer_open(&job->writer, out, &job->format, job->err))
+    if (!dataset_writer_open(&job->writer, out, &job->format, job->err))
         return false;
     struct problems *problems = &job->report->problems;
     progress_begin(&job->progress, "ingest", "scans", job->list.count);
@@ -638,8 +626,8 @@ static bool write_store(struct job *job, const char *out, bool replace)
     if (ok)
         ok = job->writing ? check_what_is_left(job, job->err) : sum_up_problems(job, job->err);
     if (ok)
-        return store_writer_commit(&job->writer, describe(job), replace, job->err);
-    store_writer_abandon(&job->writer);
+        return dataset_writer_commit(&job->writer, describe(job), replace, job->err);
+    dataset_writer_abandon(&job->writer);
     return false;
 }
 
@@ -647,7 +635,7 @@ static bool write_store(struct job *job, const char *out, bool replace)
  * folder of scans. */
 static bool may_be_written(const char *out, bool replace, struct error *err)
 {
-    if (path_kind(out) == PATH_NOTHING || (replace && store_is(out)))
+    if (path_kind(out) == PATH_NOTHING || (replace && dataset_is(out)))
         return true;
     return error_set(err, "%s: exists already%s; remove it or choose another name", out,
                      replace ? " and is no dataset store" : "");

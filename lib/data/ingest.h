@@ -19,7 +19,7 @@
 
 #include "base/digest.h"
 #include "data/layout.h"
-#include "data/store.h"
+#include "data/dataset.h"
 #include "data/volume.h"
 
 enum intensity {

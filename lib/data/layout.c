@@ -3,10 +3,11 @@
 #include "data/layout.h"
 
 #include "base/file.h"
+#include "base/json.h"
 #include "base/text.h"
 #include "data/nifti.h"
 #include "data/npy.h"
-#include "data/store.h"
+#include "data/dataset.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -39,6 +40,19 @@ void problems_add(struct problems *problems, const char *subject, const char *fi
     problems->items[problems->count++] = (struct problem){ arena_string(&problems->arena, subject),
                                                            arena_string(&problems->arena, file),
                                                            arena_string(&problems->arena, reason) };
+}
+
+struct json *problems_json(const struct problems *problems)
+{
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < problems->count; i++) {
+        struct json *problem = json_new_object();
+        json_put_string(problem, "subject", problems->items[i].subject);
+        json_put_string(problem, "file", problems->items[i].file);
+        json_put_string(problem, "reason", problems->items[i].reason);
+        json_push(list, problem);
+    }
+    return list;
 }
 
 /* ---- glob ------------------------------------------------------------------------------------ */
@@ -545,7 +559,7 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
     *list = (struct scan_list){ .layout = request->layout };
     if (path_kind(request->source) == PATH_NOTHING)
         return error_set(err, "%s: there is no such folder", request->source);
-    if (store_is(request->source)) /* its images would lose their subjects */
+    if (dataset_is(request->source)) /* its images would lose their subjects */
         return error_set(err,
                          "%s: is a dataset store already; give the folder that it was made from",
                          request->source);

@@ -38,6 +38,10 @@ void problems_release(struct problems *problems);
 void problems_add(struct problems *problems, const char *subject, const char *file,
                   const char *reason);
 
+/* As an array of {subject, file, reason}. */
+struct json;
+struct json *problems_json(const struct problems *problems) MUST_USE;
+
 struct scan {
     const char *subject;
     const char *session; /* "" unless a subject was scanned more than once */

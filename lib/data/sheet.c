@@ -21,49 +21,50 @@ static const unsigned char *colour_of(uint8_t label)
 }
 
 struct sheet {
-    const struct store *store;
+    const struct dataset *dataset;
     struct png_image image;
 };
 
-static double value_at(const struct store *store, size_t image, size_t channel, size_t pixel)
+static double value_at(const struct dataset *dataset, size_t image, size_t channel, size_t pixel)
 {
-    size_t pixels = store->height * store->width;
-    size_t at = (image * store->channels + channel) * pixels + pixel;
-    if (store->type == ELEMENT_UINT8)
-        return store->images[at];
-    const uint16_t *wide = (const uint16_t *)(const void *)store->images;
-    return store->type == ELEMENT_UINT16 ? wide[at] / 257.0 : half_to_float(wide[at]) * 255.0;
+    size_t pixels = dataset->height * dataset->width;
+    size_t at = (image * dataset->channels + channel) * pixels + pixel;
+    if (dataset->type == ELEMENT_UINT8)
+        return dataset->images[at];
+    const uint16_t *wide = (const uint16_t *)(const void *)dataset->images;
+    return dataset->type == ELEMENT_UINT16 ? wide[at] / 257.0 : half_to_float(wide[at]) * 255.0;
 }
 
 static unsigned char *tile(const struct sheet *sheet, size_t row, size_t column, size_t y)
 {
-    size_t top = row * (sheet->store->height + GAP) + GAP + y;
-    size_t left = column * (sheet->store->width + GAP) + GAP;
+    size_t top = row * (sheet->dataset->height + GAP) + GAP + y;
+    size_t left = column * (sheet->dataset->width + GAP) + GAP;
     return (unsigned char *)sheet->image.pixels + 3 * (top * sheet->image.width + left);
 }
 
 static void draw_tile(const struct sheet *sheet, size_t row, size_t column, size_t image,
                       size_t channel, const uint8_t *mask)
 {
-    const struct store *store = sheet->store;
-    for (size_t y = 0; y < store->height; y++) {
+    const struct dataset *dataset = sheet->dataset;
+    for (size_t y = 0; y < dataset->height; y++) {
         unsigned char *out = tile(sheet, row, column, y);
-        for (size_t x = 0; x < store->width; x++, out += 3) {
-            double grey = fmin(fmax(value_at(store, image, channel, y * store->width + x), 0), 255);
-            uint8_t label = mask ? mask[y * store->width + x] : 0;
+        for (size_t x = 0; x < dataset->width; x++, out += 3) {
+            double grey =
+                fmin(fmax(value_at(dataset, image, channel, y * dataset->width + x), 0), 255);
+            uint8_t label = mask ? mask[y * dataset->width + x] : 0;
             for (int c = 0; c < 3; c++)
                 out[c] = (unsigned char)(label ? 0.4 * grey + 0.6 * colour_of(label)[c] : grey);
         }
     }
 }
 
-bool sheet_write(const struct store *store, size_t rows, const char *path, struct error *err)
+bool sheet_write(const struct dataset *dataset, size_t rows, const char *path, struct error *err)
 {
-    struct sheet sheet = { .store = store };
-    rows = rows < store->count ? rows : store->count;
-    size_t columns = store->channels + (store->masks != NULL);
-    size_t width = columns * (store->width + GAP) + GAP,
-           height = rows * (store->height + GAP) + GAP;
+    struct sheet sheet = { .dataset = dataset };
+    rows = rows < dataset->count ? rows : dataset->count;
+    size_t columns = dataset->channels + (dataset->masks != NULL);
+    size_t width = columns * (dataset->width + GAP) + GAP,
+           height = rows * (dataset->height + GAP) + GAP;
     if (!rows || width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE)
         return error_set(err, "%s: a sheet of %zu × %zu pixels cannot be drawn", path, width,
                          height);
@@ -73,12 +74,12 @@ bool sheet_write(const struct store *store, size_t rows, const char *path, struc
         return false;
     memset(sheet.image.pixels, 40, 3 * width * height);
     for (size_t row = 0; row < rows; row++) {
-        size_t image = (2 * row + 1) * store->count / (2 * rows);
+        size_t image = (2 * row + 1) * dataset->count / (2 * rows);
         const uint8_t *mask =
-            store->masks ? store->masks + image * store->height * store->width : NULL;
+            dataset->masks ? dataset->masks + image * dataset->height * dataset->width : NULL;
         for (size_t column = 0; column < columns; column++)
-            draw_tile(&sheet, row, column, image, column < store->channels ? column : 0,
-                      column < store->channels ? NULL : mask);
+            draw_tile(&sheet, row, column, image, column < dataset->channels ? column : 0,
+                      column < dataset->channels ? NULL : mask);
     }
     bool ok = png_write(path, &sheet.image, err);
     memory_free(sheet.image.pixels);

@@ -41,12 +41,12 @@ static void assert_problem(const struct problems *problems, const char *file, co
 
 static void assert_skipped(const char *reason)
 {
-    struct store store;
-    assert_ok(store_open(&store, scratch("store"), &err), err);
-    assert_ok(store_verify(&store, &err), err);
-    for (size_t i = 0; i < store.count; i++)
-        assert_string_not_equal(store.index[i].subject, "S2");
-    const struct json *origin = json_get(store.description, "origin", &err);
+    struct dataset dataset;
+    assert_ok(dataset_open(&dataset, scratch("store"), &err), err);
+    assert_ok(dataset_verify(&dataset, &err), err);
+    for (size_t i = 0; i < dataset.count; i++)
+        assert_string_not_equal(dataset.index[i].subject, "S2");
+    const struct json *origin = json_get(dataset.description, "origin", &err);
     const struct json *skipped = json_get_array(origin, "skipped", &err);
     bool found = false;
     for (size_t i = 0; i < json_length(skipped); i++) {
@@ -54,7 +54,7 @@ static void assert_skipped(const char *reason)
         found = found || strstr(json_get_string(json_at(skipped, i), "reason", &err), reason);
     }
     assert_true(found);
-    store_close(&store);
+    dataset_close(&dataset);
 }
 
 /* S2 alone is bad, for this file (relative to the source; "" for none) and this reason. */
@@ -396,14 +396,14 @@ static void a_split_that_was_skipped_whole_is_an_error(void **state)
     int holdout = 0;
     for (int i = 1; i <= 4 && !holdout; i++) { /* who it is depends on the seed */
         snprintf(name, sizeof name, "store%d", i);
-        struct store store;
+        struct dataset dataset;
         assert_ok(ingest(&settings, scratch(name), false, &report, &err), err);
         ingest_report_release(&report);
-        assert_ok(store_open(&store, scratch(name), &err), err);
-        for (size_t image = 0; image < store.count; image++)
-            if (store.index[image].split == SPLIT_HOLDOUT)
-                holdout = store.index[image].subject[1] - '0';
-        store_close(&store);
+        assert_ok(dataset_open(&dataset, scratch(name), &err), err);
+        for (size_t image = 0; image < dataset.count; image++)
+            if (dataset.index[image].split == SPLIT_HOLDOUT)
+                holdout = dataset.index[image].subject[1] - '0';
+        dataset_close(&dataset);
     }
     snprintf(name, sizeof name, "scans/S%d/S%d_t1.nii", holdout, holdout);
     write_text(scratch(name), "x");
@@ -565,16 +565,16 @@ static void a_failure_leaves_the_store_that_was_to_be_replaced(void **state)
     (void)state;
     struct ingest_settings settings = cohort_settings();
     struct ingest_report report;
-    struct store store;
+    struct dataset dataset;
     assert_ok(ingest_cohort(&settings, &report, &err), err);
     ingest_report_release(&report);
     write_text(scratch(victim), "x");
     assert_false(ingest(&settings, scratch("store"), true, &report, &err));
     ingest_report_release(&report);
-    assert_ok(store_open(&store, scratch("store"), &err), err);
-    assert_ok(store_verify(&store, &err), err);
-    assert_int_equal(store.count, 4 * COHORT_Z);
-    store_close(&store);
+    assert_ok(dataset_open(&dataset, scratch("store"), &err), err);
+    assert_ok(dataset_verify(&dataset, &err), err);
+    assert_int_equal(dataset.count, 4 * COHORT_Z);
+    dataset_close(&dataset);
     assert_int_equal(names_in(scratch_folder), 2);
 }
 

@@ -1,7 +1,7 @@
 /* lethe ingest, killed at any moment: a complete store or none, and the next run succeeds. */
 #include "cohort.h"
 
-#include "data/store.h"
+#include "data/dataset.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -32,13 +32,13 @@ static pid_t start(const char *plan)
 /* Whether there is a store; if so it is complete. */
 static bool check_store(void)
 {
-    struct store store;
+    struct dataset dataset;
     if (path_kind(scratch("run/dataset")) == PATH_NOTHING)
         return false;
-    assert_ok(store_open(&store, scratch("run/dataset"), &err), err);
-    assert_ok(store_verify(&store, &err), err);
-    assert_int_equal(store.count, SUBJECTS * COHORT_Z);
-    store_close(&store);
+    assert_ok(dataset_open(&dataset, scratch("run/dataset"), &err), err);
+    assert_ok(dataset_verify(&dataset, &err), err);
+    assert_int_equal(dataset.count, SUBJECTS * COHORT_Z);
+    dataset_close(&dataset);
     return true;
 }
 

@@ -11,7 +11,7 @@
 
 static struct error err;
 static struct ingest_report report;
-static struct store store;
+static struct dataset dataset;
 
 static void ingest_to(const struct ingest_settings *settings, const char *name)
 {
@@ -33,8 +33,8 @@ static void expect_error(const struct ingest_settings *settings, const char *mes
 
 static void open_store(const char *name)
 {
-    assert_ok(store_open(&store, scratch(name), &err), err);
-    assert_ok(store_verify(&store, &err), err);
+    assert_ok(dataset_open(&dataset, scratch(name), &err), err);
+    assert_ok(dataset_verify(&dataset, &err), err);
 }
 
 static void assert_same_files(const char *a, const char *b)
@@ -53,12 +53,12 @@ static void splits_of(const char *name, char letters[10])
     open_store(name);
     memset(letters, ' ', 9);
     letters[9] = '\0';
-    for (size_t i = 0; i < store.count; i++) {
-        char *at = &letters[store.index[i].subject[1] - '1'];
-        assert_true(*at == ' ' || *at == letter[store.index[i].split]);
-        *at = letter[store.index[i].split];
+    for (size_t i = 0; i < dataset.count; i++) {
+        char *at = &letters[dataset.index[i].subject[1] - '1'];
+        assert_true(*at == ' ' || *at == letter[dataset.index[i].split]);
+        *at = letter[dataset.index[i].split];
     }
-    store_close(&store);
+    dataset_close(&dataset);
 }
 
 static int count_of(const char *letters, char letter)
@@ -182,9 +182,9 @@ static void names_with_commas_quotes_and_lines_come_back(void **state)
         write_subject(names[i], i);
     ingest_to(&settings, "store");
     open_store("store");
-    for (size_t i = 0; i < store.count; i++)
-        assert_string_equal(store.index[i].subject, names[i / COHORT_Z]);
-    store_close(&store);
+    for (size_t i = 0; i < dataset.count; i++)
+        assert_string_equal(dataset.index[i].subject, names[i / COHORT_Z]);
+    dataset_close(&dataset);
 }
 
 static void replacing_exchanges_the_store(void **state)
@@ -197,8 +197,8 @@ static void replacing_exchanges_the_store(void **state)
     assert_ok(ingest(&settings, scratch("store"), true, &report, &err), err);
     ingest_report_release(&report);
     open_store("store");
-    assert_int_equal(store.count, 3 * COHORT_Z);
-    store_close(&store);
+    assert_int_equal(dataset.count, 3 * COHORT_Z);
+    dataset_close(&dataset);
     assert_int_equal(names_in(scratch_folder), 2);
 }
 
@@ -263,9 +263,9 @@ static void the_keep_rules_threshold_is_exact(void **state)
     settings.channels = (struct yaml_strings){ (const char *[]){ "t1" }, 1 };
     ingest_to(&settings, "store");
     open_store("store");
-    assert_int_equal(store.count, 2);
-    assert_int_equal(store.index[0].slice, 1);
-    store_close(&store);
+    assert_int_equal(dataset.count, 2);
+    assert_int_equal(dataset.index[0].slice, 1);
+    dataset_close(&dataset);
 }
 
 /* ---- flat images ----------------------------------------------------------------------------- */
@@ -295,18 +295,18 @@ static void grey_pngs_of_8_and_16_bits_come_in_as_they_are(void **state)
     ingest_to(&settings, "store");
     open_store("store");
     static const unsigned char expected[] = { 77, 255, 30, 31 };
-    assert_int_equal(store.count, 4);
+    assert_int_equal(dataset.count, 4);
     for (size_t i = 0; i < 4; i++) {
-        assert_int_equal(store.images[64 * i + 9], expected[i]);
-        assert_int_equal(store.index[i].split, SPLIT_NONE);
+        assert_int_equal(dataset.images[64 * i + 9], expected[i]);
+        assert_int_equal(dataset.index[i].split, SPLIT_NONE);
     }
-    assert_string_equal(store.index[1].source, "b.PNG");
-    store_close(&store);
+    assert_string_equal(dataset.index[1].source, "b.PNG");
+    dataset_close(&dataset);
     settings.type = 1; /* uint16 */
     ingest_to(&settings, "wide");
     open_store("wide");
-    assert_int_equal(((const uint16_t *)(const void *)store.images)[64 * 2], 257 * 30 + 128);
-    store_close(&store);
+    assert_int_equal(((const uint16_t *)(const void *)dataset.images)[64 * 2], 257 * 30 + 128);
+    dataset_close(&dataset);
 }
 
 static void colour_and_planes_of_pngs_are_refused(void **state)
@@ -354,19 +354,19 @@ static void arrays_with_masks_and_subjects_come_in(void **state)
     write_text(file, "subject\np\nq\np\nq\n");
     ingest_to(&settings, "store");
     open_store("store");
-    assert_int_equal(store.channels, 2);
+    assert_int_equal(dataset.channels, 2);
     for (size_t i = 0; i < 4 * 2 * 64; i++)
-        assert_int_equal(store.images[i], i % 256);
-    assert_memory_equal(store.masks, masks, sizeof masks);
-    assert_int_equal(store.index[0].split, store.index[2].split);
-    assert_int_equal(store.index[1].split, store.index[3].split);
-    assert_int_not_equal(store.index[0].split, store.index[1].split);
+        assert_int_equal(dataset.images[i], i % 256);
+    assert_memory_equal(dataset.masks, masks, sizeof masks);
+    assert_int_equal(dataset.index[0].split, dataset.index[2].split);
+    assert_int_equal(dataset.index[1].split, dataset.index[3].split);
+    assert_int_not_equal(dataset.index[0].split, dataset.index[1].split);
     const struct json *splits =
-        json_get(json_get(store.description, "origin", &err), "splits", &err);
+        json_get(json_get(dataset.description, "origin", &err), "splits", &err);
     int64_t subjects;
     assert_true(json_get_integer(json_get(splits, "train", &err), "subjects", &subjects, &err));
     assert_int_equal(subjects, 1);
-    store_close(&store);
+    dataset_close(&dataset);
 }
 
 static void arrays_that_hold_no_images_are_refused(void **state)
@@ -409,9 +409,9 @@ static void many_pngs_with_subjects_take_no_time(void **state)
     settings.subjects_file = file;
     ingest_to(&settings, "store");
     open_store("store");
-    assert_int_equal(store.count, IMAGES);
-    assert_string_equal(store.index[1234].subject, "p, 123");
-    store_close(&store);
+    assert_int_equal(dataset.count, IMAGES);
+    assert_string_equal(dataset.index[1234].subject, "p, 123");
+    dataset_close(&dataset);
     write_text(file, "file,subject\n00000.png,p\n");
     assert_false(ingest(&settings, scratch("more"), false, &report, &err));
     assert_contains(err.message, "no row for the file 00001.png");

@@ -9,28 +9,28 @@
  *
  * A store appears all at once or not at all, and is never changed afterwards.
  *
- *     struct store store;
- *     if (!store_open(&store, "run/dataset", err)) …
- *     … store.images, store.index[i].subject …
- *     store_close(&store);
+ *     struct dataset dataset;
+ *     if (!dataset_open(&dataset, "run/dataset", err)) …
+ *     … dataset.images, dataset.index[i].subject …
+ *     dataset_close(&dataset);
  */
-#ifndef DATA_STORE_H
-#define DATA_STORE_H
+#ifndef DATA_DATASET_H
+#define DATA_DATASET_H
 
 #include "base/file.h"
 #include "base/json.h"
 #include "data/npy.h"
 
-#define STORE_SCHEMA "lethe/dataset/1"
+#define DATASET_SCHEMA "lethe/dataset/1"
 
-enum store_role { ROLE_REAL, ROLE_SYNTHETIC, ROLE_COUNT };
-extern const char *const store_role_names[ROLE_COUNT + 1];
+enum dataset_role { ROLE_REAL, ROLE_SYNTHETIC, ROLE_COUNT };
+extern const char *const dataset_role_names[ROLE_COUNT + 1];
 
 /* Splits are by subject. Synthetic images have no subjects that were split: SPLIT_NONE. */
 enum split { SPLIT_TRAIN, SPLIT_HOLDOUT, SPLIT_VALIDATION, SPLIT_NONE, SPLIT_COUNT };
 extern const char *const split_names[SPLIT_COUNT + 1];
 
-struct store_image {
+struct dataset_image {
     const char *subject;
     int64_t slice; /* index of the plane in its volume; 0 for single images */
     enum split split;
@@ -40,42 +40,42 @@ struct store_image {
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-struct store {
+struct dataset {
     const char *path;
-    enum store_role role;
+    enum dataset_role role;
     size_t count, channels, height, width;
     enum element_type type;
     const char **channel_names;
     const unsigned char *images; /* mapped: (count, channels, height, width) of `type` */
     const uint8_t *masks;        /* mapped: (count, height, width), or NULL */
-    struct store_image *index;   /* count */
+    struct dataset_image *index; /* count */
     struct json *description;    /* dataset.json */
     struct npy image_array, mask_array;
     struct arena arena;
 };
 
 /* Opens and checks that the four files belong together. */
-bool store_open(struct store *store, const char *path, struct error *err) MUST_USE;
-void store_close(struct store *store);
+bool dataset_open(struct dataset *dataset, const char *path, struct error *err) MUST_USE;
+void dataset_close(struct dataset *dataset);
 
 /* Whether a folder holds a dataset.json. */
-bool store_is(const char *path);
+bool dataset_is(const char *path);
 
 /* Holds the files against the digests in dataset.json. */
-bool store_verify(const struct store *store, struct error *err) MUST_USE;
+bool dataset_verify(const struct dataset *dataset, struct error *err) MUST_USE;
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-struct store_format {
-    enum store_role role;
+struct dataset_format {
+    enum dataset_role role;
     size_t channels, height, width;
     const char *const *channel_names;
     enum element_type type; /* ELEMENT_UINT8, ELEMENT_UINT16 or ELEMENT_FLOAT16 */
     bool masks;
 };
 
-struct store_writer {
-    struct store_format format;
+struct dataset_writer {
+    struct dataset_format format;
     struct folder_stage stage;
     struct npy_writer images, masks;
     struct text *index;
@@ -83,17 +83,17 @@ struct store_writer {
     struct arena arena;
 };
 
-bool store_writer_open(struct store_writer *writer, const char *path,
-                       const struct store_format *format, struct error *err) MUST_USE;
+bool dataset_writer_open(struct dataset_writer *writer, const char *path,
+                         const struct dataset_format *format, struct error *err) MUST_USE;
 
 /* One image: channels × height × width elements, height × width labels (or NULL without masks). */
-bool store_writer_append(struct store_writer *writer, const void *image, const uint8_t *mask,
-                         const struct store_image *row, struct error *err) MUST_USE;
+bool dataset_writer_append(struct dataset_writer *writer, const void *image, const uint8_t *mask,
+                           const struct dataset_image *row, struct error *err) MUST_USE;
 
 /* Puts the store in place; `replace` exchanges an older one. `origin` says in dataset.json how the
  * images came about; it is taken over. The writer is released either way. */
-bool store_writer_commit(struct store_writer *writer, struct json *origin, bool replace,
-                         struct error *err) MUST_USE;
-void store_writer_abandon(struct store_writer *writer);
+bool dataset_writer_commit(struct dataset_writer *writer, struct json *origin, bool replace,
+                           struct error *err) MUST_USE;
+void dataset_writer_abandon(struct dataset_writer *writer);
 
 #endif

@@ -1,5 +1,5 @@
 /* The dataset store; see store.h. */
-#include "data/store.h"
+#include "data/dataset.h"
 
 #include "base/digest.h"
 #include "base/text.h"
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const store_role_names[ROLE_COUNT + 1] = { "real", "synthetic", NULL };
+const char *const dataset_role_names[ROLE_COUNT + 1] = { "real", "synthetic", NULL };
 const char *const split_names[SPLIT_COUNT + 1] = { "train", "holdout", "validation", "none", NULL };
 
 static const char images_name[] = "images.npy", masks_name[] = "masks.npy",
@@ -24,7 +24,7 @@ static bool find_name(const char *const *names, const char *name, int *index)
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
-bool store_is(const char *path)
+bool dataset_is(const char *path)
 {
     struct arena arena;
     arena_init(&arena);
@@ -33,78 +33,78 @@ bool store_is(const char *path)
     return is;
 }
 
-static bool read_description(struct store *store, struct error *err)
+static bool read_description(struct dataset *dataset, struct error *err)
 {
-    char *path = path_join(&store->arena, store->path, json_name);
-    store->description = json_load_schema(path, STORE_SCHEMA, err);
-    if (!store->description)
+    char *path = path_join(&dataset->arena, dataset->path, json_name);
+    dataset->description = json_load_schema(path, DATASET_SCHEMA, err);
+    if (!dataset->description)
         return false;
     int role;
-    const char *name = json_get_string(store->description, "role", err);
-    const struct json *channels = json_get_array(store->description, "channels", err);
+    const char *name = json_get_string(dataset->description, "role", err);
+    const struct json *channels = json_get_array(dataset->description, "channels", err);
     if (!name || !channels)
         return error_prefix(err, "%s", path);
-    if (!find_name(store_role_names, name, &role))
+    if (!find_name(dataset_role_names, name, &role))
         return error_set(err, "%s: the role \"%s\" is neither real nor synthetic", path, name);
-    store->role = (enum store_role)role;
-    store->channels = json_length(channels);
-    if (!store->channels)
+    dataset->role = (enum dataset_role)role;
+    dataset->channels = json_length(channels);
+    if (!dataset->channels)
         return error_set(err, "%s: no channels", path);
-    store->channel_names = arena_array(&store->arena, const char *, store->channels);
-    for (size_t i = 0; i < store->channels; i++) {
-        store->channel_names[i] = json_as_string(json_at(channels, i));
-        if (!store->channel_names[i])
+    dataset->channel_names = arena_array(&dataset->arena, const char *, dataset->channels);
+    for (size_t i = 0; i < dataset->channels; i++) {
+        dataset->channel_names[i] = json_as_string(json_at(channels, i));
+        if (!dataset->channel_names[i])
             return error_set(err, "%s: a channel's name is not text", path);
     }
     return true;
 }
 
-static bool open_images(struct store *store, struct error *err)
+static bool open_images(struct dataset *dataset, struct error *err)
 {
-    struct npy *array = &store->image_array;
-    char *path = path_join(&store->arena, store->path, images_name);
+    struct npy *array = &dataset->image_array;
+    char *path = path_join(&dataset->arena, dataset->path, images_name);
     if (!npy_open(array, path, err))
         return false;
-    bool fits = array->rank == 4 && array->shape[1] == store->channels &&
+    bool fits = array->rank == 4 && array->shape[1] == dataset->channels &&
                 (array->type == ELEMENT_UINT8 || array->type == ELEMENT_UINT16 ||
                  array->type == ELEMENT_FLOAT16);
     if (!fits)
         return error_set(err, "%s: expected (N,%zu,H,W) of uint8, uint16 or float16", path,
-                         store->channels);
-    store->count = array->shape[0];
-    store->height = array->shape[2];
-    store->width = array->shape[3];
-    store->type = array->type;
-    store->images = array->data;
+                         dataset->channels);
+    dataset->count = array->shape[0];
+    dataset->height = array->shape[2];
+    dataset->width = array->shape[3];
+    dataset->type = array->type;
+    dataset->images = array->data;
     return true;
 }
 
 /* What dataset.json says of the images must be what images.npy holds. */
-static bool check_description(const struct store *store, struct error *err)
+static bool check_description(const struct dataset *dataset, struct error *err)
 {
     int64_t images, height, width;
-    const struct json *description = store->description;
+    const struct json *description = dataset->description;
     const char *type;
     if (!json_get_integer(description, "images", &images, err) ||
         !json_get_integer(description, "height", &height, err) ||
         !json_get_integer(description, "width", &width, err) ||
         !(type = json_get_string(description, "type", err)))
-        return error_prefix(err, "%s/%s", store->path, json_name);
-    if (images == (int64_t)store->count && height == (int64_t)store->height &&
-        width == (int64_t)store->width && strcmp(type, element_info[store->type].name) == 0)
+        return error_prefix(err, "%s/%s", dataset->path, json_name);
+    if (images == (int64_t)dataset->count && height == (int64_t)dataset->height &&
+        width == (int64_t)dataset->width && strcmp(type, element_info[dataset->type].name) == 0)
         return true;
     return error_set(err, "%s: %s tells of %lld images of %lld × %lld, %s; %s holds others",
-                     store->path, json_name, (long long)images, (long long)height, (long long)width,
-                     type, images_name);
+                     dataset->path, json_name, (long long)images, (long long)height,
+                     (long long)width, type, images_name);
 }
 
-static bool open_masks(struct store *store, struct error *err)
+static bool open_masks(struct dataset *dataset, struct error *err)
 {
     bool expected;
-    struct npy *array = &store->mask_array;
-    char *path = path_join(&store->arena, store->path, masks_name);
-    if (!json_get_bool(store->description, "masks", &expected, err))
-        return error_prefix(err, "%s/%s", store->path, json_name);
+    struct npy *array = &dataset->mask_array;
+    char *path = path_join(&dataset->arena, dataset->path, masks_name);
+    if (!json_get_bool(dataset->description, "masks", &expected, err))
+        return error_prefix(err, "%s/%s", dataset->path, json_name);
     if (expected != (path_kind(path) != PATH_NOTHING))
         return error_set(err, "%s: %s", path,
                          expected ? "missing" : "not told of in dataset.json; remove it");
@@ -113,26 +113,26 @@ static bool open_masks(struct store *store, struct error *err)
     if (!npy_open(array, path, err))
         return false;
     bool fits = array->rank == 3 && array->type == ELEMENT_UINT8 &&
-                array->shape[0] == store->count && array->shape[1] == store->height &&
-                array->shape[2] == store->width;
-    store->masks = array->data;
-    return fits || error_set(err, "%s: expected (%zu,%zu,%zu) of uint8", path, store->count,
-                             store->height, store->width);
+                array->shape[0] == dataset->count && array->shape[1] == dataset->height &&
+                array->shape[2] == dataset->width;
+    dataset->masks = array->data;
+    return fits || error_set(err, "%s: expected (%zu,%zu,%zu) of uint8", path, dataset->count,
+                             dataset->height, dataset->width);
 }
 
-static bool read_index(struct store *store, struct error *err)
+static bool read_index(struct dataset *dataset, struct error *err)
 {
     static const char *const columns[] = { "image",  "subject", "slice", "split",
                                            "source", "sha256",  NULL };
     struct csv table;
-    char *path = path_join(&store->arena, store->path, index_name);
-    if (!csv_read(&table, path, columns, &store->arena, err))
+    char *path = path_join(&dataset->arena, dataset->path, index_name);
+    if (!csv_read(&table, path, columns, &dataset->arena, err))
         return false;
-    if (table.rows != store->count)
-        return error_set(err, "%s: %zu rows for %zu images", path, table.rows, store->count);
-    store->index = arena_array(&store->arena, struct store_image, store->count);
-    for (size_t i = 0; i < store->count; i++) {
-        struct store_image *row = &store->index[i];
+    if (table.rows != dataset->count)
+        return error_set(err, "%s: %zu rows for %zu images", path, table.rows, dataset->count);
+    dataset->index = arena_array(&dataset->arena, struct dataset_image, dataset->count);
+    for (size_t i = 0; i < dataset->count; i++) {
+        struct dataset_image *row = &dataset->index[i];
         int64_t image;
         int split;
         if (!text_to_integer(csv_cell(&table, i, "image"), &image) || image != (int64_t)i ||
@@ -147,34 +147,34 @@ static bool read_index(struct store *store, struct error *err)
     return true;
 }
 
-bool store_open(struct store *store, const char *path, struct error *err)
+bool dataset_open(struct dataset *dataset, const char *path, struct error *err)
 {
-    *store = (struct store){ 0 };
-    arena_init(&store->arena);
-    store->path = arena_string(&store->arena, path);
-    if (read_description(store, err) && open_images(store, err) && check_description(store, err) &&
-        open_masks(store, err) && read_index(store, err))
+    *dataset = (struct dataset){ 0 };
+    arena_init(&dataset->arena);
+    dataset->path = arena_string(&dataset->arena, path);
+    if (read_description(dataset, err) && open_images(dataset, err) &&
+        check_description(dataset, err) && open_masks(dataset, err) && read_index(dataset, err))
         return true;
-    store_close(store);
+    dataset_close(dataset);
     return error_prefix(err, "not a complete dataset store");
 }
 
-void store_close(struct store *store)
+void dataset_close(struct dataset *dataset)
 {
-    npy_close(&store->image_array);
-    npy_close(&store->mask_array);
-    json_free(store->description);
-    arena_release(&store->arena);
-    *store = (struct store){ 0 };
+    npy_close(&dataset->image_array);
+    npy_close(&dataset->mask_array);
+    json_free(dataset->description);
+    arena_release(&dataset->arena);
+    *dataset = (struct dataset){ 0 };
 }
 
-static bool verify_file(const struct store *store, const struct json *files, const char *name,
+static bool verify_file(const struct dataset *dataset, const struct json *files, const char *name,
                         struct error *err)
 {
     struct arena arena;
     struct digest expected, found;
     arena_init(&arena);
-    char *path = path_join(&arena, store->path, name);
+    char *path = path_join(&arena, dataset->path, name);
     const char *hex = json_get_string(files, name, err);
     bool ok = hex && digest_from_hex(hex, &expected);
     if (!ok)
@@ -186,26 +186,26 @@ static bool verify_file(const struct store *store, const struct json *files, con
     return ok;
 }
 
-bool store_verify(const struct store *store, struct error *err)
+bool dataset_verify(const struct dataset *dataset, struct error *err)
 {
-    const struct json *files = json_get(store->description, "files", err);
-    return files && verify_file(store, files, images_name, err) &&
-           (!store->masks || verify_file(store, files, masks_name, err)) &&
-           verify_file(store, files, index_name, err);
+    const struct json *files = json_get(dataset->description, "files", err);
+    return files && verify_file(dataset, files, images_name, err) &&
+           (!dataset->masks || verify_file(dataset, files, masks_name, err)) &&
+           verify_file(dataset, files, index_name, err);
 }
 
 /* ---- writing ------------------------------------------------------------------------------- */
 
-static void writer_release(struct store_writer *writer)
+static void writer_release(struct dataset_writer *writer)
 {
     text_release(writer->index);
     arena_release(&writer->arena);
 }
 
-bool store_writer_open(struct store_writer *writer, const char *path,
-                       const struct store_format *format, struct error *err)
+bool dataset_writer_open(struct dataset_writer *writer, const char *path,
+                         const struct dataset_format *format, struct error *err)
 {
-    *writer = (struct store_writer){ .format = *format };
+    *writer = (struct dataset_writer){ .format = *format };
     writer->images.file.descriptor = writer->masks.file.descriptor = -1;
     if (!folder_stage_open(&writer->stage, path, err))
         return false;
@@ -220,12 +220,12 @@ bool store_writer_open(struct store_writer *writer, const char *path,
                npy_writer_open(&writer->masks, path_join(&writer->arena, folder, masks_name),
                                ELEMENT_UINT8, 2, shape + 1, err));
     if (!ok)
-        store_writer_abandon(writer);
+        dataset_writer_abandon(writer);
     return ok;
 }
 
-bool store_writer_append(struct store_writer *writer, const void *image, const uint8_t *mask,
-                         const struct store_image *row, struct error *err)
+bool dataset_writer_append(struct dataset_writer *writer, const void *image, const uint8_t *mask,
+                           const struct dataset_image *row, struct error *err)
 {
     struct text *index = writer->index;
     text_format(index, "%zu,", writer->count++);
@@ -237,7 +237,7 @@ bool store_writer_append(struct store_writer *writer, const void *image, const u
            (!writer->format.masks || npy_writer_append(&writer->masks, mask, 1, err));
 }
 
-static bool put_digest(struct store_writer *writer, struct json *files, const char *name,
+static bool put_digest(struct dataset_writer *writer, struct json *files, const char *name,
                        struct error *err)
 {
     struct digest digest;
@@ -249,16 +249,16 @@ static bool put_digest(struct store_writer *writer, struct json *files, const ch
 }
 
 /* dataset.json: what the store is, its files' digests, and how it came about. */
-static bool describe(struct store_writer *writer, struct json *root, struct json *origin,
+static bool describe(struct dataset_writer *writer, struct json *root, struct json *origin,
                      struct error *err)
 {
-    const struct store_format *format = &writer->format;
+    const struct dataset_format *format = &writer->format;
     struct json *channels = json_new_array(), *files = json_new_object();
     for (size_t i = 0; i < format->channels; i++)
         json_push_string(channels, format->channel_names[i]);
-    json_put_string(root, "schema", STORE_SCHEMA);
+    json_put_string(root, "schema", DATASET_SCHEMA);
     json_put_string(root, "version", LETHE_VERSION);
-    json_put_string(root, "role", store_role_names[format->role]);
+    json_put_string(root, "role", dataset_role_names[format->role]);
     json_put_integer(root, "images", (int64_t)writer->count);
     json_put(root, "channels", channels);
     json_put_integer(root, "height", (int64_t)format->height);
@@ -272,7 +272,7 @@ static bool describe(struct store_writer *writer, struct json *root, struct json
            put_digest(writer, files, index_name, err);
 }
 
-static bool finish_files(struct store_writer *writer, struct json *root, struct json *origin,
+static bool finish_files(struct dataset_writer *writer, struct json *root, struct json *origin,
                          struct error *err)
 {
     const char *folder = writer->stage.partial;
@@ -288,14 +288,14 @@ static bool finish_files(struct store_writer *writer, struct json *root, struct 
            json_save(root, path_join(&writer->arena, folder, json_name), err);
 }
 
-bool store_writer_commit(struct store_writer *writer, struct json *origin, bool replace,
-                         struct error *err)
+bool dataset_writer_commit(struct dataset_writer *writer, struct json *origin, bool replace,
+                           struct error *err)
 {
     struct json *root = json_new_object();
     bool ok = finish_files(writer, root, origin, err);
     json_free(root);
     if (!ok) {
-        store_writer_abandon(writer);
+        dataset_writer_abandon(writer);
         return false;
     }
     ok = folder_stage_commit(&writer->stage, replace, err);
@@ -303,7 +303,7 @@ bool store_writer_commit(struct store_writer *writer, struct json *origin, bool 
     return ok;
 }
 
-void store_writer_abandon(struct store_writer *writer)
+void dataset_writer_abandon(struct dataset_writer *writer)
 {
     npy_writer_abandon(&writer->images);
     npy_writer_abandon(&writer->masks);

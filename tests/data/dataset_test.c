@@ -1,10 +1,10 @@
 /* Stores that were damaged after they were written. */
 #include "cohort.h"
 
-#include "data/store.h"
+#include "data/dataset.h"
 
 static struct error err;
-static struct store store;
+static struct dataset dataset;
 
 static int setup(void **state)
 {
@@ -20,17 +20,17 @@ static int setup(void **state)
 
 static void expect_refused(const char *message)
 {
-    assert_false(store_open(&store, scratch("store"), &err));
+    assert_false(dataset_open(&dataset, scratch("store"), &err));
     assert_contains(err.message, "not a complete dataset store");
     assert_contains(err.message, message);
 }
 
 static void expect_changed(const char *message)
 {
-    assert_ok(store_open(&store, scratch("store"), &err), err);
-    assert_false(store_verify(&store, &err));
+    assert_ok(dataset_open(&dataset, scratch("store"), &err), err);
+    assert_false(dataset_verify(&dataset, &err));
     assert_contains(err.message, message);
-    store_close(&store);
+    dataset_close(&dataset);
 }
 
 /* Puts `to` in the place of `from` in dataset.json. */
@@ -51,13 +51,13 @@ static void edit_description(const char *from, const char *to)
 static void a_whole_store_opens(void **state)
 {
     (void)state;
-    assert_ok(store_open(&store, scratch("store/"), &err), err);
-    assert_ok(store_verify(&store, &err), err);
-    assert_int_equal(store.count, 2 * COHORT_Z);
-    assert_int_equal(store.channels, 4);
-    assert_string_equal(store.channel_names[1], "t1ce");
-    assert_int_equal(store.index[COHORT_Z].slice, 0);
-    store_close(&store);
+    assert_ok(dataset_open(&dataset, scratch("store/"), &err), err);
+    assert_ok(dataset_verify(&dataset, &err), err);
+    assert_int_equal(dataset.count, 2 * COHORT_Z);
+    assert_int_equal(dataset.channels, 4);
+    assert_string_equal(dataset.channel_names[1], "t1ce");
+    assert_int_equal(dataset.index[COHORT_Z].slice, 0);
+    dataset_close(&dataset);
 }
 
 static void a_store_that_lacks_a_file_is_refused(void **state)
@@ -71,7 +71,7 @@ static void a_store_that_lacks_a_file_is_refused(void **state)
         expect_refused(names[i]);
         assert_int_equal(rename(scratch("aside"), scratch(path)), 0);
     }
-    assert_false(store_open(&store, scratch("absent"), &err));
+    assert_false(dataset_open(&dataset, scratch("absent"), &err));
 }
 
 static void masks_that_nobody_told_of_are_refused(void **state)
