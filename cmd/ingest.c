@@ -87,8 +87,15 @@ static enum exit_code run_plan(struct invocation *invocation, const char *path)
     struct release_plan plan;
     struct digest inputs;
     struct error *err = &invocation->err;
-    if (!plan_load(path, &plan, &invocation->arena, err) ||
-        !ingest_inputs_digest(&plan.ingest, &inputs, err) || !folder_create(plan.run, err))
+    if (!plan_load(path, &plan, &invocation->arena, err))
+        return command_failed(invocation);
+    if (path_is_inside(plan.run, plan.ingest.source))
+        return command_refuse(
+            invocation,
+            "the run folder %s lies among the scans (%s), which would then change "
+            "with every run; set run to a folder elsewhere",
+            plan.run, plan.ingest.source);
+    if (!ingest_inputs_digest(&plan.ingest, &inputs, err) || !folder_create(plan.run, err))
         return command_failed(invocation);
     const char *out = path_join(&invocation->arena, plan.run, "dataset");
     if (stage_is_current(out, "ingest", &inputs, NULL)) {

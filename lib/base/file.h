@@ -96,6 +96,10 @@ enum path_kind path_kind(const char *path);
 bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
                  struct error *err) MUST_USE;
 
+/* Whether the path is the folder or lies in it, links followed; what does not exist yet counts as
+ * lying where it would be made. */
+bool path_is_inside(const char *path, const char *folder);
+
 /* folder + "/" + name, or name alone when folder is "" or ".". */
 char *path_join(struct arena *arena, const char *folder, const char *name);
 /* What follows the last slash. */

@@ -36,6 +36,24 @@ char *path_parent(struct arena *arena, const char *path)
     return arena_substring(arena, path, length > 1 ? length - 1 : 1);
 }
 
+bool path_is_inside(const char *path, const char *folder)
+{
+    struct arena arena;
+    arena_init(&arena);
+    char *outer = realpath(folder, NULL), *inner = realpath(path, NULL);
+    while (!inner && strcmp(path, ".") != 0 && strcmp(path, "/") != 0) {
+        path = path_parent(&arena, path);
+        inner = realpath(path, NULL);
+    }
+    size_t length = outer ? strlen(outer) : 0;
+    bool inside = outer && inner && strncmp(inner, outer, length) == 0 &&
+                  (inner[length] == '/' || !inner[length] || length == 1);
+    free(outer);
+    free(inner);
+    arena_release(&arena);
+    return inside;
+}
+
 enum path_kind path_kind(const char *path)
 {
     struct stat status;

@@ -352,6 +352,21 @@ static void two_rivals_never_mix_their_files(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
+static void a_path_that_does_not_exist_yet_lies_where_it_would_be_made(void **state)
+{
+    (void)state;
+    assert_ok(folder_create("outer/inner", &err), err);
+    assert_int_equal(symlink("outer/inner", "link"), 0);
+    assert_true(path_is_inside("outer", "outer"));
+    assert_true(path_is_inside("outer/inner/not/yet", "outer"));
+    assert_true(path_is_inside("link/not/yet", "outer"));
+    assert_true(path_is_inside("./outer/../outer/x", "outer"));
+    assert_true(path_is_inside("anything", "."));
+    assert_false(path_is_inside("outer2", "outer"));
+    assert_false(path_is_inside("outer/../x", "outer"));
+    assert_false(path_is_inside("outer", "missing"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -373,6 +388,7 @@ int main(void)
         TEST(what_a_killed_run_left_is_emptied_and_made_private),
         TEST(kill_at_any_moment_leaves_a_whole_folder_or_none),
         TEST(two_rivals_never_mix_their_files),
+        TEST(a_path_that_does_not_exist_yet_lies_where_it_would_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
