@@ -1,0 +1,64 @@
+/* Backends: a table of kernels and a memory of their own.
+ *
+ * Device memory is an opaque pointer that only its backend may look into: it is allocated, freed
+ * and copied by the backend, so nothing here assumes that kernels run on this processor. How many
+ * bytes an element takes there is the backend's choice.
+ *
+ * There are two kinds. A plain backend has a kernel for each op, which computes one node from dense
+ * row-major sources to a dense row-major result; a NULL slot means "unsupported" and is told when a
+ * plan is made. A fusing backend has `prepare` and `execute` instead: it is given the steps of
+ * schedule.h, each a fused loop or a matrix op over strided views. Inputs, parameters and constants
+ * need neither: a plan binds them.
+ */
+#ifndef TENSOR_BACKEND_H
+#define TENSOR_BACKEND_H
+
+#include "tensor/schedule.h"
+
+struct call {
+    const struct node *node;
+    void *out;
+    void *const *in; /* one for each source */
+    uint64_t seed, step;
+};
+
+struct backend {
+    const char *name;
+    size_t element_bytes[DTYPE_COUNT];
+
+    /* `what` names the buffer in the message when it cannot be had. */
+    void *(*allocate)(size_t bytes, const char *what, struct error *err);
+    void (*release)(void *memory); /* NULL is fine */
+
+    /* Between host memory (dense; float, bf16 as uint16_t, int32_t) and device memory. */
+    void (*copy_in)(void *device, const void *host, enum dtype dtype, size_t count);
+    void (*copy_out)(void *host, const void *device, enum dtype dtype, size_t count);
+    void (*copy)(void *to, const void *from, enum dtype dtype, size_t count); /* device to device */
+
+    /* Waits for all kernels and copies; false when the device has failed. */
+    bool (*finish)(struct error *err) MUST_USE;
+
+    /* Bytes that can still be had; NULL: not known. */
+    size_t (*available)(void);
+
+    /* Whether matrix work in bf16 is faster than in f32 here; NULL: no. */
+    bool (*has_bf16)(void);
+
+    void (*kernels[OP_COUNT])(const struct call *call);
+
+    /* A fusing backend: makes what a step needs (its state, and how much scratch memory) when the
+     * plan is made, runs it, and frees the state. */
+    bool (*prepare)(struct step *step, struct error *err);
+    void (*execute)(const struct step *step, const struct run *run);
+    void (*dispose)(struct step *step);
+};
+
+/* The stream of random_uniform & co. that a random leaf draws from at a step: its element i is
+ * element i of random_fill_normal (random_fill_uniform) with the run's seed and this stream. */
+uint64_t random_leaf_stream(const struct node *leaf, uint64_t step);
+
+/* bf16 as the upper half of a float's bits; to nearest, ties to even; NaN stays NaN. */
+uint16_t bf16_from_float(float value);
+float bf16_to_float(uint16_t bits);
+
+#endif

@@ -1,0 +1,171 @@
+/* The CPU backend: its memory and its table; see cpu.h. */
+#include "tensor/cpu.h"
+
+#include "base/arena.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "tensor/cpu_parts.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Random leaves: element i is a function of its index, so ranges can be cut anywhere. */
+
+struct draw {
+    void (*fill)(uint64_t seed, uint64_t stream, uint64_t first, size_t count, float *out);
+    uint64_t seed, stream;
+    float *out;
+};
+
+static void draw_range(void *context, size_t begin, size_t end)
+{
+    const struct draw *draw = context;
+    draw->fill(draw->seed, draw->stream, begin, end - begin, draw->out + begin);
+}
+
+static void run_random(const struct step *step, const struct run *run)
+{
+    struct draw draw = { .seed = run->seed, .stream = random_leaf_stream(step->node, run->step) };
+    draw.fill = step->node->op == OP_NORMAL ? random_fill_normal : random_fill_uniform;
+    draw.out = run->memory[step->out.buffer];
+    parallel_ranges(shape_count(step->out.shape), 4096, draw_range, &draw);
+}
+
+static bool prepare_random(struct step *step, struct error *err)
+{
+    (void)step, (void)err;
+    return true;
+}
+
+static void dispose_nothing(struct step *step)
+{
+    (void)step;
+}
+
+static void run_loop(const struct step *step, const struct run *run)
+{
+    cpu_run_loop(step->loop, run);
+}
+
+static bool prepare_loop(struct step *step, struct error *err)
+{
+    (void)err;
+    step->scratch = cpu_loop_scratch(step->loop);
+    return true;
+}
+
+/* How each op that is no part of a loop is computed. */
+struct way {
+    bool (*prepare)(struct step *step, struct error *err);
+    void (*run)(const struct step *step, const struct run *run);
+    void (*dispose)(struct step *step);
+};
+
+static const struct way loop = { prepare_loop, run_loop, dispose_nothing };
+static const struct way ways[OP_COUNT] = {
+    [OP_NORMAL] = { prepare_random, run_random, dispose_nothing },
+    [OP_UNIFORM] = { prepare_random, run_random, dispose_nothing },
+    [OP_MATMUL] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
+    [OP_CONV] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
+    [OP_CONV_DX] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
+    [OP_CONV_DW] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
+    [OP_UPFIRDN] = { cpu_prepare_upfirdn, cpu_run_upfirdn, cpu_dispose_upfirdn },
+};
+
+static const struct way *way_of(const struct step *step)
+{
+    return step->loop ? &loop : &ways[step->node->op];
+}
+
+static bool prepare(struct step *step, struct error *err)
+{
+    CHECK(way_of(step)->prepare, "%s is neither a loop nor in the CPU's table",
+          ops[step->node->op].name);
+    return way_of(step)->prepare(step, err);
+}
+
+static void execute(const struct step *step, const struct run *run)
+{
+    way_of(step)->run(step, run);
+}
+
+static void dispose(struct step *step)
+{
+    if (step->loop || step->state)
+        way_of(step)->dispose(step);
+}
+
+/* Memory. */
+
+static void *allocate(size_t bytes, const char *what, struct error *err)
+{
+    return memory_allocate(bytes, 1, what, err);
+}
+
+static void copy_in(void *device, const void *host, enum dtype dtype, size_t count)
+{
+    memcpy(device, host, count * dtype_bytes(dtype));
+}
+
+static void copy(void *to, const void *from, enum dtype dtype, size_t count)
+{
+    memmove(to, from, count * dtype_bytes(dtype));
+}
+
+static bool finish(struct error *err)
+{
+    (void)err;
+    return true;
+}
+
+/* The number in a file of one line, or after a key at the beginning of a line; SIZE_MAX: none. */
+static size_t read_number(const char *path, const char *key)
+{
+    char line[256];
+    size_t number = SIZE_MAX;
+    FILE *file = fopen(path, "r");
+    while (file && number == SIZE_MAX && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%zu", &number) != 1)
+            number = SIZE_MAX;
+    if (file)
+        fclose(file);
+    return number;
+}
+
+/* What the kernel says is available, and what the control group leaves, whichever is less. */
+static size_t available(void)
+{
+    size_t free_kib = read_number("/proc/meminfo", "MemAvailable:");
+    size_t most = read_number("/sys/fs/cgroup/memory.max", "");
+    size_t used = read_number("/sys/fs/cgroup/memory.current", "");
+    size_t free_bytes = free_kib < SIZE_MAX / 1024 ? free_kib * 1024 : SIZE_MAX;
+    if (most == SIZE_MAX || used == SIZE_MAX)
+        return free_bytes;
+    size_t left = most > used ? most - used : 0;
+    return left < free_bytes ? left : free_bytes;
+}
+
+static bool has_bf16(void)
+{
+#if defined(__x86_64__) && defined(__GNUC__)
+    return __builtin_cpu_supports("avx512bf16");
+#else
+    return false;
+#endif
+}
+
+const struct backend cpu_backend = {
+    .name = "cpu",
+    .element_bytes = { sizeof(float), sizeof(uint16_t), sizeof(int32_t) },
+    .allocate = allocate,
+    .release = memory_free,
+    .copy_in = copy_in,
+    .copy_out = copy_in,
+    .copy = copy,
+    .finish = finish,
+    .available = available,
+    .has_bf16 = has_bf16,
+    .prepare = prepare,
+    .execute = execute,
+    .dispose = dispose,
+};

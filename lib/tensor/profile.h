@@ -1,0 +1,13 @@
+/* Tables of what the steps of a plan cost. */
+#ifndef TENSOR_PROFILE_H
+#define TENSOR_PROFILE_H
+
+#include "tensor/schedule.h"
+
+#include <stdio.h>
+
+/* By kind of step and by layer (the first parts of its scope), sorted by time; `runs`: how many
+ * runs the steps' seconds are the sum of. */
+void profile_write(const struct step *steps, size_t count, uint64_t runs, FILE *out);
+
+#endif

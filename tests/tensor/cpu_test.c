@@ -1,0 +1,217 @@
+#include "tensor/compare.h"
+
+#include "base/parallel.h"
+
+/* Sizes of 1, primes, and such that tiles are crossed. */
+static const struct shape shapes[] = {
+    { 1, { 1 } },
+    { 1, { 4099 } },
+    { 2, { 7, 1 } },
+    { 2, { 3, 1500 } },
+    { 4, { 2, 3, 5, 7 } },
+    { 4, { 1, 37, 13, 11 } },
+    { 4, { 3, 16, 20, 1 } },
+    { 6, { 2, 3, 1, 5, 2, 7 } },
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+static void elementwise_ops_agree_with_the_reference(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHAPES; s++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *a = pair_input(&pair, shapes[s], NORMAL);
+        struct node *b = pair_input(&pair, shapes[s], POSITIVE);
+        struct node *wide = t_scale(a, 16);
+        struct node *y[] = {
+            t_exp(wide),
+            t_log(b),
+            t_sqrt(b),
+            t_sin(wide),
+            t_cos(wide),
+            t_tanh(a),
+            t_sigmoid(wide),
+            t_softplus(wide),
+            t_erf(a),
+            t_affine(a, 2, 3),
+            t_add(a, b),
+            t_sub(a, b),
+            t_mul(a, b),
+            t_div(a, b),
+            t_greater(a, b),
+            t_where(a, b, wide),
+            t_cast(a, DTYPE_BF16),
+            t_relu(a),
+            t_leaky_relu(a, 0.2),
+            t_log(t_exp(a)),
+            t_tanh(wide),
+            t_erf(wide),
+            t_sin(t_scale(a, 32768)),
+            t_softplus(a),
+        };
+        pair_expect(&pair, y, sizeof y / sizeof *y, 1e-12, "elementwise");
+        pair_release(&pair);
+    }
+}
+
+static void broadcasts_and_reductions_agree_over_all_axes(void **state)
+{
+    (void)state;
+    static const struct shape sizes[] = { { 4, { 3, 5, 17, 19 } },
+                                          { 4, { 1, 64, 33, 40 } },
+                                          { 4, { 2, 1, 1, 3000 } },
+                                          { 4, { 5, 3, 2, 2 } } };
+    for (int s = 0; s < 4; s++)
+        for (unsigned axes = 1; axes < 16; axes++) {
+            struct pair pair;
+            pair_init(&pair);
+            struct node *x = pair_input(&pair, sizes[s], NORMAL);
+            struct node *b = pair_input(&pair, shape_reduced(sizes[s], axes), NORMAL);
+            struct node *z = t_mul(t_add(x, b), t_sigmoid(x));
+            struct node *y[] = { z, t_sum(z, axes), t_max(t_sub(x, b), axes),
+                                 t_sum(t_permute(z, 0, 2, 3, 1), axes), t_mean(t_square(z), axes) };
+            pair_expect(&pair, y, 5, 1e-10, "reduction");
+            pair_release(&pair);
+        }
+}
+
+static void movement_agrees(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(4, 6, 10, 9), NORMAL);
+    struct node *e = t_exp(x), *p = t_permute(e, 0, 2, 3, 1);
+    struct node *separable = t_constant(pair.graph, SHAPE(4), ((float[]){ 1, 3, 3, 1 }));
+    struct node *other = t_constant(pair.graph, SHAPE(2, 3), ((float[]){ 1, 3, 3, 1, -2, 5 }));
+    struct node *y[] = {
+        p,
+        t_reshape(p, SHAPE(8, 30, 9)),
+        t_reshape(e, SHAPE(27, 80)),
+        t_reshape(t_reshape(e, SHAPE(27, 80)), SHAPE(16, 135)),
+        t_slice(e, 1, 2, 5),
+        t_flip(e, AXES(1, 3)),
+        t_pad(e, 2, 3, 1),
+        t_pad(t_exp(t_pad(x, 1, 1, 0)), 3, 0, 2),
+        t_concat(1, x, e, t_square(x)),
+        t_concat(3, x, e),
+        t_broadcast(t_slice(e, 0, 1, 2), SHAPE(4, 6, 10, 9)),
+        t_add(t_flip(t_permute(e, 1, 0, 2, 3), AXES(0)), t_permute(x, 1, 0, 2, 3)),
+        t_mul(t_permute(t_sin(x), 3, 2, 1, 0), t_permute(t_cos(x), 3, 2, 1, 0)),
+        t_upfirdn(e, separable, .up = 2, .pads = { { 2, 1 }, { 2, 1 } }),
+        t_upfirdn(x, other, .down = 2, .up = 3, .pads = { { -1, 4 }, { 3, -2 } }, .flip = true),
+        t_full(pair.graph, SHAPE(3, 3), 7),
+        x,
+    };
+    pair_expect(&pair, y, sizeof y / sizeof *y, 1e-10, "movement");
+    pair_release(&pair);
+}
+
+static void matrix_products_agree_however_their_factors_lie(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *a = pair_input(&pair, SHAPE(6, 17, 33), NORMAL);
+    struct node *b = pair_input(&pair, SHAPE(6, 33, 5), NORMAL);
+    struct node *w = pair_input(&pair, SHAPE(33, 40), NORMAL);
+    struct node *c = pair_input(&pair, SHAPE(2, 12, 4, 5), NORMAL);
+    struct node *d = t_permute(t_exp(c), 0, 2, 3, 1); /* (2,4,5,12) */
+    struct node *at = t_detach(t_exp(t_transpose(a)));
+    struct node *y[] = {
+        t_matmul(a, b),
+        t_matmul(a, w),
+        t_matmul_at(HERE, at, b, true, false),
+        t_matmul(t_reshape(d, SHAPE(2, 20, 12)), t_reshape(t_exp(c), SHAPE(2, 12, 20))),
+        t_matmul(t_slice(a, 1, 3, 4), b),
+        t_matmul(t_slice(a, 2, 0, 1), t_slice(b, 1, 7, 8)),
+        t_matmul(t_flip(t_exp(a), AXES(2)), b),
+        t_matmul(t_broadcast(t_slice(a, 0, 0, 1), SHAPE(6, 17, 33)), b),
+    };
+    pair_expect(&pair, y, sizeof y / sizeof *y, 1e-10, "matmul");
+    pair_release(&pair);
+}
+
+static void convolutions_agree_of_all_geometries(void **state)
+{
+    (void)state;
+    static const struct {
+        int n, c, o, h, w, k;
+        struct conv_options options;
+    } cases[] = {
+        { 2, 16, 32, 12, 12, 3, { .pad = 1 } },
+        { 1, 1, 1, 5, 7, 3, { .pad = 2 } },
+        { 3, 5, 7, 13, 11, 3, { .stride = 2, .pad = 1 } },
+        { 2, 12, 8, 9, 9, 3, { .groups = 4, .pad = 1 } },
+        { 2, 8, 8, 10, 9, 3, { .groups = 8, .dilation = 2, .pads = { { 1, 3 }, { 0, 2 } } } },
+        { 2, 64, 5, 8, 8, 1, { 0 } },
+        { 1, 4, 6, 17, 16, 5, { .strides = { 3, 2 }, .pad = 2 } },
+        { 2, 33, 17, 6, 6, 2, { .stride = 2 } },
+        { 2, 64, 32, 30, 33, 3, { .pad = 1 } }, /* large enough for Winograd's algorithm */
+        { 1, 128, 192, 16, 16, 3, { .pad = 1 } },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pair pair;
+        struct node *dx[3];
+        int groups = cases[i].options.groups ? cases[i].options.groups : 1;
+        pair_init(&pair);
+        struct node *x =
+            pair_input(&pair, SHAPE(cases[i].n, cases[i].c, cases[i].h, cases[i].w), NORMAL);
+        struct node *w = pair_input(
+            &pair, SHAPE(cases[i].o, cases[i].c / groups, cases[i].k, cases[i].k), NORMAL);
+        struct node *y = t_conv_at(HERE, x, w, cases[i].options);
+        struct node *seed = pair_input(&pair, y->shape, NORMAL);
+        grad_seeded(y, seed, ((struct node *[]){ x, w }), 2, dx);
+        pair_expect(&pair, (struct node *[]){ y, dx[0], dx[1] }, 3, 1e-10, "conv");
+        pair_release(&pair);
+    }
+}
+
+/* What networks are made of, with gradients, big enough to be cut among threads. */
+static struct node *normalised(struct node *x, unsigned axes)
+{
+    struct node *centred = t_sub(x, t_mean(x, axes));
+    return t_mul(centred, t_rsqrt(t_shift(t_mean(t_square(centred), axes), 1e-5)));
+}
+
+static void blocks_of_networks_and_their_gradients_agree(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct node *x[4], *dx[4];
+    pair_init(&pair);
+    x[0] = pair_input(&pair, SHAPE(2, 8, 24, 20), NORMAL);
+    x[1] = pair_input(&pair, SHAPE(16, 8, 3, 3), NORMAL);
+    x[2] = pair_input(&pair, SHAPE(16, 1, 1), NORMAL);
+    x[3] = pair_input(&pair, SHAPE(16, 16, 3, 3), NORMAL);
+    struct node *h = t_leaky_relu(t_add(t_conv(x[0], x[1], .pad = 1), x[2]), 0.01);
+    h = t_mul(normalised(h, AXES(2, 3)), x[2]);
+    h = t_conv(h, x[3], .pad = 1);
+    struct node *g =
+        t_reshape(normalised(t_reshape(h, SHAPE(2, 4, 4, 24, 20)), AXES(2, 3, 4)), h->shape);
+    h = t_add(h, t_silu(t_add(g, x[2])));
+    struct node *joined = t_concat(1, h, t_conv(x[0], x[1], .pad = 1));
+    struct node *p = t_softmax(joined, 1);
+    struct node *loss = t_mean_all(t_square(t_sub(p, t_sigmoid(joined))));
+    grad(loss, x, 4, dx);
+    struct node *penalty = t_sum_all(t_square(dx[0])), *ddx[4];
+    grad(penalty, x, 4, ddx);
+    struct node *y[] = { loss, dx[0], dx[1], dx[2], dx[3], ddx[0], ddx[1], ddx[2], ddx[3] };
+    pair_expect(&pair, y, 9, 1e-8, "block"); /* its second derivatives cancel much */
+    pair_expect(&pair, y, 5, 1e-10, "block, first order");
+    pair_release(&pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(elementwise_ops_agree_with_the_reference),
+        cmocka_unit_test(broadcasts_and_reductions_agree_over_all_axes),
+        cmocka_unit_test(movement_agrees),
+        cmocka_unit_test(matrix_products_agree_however_their_factors_lie),
+        cmocka_unit_test(convolutions_agree_of_all_geometries),
+        cmocka_unit_test(blocks_of_networks_and_their_gradients_agree),
+    };
+    return cmocka_run_group_tests_name("tensor/cpu", tests, NULL, NULL);
+}
