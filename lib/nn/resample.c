@@ -1,0 +1,90 @@
+/* Resampling of images; see resample.h. */
+#define HERE at
+#include "nn/resample.h"
+
+#include <stdlib.h>
+
+struct node *nn_max_pool2_at(struct site at, struct node *x)
+{
+    int64_t n = dim(x, 0), c = dim(x, 1), h = dim(x, 2), w = dim(x, 3);
+    if (h % 2 || w % 2)
+        bug_at(at.file, at.line, "max_pool2 of %lld×%lld pixels", (long long)h, (long long)w);
+    struct node *squares = t_reshape(x, SHAPE(n, c, h / 2, 2, w / 2, 2));
+    return t_reshape(t_max(squares, AXES(3, 5)), SHAPE(n, c, h / 2, w / 2));
+}
+
+/* A separable filter of two equal taps. */
+static struct node *box(struct site at, struct graph *graph, float tap)
+{
+    return t_constant(graph, SHAPE(2), ((float[]){ tap, tap }));
+}
+
+struct node *nn_average_pool2_at(struct site at, struct node *x)
+{
+    if (dim(x, 2) % 2 || dim(x, 3) % 2)
+        bug_at(at.file, at.line, "average_pool2 of %lld×%lld pixels", (long long)dim(x, 2),
+               (long long)dim(x, 3));
+    return t_upfirdn(x, box(at, x->graph, 0.5f), .down = 2);
+}
+
+struct node *nn_nearest2_at(struct site at, struct node *x)
+{
+    return t_upfirdn(x, box(at, x->graph, 1), .up = 2, .pads = { { 1, 0 }, { 1, 0 } });
+}
+
+/* What the filter's zeros beyond the edge take from the first and last of `count` pixels, given
+ * back: 4/3 there, 1 elsewhere. */
+static struct node *edge_gain(struct site at, struct graph *graph, int64_t count)
+{
+    float *gain = calloc((size_t)count, sizeof *gain);
+    CHECK(gain, "out of memory: %lld pixels", (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        gain[i] = 3;
+    gain[0] = gain[count - 1] = 4;
+    struct node *table = t_constant(graph, SHAPE(count), gain);
+    free(gain);
+    return t_scale(table, 1 / 3.0);
+}
+
+/* Each new pixel is 3/4 of the nearest old one and 1/4 of the next: the filter [1,3,3,1]/4 over
+ * zeros put in between. Clamping at an edge gives the nearest pixel the whole weight. */
+struct node *nn_bilinear2_at(struct site at, struct node *x)
+{
+    struct node *y = nn_upsample(x); /* (N,C,2H,2W) */
+    struct node *rows = t_reshape(edge_gain(at, x->graph, dim(y, 2)), SHAPE(dim(y, 2), 1));
+    return t_mul(y, t_mul(rows, edge_gain(at, x->graph, dim(y, 3))));
+}
+
+struct node *nn_filter1331_at(struct site at, struct graph *graph, double gain)
+{
+    float unit = (float)(gain / 8);
+    return t_constant(graph, SHAPE(4), ((float[]){ unit, 3 * unit, 3 * unit, unit }));
+}
+
+struct node *nn_upsample_at(struct site at, struct node *x)
+{
+    return t_upfirdn(x, nn_filter1331(x->graph, 2), .up = 2, .pads = { { 2, 1 }, { 2, 1 } });
+}
+
+struct node *nn_downsample_at(struct site at, struct node *x)
+{
+    return t_upfirdn(x, nn_filter1331(x->graph, 1), .down = 2, .pad = 1);
+}
+
+struct node *nn_conv_resampled_at(struct site at, struct node *x, struct node *w,
+                                  struct resample_options options)
+{
+    int size = (int)dim(w, 2), up = options.up ? options.up : 1;
+    int down = options.down ? options.down : 1;
+    if (up * down > 2 || (size != 1 && size != 3) || (up == 2 && size == 1))
+        bug_at(at.file, at.line, "conv_resampled: up %d, down %d, kernel %d", up, down, size);
+    if (up == 2) { /* the sum of the filter is 2 along each axis: half of the pixels are zeros */
+        struct node *y = t_conv_transpose(x, t_permute(w, 1, 0, 2, 3), .stride = 2);
+        return t_upfirdn(y, nn_filter1331(x->graph, 2), .pad = 1); /* of (N,O,2H+1,2W+1) */
+    }
+    if (down == 2 && size == 1)
+        return t_conv(nn_downsample(x), w);
+    if (down == 2)
+        return t_conv(t_upfirdn(x, nn_filter1331(x->graph, 1), .pad = 2), w, .stride = 2);
+    return t_conv(x, w, .pad = size / 2);
+}

@@ -1,0 +1,98 @@
+/* Names and shapes of all parameters and buffers are those of the official implementations, so that
+ * published weights load. golden/parameters.txt is written by tests/parity/export.py from the
+ * twins, which were held against the official code. */
+#include "test.h"
+
+#include "base/file.h"
+#include "case.h"
+
+#include <stdio.h>
+
+/* "8x3x3" */
+static const char *product_text(struct shape shape, char text[128])
+{
+    int length = 0;
+    if (shape.rank == 0)
+        return strcpy(text, "scalar");
+    for (int axis = 0; axis < shape.rank; axis++)
+        length += snprintf(text + length, 128 - (size_t)length, "%s%lld", axis ? "x" : "",
+                           (long long)shape.size[axis]);
+    return text;
+}
+
+static bool of_network(const struct node *node)
+{
+    static const char *const networks[] = { "model.", "G.", "D." };
+    for (int i = 0; node->op == OP_PARAMETER && i < 3; i++)
+        if (strncmp(node->leaf.name, networks[i], strlen(networks[i])) == 0)
+            return true;
+    return false;
+}
+
+/* How many lines of the golden file begin with "case ". */
+static size_t lines_of(const char *golden, const char *name)
+{
+    size_t count = 0;
+    char start[32];
+    snprintf(start, sizeof start, "%s ", name);
+    for (const char *line = golden; line && *line; line = strchr(line, '\n'), line += line != NULL)
+        count += strncmp(line, start, strlen(start)) == 0;
+    return count;
+}
+
+static void check_case(const char *name, bool constant_noise)
+{
+    struct error err;
+    struct training training;
+    struct case_options options = { .replay = constant_noise };
+    size_t size, found = 0;
+    char *golden = file_read(LETHE_GOLDEN "/parameters.txt", 1 << 20, &size, &err);
+    assert_ok(golden, err);
+    const char *text = training_benchmark(name, &options.batch);
+    struct json *settings = json_parse(text, strlen(text), name, &err);
+    assert_ok(settings, err);
+    assert_ok(training_init(&training, name, settings, &options, &err), err);
+    for (size_t id = 0; id < graph_size(training.graph); id++) {
+        const struct node *node = graph_node(training.graph, id);
+        char line[256], shape[128];
+        if (!of_network(node))
+            continue;
+        snprintf(line, sizeof line, "%s %s %s\n", name, node->leaf.name,
+                 product_text(node->shape, shape));
+        assert_contains(golden, line);
+        found++;
+    }
+    assert_int_equal(found, lines_of(golden, name));
+    training_release(&training);
+    json_free(settings);
+    memory_free(golden);
+}
+
+static void the_unet_has_the_studys_parameters(void **state)
+{
+    (void)state;
+    check_case("unet", false);
+}
+
+static void ddpm_has_guided_diffusions_parameters(void **state)
+{
+    (void)state;
+    check_case("ddpm", false);
+}
+
+/* The layers' constant noise is only made where images are asked for with it. */
+static void stylegan2_has_the_official_parameters_and_buffers(void **state)
+{
+    (void)state;
+    check_case("stylegan2", true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_unet_has_the_studys_parameters),
+        cmocka_unit_test(ddpm_has_guided_diffusions_parameters),
+        cmocka_unit_test(stylegan2_has_the_official_parameters_and_buffers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,148 @@
+/* Resampling of images: known answers, what is kept, and derivatives. */
+#include "rig.h"
+
+#include "nn/layer.h"
+#include "nn/resample.h"
+
+static void nearest_repeats_and_average_pool_undoes_it(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = rig_input(&rig, SHAPE(2, 3, 4, 5), NORMAL), *large = nn_nearest2(x);
+    const double *y = rig_evaluate(&rig, large),
+                 *back = rig_evaluate(&rig, nn_average_pool2(large));
+    for (int c = 0; c < 6; c++)
+        for (int i = 0; i < 8; i++)
+            for (int k = 0; k < 10; k++)
+                assert_close(y[(c * 8 + i) * 10 + k], rig.value[0][(c * 4 + i / 2) * 5 + k / 2],
+                             1e-15);
+    for (int i = 0; i < 120; i++)
+        assert_close(back[i], rig.value[0][i], 1e-14);
+    rig_release(&rig);
+}
+
+static void max_pool_takes_the_largest_of_each_square(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = rig_input(&rig, SHAPE(1, 2, 2, 4), NORMAL);
+    const double *y = rig_evaluate(&rig, nn_max_pool2(x)), *v = rig.value[0];
+    for (int c = 0; c < 2; c++)
+        for (int k = 0; k < 2; k++) {
+            const double *at = v + 8 * c + 2 * k;
+            assert_true(y[2 * c + k] == fmax(fmax(at[0], at[1]), fmax(at[4], at[5])));
+        }
+    rig_release(&rig);
+}
+
+static void bilinear_keeps_constants_to_the_edge(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = t_affine(rig_input(&rig, SHAPE(1, 1, 3, 4), NORMAL), 0, 2.5);
+    const double *y = rig_evaluate(&rig, nn_bilinear2(x));
+    for (int i = 0; i < 48; i++)
+        assert_close(y[i], 2.5, 1e-6); /* the table of edges is of single precision */
+    rig_release(&rig);
+}
+
+/* What lets the U-Net convolve before it enlarges. */
+static void a_convolution_of_size_one_commutes_with_bilinear(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = rig_input(&rig, SHAPE(2, 3, 3, 4), NORMAL);
+    struct node *a = nn_bilinear2(nn_conv(x, "conv", 2, 1));
+    struct node *b = nn_conv(nn_bilinear2(x), "conv", 2, 1);
+    rig_initialise(&rig);
+    assert_true(*rig_evaluate(&rig, t_max(t_reshape(t_abs(t_sub(a, b)), SHAPE(-1)), AXES(0))) <
+                1e-13);
+    rig_release(&rig);
+}
+
+static void the_1331_filter_keeps_constants_inside(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = t_affine(rig_input(&rig, SHAPE(1, 1, 8, 8), NORMAL), 0, 3);
+    const double *up = rig_evaluate(&rig, nn_upsample(x));     /* 16×16 */
+    const double *down = rig_evaluate(&rig, nn_downsample(x)); /* 4×4   */
+    for (int i = 2; i < 14; i++)
+        for (int k = 2; k < 14; k++)
+            assert_close(up[16 * i + k], 3, 1e-14);
+    for (int i = 1; i < 3; i++)
+        for (int k = 1; k < 3; k++)
+            assert_close(down[4 * i + k], 3, 1e-14);
+    rig_release(&rig);
+}
+
+static void convolutions_with_resampling_have_the_right_size_and_derivatives(void **state)
+{
+    (void)state;
+    static const struct {
+        int up, down, size;
+        int64_t side;
+    } cases[] = { { 1, 1, 3, 6 }, { 2, 1, 3, 12 }, { 1, 2, 3, 3 }, { 1, 2, 1, 3 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct rig rig;
+        rig_init(&rig);
+        struct node *x = rig_input(&rig, SHAPE(1, 2, 6, 6), NORMAL);
+        struct node *w = rig_input(&rig, SHAPE(3, 2, cases[i].size, cases[i].size), NORMAL);
+        struct node *y = nn_conv_resampled(x, w, .up = cases[i].up, .down = cases[i].down);
+        assert_true(shape_equal(y->shape, SHAPE(1, 3, cases[i].side, cases[i].side)));
+        rig_check_layer(&rig, t_silu(y), "conv_resampled");
+        rig_release(&rig);
+    }
+}
+
+static struct node *max_pool2(struct node *x)
+{
+    return nn_max_pool2(x);
+}
+
+static struct node *average_pool2(struct node *x)
+{
+    return nn_average_pool2(t_silu(x));
+}
+
+static struct node *nearest2(struct node *x)
+{
+    return nn_nearest2(t_silu(x));
+}
+
+static struct node *bilinear2(struct node *x)
+{
+    return nn_bilinear2(t_silu(x));
+}
+
+static void resampling_has_the_right_derivatives(void **state)
+{
+    (void)state;
+    struct node *(*const layers[])(struct node *) = { max_pool2, average_pool2, nearest2,
+                                                      bilinear2 };
+    for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
+        struct rig rig;
+        rig_init(&rig);
+        rig_check_layer(&rig, layers[i](rig_input(&rig, SHAPE(1, 2, 4, 6), SPACED)), "resampling");
+        rig_release(&rig);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nearest_repeats_and_average_pool_undoes_it),
+        cmocka_unit_test(max_pool_takes_the_largest_of_each_square),
+        cmocka_unit_test(bilinear_keeps_constants_to_the_edge),
+        cmocka_unit_test(a_convolution_of_size_one_commutes_with_bilinear),
+        cmocka_unit_test(the_1331_filter_keeps_constants_inside),
+        cmocka_unit_test(convolutions_with_resampling_have_the_right_size_and_derivatives),
+        cmocka_unit_test(resampling_has_the_right_derivatives),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
