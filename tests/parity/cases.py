@@ -68,6 +68,11 @@ class Case:
         phase.optimiser.zero_grad(set_to_none=True)
         terms = self.terms(phase, draws)
         sum(phase.weights[name] * term for name, term in terms.items()).backward()
+        # The official loops add 0 * output to a penalty, so that all parameters get a gradient
+        # and the optimiser's counters stay together.
+        for parameter in phase.module.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
         return {name: term.detach() for name, term in terms.items()}
 
     def step(self, draws):

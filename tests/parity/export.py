@@ -1,6 +1,7 @@
 """Writes what the C engine is compared with, as safetensors.
 
     export.py --ops FILE                         vectors of single operations, float64
+    export.py --parameters FILE                  names and shapes of the benchmark's models, as text
     export.py CASE FILE [--steps N] [--f64]      a small model: weights, one step's draws, terms
                                                  and gradients, and the terms of N steps
 
@@ -66,10 +67,10 @@ def first_gradients(case, draws):
     return tensors
 
 
-def export_case(name, path, steps, dtype):
+def export_case(name, path, steps, dtype, seed):
     """Writes a case of the reduced size; see the top for the names."""
     settings, batch = CASES[name].SMALL
-    case = CASES[name](settings, batch, dtype=dtype, fill=fill)
+    case = CASES[name](settings, batch, dtype=dtype, fill=fill, seed=seed)
     rates(case)
     draws = [case.draw() for _ in range(steps)]
     tensors = state(case, "weights") | outputs(case, draws[0])
@@ -106,8 +107,20 @@ def save(path, tensors, metadata):
                      metadata)
 
 
-def export_operations(path):
-    tensors, attributes = operations.vectors()
+def export_parameters(path):
+    """A line a tensor: case, network.name, shape as 8x3x3 ("scalar" for none). The constant filters
+    are left out: the engine has them as constants."""
+    with open(path, "w", encoding="utf-8") as file:
+        for name in ("unet", "ddpm", "stylegan2"):
+            case = CASES[name](*CASES[name].BENCHMARK)
+            for key, value in state(case, "").items():
+                if not key.endswith("resample_filter"):
+                    shape = "x".join(map(str, value.shape)) or "scalar"
+                    file.write(f"{name} {key[1:]} {shape}\n")
+
+
+def export_operations(path, seed):
+    tensors, attributes = operations.vectors(seed)
     save(path, tensors, {name: json.dumps(value) for name, value in attributes.items()})
 
 
@@ -116,18 +129,22 @@ def main():
     parser.add_argument("case", nargs="?", choices=CASES)
     parser.add_argument("file")
     parser.add_argument("--ops", action="store_true", help="single operations, no case")
+    parser.add_argument("--parameters", action="store_true", help="names and shapes, no case")
     parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--seed", type=int, help="other random numbers (the committed vectors: none)")
     parser.add_argument("--f64", action="store_true", help="compute and store in float64")
     arguments = parser.parse_args()
     # One thread, so that sums keep one order and a file can be made again.
     torch.set_num_threads(1)
     if arguments.ops:
-        export_operations(arguments.file)
+        export_operations(arguments.file, arguments.seed or 0)
+    elif arguments.parameters:
+        export_parameters(arguments.file)
     elif arguments.case:
         dtype = torch.float64 if arguments.f64 else torch.float32
-        export_case(arguments.case, arguments.file, arguments.steps, dtype)
+        export_case(arguments.case, arguments.file, arguments.steps, dtype, arguments.seed or 1)
     else:
-        parser.error("name a case, or give --ops")
+        parser.error("name a case, or give --ops or --parameters")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,323 @@
+/* A whole model against its PyTorch twin: same weights, same draws; then outputs, loss terms, all
+ * gradients, a number of training steps, and the weights that they end in.
+ *
+ *     models_parity FILE [--backend ref|cpu] [--precision f32|bf16] [--tolerance T] [--steps N]
+ *
+ * FILE is what export.py writes for a case. Prints a table; exits with 1 when anything differs by
+ * more than the tolerance, times the largest value of what is compared.
+ */
+#include "case.h"
+#include "parity.h"
+
+#include "tensor/cpu.h"
+
+#include <stdio.h>
+
+struct check {
+    struct safetensors file;
+    struct training training;
+    struct store *store;
+    const struct backend *backend;
+    enum precision precision;
+    double tolerance;
+    size_t steps;
+    int bad, rows;
+};
+
+static const struct backend *const backends[] = { &ref_backend, &cpu_backend };
+
+static void row(struct check *check, const char *what, const struct distance *d, double factor)
+{
+    /* What is zero by mathematics is compared in absolute terms. */
+    double error = d->difference / fmax(d->largest, 1e-3);
+    bool ok = error <= factor * check->tolerance;
+    printf("%-34s %10zu values  largest %-10.3g difference %-10.3g %s\n", what, d->count,
+           d->largest, d->difference, ok ? "ok" : "DIFFERS");
+    check->bad += !ok;
+    check->rows++;
+}
+
+static void fail(struct check *check, const char *name, const char *why)
+{
+    printf("%s: %s\n", name, why);
+    check->bad++;
+}
+
+/* Every tensor of the file is used, and every parameter has one. */
+static void load_weights(struct check *check)
+{
+    size_t loaded = 0, parameters = 0;
+    for (size_t i = 0; i < check->file.count; i++) {
+        const struct tensor_entry *vector = &check->file.tensors[i];
+        if (strncmp(vector->name, "weights/", 8) != 0 || strstr(vector->name, "resample_filter"))
+            continue;
+        struct tensor *tensor = store_find(check->store, vector->name + 8);
+        if (!tensor)
+            fail(check, vector->name + 8, "the engine's model has no such parameter");
+        else if (!shape_equal(tensor->shape, vector_shape(vector)))
+            fail(check, vector->name + 8, "of another shape");
+        else
+            write_tensor(check->store, tensor, vector);
+        loaded++;
+    }
+    for (size_t id = 0; id < graph_size(check->training.graph); id++) {
+        const struct node *node = graph_node(check->training.graph, id);
+        bool of_network = node->op == OP_PARAMETER && (strncmp(node->leaf.name, "model.", 6) == 0 ||
+                                                       strncmp(node->leaf.name, "G.", 2) == 0 ||
+                                                       strncmp(node->leaf.name, "D.", 2) == 0);
+        parameters += of_network;
+        if (!of_network)
+            continue;
+        char name[512];
+        snprintf(name, sizeof name, "weights/%s", node->leaf.name);
+        if (!safetensors_find(&check->file, name))
+            fail(check, node->leaf.name, "the twin has no such parameter");
+    }
+    printf("%zu tensors of the twin, %zu of the engine\n", loaded, parameters);
+}
+
+static void write_draws(struct check *check, struct plan *plan, size_t step)
+{
+    for (size_t id = 0; id < graph_size(check->training.graph); id++) {
+        const struct node *node = graph_node(check->training.graph, id);
+        char name[256];
+        if (node->op != OP_INPUT)
+            continue;
+        snprintf(name, sizeof name, "draws/%s", node->leaf.name);
+        const struct tensor_entry *vector = safetensors_find(&check->file, name);
+        if (vector)
+            write_input(plan, check->backend, node, vector, step * shape_count(node->shape));
+    }
+}
+
+static bool run(struct check *check, struct plan *plan, size_t step, struct error *err)
+{
+    if (!plan)
+        return false;
+    write_draws(check, plan, step);
+    return plan_run(plan, step, 1, err);
+}
+
+static bool check_outputs(struct check *check, struct error *err)
+{
+    const struct training *training = &check->training;
+    struct node *nodes[CASE_OUTPUTS];
+    for (int i = 0; i < training->output_count; i++)
+        nodes[i] = training->outputs[i].value;
+    struct plan *plan =
+        plan_create(check->store, nodes, (size_t)training->output_count, NULL, 0, err);
+    bool ok = run(check, plan, 0, err);
+    for (int i = 0; ok && i < training->output_count; i++) {
+        const struct tensor_entry *vector =
+            safetensors_find(&check->file, training->outputs[i].name);
+        struct distance distance = { 0 };
+        double *value = read_output(plan, check->backend, nodes[i]);
+        distance_add(&distance, value, vector, 0, shape_count(nodes[i]->shape));
+        row(check, training->outputs[i].name, &distance, 1);
+        free(value);
+    }
+    plan_free(plan);
+    return ok;
+}
+
+/* All gradients of a phase at the starting weights; the worst tensor is named. */
+static bool check_gradients(struct check *check, const struct phase *phase, struct error *err)
+{
+    struct plan *plan =
+        plan_create(check->store, phase->gradients, phase->parameter_count, NULL, 0, err);
+    bool ok = run(check, plan, 0, err);
+    struct distance all = { 0 };
+    double worst = 0;
+    const char *worst_name = "";
+    for (size_t i = 0; ok && i < phase->parameter_count; i++) {
+        char name[512];
+        struct distance one = { 0 };
+        snprintf(name, sizeof name, "grad/%s/%s", phase->name,
+                 strchr(phase->parameters[i]->leaf.name, '.') + 1);
+        const struct tensor_entry *vector = safetensors_find(&check->file, name);
+        if (!vector) { /* no path: the engine's must be zero; row() would not see it */
+            fail(check, name, "the twin has none");
+            continue;
+        }
+        double *value = read_output(plan, check->backend, phase->gradients[i]);
+        distance_add(&one, value, vector, 0, shape_count(phase->gradients[i]->shape));
+        distance_add(&all, value, vector, 0, shape_count(phase->gradients[i]->shape));
+        free(value);
+        if (one.difference / fmax(one.largest, 1e-3) > worst) {
+            worst = one.difference / fmax(one.largest, 1e-3);
+            worst_name = phase->parameters[i]->leaf.name;
+        }
+    }
+    char what[64];
+    snprintf(what, sizeof what, "grad/%s, %zu tensors", phase->name, phase->parameter_count);
+    if (ok)
+        row(check, what, &all, 1);
+    if (ok && worst > 10 * check->tolerance) {
+        printf("%s: relative to its own size %g\n", worst_name, worst);
+        check->bad++;
+    }
+    plan_free(plan);
+    return ok;
+}
+
+static bool create_plans(struct check *check, struct plan **plans, struct error *err)
+{
+    bool ok = true;
+    for (int i = 0; ok && i < check->training.phase_count; i++)
+        ok = (plans[i] = training_plan(&check->training, i, check->store, err));
+    return ok;
+}
+
+static bool step(struct check *check, struct plan **plans, size_t at, struct distance *curves,
+                 struct error *err)
+{
+    const struct training *training = &check->training;
+    float decay = training_next_decay(&check->training);
+    for (int i = 0; i < training->phase_count; i++) {
+        const struct phase *phase = &training->phases[i];
+        if (!phase->term_count) /* the average */
+            plan_write(plans[i], t_input(training->graph, "decay", DTYPE_F32, SHAPE()), &decay);
+        if (!run(check, plans[i], at, err))
+            return false;
+        for (int k = 0; k < phase->term_count; k++) {
+            char name[64];
+            snprintf(name, sizeof name, "terms/%s", phase->terms[k].name);
+            const struct tensor_entry *vector = safetensors_find(&check->file, name);
+            double *value = read_output(plans[i], check->backend, phase->terms[k].value);
+            distance_add(&curves[i * CASE_TERMS + k], value, vector, at, 1);
+            free(value);
+        }
+    }
+    return true;
+}
+
+static bool check_training(struct check *check, struct error *err)
+{
+    struct plan *plans[CASE_PHASES] = { 0 };
+    struct distance curves[CASE_PHASES * CASE_TERMS] = { { 0 } };
+    const struct training *training = &check->training;
+    bool ok = create_plans(check, plans, err);
+    for (size_t at = 0; ok && at < check->steps; at++)
+        ok = step(check, plans, at, curves, err);
+    for (int i = 0; ok && i < training->phase_count; i++)
+        for (int k = 0; k < training->phases[i].term_count; k++) {
+            char what[64];
+            snprintf(what, sizeof what, "%s over %zu steps", training->phases[i].terms[k].name,
+                     check->steps);
+            row(check, what, &curves[i * CASE_TERMS + k], 10);
+        }
+    for (int i = 0; i < training->phase_count; i++)
+        plan_free(plans[i]);
+    return ok;
+}
+
+/* Parameters and buffers after the steps. */
+static void check_trained(struct check *check)
+{
+    struct distance all = { 0 };
+    for (size_t i = 0; i < check->file.count; i++) {
+        const struct tensor_entry *vector = &check->file.tensors[i];
+        if (strncmp(vector->name, "trained/", 8) != 0)
+            continue;
+        struct tensor *tensor = store_find(check->store, vector->name + 8);
+        if (!tensor)
+            continue;
+        double *value = read_tensor(check->store, tensor);
+        distance_add(&all, value, vector, 0, shape_count(tensor->shape));
+        free(value);
+    }
+    row(check, "weights after training", &all, 100);
+}
+
+static bool initialise(struct check *check, struct error *err)
+{
+    struct plan *plan = training_plan_initial(&check->training, check->store, err);
+    bool ok = plan && plan_run(plan, 0, 1, err);
+    plan_free(plan);
+    return ok;
+}
+
+/* The learning rate that the twin used, relative to the case's own. */
+static double rate_factor(const char *name)
+{
+    return strcmp(name, "stylegan2") == 0 ? 0.1 : 1;
+}
+
+static bool compare(struct check *check, struct error *err)
+{
+    const char *name = safetensors_metadata(&check->file, "case");
+    const char *text = safetensors_metadata(&check->file, "settings");
+    const char *steps = safetensors_metadata(&check->file, "steps");
+    const char *batch = safetensors_metadata(&check->file, "batch");
+    if (!name || !text || !steps || !batch)
+        return error_set(err, "not a file of export.py: the metadata lacks case, settings, …");
+    size_t given = strtoul(steps, NULL, 10);
+    check->steps = check->steps && check->steps < given ? check->steps : given;
+    char base[32];
+    snprintf(base, sizeof base, "%.*s", (int)strcspn(name, "-"), name);
+    struct case_options options = { .batch = atoi(batch),
+                                    .rate = rate_factor(base),
+                                    .replay = true };
+    options.path = strcmp(name, "stylegan2-path") == 0;
+    options.learned = strcmp(name, "ddpm-learned") == 0;
+    struct json *settings = json_parse(text, strlen(text), "settings", err);
+    bool ok = settings && training_init(&check->training, base, settings, &options, err);
+    json_free(settings);
+    if (!ok)
+        return false;
+    printf("%s, batch %s, backend %s\n", name, batch, check->backend->name);
+    check->store = store_new(check->backend);
+    ok = store_set_precision(check->store, check->precision, err) && initialise(check, err);
+    if (ok)
+        load_weights(check);
+    ok = ok && check_outputs(check, err);
+    for (int i = 0; ok && i < check->training.phase_count; i++)
+        if (check->training.phases[i].term_count)
+            ok = check_gradients(check, &check->training.phases[i], err);
+    ok = ok && check_training(check, err);
+    if (ok && check->steps == given)
+        check_trained(check);
+    store_free(check->store);
+    training_release(&check->training);
+    return ok;
+}
+
+/* Whether the argument is known, and its value one that can be had. */
+static bool argument(struct check *check, const char *name, const char *value)
+{
+    if (strcmp(name, "--tolerance") == 0)
+        return (check->tolerance = strtod(value, NULL)) > 0;
+    if (strcmp(name, "--steps") == 0)
+        return (check->steps = strtoul(value, NULL, 10)) > 0;
+    if (strcmp(name, "--precision") == 0) {
+        check->precision = strcmp(value, "bf16") == 0 ? PRECISION_BF16 : PRECISION_F32;
+        return check->precision == PRECISION_BF16 || strcmp(value, "f32") == 0;
+    }
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (strcmp(name, "--backend") == 0 && strcmp(value, backends[i]->name) == 0)
+            return (check->backend = backends[i]);
+    return false;
+}
+
+int main(int argc, char **argv)
+{
+    struct check check = { .backend = &ref_backend, .tolerance = 1e-9 };
+    struct error err;
+    bool ok = argc >= 2 && argc % 2 == 0;
+    for (int i = 2; ok && i < argc; i += 2)
+        ok = argument(&check, argv[i], argv[i + 1]);
+    if (!ok) {
+        fprintf(stderr, "usage: models_parity FILE [--backend ref|cpu] [--precision f32|bf16] "
+                        "[--tolerance T] [--steps N]\n");
+        return 2;
+    }
+    ok = safetensors_open(&check.file, argv[1], &err);
+    if (ok) {
+        ok = compare(&check, &err);
+        safetensors_close(&check.file);
+    }
+    if (!ok)
+        fprintf(stderr, "models_parity: %s: %s\n", argv[1], err.message);
+    printf("%d rows compared, %d differ\n\n", check.rows, check.bad);
+    return ok && check.rows && !check.bad ? 0 : 1;
+}
