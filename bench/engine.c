@@ -1,0 +1,368 @@
+/* Training steps of three models on the engine, against their PyTorch twins (tests/parity).
+ *
+ *     bench_engine [--case NAME] [--dtype f32|bf16] [--backend NAME] [--steps N] [--json FILE]
+ *                  [--plain]       the twin as it comes, instead of in its best setting
+ *                  [--no-peer] [--small]      ours alone; at the size of the parity tests
+ *                  [--profile]     ours alone, then where the time went
+ *
+ * Each case runs in a process of its own, so that one's memory is not counted as another's. Steps
+ * of ours and of the twin's take turns. Memory is what a process grew by: ours since before the
+ * model was built, the twin's since it was ready to train, so that Python, PyTorch, and the twin's
+ * weights are not held against it. The share of peak counts the twin's multiplications and
+ * additions for both.
+ */
+#include "bench.h"
+#include "case.h"
+#include "peak.h"
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "tensor/cpu.h"
+#include "tensor/ref.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WARM_UP = 2, STEPS_MAX = 1000 };
+
+static const char *const case_names[] = { "unet", "ddpm", "stylegan2" };
+static const struct backend *const backends[] = { &cpu_backend, &ref_backend };
+static const double MEMORY_GOAL = 1 / 0.7; /* at most .7 of the twin's */
+
+static const struct kind {
+    const char *name;
+    enum precision precision;
+    double goal; /* times the twin's images a second */
+    double peak; /* times the peak in f32 */
+} kinds[] = { { "f32", PRECISION_F32, 1.6, 1 }, { "bf16", PRECISION_BF16, 1.4, 2 } };
+
+struct options {
+    const char *only_case, *only_dtype;
+    const struct backend *backend;
+    int steps;
+    bool small, plain, no_peer, profile;
+    double peak; /* f32 */
+};
+
+/* One case: ours, and the twin. */
+struct race {
+    const struct options *options;
+    const struct kind *kind;
+    const char *name;
+    int batch;
+    struct training training;
+    struct store *store;
+    struct plan *plans[CASE_PHASES];
+    struct peer peer;
+    struct json *ready; /* the twin's first answer */
+    double rss;         /* ours, before the model was built */
+    double ours[STEPS_MAX], theirs[STEPS_MAX], peer_rss;
+};
+
+static double peak_rss(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return 1024.0 * (double)usage.ru_maxrss;
+}
+
+/* Ours. */
+
+/* Images of normal numbers, or labels; the same for every step, as loading is not measured. */
+static void write_images(const struct race *race)
+{
+    struct error err;
+    const struct graph *graph = race->training.graph;
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        const struct node *node = graph_node(graph, id);
+        if (node->op != OP_INPUT)
+            continue;
+        size_t count = shape_count(node->shape);
+        float *host = memory_allocate(count, sizeof *host, node->leaf.name, &err);
+        if (!host)
+            bench_fail("%s", err.message);
+        random_fill_normal(1, 1, 0, count, host);
+        for (size_t i = 0; node->dtype == DTYPE_I32 && i < count; i++)
+            ((int32_t *)(void *)host)[i] = (int32_t)random_below(1, 2, i, 4);
+        for (int i = 0; i < race->training.phase_count; i++)
+            plan_write(race->plans[i], node, host);
+        memory_free(host);
+    }
+}
+
+static bool make_plans(struct race *race, struct error *err)
+{
+    struct plan *initial = training_plan_initial(&race->training, race->store, err);
+    bool ok = initial && plan_run(initial, 0, 1, err);
+    plan_free(initial);
+    for (int i = 0; ok && i < race->training.phase_count; i++) {
+        ok = (race->plans[i] = training_plan(&race->training, i, race->store, err));
+        if (ok && race->options->profile)
+            plan_measure(race->plans[i], true);
+    }
+    return ok;
+}
+
+static void build(struct race *race)
+{
+    struct error err;
+    const struct options *options = race->options;
+    const char *text = options->small ? training_small(race->name, &race->batch)
+                                      : training_benchmark(race->name, &race->batch);
+    struct case_options settings = { .batch = race->batch };
+    struct json *json = json_parse(text, strlen(text), race->name, &err);
+    race->rss = peak_rss();
+    if (!json || !training_init(&race->training, race->name, json, &settings, &err))
+        bench_fail("%s: %s", race->name, err.message);
+    json_free(json);
+    race->store = store_new(options->backend);
+    if (!store_set_precision(race->store, race->kind->precision, &err) || !make_plans(race, &err))
+        bench_fail("%s: %s", race->name, err.message);
+    write_images(race);
+}
+
+static double our_step(struct race *race, int step)
+{
+    struct error err;
+    struct training *training = &race->training;
+    double start = bench_seconds();
+    float decay = training_next_decay(training);
+    for (int i = 0; i < training->phase_count; i++) {
+        if (!training->phases[i].term_count) /* the average's */
+            plan_write(race->plans[i], t_input(training->graph, "decay", DTYPE_F32, SHAPE()),
+                       &decay);
+        if (!plan_run(race->plans[i], (uint64_t)step, 1, &err))
+            bench_fail("%s: %s", race->name, err.message);
+    }
+    return bench_seconds() - start;
+}
+
+/* What was trained must still be numbers. */
+static void check_terms(const struct race *race)
+{
+    for (int i = 0; i < race->training.phase_count; i++)
+        for (int k = 0; k < race->training.phases[i].term_count; k++) {
+            const struct term *term = &race->training.phases[i].terms[k];
+            float value;
+            plan_read(race->plans[i], term->value, &value);
+            if (!isfinite(value))
+                bench_fail("%s: the term %s became %g", race->name, term->name, (double)value);
+        }
+}
+
+/* The twin. */
+
+static double answer_number(const char *name, const struct json *answer, const char *key)
+{
+    struct error err;
+    double value;
+    if (!json_get_real(answer, key, &value, &err))
+        bench_fail("the twin of %s: %s", name, err.message);
+    return value;
+}
+
+static struct json *parse_answer(const struct race *race, const char *line)
+{
+    struct error err;
+    struct json *answer = json_parse(line, strlen(line), "the twin's answer", &err);
+    if (!answer)
+        bench_fail("%s: %s", race->name, err.message);
+    return answer;
+}
+
+/* Its first line comes unasked, when it is ready: with its best setting found, after minutes. */
+static void start_twin(struct race *race)
+{
+    char batch[16], line[4096];
+    snprintf(batch, sizeof batch, "%d", race->batch);
+    const char *best = race->options->plain ? NULL : "--best";
+    peer_start(&race->peer, (const char *[]){ LETHE_PYTHON, LETHE_TWIN, race->name, "--dtype",
+                                              race->kind->name, "--batch", batch, best, NULL });
+    if (!fgets(line, sizeof line, race->peer.from))
+        bench_fail("the twin of %s ended; is python3-torch installed?", race->name);
+    race->ready = parse_answer(race, line);
+}
+
+static double their_step(struct race *race)
+{
+    struct json *answer = parse_answer(race, peer_ask(&race->peer, "step 1\n"));
+    double seconds = answer_number(race->name, answer, "seconds");
+    race->peer_rss = answer_number(race->name, answer, "peak_rss");
+    json_free(answer);
+    return seconds;
+}
+
+static void measure(struct race *race)
+{
+    for (int i = -WARM_UP; i < race->options->steps; i++) {
+        double ours = our_step(race, i + WARM_UP);
+        double theirs = race->options->no_peer ? NAN : their_step(race);
+        if (i >= 0) {
+            race->ours[i] = ours;
+            race->theirs[i] = theirs;
+        }
+    }
+    check_terms(race);
+}
+
+/* The rows of a case. */
+
+static void report(struct race *race, struct bench *bench)
+{
+    size_t steps = (size_t)race->options->steps;
+    bool peer = !race->options->no_peer;
+    double ours = bench_median(race->ours, steps), theirs = NAN, growth = NAN, flops = NAN;
+    char name[32], peer_name[64] = "";
+    snprintf(name, sizeof name, "%s-%s", race->name, race->kind->name);
+    if (peer) {
+        struct error err;
+        const char *version = json_get_string(race->ready, "torch", &err);
+        snprintf(peer_name, sizeof peer_name, "PyTorch %s", version ? version : "");
+        theirs = bench_median(race->theirs, steps);
+        growth = race->peer_rss - answer_number(race->name, race->ready, "rss");
+        flops = answer_number(race->name, race->ready, "flops_per_step");
+    }
+    double peak = race->options->peak * race->kind->peak, mib = 1 << 20;
+    double own_growth = peak_rss() - race->rss;
+    bench_row(bench,
+              &(struct bench_row){ name, "images/s", race->batch / ours, race->batch / theirs,
+                                   peer_name, theirs / ours, race->kind->goal });
+    bench_row(bench, &(struct bench_row){ name, "share of peak FLOP/s", flops / ours / peak,
+                                          flops / theirs / peak, peer_name, theirs / ours, NAN });
+    bench_row(bench, &(struct bench_row){ name, "MiB", own_growth / mib, growth / mib, peer_name,
+                                          growth / own_growth, MEMORY_GOAL });
+}
+
+static void run_case(struct bench *bench, const struct options *options, const char *name,
+                     const struct kind *kind)
+{
+    struct race race = { .options = options, .name = name, .kind = kind };
+    build(&race);
+    if (!options->no_peer)
+        start_twin(&race);
+    measure(&race);
+    report(&race, bench);
+    for (int i = 0; options->profile && i < race.training.phase_count; i++) {
+        printf("\n%s, %s\n", name, race.training.phases[i].name);
+        plan_profile(race.plans[i], stdout);
+    }
+    if (!options->no_peer)
+        peer_stop(&race.peer);
+    json_free(race.ready);
+    for (int i = 0; i < race.training.phase_count; i++)
+        plan_free(race.plans[i]);
+    store_free(race.store);
+    training_release(&race.training);
+}
+
+/* In a process of its own, which must not inherit the threads of OpenMP. */
+static bool run_apart(struct bench *bench, const struct options *options, const char *name,
+                      const struct kind *kind)
+{
+    int status;
+    fflush(stdout);
+    pid_t process = fork();
+    if (process == 0) {
+        run_case(bench, options, name, kind);
+        bench_end(bench);
+        fflush(stdout);
+        _exit(0);
+    }
+    return process > 0 && waitpid(process, &status, 0) == process && status == 0;
+}
+
+static double measure_peak(void)
+{
+    int ends[2];
+    double peak;
+    if (pipe(ends))
+        bench_fail("no pipe could be made");
+    pid_t process = fork();
+    if (process == 0) {
+        peak = peak_f32(parallel_threads());
+        _exit(write(ends[1], &peak, sizeof peak) == sizeof peak ? 0 : 1);
+    }
+    if (process < 0 || read(ends[0], &peak, sizeof peak) != sizeof peak)
+        bench_fail("the processor's peak could not be measured");
+    waitpid(process, NULL, 0);
+    close(ends[0]);
+    close(ends[1]);
+    return peak;
+}
+
+/* Command line. */
+
+static const struct backend *find_backend(const char *name)
+{
+    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
+        if (strcmp(name, backends[i]->name) == 0)
+            return backends[i];
+    return NULL;
+}
+
+/* Takes our own arguments out and leaves the others in place, for bench_begin. */
+static void parse(int *argc, char **argv, struct options *options)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+    } flags[] = { { "--small", &options->small },
+                  { "--plain", &options->plain },
+                  { "--no-peer", &options->no_peer },
+                  { "--profile", &options->profile } };
+    const char *steps = "7", *backend = backends[0]->name;
+    const struct {
+        const char *name;
+        const char **value;
+    } values[] = { { "--case", &options->only_case },
+                   { "--dtype", &options->only_dtype },
+                   { "--steps", &steps },
+                   { "--backend", &backend } };
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        bool known = false;
+        for (size_t k = 0; k < 4; k++) {
+            if (strcmp(argv[i], flags[k].name) == 0)
+                known = *flags[k].flag = true;
+            else if (!known && strcmp(argv[i], values[k].name) == 0 && i + 1 < *argc) {
+                *values[k].value = argv[++i];
+                known = true;
+            }
+        }
+        if (!known)
+            argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    options->no_peer = options->no_peer || options->small || options->profile;
+    options->steps = atoi(steps);
+    options->backend = find_backend(backend);
+    if (options->steps < 1 || options->steps > STEPS_MAX || !options->backend)
+        bench_fail("engine: %s steps on the backend %s; 1 to %d steps, on cpu or ref", steps,
+                   backend, STEPS_MAX);
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = { 0 };
+    struct bench bench;
+    parse(&argc, argv, &options);
+    bench_begin(&bench, "engine", argc, argv);
+    options.peak = measure_peak();
+    bool ok = true, any = false;
+    for (size_t p = 0; p < sizeof kinds / sizeof *kinds; p++)
+        for (size_t i = 0; i < sizeof case_names / sizeof *case_names; i++) {
+            if ((options.only_case && strcmp(options.only_case, case_names[i]) != 0) ||
+                (options.only_dtype && strcmp(options.only_dtype, kinds[p].name) != 0))
+                continue;
+            any = true;
+            ok = run_apart(&bench, &options, case_names[i], &kinds[p]) && ok;
+        }
+    if (!any)
+        bench_fail("engine: no such case or precision");
+    bench_end(&bench);
+    return ok ? 0 : 2;
+}
