@@ -12,6 +12,7 @@
 #include "data/gzip.h"
 #include "data/png.h"
 #include "cuda/plugin.h"
+#include "tensor/cpu.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -151,6 +152,7 @@ static const struct {
     { "libcyaml", NULL, yaml_library_version },
     { "libdeflate", NULL, gzip_library_version },
     { "libspng", NULL, png_library_version },
+    { "oneDNN", NULL, cpu_library_version },
 };
 
 /* ---- telling --------------------------------------------------------------------------------- */

@@ -11,4 +11,7 @@
 
 extern const struct backend cpu_backend;
 
+/* The version of oneDNN that is loaded, and the instructions that it uses here. */
+const char *cpu_library_version(void);
+
 #endif

@@ -9,9 +9,11 @@
  * versions 2 and 3 differs in how descriptors are held and primitive descriptors made; the
  * functions before "Convolutions" hide that.
  */
+#include "tensor/cpu.h"
 #include "tensor/cpu_parts.h"
 
 #include <oneapi/dnnl/dnnl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -550,4 +552,24 @@ void cpu_dispose_matrix(struct step *step)
     dnnl_memory_destroy(matrix->scratchpad);
     dnnl_primitive_destroy(matrix->primitive);
     free(matrix);
+}
+
+const char *cpu_library_version(void)
+{
+    static char text[64];
+    static const struct {
+        dnnl_cpu_isa_t isa;
+        const char *name;
+    } names[] = { { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 with bfloat16" },
+                  { dnnl_cpu_isa_avx512_core, "AVX-512" },
+                  { dnnl_cpu_isa_avx2, "AVX2" } };
+    const dnnl_version_t *version = dnnl_version();
+    dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
+    const char *level = "the baseline";
+    for (size_t i = 3; i-- > 0;)
+        if (((unsigned)isa & (unsigned)names[i].isa) == (unsigned)names[i].isa)
+            level = names[i].name;
+    snprintf(text, sizeof text, "%d.%d.%d, by %s", version->major, version->minor, version->patch,
+             level);
+    return text;
 }
