@@ -525,7 +525,8 @@ static void assign_registers(struct compiler *c, struct loop *loop)
 
 static void *kept_copy(struct arena *arena, const void *from, size_t bytes)
 {
-    return memcpy(arena_allocate(arena, bytes ? bytes : 1), from, bytes);
+    void *copy = arena_allocate(arena, bytes ? bytes : 1);
+    return bytes ? memcpy(copy, from, bytes) : copy;
 }
 
 static const struct loop *compile(struct lowering *l, const struct group *group, int *value_of)

@@ -414,6 +414,12 @@ static bool stores_after_reading(const struct step *step, int old, int new)
         if (step->loop->operand[k].buffer == old &&
             !(store && same_walk(store, &step->loop->operand[k])))
             return false;
+    for (int k = 0; k < step->loop->operands; k++) { /* what is copied as it was read */
+        const struct operand *other = &step->loop->operand[k];
+        if (other != store && other->use != OPERAND_LOAD && other->value < step->loop->operands &&
+            step->loop->operand[other->value].buffer == old)
+            return false;
+    }
     if (store)
         store->direct = false;
     return store;
