@@ -5,7 +5,7 @@
  *     bounds     matrix product of the block's heads with the database's: bounds of level 0
  *     seeds      of each query, the best few by an estimate from the longest heads, exactly:
  *                the k-th of them is a threshold that the true k-th cannot be below
- *     refine     pairs whose bound reaches the threshold get the bounds of levels 1 and 2
+ *     refine     pairs whose bound reaches the threshold get the bounds of levels 1 to 3
  *     evaluate   those that still reach it are computed exactly; thresholds rise as they come
  *
  * A pair that was ruled out has a correlation strictly below that of k others: ties stay in. Where
@@ -26,13 +26,13 @@
 #include <string.h>
 
 enum {
-    BOUND_TILE = 256,     /* database rows in one matrix product */
-    REFINE_TILE = 64,     /* whose longest heads fill the second cache: 64 × 16 KiB */
-    PIXEL_TILE = 8 << 20, /* bytes of images that stay in the last cache */
-    PREPARE = 512,        /* images prepared before their pages are let go */
-    SEEDS = 32,           /* candidates for seeds, beside 4k */
-    EXTRA = 2,            /* seeds beside k */
-    QUERY_GROUP = 16,     /* queries that a thread takes at a time */
+    BOUND_TILE = 256,      /* database rows in one matrix product */
+    REFINE_TILE = 64,      /* whose longest heads fill the second cache: 64 × 16 KiB */
+    PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
+    PREPARE = 512,         /* images prepared before their pages are let go */
+    SEEDS = 32,            /* candidates for seeds, beside 4k */
+    EXTRA = 2,             /* seeds beside k */
+    QUERY_GROUP = 16,      /* queries that a thread takes at a time */
     SAMPLED_QUERIES = 16,
     SAMPLED_PAIRS = 64,
     EXHAUSTIVE_GAIN = 8, /* a pair costs so much less when all of a tile are computed */
@@ -88,24 +88,13 @@ static void certified_close(struct search *search)
     search->state = NULL;
 }
 
-static bool prepare_moments(struct search *search, struct error *err)
-{
-    size_t n = search->database.count;
-    for (size_t first = 0; first < n; first += PREPARE) {
-        size_t count = n - first < PREPARE ? n - first : PREPARE;
-        if (!moments_of(search, &search->database, first, count, search->moments + first, err))
-            return false;
-        images_forget(search, &search->database, first, count);
-    }
-    return true;
-}
-
 static bool prepare_rows(struct search *search, struct certified *certified, struct error *err)
 {
     size_t n = search->database.count, stride = certified->heads.stride;
     for (size_t first = 0; first < n; first += PREPARE) {
         size_t count = n - first < PREPARE ? n - first : PREPARE;
-        if (!heads_of(&certified->heads, search, &search->database, first, count,
+        if (!moments_of(search, &search->database, first, count, search->moments + first, err) ||
+            !heads_of(&certified->heads, search, &search->database, first, count,
                       search->moments + first, certified->rows + first * stride,
                       certified->loose + first, err))
             return false;
@@ -130,7 +119,7 @@ static bool certified_open(struct search *search, struct error *err)
     blas_set_threads(1);
     size_t tile = PIXEL_TILE / search->pixels.image_bytes / EXACT_TILE_Y * EXACT_TILE_Y;
     certified->tile = tile ? tile : EXACT_TILE_Y;
-    if (!prepare_moments(search, err) || !heads_init(&certified->heads, search, err))
+    if (!heads_init(&certified->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, n);
     certified->rows = memory_allocate(n * certified->heads.stride, sizeof *certified->rows,

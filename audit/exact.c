@@ -103,18 +103,23 @@ VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TI
                                size_t end, int64_t sum[EXACT_TILE_Y])
 {
     const __m512i middle = _mm512_set1_epi8((char)-128);
-    __m512i lanes[EXACT_TILE_Y];
-    for (int j = 0; j < EXACT_TILE_Y; j++)
-        lanes[j] = _mm512_setzero_si512();
-    for (size_t i = begin; i < end; i += 64) {
-        __mmask64 mask = end - i < 64 ? ((__mmask64)1 << (end - i)) - 1 : ~(__mmask64)0;
-        __m512i a = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, x + i), middle);
-#pragma GCC unroll 8
-        for (int j = 0; j < EXACT_TILE_Y; j++)
-            lanes[j] = _mm512_dpbusd_epi32(lanes[j], _mm512_maskz_loadu_epi8(mask, y[j] + i), a);
+    const uint8_t *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3], *y4 = y[4], *y5 = y[5],
+                  *y6 = y[6], *y7 = y[7];
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0,
+            s7 = s0;
+    size_t i = begin;
+#define ADD(j) s##j = _mm512_dpbusd_epi32(s##j, _mm512_loadu_si512(y##j + i), a)
+    for (; i + 64 <= end; i += 64) {
+        __m512i a = _mm512_xor_si512(_mm512_loadu_si512(x + i), middle);
+        ADD(0), ADD(1), ADD(2), ADD(3), ADD(4), ADD(5), ADD(6), ADD(7);
     }
+#undef ADD
+    __m512i lanes[EXACT_TILE_Y] = { s0, s1, s2, s3, s4, s5, s6, s7 };
     for (int j = 0; j < EXACT_TILE_Y; j++)
         sum[j] += _mm512_reduce_add_epi32(lanes[j]);
+    for (; i < end; i++)
+        for (int j = 0; j < EXACT_TILE_Y; j++)
+            sum[j] += ((int64_t)x[i] - 128) * y[j][i];
 }
 #else
 static bool have_vnni(void)

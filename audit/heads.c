@@ -8,12 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLE = 256, TAIL = HEAD_BANDS, LANES = 16 };
+enum { SAMPLE = 256, TAIL = HEAD_BANDS, LANES = 64 };
 
 /* Head sizes. Trials on deformed real heads: 576 coefficients leave an eighth of all pairs, 4096
  * less than a hundredth; beyond, what is left is noise, which no head predicts. */
-static const size_t head_sizes[HEAD_LEVELS] = { 576, 1024, 4096 };
-static const size_t level_bands[HEAD_LEVELS] = { 0, 4, 8 };
+static const size_t head_sizes[HEAD_LEVELS] = { 576, 1024, 2048, 4096 };
+static const size_t level_bands[HEAD_LEVELS] = { 0, 4, 4, 4 };
 
 static double gamma_bound(double count)
 {
@@ -52,7 +52,7 @@ static void set_rounding(struct heads *heads)
                       1.1 * gamma_bound((double)(HEAD_NORMS + heads->end[0]));
     heads->rounding[0] = rounding;
     for (size_t l = 1; l < heads->levels; l++) {
-        double terms = (double)((heads->end[l] - heads->end[l - 1]) / LANES + LANES + 2);
+        double terms = (double)((heads->end[l] - heads->end[l - 1]) / LANES + 10);
         rounding += 1.1 * (gamma_bound(terms) + gamma_bound(2 * HEAD_NORMS));
         heads->rounding[l] = rounding;
     }
@@ -67,21 +67,16 @@ struct sample_job {
     float *rows;
 };
 
-static size_t sample_image(const struct sample_job *job, size_t item)
-{
-    return item * job->search->database.count / job->count;
-}
-
 static void sample_one(void *context, size_t item)
 {
     struct sample_job *job = context;
-    size_t id = sample_image(job, item);
+    size_t id = item * job->search->database.count / job->count;
+    const void *image = image_at(job->search, &job->search->database, id);
+    struct moments moments;
     void *workspace = memory_grow(NULL, 1, frequency_workspace(job->heads->frequency));
     float *row = job->rows + item * job->coefficients;
-    if (job->search->moments[id].spread == 0 ||
-        !frequency_transform(job->heads->frequency, workspace,
-                             image_at(job->search, &job->search->database, id),
-                             &job->search->moments[id], row))
+    if (!exact_moments(&job->search->pixels, image, &moments) || moments.spread == 0 ||
+        !frequency_transform(job->heads->frequency, workspace, image, &moments, row))
         memset(row, 0, job->coefficients * sizeof *row);
     free(workspace);
 }
@@ -151,11 +146,17 @@ void heads_release(struct heads *heads)
 /* ---- rows --------------------------------------------------------------------------------------
  */
 
-static double squares(const float *values, size_t count)
+HOT static double squares(const float *values, size_t count)
 {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++)
+    double lane[16] = { 0 }, sum = 0;
+    size_t i = 0;
+    for (; i + 16 <= count; i += 16)
+        for (size_t l = 0; l < 16; l++)
+            lane[l] += (double)values[i + l] * (double)values[i + l];
+    for (; i < count; i++)
         sum += (double)values[i] * (double)values[i];
+    for (size_t l = 0; l < 16; l++)
+        sum += lane[l];
     return sum;
 }
 
@@ -171,13 +172,14 @@ static void set_norms(const struct heads *heads, float *row)
 {
     const float *coefficients = row + HEAD_NORMS;
     double error = frequency_error(heads->frequency) + gamma_bound(4),
-           norm = sqrt(squares(coefficients, heads->end[heads->levels - 1])), known = norm - error;
+           all = squares(coefficients, heads->end[0]);
     memset(row, 0, HEAD_NORMS * sizeof *row);
-    for (size_t b = 0; b < HEAD_BANDS; b++)
-        row[b] = round_up(
-            sqrt(squares(coefficients + heads->edge[b], heads->edge[b + 1] - heads->edge[b])) *
-            (1 + 1e-12));
-    double tail = known > 0 ? 1 - known * known : 1;
+    for (size_t b = 0; b < HEAD_BANDS; b++) {
+        double band = squares(coefficients + heads->edge[b], heads->edge[b + 1] - heads->edge[b]);
+        row[b] = round_up(sqrt(band) * (1 + 1e-12));
+        all += band;
+    }
+    double known = sqrt(all) - error, tail = known > 0 ? 1 - known * known : 1;
     row[TAIL] = round_up(sqrt(tail > 0 ? tail : 0) + 1e-6 * error);
 }
 
@@ -231,19 +233,18 @@ bool heads_of(const struct heads *heads, const struct search *search, const stru
 /* ---- bounds ------------------------------------------------------------------------------------
  */
 
-/* In LANES sums, each in ascending order: at most count / LANES + LANES terms follow each other. */
+/* In LANES sums, each in ascending order, which are then added by halves: at most
+ * count / LANES + 8 additions follow each other. `count` is a multiple of LANES. */
 HOT static float product(const float *x, const float *y, size_t count)
 {
-    float lane[LANES] = { 0 }, sum = 0;
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES)
+    float lane[LANES] = { 0 };
+    for (size_t i = 0; i < count; i += LANES)
         for (size_t l = 0; l < LANES; l++)
             lane[l] += x[i + l] * y[i + l];
-    for (size_t l = 0; i < count; i++, l++)
-        lane[l] += x[i] * y[i];
-    for (size_t l = 0; l < LANES; l++)
-        sum += lane[l];
-    return sum;
+    for (size_t half = LANES / 2; half > 0; half /= 2)
+        for (size_t l = 0; l < half; l++)
+            lane[l] += lane[l + half];
+    return lane[0];
 }
 
 float heads_refine(const struct heads *heads, size_t level, float bound, const float *x,
@@ -253,7 +254,8 @@ float heads_refine(const struct heads *heads, size_t level, float bound, const f
     for (size_t b = heads->bands[level - 1]; b < heads->bands[level]; b++)
         norms += x[b] * y[b];
     size_t begin = heads->end[level - 1], end = heads->end[level];
-    return bound - norms + product(x + HEAD_NORMS + begin, y + HEAD_NORMS + begin, end - begin);
+    size_t count = (end - begin + LANES - 1) / LANES * LANES; /* rows end in zeros */
+    return bound - norms + product(x + HEAD_NORMS + begin, y + HEAD_NORMS + begin, count);
 }
 
 float heads_slack(const struct heads *heads, size_t level, const float *x, const float *y)

@@ -1,6 +1,6 @@
 /* Heads: what the certified engine keeps of an image, and the bounds that they give.
  *
- *     row = | 4 + 8 band norms, tail norm, 0 0 0 | coefficients 0 … end[0] … end[1] … end[2] |
+ *     row = | 12 band norms, tail norm, 0 0 0 | coefficients 0 … end[0] … end[1] … end[3] |
  *             └────────── HEAD_NORMS ──────────┘
  *
  * Coefficients of the unit image stand in the order of their mean energy over the database, largest
@@ -34,8 +34,7 @@ struct heads {
     double rounding[HEAD_LEVELS];
 };
 
-/* Chooses the coefficients by up to 256 images of the database, spread over it. Moments of the
- * database must be there. */
+/* Chooses the coefficients by up to 256 images of the database, spread over it. */
 bool heads_init(struct heads *heads, const struct search *search, struct error *err) MUST_USE;
 void heads_release(struct heads *heads);
 

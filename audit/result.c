@@ -100,9 +100,11 @@ static const struct {
     { "bounded_1", offsetof(struct certificate, level[0].bounded) },
     { "bounded_2", offsetof(struct certificate, level[1].bounded) },
     { "bounded_3", offsetof(struct certificate, level[2].bounded) },
+    { "bounded_4", offsetof(struct certificate, level[3].bounded) },
     { "head_1", offsetof(struct certificate, level[0].head) },
     { "head_2", offsetof(struct certificate, level[1].head) },
     { "head_3", offsetof(struct certificate, level[2].head) },
+    { "head_4", offsetof(struct certificate, level[3].head) },
 };
 static const struct {
     const char *name;
@@ -111,6 +113,7 @@ static const struct {
     { "slack_1", offsetof(struct certificate, level[0].slack) },
     { "slack_2", offsetof(struct certificate, level[1].slack) },
     { "slack_3", offsetof(struct certificate, level[2].slack) },
+    { "slack_4", offsetof(struct certificate, level[3].slack) },
     { "rounding", offsetof(struct certificate, rounding) },
 };
 #define COUNT_OF(array) (sizeof(array) / sizeof *(array))

@@ -58,7 +58,7 @@ struct neighbour {
 
 /* What an engine did, and why its answer is exact. Counts add up over shards; those of the levels
  * may differ by rounding from machine to machine, the neighbours never do. */
-enum { CERTIFICATE_LEVELS = 3 };
+enum { CERTIFICATE_LEVELS = 4 };
 struct certificate {
     uint64_t queries;
     uint64_t pairs;     /* all that could have been neighbours */

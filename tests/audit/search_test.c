@@ -322,7 +322,7 @@ static void smooth_images_are_mostly_ruled_out_and_noise_is_computed(void **stat
         const struct certificate *c = &result.certificate;
         assert_int_equal(c->pairs, 4000);
         assert_int_equal(c->level[0].bounded, 4000);
-        assert_int_equal(c->level[2].head, 4096);
+        assert_int_equal(c->level[3].head, 4096);
         if (texture == TEXTURE_NOISE) {
             assert_int_equal(c->exhaustive_queries, 20);
             assert_int_equal(c->evaluated, 4000);
@@ -331,7 +331,7 @@ static void smooth_images_are_mostly_ruled_out_and_noise_is_computed(void **stat
             assert_true(c->evaluated < 400);
             assert_true(c->level[1].bounded >= c->level[2].bounded);
         }
-        assert_true(c->level[0].slack >= c->level[2].slack && c->level[2].slack > c->rounding);
+        assert_true(c->level[0].slack >= c->level[3].slack && c->level[3].slack > c->rounding);
         search_result_release(&result);
         images_free(&queries);
         images_free(&database);
