@@ -27,7 +27,7 @@
 
 enum {
     BOUND_TILE = 256,      /* database rows in one matrix product */
-    REFINE_TILE = 64,      /* whose longest heads fill the second cache: 64 × 16 KiB */
+    REFINE_TILE = 32,      /* whose longest heads fill the second cache: 64 × 16 KiB */
     PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
     PREPARE = 512,         /* images prepared before their pages are let go */
     SEEDS = 32,            /* candidates for seeds, beside 4k */

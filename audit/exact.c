@@ -144,21 +144,30 @@ static const void *run_start(const struct pixels *pixels, size_t run, const void
     return (const char *)image + pixels->run[run].offset * element_info[pixels->type].bytes;
 }
 
-/* Σxy of whole numbers; sum_y = Σy. */
-static uint64_t product_whole(const struct pixels *pixels, const void *x, const void *y,
-                              uint64_t sum_y)
+/* Σxy of whole numbers. */
+static uint64_t product_whole(const struct pixels *pixels, const void *x, const struct moments *mx,
+                              const void *y, const struct moments *my)
 {
     bool vnni = pixels->type == ELEMENT_UINT8 && have_vnni();
-    uint64_t sum = vnni ? 128 * sum_y : 0;
+    if (my->end - my->begin > mx->end - mx->begin)
+        return product_whole(pixels, y, my, x,
+                             mx); /* y is the one with fewer pixels that are not 0 */
+    uint64_t sum = vnni ? 128 * my->sum : 0;
     for (size_t r = 0; r < pixels->run_count; r++) {
-        const void *a = run_start(pixels, r, x), *b = run_start(pixels, r, y);
-        size_t length = pixels->run[r].length;
+        size_t offset = pixels->run[r].offset, last = offset + pixels->run[r].length,
+               begin = my->begin > offset ? my->begin : offset,
+               end = my->end < last ? my->end : last;
+        if (begin >= end)
+            continue;
         if (vnni)
-            sum += (uint64_t)product_vnni(a, b, length);
+            sum += (uint64_t)product_vnni((const uint8_t *)x + begin, (const uint8_t *)y + begin,
+                                          end - begin);
         else if (pixels->type == ELEMENT_UINT8)
-            sum += product_u8_plain(a, b, length);
+            sum += product_u8_plain((const uint8_t *)x + begin, (const uint8_t *)y + begin,
+                                    end - begin);
         else
-            sum += product_u16(a, b, length);
+            sum +=
+                product_u16((const uint16_t *)x + begin, (const uint16_t *)y + begin, end - begin);
     }
     return sum;
 }
@@ -258,6 +267,23 @@ HOT static void sums_u16(const uint16_t *x, size_t count, uint64_t *sum, uint64_
     *squares += q;
 }
 
+/* The elements between the first and the last that are not 0, of those that are used. */
+static void find_support(const struct pixels *pixels, const uint8_t *image, struct moments *moments)
+{
+    size_t last = pixels->run_count - 1, begin = pixels->run[0].offset,
+           end = pixels->run[last].offset + pixels->run[last].length;
+    moments->begin = begin;
+    moments->end = end;
+    if (pixels->type != ELEMENT_UINT8)
+        return;
+    while (begin < end && image[begin] == 0)
+        begin++;
+    while (end > begin && image[end - 1] == 0)
+        end--;
+    moments->begin = begin;
+    moments->end = end;
+}
+
 bool exact_moments(const struct pixels *pixels, const void *image, struct moments *moments)
 {
     *moments = (struct moments){ 0 };
@@ -270,6 +296,7 @@ bool exact_moments(const struct pixels *pixels, const void *image, struct moment
         else
             sums_u16(x, pixels->run[r].length, &moments->sum, &moments->squares);
     }
+    find_support(pixels, image, moments);
     moments->mean = (double)moments->sum / (double)pixels->count;
     moments->spread =
         (double)((wide)pixels->count * moments->squares - (wide)moments->sum * moments->sum);
@@ -307,7 +334,7 @@ double exact_correlation(const struct pixels *pixels, const void *x, const struc
         return mx->spread == my->spread && same_pixels(pixels, x, y);
     if (pixels->type == ELEMENT_FLOAT16)
         return ratio(product_half(pixels, x, mx->mean, y, my->mean), mx, my);
-    return ratio_whole(pixels->count, product_whole(pixels, x, y, my->sum), mx, my);
+    return ratio_whole(pixels->count, product_whole(pixels, x, mx, y, my), mx, my);
 }
 
 /* ---- tiles ------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ void pixels_init(struct pixels *pixels, enum element_type type, size_t channel_c
 struct moments {
     uint64_t sum, squares; /* whole-number types */
     double mean;
-    double spread; /* N Σx² − (Σx)² (whole numbers) or Σ(x − mean)²; 0: no variance */
+    size_t begin, end; /* 8 bit: elements of the image outside are 0; a head has a dark rim */
+    double spread;     /* N Σx² − (Σx)² (whole numbers) or Σ(x − mean)²; 0: no variance */
 };
 
 /* False when a pixel is infinite or not a number (half precision only). */

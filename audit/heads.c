@@ -241,10 +241,15 @@ HOT static float product(const float *x, const float *y, size_t count)
     for (size_t i = 0; i < count; i += LANES)
         for (size_t l = 0; l < LANES; l++)
             lane[l] += x[i + l] * y[i + l];
-    for (size_t half = LANES / 2; half > 0; half /= 2)
-        for (size_t l = 0; l < half; l++)
-            lane[l] += lane[l + half];
-    return lane[0];
+    for (size_t l = 0; l < 32; l++)
+        lane[l] += lane[l + 32];
+    for (size_t l = 0; l < 16; l++)
+        lane[l] += lane[l + 16];
+    for (size_t l = 0; l < 8; l++)
+        lane[l] += lane[l + 8];
+    for (size_t l = 0; l < 4; l++)
+        lane[l] += lane[l + 4];
+    return (lane[0] + lane[2]) + (lane[1] + lane[3]);
 }
 
 float heads_refine(const struct heads *heads, size_t level, float bound, const float *x,
