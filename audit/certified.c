@@ -37,6 +37,7 @@ enum {
     SAMPLED_PAIRS = 64,
     EXHAUSTIVE_GAIN = 8, /* a pair costs so much less when all of a tile are computed */
     MEMORY_LEAST = 64 << 20,
+    MEMORY_MOST = 1 << 30,
     QUERIES_MOST = 4096,
 };
 
@@ -172,7 +173,7 @@ static bool block_allocate(struct block *block, size_t most, struct error *err)
     return true;
 }
 
-/* A block's bounds, heads and pixels take about half of what the database's heads take. */
+/* A block's bounds, heads and pixels take half of what the database's heads take, within limits. */
 static size_t block_queries(const struct search *search, const struct certified *certified)
 {
     size_t each = search->database.count * sizeof(float) + search->pixels.image_bytes +
@@ -182,6 +183,8 @@ static size_t block_queries(const struct search *search, const struct certified 
         memory = search->database.count * certified->heads.stride * sizeof(float) / 2;
         if (memory < MEMORY_LEAST)
             memory = MEMORY_LEAST;
+        if (memory > MEMORY_MOST)
+            memory = MEMORY_MOST;
     }
     size_t queries = memory / each / QUERY_GROUP * QUERY_GROUP;
     return queries < QUERY_GROUP ? QUERY_GROUP : queries < QUERIES_MOST ? queries : QUERIES_MOST;

@@ -10,8 +10,9 @@
 
 enum { SAMPLE = 256, TAIL = HEAD_BANDS, LANES = 64 };
 
-/* Head sizes. Trials on deformed real heads: 576 coefficients leave an eighth of all pairs, 4096
- * less than a hundredth; beyond, what is left is noise, which no head predicts. */
+/* Head sizes of one channel; more channels have up to three times as many. Trials on deformed real
+ * heads: 576 coefficients leave an eighth of all pairs, 4096 less than a hundredth; beyond, what is
+ * left is noise, which no head predicts. */
 static const size_t head_sizes[HEAD_LEVELS] = { 576, 1024, 2048, 4096 };
 static const size_t level_bands[HEAD_LEVELS] = { 0, 4, 4, 4 };
 
@@ -24,11 +25,15 @@ static double gamma_bound(double count)
 /* ---- layout -----------------------------------------------------------------------------------
  */
 
-static void lay_out(struct heads *heads)
+static void lay_out(struct heads *heads, size_t planes)
 {
-    size_t available = frequency_count(heads->frequency), begin = 0, band = 0;
+    size_t available = frequency_count(heads->frequency), begin = 0, band = 0,
+           factor = (planes + 2) / 2;
+    if (factor > 3)
+        factor =
+            3; /* four channels know much about each other: memory for all would be ill spent */
     for (size_t l = 0; l < HEAD_LEVELS; l++) {
-        size_t end = head_sizes[l] < available ? head_sizes[l] : available;
+        size_t end = factor * head_sizes[l] < available ? factor * head_sizes[l] : available;
         if (end == begin)
             break;
         for (size_t b = 0; b < level_bands[l]; b++)
@@ -128,7 +133,7 @@ bool heads_init(struct heads *heads, const struct search *search, struct error *
         frequency_new(&search->pixels, search->database.height, search->database.width, err);
     if (!heads->frequency)
         return false;
-    lay_out(heads);
+    lay_out(heads, search->pixels.count / (search->database.height * search->database.width));
     set_rounding(heads);
     if (choose(heads, search, err))
         return true;
