@@ -1,4 +1,5 @@
 #include "images.h"
+#include "scratch.h"
 
 #include "audit/exact.h"
 #include "base/parallel.h"
@@ -305,6 +306,28 @@ static void results_do_not_depend_on_threads_or_shards(void **state)
     images_free(&database);
 }
 
+static void mapped_files_are_searched_as_memory_is(void **state)
+{
+    (void)state;
+    struct image_set set =
+        images_make("set", TEXTURE_SMOOTH_AND_NOISE, 70, 1, 96, 96, ELEMENT_UINT8, 1);
+    struct npy_writer writer;
+    struct npy array;
+    struct error err;
+    assert_ok(npy_writer_open(&writer, scratch("images.npy"), ELEMENT_UINT8, 3,
+                              (size_t[]){ 1, 96, 96 }, &err) &&
+                  npy_writer_append(&writer, set.images, 70, &err) &&
+                  npy_writer_commit(&writer, &err) && npy_open(&array, scratch("images.npy"), &err),
+              err);
+    struct image_set mapped = set;
+    mapped.images = array.data;
+    mapped.mapped = true;
+    check_engines(&mapped, &mapped, (struct search_settings){ .neighbours = 3 });
+    assert_memory_equal(mapped.images, set.images, 70 * 96 * 96);
+    npy_close(&array);
+    images_free(&set);
+}
+
 /* ---- the certificate --------------------------------------------------------------------------
  */
 
@@ -428,6 +451,8 @@ int main(void)
         cmocka_unit_test(neighbours_of_the_same_group_are_left_out),
         cmocka_unit_test(unaligned_rows_and_many_blocks_change_nothing),
         cmocka_unit_test(results_do_not_depend_on_threads_or_shards),
+        cmocka_unit_test_setup_teardown(mapped_files_are_searched_as_memory_is, scratch_make,
+                                        scratch_remove),
         cmocka_unit_test(smooth_images_are_mostly_ruled_out_and_noise_is_computed),
         cmocka_unit_test(sets_that_cannot_be_compared_are_refused),
         cmocka_unit_test(more_neighbours_than_there_are_candidates_are_refused),
