@@ -1,9 +1,8 @@
 /* bench_audit: exact nearest neighbours of synthetic images among training images, certified
  * against FAISS' flat index.
  *
- * Data: phantoms that are deformations of a real head (lethe phantom --template, size 240;
- * to a fifth of millimetres of anatomy each, lesions, bias, scanner noise), ingested as in the
- * study (256 × 256, 8 bit, slices with enough brain). Subjects are few, so their slices are dressed
+ * Data: phantoms that are deformations of a real head (lethe phantom --template, size 240; each
+ * with its own anatomy, lesions, bias and scanner noise), ingested as in the study (256 × 256, 8 bit, slices with enough brain). Subjects are few, so their slices are dressed
  * up as many: each image is a slice deformed once more by a random smooth field of up to 6 pixels
  * and a shift, with a gain of .8 … 1.2, a gamma of .85 … 1.18 and noise of σ 2 … 6 inside the head,
  * all drawn anew. Queries come from other subjects than the database, so every query meets
