@@ -2,9 +2,9 @@
  *
  * The basis is orthonormal: a two-dimensional DCT-II per channel, of which the lowest `rows` ×
  * `columns` frequencies are computed. Large images are first summed over boxes of 2 × 2 (4 × 4, …)
- * pixels, scaled to unit norm: cosines that are constant on boxes are orthonormal too, hold along each
- * axis .85 of a smooth cosine's energy at the highest frequency kept and .96 at half of it (of 256
- * pixels), and cost a quarter.
+ * pixels, scaled to unit norm: cosines that are constant on boxes are orthonormal too, hold along
+ * each axis .85 of a smooth cosine's energy at the highest frequency kept and .96 at half of it (of
+ * 256 pixels), and cost a quarter.
  *
  * A coefficient is that of the image centred over all used channels and divided by its norm.
  * Computed in single precision; frequency_error bounds the distance between the computed and the

@@ -2,11 +2,12 @@
  * against FAISS' flat index.
  *
  * Data: phantoms that are deformations of a real head (lethe phantom --template, size 240; each
- * with its own anatomy, lesions, bias and scanner noise), ingested as in the study (256 × 256, 8 bit, slices with enough brain). Subjects are few, so their slices are dressed
- * up as many: each image is a slice deformed once more by a random smooth field of up to 6 pixels
- * and a shift, with a gain of .8 … 1.2, a gamma of .85 … 1.18 and noise of σ 2 … 6 inside the head,
- * all drawn anew. Queries come from other subjects than the database, so every query meets
- * strangers only; the nearest correlations are printed. Case certified-noise is uniform noise.
+ * with its own anatomy, lesions, bias and scanner noise), ingested as in the study (256 × 256, 8
+ * bit, slices with enough brain). Subjects are few, so their slices are dressed up as many: each
+ * image is a slice deformed once more by a random smooth field of up to 6 pixels and a shift, with
+ * a gain of .8 … 1.2, a gamma of .85 … 1.18 and noise of σ 2 … 6 inside the head, all drawn anew.
+ * Queries come from other subjects than the database, so every query meets strangers only; the
+ * nearest correlations are printed. Case certified-noise is uniform noise.
  *
  * Each measurement is a process of its own (peak memory is that process' maximum resident set,
  * pages of the mapped images included): ours opens the files, prepares the database, finds k = 6
