@@ -6,8 +6,10 @@
 
 set(LETHE_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef
-    -Wno-missing-field-initializers -Wno-format-truncation) # rows of tables leave out what is zero;
-    # messages may be cut
+    -Wno-missing-field-initializers) # rows of tables leave out what is zero
+if(CMAKE_C_COMPILER_ID STREQUAL GNU)
+  list(APPEND LETHE_WARNINGS -Wno-format-truncation) # messages may be cut
+endif()
 if(LETHE_WERROR)
   list(APPEND LETHE_WARNINGS -Werror)
 endif()

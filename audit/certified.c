@@ -1,0 +1,614 @@
+/* The certified engine: bounds from heads rule out nearly every pair, the rest is computed exactly.
+ *
+ * A block of queries at a time, with one bound for each pair of the block, in place:
+ *
+ *     bounds     matrix product of the block's heads with the database's: bounds of level 0
+ *     seeds      of each query, the best few by an estimate from the longest heads, exactly:
+ *                the k-th of them is a threshold that the true k-th cannot be below
+ *     refine     pairs whose bound reaches the threshold get the bounds of levels 1 to 3
+ *     evaluate   those that still reach it are computed exactly; thresholds rise as they come
+ *
+ * A pair that was ruled out has a correlation strictly below that of k others: ties stay in. Where
+ * a sample says that bounds would leave too much, every pair of the block is computed exactly.
+ *
+ * Work is cut into tiles of the database, so that a tile's heads, or its pixels, stay in the cache
+ * while the block's queries pass by, and the pages of a mapped file can be let go tile by tile. */
+#include "audit/certified.h"
+
+#include "audit/blas.h"
+#include "audit/heads.h"
+#include "base/parallel.h"
+#include "base/simd.h"
+
+#include <math.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    BOUND_TILE = 256,      /* database rows in one matrix product */
+    REFINE_TILE = 32,      /* whose longest heads fill the second cache: 64 × 16 KiB */
+    PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
+    PREPARE = 512,         /* images prepared before their pages are let go */
+    SEEDS = 32,            /* candidates for seeds, beside 4k */
+    EXTRA = 2,             /* seeds beside k */
+    QUERY_GROUP = 16,      /* queries that a thread takes at a time */
+    SAMPLED_QUERIES = 16,
+    SAMPLED_PAIRS = 64,
+    EXHAUSTIVE_GAIN = 8, /* a pair costs so much less when all of a tile are computed */
+    MEMORY_LEAST = 64 << 20,
+    MEMORY_MOST = 1 << 30,
+    QUERIES_MOST = 4096,
+};
+
+#define SEED 4.0f /* stands in place of the bound of a seed */
+
+struct certified {
+    struct heads heads;
+    float *rows; /* the database's heads */
+    bool *loose;
+    bool any_loose;
+    size_t tile;             /* images in PIXEL_TILE */
+    double most[HEAD_NORMS]; /* largest norms in the database, for the certificate */
+};
+
+/* A block of queries, while it lasts. */
+struct block {
+    const struct search *search;
+    const struct certified *certified;
+    size_t first, count; /* queries */
+    struct moments *moments;
+    float *rows;
+    bool *loose;
+    float *bounds; /* (count, stride): −∞ for pairs that are done or not allowed */
+    size_t stride;
+    float *bar[HEAD_LEVELS];   /* (count): bounds at or above it stay */
+    struct neighbour *nearest; /* (count, k) */
+    size_t begin, end;         /* the tile of the database that is being evaluated */
+    bool seeding;
+    _Atomic uint64_t bounded[HEAD_LEVELS], evaluated;
+};
+
+/* ---- the database -----------------------------------------------------------------------------
+ */
+
+static const char *certified_missing(void)
+{
+    return NULL;
+}
+
+static void certified_close(struct search *search)
+{
+    struct certified *certified = search->state;
+    if (!certified)
+        return;
+    heads_release(&certified->heads);
+    memory_free(certified->rows);
+    memory_free(certified->loose);
+    memory_free(certified);
+    search->state = NULL;
+}
+
+static bool prepare_rows(struct search *search, struct certified *certified, struct error *err)
+{
+    size_t n = search->database.count, stride = certified->heads.stride;
+    for (size_t first = 0; first < n; first += PREPARE) {
+        size_t count = n - first < PREPARE ? n - first : PREPARE;
+        if (!moments_of(search, &search->database, first, count, search->moments + first, err) ||
+            !heads_of(&certified->heads, search, &search->database, first, count,
+                      search->moments + first, certified->rows + first * stride,
+                      certified->loose + first, err))
+            return false;
+        images_forget(search, &search->database, first, count);
+    }
+    for (size_t i = 0; i < n; i++) {
+        certified->any_loose |= certified->loose[i];
+        for (size_t b = 0; b < HEAD_NORMS; b++)
+            if (certified->most[b] < (double)certified->rows[i * stride + b])
+                certified->most[b] = (double)certified->rows[i * stride + b];
+    }
+    return true;
+}
+
+static bool certified_open(struct search *search, struct error *err)
+{
+    size_t n = search->database.count;
+    struct certified *certified = memory_allocate(1, sizeof *certified, "the engine", err);
+    search->state = certified;
+    if (!certified)
+        return false;
+    blas_set_threads(1);
+    size_t tile = PIXEL_TILE / search->pixels.image_bytes / EXACT_TILE_Y * EXACT_TILE_Y;
+    certified->tile = tile ? tile : EXACT_TILE_Y;
+    if (!heads_init(&certified->heads, search, err))
+        return false;
+    images_forget(search, &search->database, 0, n);
+    certified->rows = memory_allocate(n * certified->heads.stride, sizeof *certified->rows,
+                                      "the database's heads", err);
+    certified->loose = memory_allocate(n, sizeof *certified->loose, "the database's heads", err);
+    return certified->rows && certified->loose && prepare_rows(search, certified, err);
+}
+
+/* ---- a block of queries -----------------------------------------------------------------------
+ */
+
+static float *block_row(const struct block *block, size_t query)
+{
+    return block->rows + query * block->certified->heads.stride;
+}
+
+static float *database_row(const struct block *block, size_t id)
+{
+    return block->certified->rows + id * block->certified->heads.stride;
+}
+
+static struct neighbour *block_nearest(const struct block *block, size_t query)
+{
+    return block->nearest + query * block->search->settings.neighbours;
+}
+
+static void block_release(struct block *block)
+{
+    memory_free(block->moments);
+    memory_free(block->rows);
+    memory_free(block->loose);
+    memory_free(block->bounds);
+    memory_free(block->bar[0]);
+}
+
+static bool block_allocate(struct block *block, size_t most, struct error *err)
+{
+    size_t columns = block->search->database.count;
+    block->stride = (columns + 15) / 16 * 16;
+    block->moments = memory_allocate(most, sizeof *block->moments, "a block's moments", err);
+    block->rows = memory_allocate(most * block->certified->heads.stride, sizeof *block->rows,
+                                  "a block's heads", err);
+    block->loose = memory_allocate(most, sizeof *block->loose, "a block's heads", err);
+    block->bounds = memory_allocate(most * block->stride, sizeof *block->bounds, "bounds", err);
+    block->bar[0] = memory_allocate(most * HEAD_LEVELS, sizeof **block->bar, "thresholds", err);
+    if (!block->moments || !block->rows || !block->loose || !block->bounds || !block->bar[0])
+        return false;
+    for (size_t l = 1; l < HEAD_LEVELS; l++)
+        block->bar[l] = block->bar[0] + l * most;
+    return true;
+}
+
+/* A block's bounds, heads and pixels take half of what the database's heads take, within limits. */
+static size_t block_queries(const struct search *search, const struct certified *certified)
+{
+    size_t each = search->database.count * sizeof(float) + search->pixels.image_bytes +
+                  certified->heads.stride * sizeof(float),
+           memory = search->settings.memory;
+    if (!memory) {
+        memory = search->database.count * certified->heads.stride * sizeof(float) / 2;
+        if (memory < MEMORY_LEAST)
+            memory = MEMORY_LEAST;
+        if (memory > MEMORY_MOST)
+            memory = MEMORY_MOST;
+    }
+    size_t queries = memory / each / QUERY_GROUP * QUERY_GROUP;
+    return queries < QUERY_GROUP ? QUERY_GROUP : queries < QUERIES_MOST ? queries : QUERIES_MOST;
+}
+
+/* ---- bounds ------------------------------------------------------------------------------------
+ */
+
+/* Takes out what is not allowed and lets in what cannot be bounded. */
+static void mark_pairs(const struct block *block, size_t begin, size_t end)
+{
+    const struct search *search = block->search;
+    const struct certified *certified = block->certified;
+    for (size_t q = 0; q < block->count; q++) {
+        float *bounds = block->bounds + q * block->stride;
+        if (certified->any_loose || block->loose[q])
+            for (size_t j = begin; j < end; j++)
+                if (block->loose[q] || certified->loose[j])
+                    bounds[j] = UNBOUNDED;
+        if (block->moments[q].spread == 0)
+            for (size_t j = begin; j < end; j++)
+                bounds[j] = -INFINITY; /* nearest_of_constant has answered */
+        else if (search->settings.other_groups)
+            for (size_t j = begin; j < end; j++)
+                if (!pair_allowed(search, block->first + q, j))
+                    bounds[j] = -INFINITY;
+    }
+}
+
+static void bound_tile(void *context, size_t item)
+{
+    struct block *block = context;
+    const struct heads *heads = &block->certified->heads;
+    size_t n = block->search->database.count, begin = item * BOUND_TILE,
+           end = n - begin < BOUND_TILE ? n : begin + BOUND_TILE;
+    blas_product_transposed(block->count, end - begin, HEAD_NORMS + heads->end[0], block->rows,
+                            heads->stride, database_row(block, begin), heads->stride,
+                            block->bounds + begin, block->stride);
+    mark_pairs(block, begin, end);
+}
+
+/* ---- seeds -------------------------------------------------------------------------------------
+ */
+
+struct candidate {
+    float value;
+    uint32_t id;
+};
+
+/* A heap whose first element is the least; keeps the largest. */
+static void heap_sift(struct candidate *heap, size_t count, size_t place)
+{
+    struct candidate moving = heap[place];
+    for (size_t child; (child = 2 * place + 1) < count; place = child) {
+        if (child + 1 < count && heap[child + 1].value < heap[child].value)
+            child++;
+        if (moving.value <= heap[child].value)
+            break;
+        heap[place] = heap[child];
+    }
+    heap[place] = moving;
+}
+
+static size_t largest_bounds(const float *bounds, size_t count, struct candidate *heap, size_t most)
+{
+    size_t kept = 0, j = 0;
+    for (; j < count && kept < most; j++)
+        if (bounds[j] > -INFINITY)
+            heap[kept++] = (struct candidate){ bounds[j], (uint32_t)j };
+    for (size_t i = kept / 2; i-- > 0;)
+        heap_sift(heap, kept, i);
+    for (; j < count; j++) {
+        if (bounds[j] > heap[0].value) {
+            heap[0] = (struct candidate){ bounds[j], (uint32_t)j };
+            heap_sift(heap, kept, 0);
+        }
+    }
+    return kept;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    if (x->value != y->value)
+        return x->value > y->value ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* The estimate of the longest heads, from the bound of level 0. */
+static float best_estimate(const struct block *block, size_t query, struct candidate candidate)
+{
+    const struct heads *heads = &block->certified->heads;
+    const float *x = block_row(block, query), *y = database_row(block, candidate.id);
+    float bound = candidate.value;
+    if (bound >= UNBOUNDED)
+        return bound;
+    for (size_t l = 1; l < heads->levels; l++)
+        bound = heads_refine(heads, l, bound, x, y);
+    return bound - heads_slack(heads, heads->levels - 1, x, y);
+}
+
+/* Marks the seeds of a range of queries. */
+static void choose_seeds(void *context, size_t begin, size_t end)
+{
+    struct block *block = context;
+    size_t k = block->search->settings.neighbours, most = SEEDS + 4 * k;
+    struct candidate *heap = memory_grow(NULL, most, sizeof *heap);
+    for (size_t q = begin; q < end; q++) {
+        float *bounds = block->bounds + q * block->stride;
+        size_t kept = largest_bounds(bounds, block->search->database.count, heap, most);
+        for (size_t i = 0; i < kept; i++)
+            heap[i].value = best_estimate(block, q, heap[i]);
+        qsort(heap, kept, sizeof *heap, by_value);
+        for (size_t i = 0; i < kept && i < k + EXTRA; i++)
+            bounds[heap[i].id] = SEED;
+    }
+    free(heap);
+}
+
+/* ---- thresholds --------------------------------------------------------------------------------
+ */
+
+/* The next float at or below the value. */
+static float round_down(double value)
+{
+    float near = (float)value;
+    return (double)near > value ? nextafterf(near, -INFINITY) : near;
+}
+
+/* From the k-th correlation so far: what a level's bound, before rounding is accounted for, must
+ * reach so that the pair may still be among the k. */
+static void set_bars(struct block *block, size_t query)
+{
+    const struct heads *heads = &block->certified->heads;
+    double kth = block_nearest(block, query)[block->search->settings.neighbours - 1].correlation;
+    for (size_t l = 0; l < heads->levels; l++)
+        block->bar[l][query] = round_down(kth - heads->rounding[l]);
+}
+
+/* ---- refining ----------------------------------------------------------------------------------
+ */
+
+/* Places in a row of bounds that reach the bar. */
+HOT static size_t reaching(const float *bounds, size_t count, float bar, uint16_t *places)
+{
+    size_t found = 0;
+    for (size_t j = 0; j < count; j++) {
+        places[found] = (uint16_t)j;
+        found += bounds[j] >= bar;
+    }
+    return found;
+}
+
+HOT static bool any_reaches(const float *bounds, size_t count, float bar)
+{
+    int any = 0;
+    for (size_t j = 0; j < count; j++)
+        any |= bounds[j] >= bar;
+    return any;
+}
+
+/* One pair through the further levels; −∞ once it is ruled out. Counts what each level saw. */
+static float refine_pair(const struct block *block, size_t query, size_t id, float bound,
+                         uint64_t bounded[HEAD_LEVELS])
+{
+    const struct heads *heads = &block->certified->heads;
+    if (bound >= UNBOUNDED)
+        return bound;
+    const float *x = block_row(block, query), *y = database_row(block, id);
+    for (size_t l = 1; l < heads->levels; l++) {
+        bounded[l]++;
+        bound = heads_refine(heads, l, bound, x, y);
+        if (bound < block->bar[l][query])
+            return -INFINITY;
+    }
+    return bound;
+}
+
+static void refine_tile(void *context, size_t item)
+{
+    struct block *block = context;
+    size_t n = block->search->database.count, begin = item * REFINE_TILE,
+           count = n - begin < REFINE_TILE ? n - begin : REFINE_TILE;
+    uint64_t bounded[HEAD_LEVELS] = { 0 };
+    uint16_t places[REFINE_TILE + 1];
+    for (size_t q = 0; q < block->count; q++) {
+        float *bounds = block->bounds + q * block->stride + begin, bar = block->bar[0][q];
+        if (!any_reaches(bounds, count, bar))
+            continue;
+        size_t found = reaching(bounds, count, bar, places);
+        for (size_t i = 0; i < found; i++) {
+            float *bound = &bounds[places[i]];
+            *bound = refine_pair(block, q, begin + places[i], *bound, bounded);
+        }
+    }
+    for (size_t l = 1; l < HEAD_LEVELS; l++)
+        atomic_fetch_add(&block->bounded[l], bounded[l]);
+}
+
+/* The share of pairs that would be left after all levels, by a sample. */
+static double share_left(const struct block *block)
+{
+    size_t n = block->search->database.count, pairs = 0, last = block->certified->heads.levels - 1;
+    double left = 0;
+    uint64_t bounded[HEAD_LEVELS] = { 0 };
+    for (size_t s = 0; s < SAMPLED_QUERIES && s < block->count; s++) {
+        size_t q = s * block->count / SAMPLED_QUERIES, reached = 0, seen = 0, stayed = 0;
+        if (block->count < SAMPLED_QUERIES)
+            q = s;
+        const float *bounds = block->bounds + q * block->stride;
+        for (size_t j = 0; j < n; j++)
+            reached += bounds[j] >= block->bar[0][q];
+        size_t step = reached / SAMPLED_PAIRS + 1, turn = 0;
+        for (size_t j = 0; j < n; j++) {
+            if (bounds[j] < block->bar[0][q] || turn++ % step != 0)
+                continue;
+            seen++;
+            stayed += refine_pair(block, q, j, bounds[j], bounded) >= block->bar[last][q];
+        }
+        left += seen ? (double)reached * (double)stayed / (double)seen : 0;
+        pairs += n;
+    }
+    return left / (double)pairs;
+}
+
+/* ---- exact values ------------------------------------------------------------------------------
+ */
+
+static void insert_pair(struct block *block, size_t query, size_t id, double correlation)
+{
+    nearest_insert(block_nearest(block, query), block->search->settings.neighbours,
+                   (struct neighbour){ correlation, id });
+}
+
+/* The tile's pairs whose bound reaches the bar of the last level (or that are seeds). */
+static void evaluate_queries(void *context, size_t item)
+{
+    struct block *block = context;
+    const struct search *search = block->search;
+    size_t first = item * QUERY_GROUP, last = block->certified->heads.levels - 1,
+           end = block->count - first < QUERY_GROUP ? block->count : first + QUERY_GROUP;
+    uint64_t evaluated = 0;
+    for (size_t q = first; q < end; q++) {
+        float *bounds = block->bounds + q * block->stride,
+              bar = block->seeding ? SEED : block->bar[last][q];
+        if (!any_reaches(bounds + block->begin, block->end - block->begin, bar))
+            continue;
+        const void *image = image_at(search, &search->queries, block->first + q);
+        for (size_t j = block->begin; j < block->end; j++) {
+            if (bounds[j] < bar)
+                continue;
+            double r =
+                exact_correlation(&search->pixels, image, &block->moments[q],
+                                  image_at(search, &search->database, j), &search->moments[j]);
+            insert_pair(block, q, j, r);
+            bounds[j] = -INFINITY;
+            evaluated++;
+            if (!block->seeding) {
+                set_bars(block, q);
+                bar = block->bar[last][q];
+            }
+        }
+    }
+    atomic_fetch_add(&block->evaluated, evaluated);
+}
+
+/* Every pair of the tile. */
+static void evaluate_all(void *context, size_t item)
+{
+    struct block *block = context;
+    const struct search *search = block->search;
+    size_t first = item * EXACT_TILE_X,
+           queries = block->count - first < EXACT_TILE_X ? block->count - first : EXACT_TILE_X;
+    const void *x[EXACT_TILE_X], *y[EXACT_TILE_Y];
+    const struct moments *mx[EXACT_TILE_X], *my[EXACT_TILE_Y];
+    double r[EXACT_TILE_X * EXACT_TILE_Y];
+    for (size_t i = 0; i < queries; i++) {
+        x[i] = image_at(search, &search->queries, block->first + first + i);
+        mx[i] = &block->moments[first + i];
+    }
+    for (size_t begin = block->begin; begin < block->end; begin += EXACT_TILE_Y) {
+        size_t count = block->end - begin < EXACT_TILE_Y ? block->end - begin : EXACT_TILE_Y;
+        for (size_t j = 0; j < count; j++) {
+            y[j] = image_at(search, &search->database, begin + j);
+            my[j] = &search->moments[begin + j];
+        }
+        exact_tile(&search->pixels, x, mx, queries, y, my, count, r);
+        for (size_t i = 0; i < queries; i++)
+            for (size_t j = 0; j < count; j++)
+                if (pair_allowed(search, block->first + first + i, begin + j))
+                    insert_pair(block, first + i, begin + j, r[i * count + j]);
+    }
+}
+
+static void over_tiles(struct block *block, size_t group, void (*body)(void *context, size_t item))
+{
+    size_t n = block->search->database.count, tile = block->certified->tile;
+    for (size_t begin = 0; begin < n; begin += tile) {
+        block->begin = begin;
+        block->end = n - begin < tile ? n : begin + tile;
+        parallel_items((block->count + group - 1) / group, body, block);
+        images_forget(block->search, &block->search->database, begin, block->end - begin);
+    }
+}
+
+static void run_exhaustively(struct block *block, struct certificate *certificate)
+{
+    for (size_t q = 0; q < block->count; q++)
+        nearest_clear(block_nearest(block, q), block->search->settings.neighbours);
+    over_tiles(block, EXACT_TILE_X, evaluate_all);
+    certificate->evaluated += pairs_allowed(block->search, block->first, block->count);
+    certificate->exhaustive_queries += block->count;
+}
+
+/* ---- running -----------------------------------------------------------------------------------
+ */
+
+/* The largest slack of each level that any pair of this block can have. */
+static void note_slack(const struct block *block, struct certificate *certificate)
+{
+    const struct heads *heads = &block->certified->heads;
+    for (size_t q = 0; q < block->count; q++) {
+        const float *x = block_row(block, q);
+        for (size_t l = 0; l < heads->levels; l++) {
+            double slack =
+                heads->rounding[l] + (double)x[HEAD_BANDS] * block->certified->most[HEAD_BANDS];
+            for (size_t b = heads->bands[l]; b < HEAD_BANDS; b++)
+                slack += (double)x[b] * block->certified->most[b];
+            if (slack > certificate->level[l].slack)
+                certificate->level[l].slack = slack;
+        }
+    }
+}
+
+static bool run_block(struct block *block, struct certificate *certificate, struct error *err)
+{
+    const struct search *search = block->search;
+    const struct heads *heads = &block->certified->heads;
+    size_t n = search->database.count;
+    uint64_t before = block->evaluated;
+    if (!moments_of(search, &search->queries, block->first, block->count, block->moments, err) ||
+        !heads_of(heads, search, &search->queries, block->first, block->count, block->moments,
+                  block->rows, block->loose, err))
+        return false;
+    for (size_t q = 0; q < block->count; q++)
+        if (block->moments[q].spread == 0)
+            nearest_of_constant(search, block->first + q, &block->moments[q],
+                                block_nearest(block, q));
+    parallel_items((n + BOUND_TILE - 1) / BOUND_TILE, bound_tile, block);
+    certificate->level[0].bounded += pairs_allowed(search, block->first, block->count);
+    parallel_ranges(block->count, QUERY_GROUP, choose_seeds, block);
+    block->seeding = true;
+    over_tiles(block, QUERY_GROUP, evaluate_queries);
+    block->seeding = false;
+    for (size_t q = 0; q < block->count; q++)
+        set_bars(block, q);
+    if (share_left(block) > 1.0 / EXHAUSTIVE_GAIN) {
+        block->evaluated = before; /* the seeds will be counted among all */
+        run_exhaustively(block, certificate);
+    } else {
+        parallel_items((n + REFINE_TILE - 1) / REFINE_TILE, refine_tile, block);
+        over_tiles(block, QUERY_GROUP, evaluate_queries);
+    }
+    note_slack(block, certificate);
+    images_forget(search, &search->queries, block->first, block->count);
+    return true;
+}
+
+static bool certified_run(struct search *search, struct search_result *result, struct error *err)
+{
+    const struct certified *certified = search->state;
+    const struct heads *heads = &certified->heads;
+    struct certificate *certificate = &result->certificate;
+    struct block block = { .search = search, .certified = certified };
+    size_t most = block_queries(search, certified);
+    if (most > result->count)
+        most = result->count;
+    blas_set_threads(1);
+    bool ok = block_allocate(&block, most, err);
+    for (size_t done = 0; ok && done < result->count; done += block.count) {
+        block.first = result->first + done;
+        block.count = result->count - done < most ? result->count - done : most;
+        block.nearest = result->nearest + done * result->neighbours;
+        ok = run_block(&block, certificate, err);
+    }
+    for (size_t l = 0; l < heads->levels; l++) {
+        certificate->level[l].head = heads->end[l];
+        certificate->level[l].bounded += block.bounded[l];
+    }
+    certificate->evaluated += block.evaluated;
+    certificate->rounding = heads->rounding[heads->levels - 1];
+    block_release(&block);
+    return ok;
+}
+
+bool certified_bounds(struct search *search, size_t level, size_t query, size_t id, double *lower,
+                      double *upper)
+{
+    const struct certified *certified = search->state;
+    const struct heads *heads = &certified->heads;
+    struct moments moments;
+    struct error err;
+    bool loose;
+    if (level >= heads->levels)
+        return false;
+    float *x = memory_grow(NULL, heads->stride, sizeof *x);
+    const float *y = certified->rows + id * heads->stride;
+    if (!moments_of(search, &search->queries, query, 1, &moments, &err) ||
+        !heads_of(heads, search, &search->queries, query, 1, &moments, x, &loose, &err))
+        BUG("%s", err.message);
+    float bound;
+    blas_product_transposed(1, 1, HEAD_NORMS + heads->end[0], x, heads->stride, y, heads->stride,
+                            &bound, 1);
+    for (size_t l = 1; l <= level; l++)
+        bound = heads_refine(heads, l, bound, x, y);
+    *upper = (double)bound + heads->rounding[level];
+    *lower = (double)bound - 2 * (double)heads_slack(heads, level, x, y) - heads->rounding[level];
+    if (loose || certified->loose[id]) {
+        *upper = 1;
+        *lower = -1;
+    }
+    free(x);
+    return true;
+}
+
+const struct engine_methods certified_engine = { certified_missing, blas_library_version,
+                                                 certified_open, certified_run, certified_close };

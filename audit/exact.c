@@ -1,0 +1,385 @@
+/* Exact correlations; see exact.h.
+ *
+ * The product of 8-bit pixels runs on VNNI where the processor has it (64 products an
+ * instruction). VNNI multiplies unsigned by signed bytes, so Σ(x − 128)y is summed, and 128 Σy is
+ * added at the end: whole numbers, hence the same value as the plain loop's. */
+#include "audit/exact.h"
+
+#include "base/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define WITH_VNNI
+#include <immintrin.h>
+#endif
+
+typedef unsigned __int128 wide;
+typedef __int128 signed_wide;
+
+void pixels_init(struct pixels *pixels, enum element_type type, size_t channel_count,
+                 size_t plane_elements, uint64_t channels)
+{
+    CHECK(channel_count <= CHANNELS_MAX, "%zu channels", channel_count);
+    *pixels = (struct pixels){ .type = type };
+    pixels->image_bytes = channel_count * plane_elements * element_info[type].bytes;
+    for (size_t c = 0; c < channel_count; c++) {
+        if (!(channels >> c & 1))
+            continue;
+        if (c == 0 || !(channels >> (c - 1) & 1))
+            pixels->run[pixels->run_count++].offset = c * plane_elements;
+        pixels->run[pixels->run_count - 1].length += plane_elements;
+        pixels->count += plane_elements;
+    }
+    CHECK(pixels->count, "no channel is used");
+}
+
+/* ---- products of whole numbers --------------------------------------------------------------- */
+
+/* Partial sums stay below 2^32: 2^15 products of at most 2^16. */
+enum { RUN_U8 = 1 << 15 };
+
+HOT static uint32_t product_u8_short(const uint8_t *x, const uint8_t *y, size_t count)
+{
+    uint32_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (uint32_t)x[i] * y[i];
+    return sum;
+}
+
+static uint64_t product_u8_plain(const uint8_t *x, const uint8_t *y, size_t count)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i += RUN_U8)
+        sum += product_u8_short(x + i, y + i, count - i < RUN_U8 ? count - i : RUN_U8);
+    return sum;
+}
+
+HOT static uint64_t product_u16(const uint16_t *x, const uint16_t *y, size_t count)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (uint64_t)x[i] * y[i];
+    return sum;
+}
+
+#ifdef WITH_VNNI
+static bool have_vnni(void)
+{
+    return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw");
+}
+
+#define VNNI __attribute__((target("avx512f,avx512bw,avx512vnni")))
+
+/* Σ(x − 128)y. Lanes are emptied every 2^16 pixels: half of these times 2^15 is 2^30, so that even
+ * the sum of a register's lanes stays below 2^31. */
+VNNI static int64_t product_vnni(const uint8_t *x, const uint8_t *y, size_t count)
+{
+    const __m512i middle = _mm512_set1_epi8((char)-128);
+    int64_t sum = 0;
+    for (size_t begin = 0; begin < count; begin += 1 << 16) {
+        size_t end = count - begin < 1 << 16 ? count : begin + (1 << 16), i = begin;
+        __m512i even = _mm512_setzero_si512(), odd = even;
+        for (; i + 128 <= end; i += 128) {
+            __m512i a = _mm512_xor_si512(_mm512_loadu_si512(x + i), middle),
+                    b = _mm512_xor_si512(_mm512_loadu_si512(x + i + 64), middle);
+            even = _mm512_dpbusd_epi32(even, _mm512_loadu_si512(y + i), a);
+            odd = _mm512_dpbusd_epi32(odd, _mm512_loadu_si512(y + i + 64), b);
+        }
+        for (; i < end; i += 64) { /* bytes beyond the end are read as zero: they add nothing */
+            __mmask64 mask = end - i < 64 ? ((__mmask64)1 << (end - i)) - 1 : ~(__mmask64)0;
+            __m512i a = _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, x + i), middle);
+            even = _mm512_dpbusd_epi32(even, _mm512_maskz_loadu_epi8(mask, y + i), a);
+        }
+        sum += _mm512_reduce_add_epi32(even);
+        sum += _mm512_reduce_add_epi32(odd);
+    }
+    return sum;
+}
+
+/* sum[j] += Σ(x − 128)y[j] of eight y at once, pixels [begin, end): x is loaded once for eight. */
+VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TILE_Y], size_t begin,
+                               size_t end, int64_t sum[EXACT_TILE_Y])
+{
+    const __m512i middle = _mm512_set1_epi8((char)-128);
+    const uint8_t *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3], *y4 = y[4], *y5 = y[5],
+                  *y6 = y[6], *y7 = y[7];
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0, s4 = s0, s5 = s0, s6 = s0,
+            s7 = s0;
+    size_t i = begin;
+#define ADD(j) s##j = _mm512_dpbusd_epi32(s##j, _mm512_loadu_si512(y##j + i), a)
+    for (; i + 64 <= end; i += 64) {
+        __m512i a = _mm512_xor_si512(_mm512_loadu_si512(x + i), middle);
+        ADD(0), ADD(1), ADD(2), ADD(3), ADD(4), ADD(5), ADD(6), ADD(7);
+    }
+#undef ADD
+    __m512i lanes[EXACT_TILE_Y] = { s0, s1, s2, s3, s4, s5, s6, s7 };
+    for (int j = 0; j < EXACT_TILE_Y; j++)
+        sum[j] += _mm512_reduce_add_epi32(lanes[j]);
+    for (; i < end; i++)
+        for (int j = 0; j < EXACT_TILE_Y; j++)
+            sum[j] += ((int64_t)x[i] - 128) * y[j][i];
+}
+#else
+static bool have_vnni(void)
+{
+    return false;
+}
+static int64_t product_vnni(const uint8_t *x, const uint8_t *y, size_t count)
+{
+    (void)x, (void)y, (void)count;
+    BUG("no VNNI");
+}
+static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TILE_Y], size_t begin,
+                          size_t end, int64_t sum[EXACT_TILE_Y])
+{
+    (void)x, (void)y, (void)begin, (void)end, (void)sum;
+    BUG("no VNNI");
+}
+#endif
+
+static const void *run_start(const struct pixels *pixels, size_t run, const void *image)
+{
+    return (const char *)image + pixels->run[run].offset * element_info[pixels->type].bytes;
+}
+
+/* Σxy of whole numbers. */
+static uint64_t product_whole(const struct pixels *pixels, const void *x, const struct moments *mx,
+                              const void *y, const struct moments *my)
+{
+    bool vnni = pixels->type == ELEMENT_UINT8 && have_vnni();
+    if (my->end - my->begin > mx->end - mx->begin)
+        return product_whole(pixels, y, my, x,
+                             mx); /* y is the one with fewer pixels that are not 0 */
+    uint64_t sum = vnni ? 128 * my->sum : 0;
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        size_t offset = pixels->run[r].offset, last = offset + pixels->run[r].length,
+               begin = my->begin > offset ? my->begin : offset,
+               end = my->end < last ? my->end : last;
+        if (begin >= end)
+            continue;
+        if (vnni)
+            sum += (uint64_t)product_vnni((const uint8_t *)x + begin, (const uint8_t *)y + begin,
+                                          end - begin);
+        else if (pixels->type == ELEMENT_UINT8)
+            sum += product_u8_plain((const uint8_t *)x + begin, (const uint8_t *)y + begin,
+                                    end - begin);
+        else
+            sum +=
+                product_u16((const uint16_t *)x + begin, (const uint16_t *)y + begin, end - begin);
+    }
+    return sum;
+}
+
+/* ---- half precision ---------------------------------------------------------------------------
+ */
+
+enum { LANES = 16, STRIP = 1024 };
+
+/* To float, as half_to_float, on whole strips: finite numbers only. Subnormal halves come out right
+ * because the multiplication by 2^112 normalises them. */
+HOT static void halves_to_floats(const uint16_t *half, float *out, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        union {
+            uint32_t bits;
+            float value;
+        } shifted = { .bits = (uint32_t)(half[i] & 0x7fff) << 13 }, result;
+        result.value = shifted.value * 0x1p112f;
+        result.bits |= (uint32_t)(half[i] & 0x8000) << 16;
+        out[i] = result.value;
+    }
+}
+
+/* lane[l] += Σ (x − mean_x)(y − mean_y) over the elements l, l + LANES, …, ascending. */
+HOT static void centred_products(const float *x, double mean_x, const float *y, double mean_y,
+                                 size_t count, double lane[LANES])
+{
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += ((double)x[i + l] - mean_x) * ((double)y[i + l] - mean_y);
+    for (size_t l = 0; i < count; i++, l++)
+        lane[l] += ((double)x[i] - mean_x) * ((double)y[i] - mean_y);
+}
+
+static double product_half(const struct pixels *pixels, const void *x, double mean_x, const void *y,
+                           double mean_y)
+{
+    double lane[LANES] = { 0 }, sum = 0;
+    float a[STRIP], b[STRIP];
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        const uint16_t *from_x = run_start(pixels, r, x), *from_y = run_start(pixels, r, y);
+        for (size_t i = 0; i < pixels->run[r].length; i += STRIP) {
+            size_t rest = pixels->run[r].length - i, count = rest < STRIP ? rest : STRIP;
+            halves_to_floats(from_x + i, a, count);
+            halves_to_floats(from_y + i, b, count);
+            centred_products(a, mean_x, b, mean_y, count, lane);
+        }
+    }
+    for (size_t l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
+static bool moments_half(const struct pixels *pixels, const void *image, struct moments *moments)
+{
+    double sum = 0;
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        const uint16_t *x = run_start(pixels, r, image);
+        for (size_t i = 0; i < pixels->run[r].length; i++) {
+            if ((x[i] & 0x7c00) == 0x7c00)
+                return false;
+            sum += (double)half_to_float(x[i]);
+        }
+    }
+    moments->mean = sum / (double)pixels->count;
+    moments->spread = product_half(pixels, image, moments->mean, image, moments->mean);
+    return true;
+}
+
+/* ---- moments and correlations -----------------------------------------------------------------
+ */
+
+HOT static void sums_u8(const uint8_t *x, size_t count, uint64_t *sum, uint64_t *squares)
+{
+    for (size_t i = 0; i < count; i += RUN_U8) {
+        size_t end = count - i < RUN_U8 ? count : i + RUN_U8;
+        uint32_t s = 0, q = 0;
+        for (size_t p = i; p < end; p++) {
+            s += x[p];
+            q += (uint32_t)x[p] * x[p];
+        }
+        *sum += s;
+        *squares += q;
+    }
+}
+
+HOT static void sums_u16(const uint16_t *x, size_t count, uint64_t *sum, uint64_t *squares)
+{
+    uint64_t s = 0, q = 0;
+    for (size_t i = 0; i < count; i++) {
+        s += x[i];
+        q += (uint64_t)x[i] * x[i];
+    }
+    *sum += s;
+    *squares += q;
+}
+
+/* The elements between the first and the last that are not 0, of those that are used. */
+static void find_support(const struct pixels *pixels, const uint8_t *image, struct moments *moments)
+{
+    size_t last = pixels->run_count - 1, begin = pixels->run[0].offset,
+           end = pixels->run[last].offset + pixels->run[last].length;
+    moments->begin = begin;
+    moments->end = end;
+    if (pixels->type != ELEMENT_UINT8)
+        return;
+    while (begin < end && image[begin] == 0)
+        begin++;
+    while (end > begin && image[end - 1] == 0)
+        end--;
+    moments->begin = begin;
+    moments->end = end;
+}
+
+bool exact_moments(const struct pixels *pixels, const void *image, struct moments *moments)
+{
+    *moments = (struct moments){ 0 };
+    if (pixels->type == ELEMENT_FLOAT16)
+        return moments_half(pixels, image, moments);
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        const void *x = run_start(pixels, r, image);
+        if (pixels->type == ELEMENT_UINT8)
+            sums_u8(x, pixels->run[r].length, &moments->sum, &moments->squares);
+        else
+            sums_u16(x, pixels->run[r].length, &moments->sum, &moments->squares);
+    }
+    find_support(pixels, image, moments);
+    moments->mean = (double)moments->sum / (double)pixels->count;
+    moments->spread =
+        (double)((wide)pixels->count * moments->squares - (wide)moments->sum * moments->sum);
+    return true;
+}
+
+static bool same_pixels(const struct pixels *pixels, const void *x, const void *y)
+{
+    for (size_t r = 0; r < pixels->run_count; r++)
+        if (memcmp(run_start(pixels, r, x), run_start(pixels, r, y),
+                   pixels->run[r].length * element_info[pixels->type].bytes) != 0)
+            return false;
+    return true;
+}
+
+static double ratio(double product, const struct moments *mx, const struct moments *my)
+{
+    double r = product / sqrt(mx->spread * my->spread);
+    return r > 1 ? 1 : r < -1 ? -1 : r;
+}
+
+/* From Σxy. */
+static double ratio_whole(size_t count, uint64_t product, const struct moments *mx,
+                          const struct moments *my)
+{
+    signed_wide cross =
+        (signed_wide)((wide)count * product) - (signed_wide)((wide)mx->sum * my->sum);
+    return ratio((double)cross, mx, my);
+}
+
+double exact_correlation(const struct pixels *pixels, const void *x, const struct moments *mx,
+                         const void *y, const struct moments *my)
+{
+    if (mx->spread == 0 || my->spread == 0)
+        return mx->spread == my->spread && same_pixels(pixels, x, y);
+    if (pixels->type == ELEMENT_FLOAT16)
+        return ratio(product_half(pixels, x, mx->mean, y, my->mean), mx, my);
+    return ratio_whole(pixels->count, product_whole(pixels, x, mx, y, my), mx, my);
+}
+
+/* ---- tiles ------------------------------------------------------------------------------------
+ */
+
+/* Pixels are taken in strips of 4 KiB, so that eight strips of y fill the first cache while the x
+ * pass by. */
+static void products_tile(const struct pixels *pixels, const void *const *x, size_t x_count,
+                          const void *const *y, int64_t sum[EXACT_TILE_X][EXACT_TILE_Y])
+{
+    enum { BYTES = 4096 };
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        const uint8_t *from[EXACT_TILE_Y];
+        for (int j = 0; j < EXACT_TILE_Y; j++)
+            from[j] = run_start(pixels, r, y[j]);
+        size_t length = pixels->run[r].length;
+        for (size_t begin = 0; begin < length; begin += BYTES) {
+            size_t end = length - begin < BYTES ? length : begin + BYTES;
+            for (size_t i = 0; i < x_count; i++)
+                products_vnni(run_start(pixels, r, x[i]), from, begin, end, sum[i]);
+        }
+    }
+}
+
+void exact_tile(const struct pixels *pixels, const void *const *x, const struct moments *const *mx,
+                size_t x_count, const void *const *y, const struct moments *const *my,
+                size_t y_count, double *r)
+{
+    CHECK(x_count <= EXACT_TILE_X && y_count <= EXACT_TILE_Y && y_count, "a tile of %zu × %zu",
+          x_count, y_count);
+    bool vnni = pixels->type == ELEMENT_UINT8 && have_vnni();
+    int64_t sum[EXACT_TILE_X][EXACT_TILE_Y] = { 0 };
+    if (vnni) {
+        const void *eight[EXACT_TILE_Y];
+        for (size_t j = 0; j < EXACT_TILE_Y; j++)
+            eight[j] = y[j < y_count ? j : 0];
+        products_tile(pixels, x, x_count, eight, sum);
+    }
+    for (size_t i = 0; i < x_count; i++) {
+        for (size_t j = 0; j < y_count; j++) {
+            bool plain = mx[i]->spread == 0 || my[j]->spread == 0 || !vnni;
+            r[i * y_count + j] =
+                plain ? exact_correlation(pixels, x[i], mx[i], y[j], my[j])
+                      : ratio_whole(pixels->count, (uint64_t)sum[i][j] + 128 * my[j]->sum, mx[i],
+                                    my[j]);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+/* The one function that decides: Pearson's correlation of two images from their stored pixels.
+ *
+ * Every engine ends here, so engines agree to the last bit. For whole-number pixels all sums are
+ * exact integers, and one expression of doubles follows:
+ *
+ *     r = (N Σxy − Σx Σy) / √((N Σx² − (Σx)²) (N Σy² − (Σy)²))
+ *
+ * each parenthesis exact in 128 bits and rounded once: the error is below 4 units in the last
+ * place, and an image has a correlation of exactly 1 with itself. For half precision the sums are
+ * doubles over centred pixels, in an order that depends on the image's size alone.
+ *
+ * An image without variance has no Pearson correlation. By rule: it correlates 0 with every image,
+ * and 1 with an image of just the same pixels.
+ *
+ *     struct pixels pixels;
+ *     pixels_init(&pixels, ELEMENT_UINT8, 4, 256 * 256, channels);
+ *     exact_moments(&pixels, x, &mx);  exact_moments(&pixels, y, &my);
+ *     double r = exact_correlation(&pixels, x, &mx, y, &my);
+ */
+#ifndef AUDIT_EXACT_H
+#define AUDIT_EXACT_H
+
+#include "base/error.h"
+#include "data/element.h"
+
+#include <stdint.h>
+
+enum { CHANNELS_MAX = 64 };
+
+/* Which elements of an image count: runs of neighbouring used channels. */
+struct pixels {
+    enum element_type type;
+    size_t count;       /* elements that are used, over all runs */
+    size_t image_bytes; /* from one image to the next */
+    size_t run_count;
+    struct {
+        size_t offset, length; /* in elements */
+    } run[CHANNELS_MAX];
+};
+
+/* `channels` is a set of bits, bit c for channel c; at least one of them below `channel_count`. */
+void pixels_init(struct pixels *pixels, enum element_type type, size_t channel_count,
+                 size_t plane_elements, uint64_t channels);
+
+/* What an image needs beside its pixels. */
+struct moments {
+    uint64_t sum, squares; /* whole-number types */
+    double mean;
+    size_t begin, end; /* 8 bit: elements of the image outside are 0; a head has a dark rim */
+    double spread;     /* N Σx² − (Σx)² (whole numbers) or Σ(x − mean)²; 0: no variance */
+};
+
+/* False when a pixel is infinite or not a number (half precision only). */
+bool exact_moments(const struct pixels *pixels, const void *image, struct moments *moments);
+
+double exact_correlation(const struct pixels *pixels, const void *x, const struct moments *mx,
+                         const void *y, const struct moments *my);
+
+/* All pairs of a tile, r[i * y_count + j] = correlation of x[i] with y[j]: the same bits as
+ * exact_correlation, but pixels stay in the first cache. x_count ≤ 64, y_count ≤ 8. */
+enum { EXACT_TILE_X = 64, EXACT_TILE_Y = 8 };
+void exact_tile(const struct pixels *pixels, const void *const *x, const struct moments *const *mx,
+                size_t x_count, const void *const *y, const struct moments *const *my,
+                size_t y_count, double *r);
+
+#endif
