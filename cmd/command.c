@@ -330,7 +330,9 @@ static enum exit_code run_parsed(struct parsing *parsing)
 
 enum exit_code command_run(const struct command *command, int argc, char **argv)
 {
-    struct invocation invocation = { .command = command };
+    struct invocation invocation = { .command = command,
+                                     .arguments = argv,
+                                     .argument_count = argc };
     struct parsing parsing = { .invocation = &invocation };
     arena_init(&invocation.arena);
     invocation.values = arena_allocate(&invocation.arena, command->size);

@@ -22,6 +22,8 @@ struct invocation {
     void *values; /* the command's struct of options */
     const char **operands;
     size_t operand_count;
+    char **arguments; /* as they were typed, without the command's name */
+    int argument_count;
     bool json;
     struct arena arena;
     struct error err;
@@ -39,7 +41,7 @@ struct command {
 };
 
 extern const struct command command_doctor, command_ingest, command_init, command_inspect,
-    command_phantom;
+    command_phantom, command_sample, command_train;
 extern const struct command *const commands[]; /* NULL-terminated */
 
 /* Runs the command with its arguments (argv without its name). */

@@ -17,6 +17,8 @@ const struct yaml_field plan_fields[] = {
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
           .help = "of everything random"),
     FIELD(ingest, YAML_SECTION, .section = ingest_fields, .help = "from scans to a dataset"),
+    FIELD(train, YAML_SECTION, .section = train_fields, .help = "from a dataset to a generator"),
+    FIELD(sample, YAML_SECTION, .section = sample_fields, .help = "from a generator to a set"),
     { 0 },
 };
 
@@ -33,11 +35,17 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     *plan = plan_defaults_without_stages;
     plan->path = path;
     plan->ingest = ingest_defaults;
-    plan->ingest.seed = -1;
+    plan->train = train_defaults;
+    plan->sample = sample_defaults;
+    plan->ingest.seed = plan->train.seed = -1;
     if (!yaml_load(path, plan_fields, plan, arena, err))
         return false;
     if (plan->ingest.seed < 0)
         plan->ingest.seed = plan->seed;
+    if (plan->train.seed < 0)
+        plan->train.seed = plan->seed;
+    if (plan->sample.seed < 0)
+        plan->sample.seed = plan->seed;
     plan->run = beside_plan(plan, plan->run, arena);
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);

@@ -4,6 +4,7 @@
 #define CMD_PLAN_H
 
 #include "data/ingest.h"
+#include "train/sampler.h"
 
 struct release_plan {
     const char *path; /* of the plan itself */
@@ -11,6 +12,8 @@ struct release_plan {
     const char *run;  /* the run folder; everything derived goes there */
     int64_t seed;     /* of everything random, unless a stage has its own */
     struct ingest_settings ingest;
+    struct train_settings train;
+    struct sample_settings sample;
 };
 extern const struct yaml_field plan_fields[];
 

@@ -1,0 +1,286 @@
+/* Checkpoints; see checkpoint.h. */
+#include "train/checkpoint.h"
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "data/safetensors.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char prefix[] = "step-", suffix[] = ".safetensors";
+static const enum element_type elements[DTYPE_COUNT] = {
+    [DTYPE_F32] = ELEMENT_FLOAT32,
+    [DTYPE_BF16] = ELEMENT_BFLOAT16,
+    [DTYPE_I32] = ELEMENT_INT32,
+};
+
+static void describe(const struct tensor *tensor, struct tensor_entry *entry)
+{
+    *entry = (struct tensor_entry){ .name = tensor->name,
+                                    .type = elements[tensor->dtype],
+                                    .rank = tensor->shape.rank };
+    for (int i = 0; i < tensor->shape.rank; i++)
+        entry->shape[i] = (size_t)tensor->shape.size[i];
+    entry->bytes = shape_count(tensor->shape) * element_info[entry->type].bytes;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static bool check_finite(const struct tensor_entry *entry, struct error *err)
+{
+    const float *value = entry->data;
+    size_t count = entry->type == ELEMENT_FLOAT32 ? entry->bytes / sizeof *value : 0;
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(value[i]))
+            return error_set(err, "%s holds %f: training has diverged", entry->name,
+                             (double)value[i]);
+    return true;
+}
+
+/* All tensors copied to the host, one after the other in `memory`, in the order of names' adding.
+ */
+static bool gather(const struct store *store, struct tensor_entry *entries, unsigned char *memory,
+                   struct error *err)
+{
+    for (size_t i = 0; i < store_count(store); i++) {
+        CHECK(store_tensor(store, i)->written, "%s has no value", store_tensor(store, i)->name);
+        store_read(store, store_tensor(store, i), memory);
+        entries[i].data = memory;
+        memory += entries[i].bytes;
+        if (!check_finite(&entries[i], err))
+            return false;
+    }
+    return true;
+}
+
+enum { METADATA = 9, NUMBER = 24 };
+
+static void fill_metadata(const struct checkpoint_record *record,
+                          struct metadata_entry entries[METADATA], char numbers[4][NUMBER])
+{
+    uint64_t values[4] = { record->step, record->images, record->channel_count, record->size };
+    for (int i = 0; i < 4; i++)
+        snprintf(numbers[i], NUMBER, "%" PRIu64, values[i]);
+    const struct metadata_entry filled[METADATA] = {
+        { "schema", CHECKPOINT_SCHEMA },  { "version", LETHE_VERSION },
+        { "step", numbers[0] },           { "images", numbers[1] },
+        { "channel_count", numbers[2] },  { "size", numbers[3] },
+        { "channels", record->channels }, { "masks", record->masks ? "true" : "false" },
+        { "dataset", record->dataset },
+    };
+    memcpy(entries, filled, sizeof filled);
+}
+
+static bool write_file(const char *path, const struct store *store,
+                       const struct checkpoint_record *record, struct error *err)
+{
+    size_t count = store_count(store), bytes = 0;
+    struct tensor_entry *entries = memory_grow(NULL, count, sizeof *entries);
+    struct metadata_entry metadata[METADATA + 1];
+    char numbers[4][NUMBER];
+    for (size_t i = 0; i < count; i++) {
+        describe(store_tensor(store, i), &entries[i]);
+        bytes += entries[i].bytes;
+    }
+    fill_metadata(record, metadata, numbers);
+    metadata[METADATA] = (struct metadata_entry){ "settings", record->settings };
+    unsigned char *memory = memory_allocate(bytes, 1, "a checkpoint", err);
+    bool ok = memory && gather(store, entries, memory, err) &&
+              safetensors_write(path, entries, count, metadata, METADATA + 1, err);
+    memory_free(memory);
+    free(entries);
+    return ok;
+}
+
+/* Checkpoints of a folder by name, which is by step. */
+static bool list(const char *folder, struct arena *arena, char ***names, size_t *count,
+                 struct error *err)
+{
+    char **files;
+    size_t all;
+    *count = 0;
+    if (!folder_walk(folder, arena, &files, &all, err))
+        return false;
+    *names = arena_array(arena, char *, all + 1);
+    for (size_t i = 0; i < all; i++)
+        if (text_starts_with(files[i], prefix) && text_ends_with(files[i], suffix))
+            (*names)[(*count)++] = files[i];
+    return true;
+}
+
+static bool remove_old(const char *folder, int64_t keep, struct arena *arena, struct error *err)
+{
+    char **names;
+    size_t count;
+    if (!list(folder, arena, &names, &count, err))
+        return false;
+    for (size_t i = 0; i + (size_t)keep < count; i++) {
+        const char *path = path_join(arena, folder, names[i]);
+        if (unlink(path) != 0)
+            return error_set_errno(err, "%s: an old checkpoint cannot be removed", path);
+    }
+    return true;
+}
+
+bool checkpoint_save(const char *folder, const struct store *store,
+                     const struct checkpoint_record *record, int64_t keep, struct error *err)
+{
+    struct arena arena;
+    arena_init(&arena);
+    const char *name = arena_format(&arena, "%s%012" PRIu64 "%s", prefix, record->step, suffix);
+    bool ok = write_file(path_join(&arena, folder, name), store, record, err) &&
+              remove_old(folder, keep, &arena, err);
+    arena_release(&arena);
+    return ok;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+bool checkpoint_latest(const char *folder, struct arena *arena, const char **path,
+                       struct error *err)
+{
+    char **names;
+    size_t count;
+    *path = NULL;
+    if (path_kind(folder) == PATH_NOTHING)
+        return true;
+    if (!list(folder, arena, &names, &count, err))
+        return false;
+    if (count)
+        *path = path_join(arena, folder, names[count - 1]);
+    return true;
+}
+
+static const char *read_text(const struct safetensors *file, const char *key, struct arena *arena,
+                             struct error *err)
+{
+    const char *found = safetensors_metadata(file, key);
+    if (found)
+        return arena_string(arena, found);
+    error_set(err, "no \"%s\" in its metadata: not a checkpoint of lethe", key);
+    return NULL;
+}
+
+static bool read_number(const struct safetensors *file, const char *key, uint64_t *value,
+                        struct arena *arena, struct error *err)
+{
+    const char *text = read_text(file, key, arena, err);
+    int64_t number;
+    if (!text)
+        return false;
+    if (!text_to_integer(text, &number) || number < 0)
+        return error_set(err, "its metadata say %s \"%s\"; a whole number was expected", key, text);
+    *value = (uint64_t)number;
+    return true;
+}
+
+static bool read_record(const struct safetensors *file, struct checkpoint_record *record,
+                        struct arena *arena, struct error *err)
+{
+    uint64_t channels = 0, size = 0;
+    const char *schema = read_text(file, "schema", arena, err);
+    if (!schema)
+        return false;
+    if (strcmp(schema, CHECKPOINT_SCHEMA) != 0)
+        return error_set(err, "of schema %s; this version reads %s", schema, CHECKPOINT_SCHEMA);
+    const char *masks = read_text(file, "masks", arena, err);
+    record->settings = read_text(file, "settings", arena, err);
+    record->dataset = read_text(file, "dataset", arena, err);
+    record->channels = read_text(file, "channels", arena, err);
+    if (!masks || !record->settings || !record->dataset || !record->channels ||
+        !read_number(file, "step", &record->step, arena, err) ||
+        !read_number(file, "images", &record->images, arena, err) ||
+        !read_number(file, "channel_count", &channels, arena, err) ||
+        !read_number(file, "size", &size, arena, err))
+        return false;
+    size_t names = 1;
+    for (const char *byte = record->channels; *byte; byte++)
+        names += *byte == ',';
+    if (names != channels || size < 1 || size > 65536)
+        return error_set(err, "its metadata name %zu channels of %zu, size %zu", names,
+                         (size_t)channels, (size_t)size);
+    record->channel_count = (size_t)channels;
+    record->size = (size_t)size;
+    record->masks = strcmp(masks, "true") == 0;
+    return true;
+}
+
+bool checkpoint_read(const char *path, struct checkpoint_record *record, struct arena *arena,
+                     struct error *err)
+{
+    struct safetensors file;
+    if (!safetensors_open(&file, path, err))
+        return false;
+    bool ok = read_record(&file, record, arena, err) || error_prefix(err, "%s", path);
+    safetensors_close(&file);
+    return ok;
+}
+
+static bool load_tensor(const struct safetensors *file, struct store *store, struct tensor *tensor,
+                        const char *name, struct digest_state *digest, struct error *err)
+{
+    const struct tensor_entry *entry = safetensors_find(file, name);
+    struct tensor_entry expected;
+    char shape[SHAPE_TEXT];
+    describe(tensor, &expected);
+    if (!entry)
+        return error_set(err, "no tensor \"%s\"", name);
+    if (entry->type != expected.type || entry->rank != expected.rank ||
+        (entry->rank &&
+         memcmp(entry->shape, expected.shape, (size_t)entry->rank * sizeof *entry->shape) != 0))
+        return error_set(err,
+                         "the tensor \"%s\" is of another type or shape than %s %s, which the "
+                         "settings ask for",
+                         name, element_info[expected.type].name, shape_text(tensor->shape, shape));
+    store_write(store, tensor, entry->data);
+    if (digest) {
+        digest_add(digest, name, strlen(name) + 1);
+        digest_add(digest, entry->data, entry->bytes);
+    }
+    return true;
+}
+
+bool checkpoint_load(const char *path, struct store *store, struct error *err)
+{
+    struct safetensors file;
+    if (!safetensors_open(&file, path, err))
+        return false;
+    bool ok = true;
+    for (size_t i = 0; ok && i < store_count(store); i++) {
+        struct tensor *tensor = store_tensor(store, i);
+        ok = load_tensor(&file, store, tensor, tensor->name, NULL, err);
+    }
+    for (size_t i = 0; ok && i < file.count; i++)
+        if (!store_find(store, file.tensors[i].name))
+            ok = error_set(err, "the tensor \"%s\" is none that the settings ask for",
+                           file.tensors[i].name);
+    safetensors_close(&file);
+    return ok || error_prefix(err, "%s", path);
+}
+
+bool checkpoint_load_some(const char *path, struct store *store,
+                          const char *(*name_of)(const void *, const char *, struct arena *),
+                          const void *context, struct digest *digest, struct error *err)
+{
+    struct safetensors file;
+    struct arena arena;
+    if (!safetensors_open(&file, path, err))
+        return false;
+    arena_init(&arena);
+    struct digest_state *state = digest_begin();
+    bool ok = true;
+    for (size_t i = 0; ok && i < store_count(store); i++) {
+        struct tensor *tensor = store_tensor(store, i);
+        const char *name = name_of(context, tensor->name, &arena);
+        ok = load_tensor(&file, store, tensor, name, state, err);
+    }
+    *digest = digest_end(state);
+    safetensors_close(&file);
+    arena_release(&arena);
+    return ok || error_prefix(err, "%s", path);
+}

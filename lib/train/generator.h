@@ -1,0 +1,43 @@
+/* A trained generator, drawing images: the running averages of a checkpoint in a graph of sampling.
+ *
+ *     struct generator *generator = generator_open("run/train", &options, err);
+ *     generator_draw(generator, 3, images, err);        // images 48 … 63
+ *     generator_free(generator);
+ *
+ * Image i is a function of (weights, options, i) alone. Whatever images are asked for, whole
+ * batches are computed, of one size and aligned: batch b is images b·B … b·B+B-1. Else a library's
+ * choice of kernel by the size of a batch could show in the last bits.
+ */
+#ifndef TRAIN_GENERATOR_H
+#define TRAIN_GENERATOR_H
+
+#include "base/digest.h"
+#include "train/settings.h"
+
+enum { GENERATOR_BATCH = 16 };
+
+struct generator; /* opaque */
+
+struct generator_format {
+    const char *checkpoint; /* its path */
+    const char *model;
+    size_t channels, size; /* of the images; channels with the mask's */
+    const char **channel_names;
+    bool masks;            /* the last channel is the mask */
+    uint64_t step;         /* of training */
+    int64_t steps;         /* ddpm: of sampling */
+    struct digest weights; /* of the tensors used, see checkpoint_load_some */
+};
+
+/* `from`: a checkpoint, or a folder of training, whose latest is taken. */
+struct generator *generator_open(const char *from, const struct draw_options *options,
+                                 struct error *err) MUST_USE;
+void generator_free(struct generator *generator); /* NULL is fine */
+
+const struct generator_format *generator_format(const struct generator *generator);
+
+/* A batch (GENERATOR_BATCH,C,S,S), in about [-1,1]. */
+bool generator_draw(struct generator *generator, uint64_t batch, float *images,
+                    struct error *err) MUST_USE;
+
+#endif

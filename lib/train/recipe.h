@@ -1,0 +1,103 @@
+/* Recipes: how each model is trained and sampled, one row of a table each.
+ *
+ * A recipe builds, from settings, the graph of training: its phases in the order of a step, each
+ * with its loss terms, its updates and the interval of steps at which it runs; and the graph of
+ * sampling, whose weights are the running averages. The loop (loop.h) and the generator
+ * (generator.h) know nothing of any model. A new model is one file and one row.
+ *
+ *     struct training training;
+ *     if (!training_init(&training, &settings, channels, size, err)) …
+ *     … training.phases[i].terms, training.phases[i].updates …
+ *     training_release(&training);
+ */
+#ifndef TRAIN_RECIPE_H
+#define TRAIN_RECIPE_H
+
+#include "base/arena.h"
+#include "models/diffusion.h"
+#include "nn/optimiser.h"
+#include "train/settings.h"
+
+enum { RECIPE_PHASES = 5, RECIPE_TERMS = 2, RECIPE_INPUTS = 40 };
+
+struct term {
+    const char *name;
+    struct node *value; /* a scalar, as it is logged */
+    double weight;      /* in the loss */
+};
+
+struct phase {
+    const char *name;
+    int64_t interval; /* runs at steps that it divides */
+    struct term terms[RECIPE_TERMS];
+    int term_count; /* 0: no loss, only updates */
+    struct node **parameters, **gradients;
+    size_t parameter_count;
+    struct updates updates;
+};
+
+/* A graph of training. Every random number is a leaf of the graph, drawn anew for each step. */
+struct training {
+    struct train_settings settings; /* resolved */
+    int channels, size;             /* of the images */
+    struct graph *graph;
+    struct node *real;  /* the input "real" (batch,channels,size,size) */
+    struct node *decay; /* the input "decay", a scalar: of the running averages at this step */
+    struct phase phases[RECIPE_PHASES];
+    int phase_count;
+    struct diffusion diffusion; /* ddpm */
+    struct arena arena;
+};
+
+/* A graph of sampling, of a fixed batch. */
+struct sampling {
+    struct train_settings settings;
+    struct draw_options options;
+    int channels, size, batch;
+    struct graph *graph;
+    struct node *inputs[RECIPE_INPUTS], *output;
+    int input_count;
+    float *values[RECIPE_INPUTS + 1]; /* host memory of each input, then of the output */
+    struct plan *plan;
+    struct diffusion diffusion; /* ddpm: as it was trained on */
+    int *times;                 /* ddpm: the times that are visited, ascending */
+    struct arena arena;
+};
+
+struct recipe {
+    const char *name;
+    /* What the settings ask for and no network can be. */
+    bool (*check)(const struct train_settings *settings, int channels, int size, struct error *err);
+    void (*build)(struct training *training);
+    /* The running averages' decay at a step. */
+    double (*decay)(const struct train_settings *settings, uint64_t step);
+    void (*build_sampling)(struct sampling *sampling);
+    /* Images first … first + batch - 1 into `images`, in about [-1,1]. */
+    bool (*draw)(struct sampling *sampling, uint64_t first, float *images, struct error *err);
+};
+extern const struct recipe recipe_ddpm, recipe_stylegan2;
+const struct recipe *recipe_of(const struct train_settings *settings);
+
+/* Builds the graph of training. The settings are resolved first, and kept. */
+bool training_init(struct training *training, const struct train_settings *settings, int channels,
+                   int size, struct error *err) MUST_USE;
+void training_release(struct training *training);
+
+/* ---- for recipes ----------------------------------------------------------------------------- */
+
+struct phase *training_phase(struct training *training, const char *name, int64_t interval);
+void phase_term(struct phase *phase, const char *name, struct node *value, double weight);
+/* Gradients of the weighted sum of the terms for all parameters of a network, zeros where it has no
+ * part in them. */
+void phase_differentiate(struct training *training, struct phase *phase, const char *network);
+
+/* An input of sampling with host memory of its own, at values[i] for the i-th. */
+struct node *sampling_input(struct sampling *sampling, const char *name, enum dtype dtype,
+                            struct shape shape);
+/* Writes all inputs, runs the plan, and reads the output into values[input_count]. */
+bool sampling_run(struct sampling *sampling, struct error *err) MUST_USE;
+/* Standard normal numbers for images first … first + batch - 1 into values[input], each image's
+ * own: a function of (seed, name, image) alone. */
+void sampling_normal(const struct sampling *sampling, int input, const char *name, uint64_t first);
+
+#endif

@@ -1,0 +1,218 @@
+/* StyleGAN 2, trained as stylegan2-ada-pytorch does: logistic losses, lazy R1 on the discriminator,
+ * lazy path length on the generator with half the batch, rates and betas corrected for the lazy
+ * phases by k/(k+1), style mixing, the running averages of w and of the generator.
+ */
+#include "models/stylegan2.h"
+#include "nn/loss.h"
+#include "train/recipe.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const double PATH_DECAY = 0.01, CLAMP = 256;
+enum { STDDEV_GROUP = 4 };
+
+static struct stylegan2 network(const struct train_settings *settings, int channels, int size)
+{
+    const struct stylegan2_settings *from = &settings->stylegan2;
+    return (struct stylegan2){ .resolution = size,
+                               .channels = channels,
+                               .z_width = (int)from->z_width,
+                               .w_width = (int)from->w_width,
+                               .mapping_layers = (int)from->mapping_layers,
+                               .channel_base = (int)from->channel_base,
+                               .channel_max = (int)from->channel_max,
+                               .clamp = settings->precision == PRECISION_BF16 ? CLAMP : 0 };
+}
+
+static bool check(const struct train_settings *settings, int channels, int size, struct error *err)
+{
+    (void)channels;
+    const struct stylegan2_settings *gan = &settings->stylegan2;
+    if (size < 8 || size > 1024 || (size & (size - 1)))
+        return error_set(err,
+                         "images of side %d; it takes a power of 2 from 8 to 1024: ingest with "
+                         "such a canvas or size",
+                         size);
+    if (settings->batch > STDDEV_GROUP && settings->batch % STDDEV_GROUP)
+        return error_set(err,
+                         "a batch of %lld; above %d it must be a multiple of it, the group of "
+                         "the minibatch standard deviation",
+                         (long long)settings->batch, STDDEV_GROUP);
+    if (gan->channel_base / size < 1)
+        return error_set(err, "channel_base %lld leaves no channel at side %d",
+                         (long long)gan->channel_base, size);
+    return true;
+}
+
+struct gan {
+    struct training *training;
+    struct stylegan2 config;
+};
+
+/* Where style mixing begins: layers beyond it get the other style. With the probability of mixing
+ * the first of these is 1 … L-1; else there is none. */
+static struct node *draw_cutoff(const struct gan *gan, const char *name)
+{
+    struct graph *graph = gan->training->graph;
+    int layers = stylegan2_styles_count(&gan->config);
+    double probability = gan->training->settings.stylegan2.mixing;
+    struct node *mixes = t_greater(nn_number(graph, probability), t_uniform(graph, name, SHAPE()));
+    struct node *first = t_scale(t_uniform(graph, name, SHAPE()), layers - 1); /* from 0 */
+    return t_where(mixes, first, nn_number(graph, layers));
+}
+
+static const char *name_in(const struct gan *gan, const struct phase *phase, const char *name)
+{
+    return arena_format(&gan->training->arena, "%s.%s", phase->name, name);
+}
+
+/* n images, and their styles (N,L,w). The phase's update moves the average of w. */
+static struct node *generate(struct gan *gan, struct phase *phase, int64_t n, struct node **styles)
+{
+    struct graph *graph = gan->training->graph;
+    const struct stylegan2 *config = &gan->config;
+    struct shape shape = SHAPE(n, config->z_width);
+    struct node *z = t_normal(graph, name_in(gan, phase, "z"), shape);
+    struct node *other = t_normal(graph, name_in(gan, phase, "other"), shape);
+    struct node *cutoff = draw_cutoff(gan, name_in(gan, phase, "cutoff"));
+    struct node *noise[STYLEGAN2_LAYERS];
+    for (int i = 0; i + 1 < stylegan2_styles_count(config); i++) {
+        int r = 4 << (i + 1) / 2;
+        const char *name = arena_format(&gan->training->arena, "%s.noise.%d", phase->name, i);
+        noise[i] = t_normal(graph, name, SHAPE(n, 1, r, r));
+    }
+    graph_push(graph, "G");
+    struct node *w = stylegan2_map(config, z), *average = stylegan2_w_average(config, graph);
+    updates_add(&phase->updates, average, stylegan2_w_average_next(average, w));
+    *styles = stylegan2_mix(config, w, stylegan2_map(config, other), cutoff);
+    struct node *images = stylegan2_synthesize(config, *styles, noise);
+    graph_pop(graph);
+    return images;
+}
+
+static struct node *discriminate(const struct gan *gan, struct node *x)
+{
+    graph_push(gan->training->graph, "D");
+    struct node *logits = stylegan2_discriminate(&gan->config, x);
+    graph_pop(gan->training->graph);
+    return logits;
+}
+
+/* Adam(0, .99). A network with a lazy phase every k steps takes k + 1 updates in k steps: rate and
+ * betas are corrected by k/(k+1) (Karras et al. 2020, appendix B). */
+static void finish(const struct gan *gan, struct phase *phase, const char *network_name)
+{
+    const struct train_settings *settings = &gan->training->settings;
+    const struct stylegan2_settings *from = &settings->stylegan2;
+    bool generator = strcmp(network_name, "G.") == 0;
+    double k = (double)(generator ? from->path_interval : from->r1_interval);
+    bool lazy = generator ? from->path_weight > 0 : from->gamma > 0;
+    double share = lazy ? k / (k + 1) : 1;
+    phase_differentiate(gan->training, phase, network_name);
+    optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
+                  nn_number(gan->training->graph, settings->rate * share),
+                  .beta2 = pow(0.99, share), .name = generator ? "adam_G" : "adam_D");
+}
+
+static void add_path_phase(struct gan *gan)
+{
+    const struct train_settings *settings = &gan->training->settings;
+    int64_t interval = settings->stylegan2.path_interval;
+    int64_t n = settings->batch > 1 ? settings->batch / 2 : 1;
+    struct graph *graph = gan->training->graph;
+    struct phase *phase = training_phase(gan->training, "Gpl", interval);
+    struct node *styles, *images = generate(gan, phase, n, &styles);
+    struct node *direction = t_normal(graph, "Gpl.direction", images->shape);
+    struct node *state = t_state(graph, "path_mean", nn_number(graph, 0)), *mean = state;
+    struct node *lengths = path_lengths(images, styles, direction);
+    phase_term(phase, "path", penalty_path(lengths, &mean, PATH_DECAY),
+               settings->stylegan2.path_weight * (double)interval);
+    updates_add(&phase->updates, state, mean);
+    finish(gan, phase, "G.");
+}
+
+static void build(struct training *training)
+{
+    const struct train_settings *settings = &training->settings;
+    const struct stylegan2_settings *from = &settings->stylegan2;
+    struct gan gan = { training, network(settings, training->channels, training->size) };
+    struct node *styles;
+    struct phase *g_main = training_phase(training, "Gmain", 1);
+    struct node *fake = discriminate(&gan, generate(&gan, g_main, settings->batch, &styles));
+    phase_term(g_main, "g", loss_real(fake), 1);
+    finish(&gan, g_main, "G.");
+    if (from->path_weight > 0)
+        add_path_phase(&gan);
+    struct phase *d_main = training_phase(training, "Dmain", 1);
+    fake = discriminate(&gan, generate(&gan, d_main, settings->batch, &styles));
+    phase_term(d_main, "d_fake", loss_fake(fake), 1);
+    phase_term(d_main, "d_real", loss_real(discriminate(&gan, training->real)), 1);
+    finish(&gan, d_main, "D.");
+    if (from->gamma > 0) {
+        struct phase *d_r1 = training_phase(training, "Dr1", from->r1_interval);
+        phase_term(d_r1, "r1", penalty_r1(discriminate(&gan, training->real), training->real),
+                   from->gamma / 2 * (double)from->r1_interval);
+        finish(&gan, d_r1, "D.");
+    }
+    struct phase *average = training_phase(training, "average", 1);
+    average_parameters(&average->updates, g_main->parameters, g_main->parameter_count,
+                       training->decay);
+}
+
+/* A half-life of images, at most a share of the images so far. */
+static double decay(const struct train_settings *settings, uint64_t step)
+{
+    double batch = (double)settings->batch, half_life = settings->stylegan2.average_kimg * 1000;
+    if (settings->stylegan2.average_ramp > 0)
+        half_life = fmin(half_life, settings->stylegan2.average_ramp * batch * (double)step);
+    return pow(0.5, batch / fmax(half_life, 1e-8));
+}
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+/* z, then the noise of each layer: every image has its own. */
+static void build_sampling(struct sampling *sampling)
+{
+    struct stylegan2 config = network(&sampling->settings, sampling->channels, sampling->size);
+    struct graph *graph = sampling->graph;
+    int64_t n = sampling->batch;
+    struct node *noise[STYLEGAN2_LAYERS];
+    struct node *z = sampling_input(sampling, "z", DTYPE_F32, SHAPE(n, config.z_width));
+    for (int i = 0; i + 1 < stylegan2_styles_count(&config); i++) {
+        int r = 4 << (i + 1) / 2;
+        const char *name = arena_format(&sampling->arena, "noise.%d", i);
+        noise[i] = sampling_input(sampling, name, DTYPE_F32, SHAPE(n, 1, r, r));
+    }
+    graph_push(graph, "G");
+    struct node *w = stylegan2_map(&config, z);
+    if (sampling->options.truncation != 1)
+        w = stylegan2_truncate(w, stylegan2_w_average(&config, graph),
+                               sampling->options.truncation);
+    sampling->output = stylegan2_synthesize(&config, stylegan2_styles(&config, w), noise);
+    graph_pop(graph);
+}
+
+static bool draw(struct sampling *sampling, uint64_t first, float *images, struct error *err)
+{
+    for (int i = 0; i < sampling->input_count; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "sample.stylegan2.%d", i); /* z, noise of layer 0, … */
+        sampling_normal(sampling, i, name, first);
+    }
+    if (!sampling_run(sampling, err))
+        return false;
+    memcpy(images, sampling->values[sampling->input_count],
+           shape_count(sampling->output->shape) * sizeof *images);
+    return true;
+}
+
+const struct recipe recipe_stylegan2 = {
+    .name = "stylegan2",
+    .check = check,
+    .build = build,
+    .decay = decay,
+    .build_sampling = build_sampling,
+    .draw = draw,
+};

@@ -1,0 +1,201 @@
+/* Sampling into a dataset store; see sampler.h. */
+#include "train/sampler.h"
+
+#include "base/progress.h"
+#include "data/sheet.h"
+#include "train/generator.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+const struct sample_settings sample_defaults = { .count = 16, .seed = -1, .truncation = 1 };
+
+#define FIELD(name, kind_, ...)                                                                    \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct sample_settings, name), __VA_ARGS__ \
+    }
+
+const struct yaml_field sample_fields[] = {
+    FIELD(count, YAML_INTEGER, .minimum = 1, .maximum = 1e9, .metavar = "N",
+          .help = "images to draw (default 16)"),
+    FIELD(first, YAML_INTEGER, .minimum = 0, .maximum = 1e9, .metavar = "I",
+          .help = "begin with this image: to draw a set in parts (default 0)"),
+    FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
+          .help = "of the set (default: the plan's, else 1)"),
+    FIELD(sampler, YAML_CHOICE, .choices = sampler_names, .help = "ddpm: how steps are taken"),
+    FIELD(steps, YAML_INTEGER, .minimum = 0, .maximum = 10000, .metavar = "N",
+          .help = "ddpm: steps to take; 0: all, ddim 50"),
+    FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
+          .help = "stylegan2: below 1 less varied, more typical (default 1)"),
+    { 0 },
+};
+
+struct sampling_run {
+    const struct sample_job *job;
+    struct draw_options options;
+    uint64_t first, count;
+    struct generator *generator;
+    const struct generator_format *format;
+    float *batch;
+    uint8_t *image, *mask; /* one, decoded */
+    char weights[DIGEST_HEX];
+    struct progress progress;
+};
+
+static uint8_t grey(float value)
+{
+    return (uint8_t)lrintf(fminf(fmaxf((value + 1) * 127.5f, 0), 255));
+}
+
+uint8_t sample_label(float value)
+{
+    static const struct {
+        float above;
+        uint8_t label;
+    } levels[] = { { 3.0f, 4 }, { 1.5f, 2 }, { 0.5f, 1 } };
+    float v = (float)grey(value) * 5 / 255;
+    for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
+        if (v > levels[i].above)
+            return levels[i].label;
+    return 0;
+}
+
+static void decode(const struct sampling_run *run, const float *values)
+{
+    const struct generator_format *format = run->format;
+    size_t pixels = format->size * format->size;
+    size_t greys = (format->channels - format->masks) * pixels;
+    for (size_t i = 0; i < greys; i++)
+        run->image[i] = grey(values[i]);
+    for (size_t i = 0; format->masks && i < pixels; i++)
+        run->mask[i] = sample_label(values[greys + i]);
+}
+
+static bool append(struct sampling_run *run, struct dataset_writer *writer, uint64_t i,
+                   struct error *err)
+{
+    const struct generator_format *format = run->format;
+    char name[32];
+    snprintf(name, sizeof name, "sample-%08llu", (unsigned long long)i);
+    struct dataset_image row = { .subject = name,
+                                 .split = SPLIT_NONE,
+                                 .source = path_name(format->checkpoint),
+                                 .sha256 = run->weights };
+    size_t values = format->channels * format->size * format->size;
+    decode(run, run->batch + i % GENERATOR_BATCH * values);
+    progress_add(&run->progress, 1);
+    return dataset_writer_append(writer, run->image, format->masks ? run->mask : NULL, &row, err);
+}
+
+/* Whole batches; of the first and the last only the images that were asked for are kept. */
+static bool draw_all(struct sampling_run *run, struct dataset_writer *writer, struct error *err)
+{
+    uint64_t first = run->first, end = first + run->count;
+    for (uint64_t i = first; i < end; i++) {
+        if ((i == first || i % GENERATOR_BATCH == 0) &&
+            !generator_draw(run->generator, i / GENERATOR_BATCH, run->batch, err))
+            return false;
+        if (!append(run, writer, i, err))
+            return false;
+    }
+    return true;
+}
+
+static struct json *origin(const struct sampling_run *run)
+{
+    const struct generator_format *format = run->format;
+    struct json *origin = json_new_object();
+    json_put_string(origin, "stage", "sample");
+    json_put_string(origin, "model", format->model);
+    json_put_string(origin, "weights", run->weights);
+    json_put_integer(origin, "trained_steps", (int64_t)format->step);
+    json_put_integer(origin, "seed", (int64_t)run->options.seed);
+    json_put_integer(origin, "first", (int64_t)run->first);
+    if (strcmp(format->model, "ddpm") == 0) {
+        json_put_string(origin, "sampler", sampler_names[run->options.sampler]);
+        json_put_integer(origin, "steps", format->steps);
+    } else {
+        json_put_real(origin, "truncation", run->options.truncation);
+    }
+    return origin;
+}
+
+static bool write_store(struct sampling_run *run, struct error *err)
+{
+    const struct generator_format *format = run->format;
+    struct dataset_writer writer;
+    struct dataset_format shape = { .role = ROLE_SYNTHETIC,
+                                    .channels = format->channels - format->masks,
+                                    .height = format->size,
+                                    .width = format->size,
+                                    .channel_names = format->channel_names,
+                                    .type = ELEMENT_UINT8,
+                                    .masks = format->masks };
+    if (!dataset_writer_open(&writer, run->job->out, &shape, err))
+        return false;
+    if (draw_all(run, &writer, err))
+        return dataset_writer_commit(&writer, origin(run), run->job->replace, err);
+    dataset_writer_abandon(&writer);
+    return false;
+}
+
+static bool write_grid(const struct sample_job *job, struct error *err)
+{
+    struct dataset store;
+    if (!job->grid)
+        return true;
+    if (!dataset_open(&store, job->out, err))
+        return false;
+    bool ok = sheet_write(&store, job->grid_rows, job->grid, err);
+    dataset_close(&store);
+    return ok;
+}
+
+static bool prepare(struct sampling_run *run, struct error *err)
+{
+    const struct sample_job *job = run->job;
+    if (!job->replace && path_kind(job->out) != PATH_NOTHING)
+        return error_set(err, "%s: exists; a store is never changed, so name another", job->out);
+    run->generator = generator_open(job->from, &run->options, err);
+    if (!run->generator)
+        return false;
+    run->format = generator_format(run->generator);
+    digest_hex(&run->format->weights, run->weights);
+    size_t pixels = run->format->size * run->format->size;
+    size_t values = run->format->channels * pixels;
+    run->batch = memory_allocate(GENERATOR_BATCH * values, sizeof(float), "a batch", err);
+    run->image = memory_allocate(values + pixels, 1, "an image", err);
+    if (!run->batch || !run->image)
+        return false;
+    run->mask = run->image + values;
+    return true;
+}
+
+bool sample(const struct sample_job *job, struct sample_report *report, struct error *err)
+{
+    const struct sample_settings *settings = job->settings;
+    struct sampling_run run = { .job = job,
+                                .first = (uint64_t)settings->first,
+                                .count = (uint64_t)settings->count };
+    run.options = (struct draw_options){ .seed = settings->seed < 0 ? 1 : (uint64_t)settings->seed,
+                                         .sampler = settings->sampler,
+                                         .steps = settings->steps,
+                                         .truncation = settings->truncation };
+    double started = clock_seconds();
+    *report = (struct sample_report){ 0 };
+    bool ok = prepare(&run, err);
+    if (ok) {
+        progress_begin(&run.progress, "sample", "images", run.count);
+        ok = write_store(&run, err) && write_grid(job, err);
+        progress_end(&run.progress);
+        snprintf(report->model, sizeof report->model, "%s", run.format->model);
+        memcpy(report->weights, run.weights, sizeof run.weights);
+        report->step = run.format->step;
+        report->seconds = clock_seconds() - started;
+    }
+    memory_free(run.batch);
+    memory_free(run.image);
+    generator_free(run.generator);
+    return ok;
+}

@@ -1,0 +1,48 @@
+/* Sampling: from a trained generator to a dataset store of role synthetic.
+ *
+ *     struct sample_settings settings = sample_defaults;
+ *     struct sample_job job = { "run/train", "run/samples", &settings };
+ *     if (!sample(&job, &report, err)) …
+ *
+ * Images are written as uint8. A generated mask becomes labels: v = grey · 5/255, then above 3.0 it
+ * is 4, above 1.5 it is 2, above 0.5 it is 1, else 0. The origin in dataset.json records the model,
+ * the weights' digest, the seed, first image, truncation and steps. Image i depends on (weights,
+ * options, i) alone, so a set may be drawn in any parts: first 0, count 100; first 100, count 100 …
+ */
+#ifndef TRAIN_SAMPLER_H
+#define TRAIN_SAMPLER_H
+
+#include "base/digest.h"
+#include "train/settings.h"
+
+/* The plan's section `sample`, and the command line. */
+struct sample_settings {
+    int64_t count, first; /* images first … first + count - 1 */
+    int64_t seed;         /* -1: the plan's, else 1 */
+    int64_t steps;
+    int sampler;
+    double truncation; /* as of draw_options */
+};
+extern const struct sample_settings sample_defaults;
+extern const struct yaml_field sample_fields[];
+
+struct sample_job {
+    const char *from, *out; /* a checkpoint or a folder of training; a store, not there yet */
+    const struct sample_settings *settings;
+    bool replace;     /* an older store is exchanged */
+    const char *grid; /* a PNG of the images; NULL: none */
+    size_t grid_rows;
+};
+
+struct sample_report {
+    char model[16], weights[DIGEST_HEX];
+    uint64_t step; /* of training */
+    double seconds;
+};
+
+bool sample(const struct sample_job *job, struct sample_report *report, struct error *err) MUST_USE;
+
+/* The label that a generated mask's value, in about [-1,1], stands for. */
+uint8_t sample_label(float value);
+
+#endif

@@ -1,0 +1,310 @@
+/* Settings of training and their presets; see settings.h. */
+#include "train/settings.h"
+
+#include <stdio.h>
+#include <string.h>
+
+const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", NULL };
+const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
+static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
+static const char *const precision_names[] = { "f32", "bf16", NULL };
+static const char *const schedule_names[] = { "linear", "cosine", NULL };
+
+const struct train_settings train_defaults = {
+    .seed = -1,
+    .checkpoint = 1000,
+    .keep = 3,
+    .log = 10,
+    .ddpm = { .steps = 1000, .dropout = -1, .average = 0.9999 },
+    .stylegan2 = { .z_width = 512,
+                   .w_width = 512,
+                   .mapping_layers = 8,
+                   .r1_interval = 16,
+                   .path_interval = 4,
+                   .gamma = -1,
+                   .path_weight = 2,
+                   .mixing = 0.9,
+                   .average_kimg = -1,
+                   .average_ramp = 0.05 },
+};
+
+#define DDPM(name, kind_, ...)                                                                     \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct ddpm_settings, name), __VA_ARGS__   \
+    }
+#define STYLEGAN2(name, kind_, ...)                                                                \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct stylegan2_settings, name),          \
+        __VA_ARGS__                                                                                \
+    }
+#define FIELD(name, kind_, ...)                                                                    \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct train_settings, name), __VA_ARGS__  \
+    }
+
+static const struct yaml_field ddpm_fields[] = {
+    DDPM(base, YAML_INTEGER, .minimum = 0, .maximum = 4096, .metavar = "CHANNELS",
+         .help = "ddpm: channels of the first level; 0: the preset's"),
+    DDPM(mult, YAML_STRINGS, .metavar = "FACTOR",
+         .help = "ddpm: channels of each level, as factors of the base"),
+    DDPM(blocks, YAML_INTEGER, .minimum = 0, .maximum = 64, .metavar = "N",
+         .help = "ddpm: residual blocks a level; 0: the preset's"),
+    DDPM(attention, YAML_STRINGS, .metavar = "SIDE",
+         .help = "ddpm: sides in pixels that get attention; 0: none do"),
+    DDPM(heads, YAML_INTEGER, .minimum = 0, .maximum = 64, .metavar = "N",
+         .help = "ddpm: heads of attention; 0: the preset's"),
+    DDPM(steps, YAML_INTEGER, .minimum = 25, .maximum = 10000, .metavar = "N",
+         .help = "ddpm: steps of the diffusion (default 1000)"),
+    DDPM(schedule, YAML_CHOICE, .choices = schedule_names, .help = "ddpm: how noise grows"),
+    DDPM(learned_variance, YAML_BOOL, .help = "ddpm: the network gives variances too"),
+    DDPM(dropout, YAML_REAL, .minimum = -1, .maximum = 0.9, .metavar = "P",
+         .help = "ddpm: -1: the preset's"),
+    DDPM(average, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "DECAY",
+         .help =
+             "ddpm: of the moving average (default .9999); (1+step)/(10+step) while that is less"),
+    { 0 },
+};
+
+static const struct yaml_field stylegan2_fields[] = {
+    STYLEGAN2(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+              .help = "stylegan2: of the latents (default 512)"),
+    STYLEGAN2(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+              .help = "stylegan2: of the styles (default 512)"),
+    STYLEGAN2(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
+              .help = "stylegan2: of the mapping network (default 8)"),
+    STYLEGAN2(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
+              .help = "stylegan2: channels at side 1; 0: the preset's"),
+    STYLEGAN2(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
+              .help = "stylegan2: channels at most; 0: the preset's"),
+    STYLEGAN2(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
+              .help = "stylegan2: weight of R1; 0: none; -1: .0002 size^2 / batch"),
+    STYLEGAN2(r1_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
+              .help = "stylegan2: between steps of R1 (default 16)"),
+    STYLEGAN2(path_weight, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "WEIGHT",
+              .help = "stylegan2: of path length; 0: none (default 2)"),
+    STYLEGAN2(path_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
+              .help = "stylegan2: between steps of path length (default 4)"),
+    STYLEGAN2(mixing, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "P",
+              .help = "stylegan2: probability of mixing styles (default .9)"),
+    STYLEGAN2(average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
+              .help = "stylegan2: half-life of the moving average; -1: batch 10/32"),
+    STYLEGAN2(average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
+              .help =
+                  "stylegan2: at most this share of the images so far; 0: no ramp (default .05)"),
+    { 0 },
+};
+
+const struct yaml_field train_fields[] = {
+    FIELD(model, YAML_CHOICE, .choices = model_names, .help = "the generator"),
+    FIELD(masks, YAML_CHOICE, .choices = masks_names,
+          .help = "auto: masks, where there are any, are generated with the images"),
+    FIELD(mirror, YAML_BOOL, .help = "show images mirrored half of the time"),
+    FIELD(batch, YAML_INTEGER, .minimum = 0, .maximum = 65536, .metavar = "N",
+          .help = "images a step; 0: the preset's"),
+    FIELD(rate, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "RATE",
+          .help = "learning rate; 0: the preset's"),
+    FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
+    FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
+          .help = "of everything random (default: the plan's, else 1)"),
+    FIELD(images, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
+          .help = "to train on in all; 0: the preset's"),
+    FIELD(checkpoint, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
+          .help = "between checkpoints (default 1000)"),
+    FIELD(keep, YAML_INTEGER, .minimum = 1, .maximum = 10000, .metavar = "N",
+          .help = "checkpoints to keep, the latest (default 3)"),
+    FIELD(log, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
+          .help = "between lines of metrics.jsonl (default 10)"),
+    FIELD(time_limit, YAML_REAL, .minimum = 0, .maximum = 1e7, .metavar = "MINUTES",
+          .help = "stop with a checkpoint after this time; 0: no limit"),
+    FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
+    FIELD(stylegan2, YAML_SECTION, .section = stylegan2_fields, .help = "StyleGAN 2"),
+    { 0 },
+};
+
+/* Presets by size. Diffusion: improved- and guided-diffusion's networks, dropout as Ho et al. for
+ * small images. StyleGAN 2: channels and batches as stylegan2-ada-pytorch's "auto" for one device.
+ * Published runs: 25,000 kimg for StyleGAN 2; for diffusion 500,000 steps or so of batch 128. */
+
+#define LIST(...)                                                                                  \
+    {                                                                                              \
+        (const char *[]){ __VA_ARGS__ }, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *)  \
+    }
+
+static const struct {
+    int size;
+    struct ddpm_settings ddpm;
+    int64_t ddpm_batch, ddpm_images, channel_base, stylegan2_batch;
+} presets[] = {
+    { 32,
+      { .base = 128, .blocks = 3, .heads = 4, .mult = LIST("1", "2", "2", "2"), .dropout = 0.1 },
+      128,
+      64000000,
+      16384,
+      32 },
+    { 64,
+      { .base = 128, .blocks = 3, .heads = 4, .mult = LIST("1", "2", "3", "4"), .dropout = 0 },
+      64,
+      32000000,
+      16384,
+      32 },
+    { 128,
+      { .base = 128, .blocks = 2, .heads = 4, .mult = LIST("1", "1", "2", "3", "4") },
+      32,
+      16000000,
+      16384,
+      32 },
+    { 256,
+      { .base = 128, .blocks = 2, .heads = 4, .mult = LIST("1", "1", "2", "2", "4", "4") },
+      16,
+      8000000,
+      16384,
+      16 },
+};
+static const struct yaml_strings usual_attention = LIST("16", "8");
+
+static void set_integer(int64_t *value, int64_t preset)
+{
+    *value = *value ? *value : preset;
+}
+
+static void resolve_ddpm(struct train_settings *settings, size_t row)
+{
+    struct ddpm_settings *ddpm = &settings->ddpm;
+    const struct ddpm_settings *preset = &presets[row].ddpm;
+    set_integer(&settings->batch, presets[row].ddpm_batch);
+    set_integer(&settings->images, presets[row].ddpm_images);
+    settings->rate = settings->rate > 0 ? settings->rate : 1e-4;
+    set_integer(&ddpm->base, preset->base);
+    set_integer(&ddpm->blocks, preset->blocks);
+    set_integer(&ddpm->heads, preset->heads);
+    ddpm->mult = ddpm->mult.count ? ddpm->mult : preset->mult;
+    ddpm->attention = ddpm->attention.count ? ddpm->attention : usual_attention;
+    ddpm->dropout = ddpm->dropout >= 0 ? ddpm->dropout : preset->dropout;
+}
+
+static void resolve_stylegan2(struct train_settings *settings, size_t row, int size)
+{
+    struct stylegan2_settings *gan = &settings->stylegan2;
+    set_integer(&settings->batch, presets[row].stylegan2_batch);
+    set_integer(&settings->images, 25000000);
+    settings->rate = settings->rate > 0 ? settings->rate : 0.0025;
+    set_integer(&gan->channel_base, presets[row].channel_base);
+    set_integer(&gan->channel_max, 512);
+    double batch = (double)settings->batch;
+    gan->gamma = gan->gamma >= 0 ? gan->gamma : 0.0002 * size * size / batch;
+    gan->average_kimg = gan->average_kimg >= 0 ? gan->average_kimg : batch * 10 / 32;
+}
+
+static bool check_list(const struct yaml_strings *list, const char *name, int64_t least,
+                       struct error *err)
+{
+    int64_t number;
+    if (list->count > TRAIN_LIST)
+        return error_set(err, "%s: %zu numbers, at most %d can be given", name, list->count,
+                         TRAIN_LIST);
+    for (size_t i = 0; i < list->count; i++)
+        if (!text_to_integer(list->items[i], &number) || number < least || number > 65536)
+            return error_set(err, "%s: \"%s\" is not a whole number from %lld on", name,
+                             list->items[i], (long long)least);
+    return true;
+}
+
+int train_list(const struct yaml_strings *list, int numbers[TRAIN_LIST])
+{
+    for (size_t i = 0; i < list->count; i++) {
+        int64_t number = 0;
+        CHECK(i < TRAIN_LIST && text_to_integer(list->items[i], &number), "a list not checked");
+        numbers[i] = (int)number;
+    }
+    return (int)list->count;
+}
+
+bool train_settings_resolve(struct train_settings *settings, int size, struct error *err)
+{
+    size_t row = 0, last = sizeof presets / sizeof *presets - 1;
+    while (row < last && presets[row].size < size)
+        row++;
+    if (settings->seed < 0)
+        settings->seed = 1;
+    if (settings->model == MODEL_DDPM)
+        resolve_ddpm(settings, row);
+    else
+        resolve_stylegan2(settings, row, size);
+    return check_list(&settings->ddpm.mult, "mult", 1, err) &&
+           check_list(&settings->ddpm.attention, "attention", 0, err);
+}
+
+/* As YAML. */
+
+static void add_yaml(const struct yaml_field *fields, const void *values, int indent,
+                     struct text *out);
+
+static void add_list(const struct yaml_strings *list, struct text *out)
+{
+    text_add(out, " [");
+    for (size_t i = 0; i < list->count; i++)
+        text_format(out, "%s\"%s\"", i ? ", " : "", list->items[i]);
+    text_add(out, "]");
+}
+
+/* With as few digits as read back exactly. */
+static void add_real(double value, struct text *out)
+{
+    char digits[32];
+    double back;
+    snprintf(digits, sizeof digits, "%.15g", value);
+    if (!text_to_real(digits, &back) || back != value)
+        snprintf(digits, sizeof digits, "%.17g", value);
+    text_format(out, " %s", digits);
+}
+
+static void add_value(const struct yaml_field *field, const void *value, int indent,
+                      struct text *out)
+{
+    if (field->kind == YAML_INTEGER)
+        text_format(out, " %lld", (long long)*(const int64_t *)value);
+    else if (field->kind == YAML_REAL)
+        add_real(*(const double *)value, out);
+    else if (field->kind == YAML_BOOL)
+        text_format(out, " %s", *(const bool *)value ? "true" : "false");
+    else if (field->kind == YAML_CHOICE)
+        text_format(out, " %s", field->choices[*(const int *)value]);
+    else if (field->kind == YAML_STRINGS)
+        add_list(value, out);
+    else if (field->kind == YAML_SECTION) {
+        text_add(out, "\n");
+        add_yaml(field->section, value, indent + 2, out);
+        return;
+    } else
+        BUG("setting %s of kind %d", field->key, (int)field->kind);
+    text_add(out, "\n");
+}
+
+static void add_yaml(const struct yaml_field *fields, const void *values, int indent,
+                     struct text *out)
+{
+    for (const struct yaml_field *field = fields; field->key; field++) {
+        text_format(out, "%*s%s:", indent, "", field->key);
+        add_value(field, (const char *)values + field->offset, indent, out);
+    }
+}
+
+void train_settings_text(const struct train_settings *settings, bool lasting, struct text *out)
+{
+    struct train_settings copy = *settings;
+    if (lasting) {
+        copy.images = train_defaults.images;
+        copy.checkpoint = train_defaults.checkpoint;
+        copy.keep = train_defaults.keep;
+        copy.log = train_defaults.log;
+        copy.time_limit = train_defaults.time_limit;
+    }
+    add_yaml(train_fields, &copy, 0, out);
+}
+
+bool train_settings_parse(const char *yaml, const char *name, struct train_settings *settings,
+                          struct arena *arena, struct error *err)
+{
+    *settings = train_defaults;
+    return yaml_parse(yaml, strlen(yaml), name, train_fields, settings, arena, err);
+}

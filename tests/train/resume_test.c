@@ -1,0 +1,258 @@
+/* Resuming: a run that is killed (SIGKILL) again and again, at moments nobody chose, ends in the
+ * bytes of one that was never touched. The real program is run, so that a kill is a kill: of the
+ * process in the middle of a step, of writing a checkpoint, or of its very start.
+ */
+#include "scratch.h"
+
+#include "base/progress.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "fixture.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { KILLS = 30, STEPS = 40 };
+
+struct model {
+    const char *name;
+    const char *arguments[24];
+};
+
+static const struct model ddpm = { "ddpm",
+                                   { "--model=ddpm", "--base=32", "--mult=1", "--blocks=1",
+                                     "--attention=0", "--heads=1", "--dropout=0.1",
+                                     "--learned-variance" } };
+static const struct model stylegan2 = { "stylegan2",
+                                        { "--model=stylegan2", "--z-width=8", "--w-width=8",
+                                          "--channel-base=64", "--channel-max=8", "--r1-interval=3",
+                                          "--path-interval=2" } };
+
+static void write_data(void)
+{
+    struct error err;
+    struct fixture fixture = { .count = 15, .channels = 1, .height = 8, .width = 8, .masks = 1 };
+    assert_ok(fixture_write(&fixture, scratch("store"), &err), err);
+}
+
+/* Starts `lethe train` into a folder, its messages in scratch("output"). */
+static pid_t start(const struct model *model, const char *out, const char *checkpoint)
+{
+    static const char *const usual[] = { "--batch=4", "--images=160", "--log=4", "--keep=2",
+                                         "--mirror",  "--threads=1",  "--seed=7" };
+    const char *arguments[48] = { LETHE_PROGRAM, "train",      "--dataset",    scratch("store"),
+                                  "--out",       scratch(out), "--checkpoint", checkpoint };
+    size_t count = 8;
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++)
+        arguments[count++] = usual[i];
+    for (size_t i = 0; model->arguments[i]; i++)
+        arguments[count++] = model->arguments[i];
+    const char *output = scratch("output");
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        int file = open(output, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        dup2(file, 1);
+        dup2(file, 2);
+        execv(LETHE_PROGRAM, (char *const *)(void *)arguments);
+        _exit(127);
+    }
+    return child;
+}
+
+static int wait_for(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void run_to_the_end(const struct model *model, const char *out, const char *checkpoint)
+{
+    int status = wait_for(start(model, out, checkpoint));
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
+        struct error err;
+        size_t size;
+        char *output = file_read(scratch("output"), 1 << 20, &size, &err);
+        fail_msg("lethe train ended with status %d: %s", status, output ? output : "");
+    }
+}
+
+/* True when the kill hit; false when the run was complete before. */
+static bool kill_after(const struct model *model, const char *out, double seconds)
+{
+    pid_t child = start(model, out, "1");
+    struct timespec wait = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    nanosleep(&wait, NULL);
+    kill(child, SIGKILL);
+    int status = wait_for(child);
+    if (WIFSIGNALED(status))
+        return true;
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    return false;
+}
+
+static char *final_weights(const char *out, size_t *size)
+{
+    struct error err;
+    char path[600];
+    snprintf(path, sizeof path, "%s/checkpoints/step-%012d.safetensors", scratch(out), STEPS);
+    char *bytes = file_read(path, 1 << 30, size, &err);
+    assert_ok(bytes, err);
+    return bytes;
+}
+
+/* The data of a safetensors file: what follows its header, in which settings may differ (how often
+ * checkpoints are written is not a matter of weights). */
+static const char *data_of(const char *bytes)
+{
+    uint64_t header;
+    memcpy(&header, bytes, sizeof header);
+    return bytes + 8 + header;
+}
+
+static void assert_equal_ends(const char *unbroken, const char *killed)
+{
+    size_t size_a, size_b;
+    char *a = final_weights(unbroken, &size_a), *b = final_weights(killed, &size_b);
+    size_t data_a = size_a - (size_t)(data_of(a) - a), data_b = size_b - (size_t)(data_of(b) - b);
+    assert_int_equal(data_a, data_b);
+    assert_true(data_a > 10000);
+    assert_memory_equal(data_of(a), data_of(b), data_a);
+    memory_free(a);
+    memory_free(b);
+}
+
+/* Each line of metrics stands there once, in order, although steps were taken again. */
+static void assert_whole_metrics(const char *out)
+{
+    struct error err;
+    char path[600];
+    size_t size;
+    snprintf(path, sizeof path, "%s/metrics.jsonl", scratch(out));
+    char *bytes = file_read(path, 1 << 20, &size, &err);
+    assert_ok(bytes, err);
+    const char *at = bytes;
+    for (int step = 4; step <= STEPS; step += 4) {
+        char beginning[64];
+        snprintf(beginning, sizeof beginning, "{\"step\": %d, \"images\": %d,", step, 4 * step);
+        assert_true(text_starts_with(at, beginning));
+        at = strchr(at, '\n') + 1;
+    }
+    assert_int_equal(*at, 0);
+    memory_free(bytes);
+}
+
+/* Whether the run that ended last went on from a checkpoint. */
+static bool was_resumed(void)
+{
+    struct error err;
+    size_t size;
+    char *output = file_read(scratch("output"), 1 << 20, &size, &err);
+    assert_ok(output, err);
+    bool resumed = strstr(output, "resumed at step");
+    memory_free(output);
+    return resumed;
+}
+
+static void check_kills(const struct model *model, int kills)
+{
+    write_data();
+    double started = clock_seconds();
+    run_to_the_end(model, "unbroken", "1000");
+    double whole = clock_seconds() - started;
+    int hits = 0, rounds = 0, tries = 0, resumed = 0;
+    while (hits < kills) { /* a round: one run, killed until it is through */
+        char out[32];
+        snprintf(out, sizeof out, "killed-%d", rounds++);
+        bool hit = true;
+        for (int k = 0; hit && k < 12; k++) {
+            double share = random_uniform(1, random_stream(model->name), (uint64_t)tries++);
+            hit = kill_after(model, out, share * 1.5 * whole);
+            hits += hit;
+        }
+        run_to_the_end(model, out, "1");
+        resumed += was_resumed();
+        assert_equal_ends("unbroken", out);
+        assert_whole_metrics(out);
+        assert_true(rounds < 100);
+    }
+    assert_true(resumed > 0); /* else all kills came before the first checkpoint */
+    print_message("%s: %d kills in %d runs, an unbroken run takes %.2f s\n", model->name, hits,
+                  rounds, whole);
+}
+
+static void killed_runs_of_stylegan2_end_as_unbroken_ones(void **state)
+{
+    (void)state;
+    check_kills(&stylegan2, KILLS);
+}
+
+static void killed_runs_of_ddpm_end_as_unbroken_ones(void **state)
+{
+    (void)state;
+    check_kills(&ddpm, KILLS / 3);
+}
+
+/* SIGTERM: a checkpoint at the step that was reached, exit code 0, and how to go on. */
+static void a_signal_stops_with_a_checkpoint_and_the_run_goes_on(void **state)
+{
+    (void)state;
+    struct error err;
+    size_t size;
+    write_data();
+    run_to_the_end(&stylegan2, "unbroken", "1000");
+    pid_t child = start(&stylegan2, "stopped", "1000");
+    for (int i = 0; i < 1000 && path_kind(scratch("stopped/metrics.jsonl")) == PATH_NOTHING; i++)
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    kill(child, SIGTERM);
+    int status = wait_for(child);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    char *output = file_read(scratch("output"), 1 << 20, &size, &err);
+    assert_ok(output, err);
+    assert_contains(output, "resume with: lethe train --dataset ");
+    memory_free(output);
+    assert_int_equal(names_in(scratch("stopped/checkpoints")), 1);
+    run_to_the_end(&stylegan2, "stopped", "1000");
+    assert_equal_ends("unbroken", "stopped");
+}
+
+/* Before anything is drawn or overwritten. */
+static void another_run_in_the_folder_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    size_t size;
+    write_data();
+    pid_t first = start(&ddpm, "shared", "1");
+    for (int i = 0; i < 1000 && path_kind(scratch("shared/metrics.jsonl")) == PATH_NOTHING; i++)
+        nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
+    kill(first, SIGSTOP);
+    int status = wait_for(start(&ddpm, "shared", "1"));
+    kill(first, SIGKILL);
+    wait_for(first);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 2);
+    char *output = file_read(scratch("output"), 1 << 20, &size, &err);
+    assert_ok(output, err);
+    assert_contains(output, "another run is training in this folder");
+    memory_free(output);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(killed_runs_of_stylegan2_end_as_unbroken_ones),
+        TEST(killed_runs_of_ddpm_end_as_unbroken_ones),
+        TEST(a_signal_stops_with_a_checkpoint_and_the_run_goes_on),
+        TEST(another_run_in_the_folder_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

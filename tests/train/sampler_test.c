@@ -1,0 +1,274 @@
+/* Sampling: parts of a set are the set; what is drawn is what the papers say. */
+#include "scratch.h"
+
+#include "base/parallel.h"
+#include "base/random.h"
+#include "fixture.h"
+#include "models/diffusion.h"
+#include "train/generator.h"
+#include "train/loop.h"
+#include "train/sampler.h"
+
+#include <math.h>
+
+enum { SIDE = 8, COUNT = 40, CHANNELS = 2 };
+
+/* A few steps of a model on the fixture, in scratch("run"). */
+static void train_model(struct train_settings *settings)
+{
+    struct error err;
+    struct train_report report;
+    struct fixture fixture = {
+        .count = 12, .channels = CHANNELS, .height = SIDE, .width = SIDE, .masks = 1
+    };
+    assert_ok(fixture_write(&fixture, scratch("store"), &err), err);
+    settings->batch = 4;
+    settings->images = 12;
+    struct train_job job = { scratch("store"), scratch("run"), settings };
+    parallel_set_threads(1); /* small: threads only wait for each other */
+    assert_ok(train(&job, &report, &err), err);
+    assert_int_equal(report.end, TRAIN_COMPLETE);
+}
+
+static struct train_settings small_gan(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN2;
+    settings.stylegan2.z_width = settings.stylegan2.w_width = 8;
+    settings.stylegan2.channel_base = 64;
+    settings.stylegan2.channel_max = 8;
+    settings.rate = 0.01;
+    return settings;
+}
+
+static struct train_settings small_ddpm(void)
+{
+    static const char *one[] = { "1" }, *none[] = { "0" };
+    struct train_settings settings = train_defaults;
+    settings.ddpm.base = 32;
+    settings.ddpm.blocks = settings.ddpm.heads = 1;
+    settings.ddpm.dropout = 0;
+    settings.ddpm.steps = 50;
+    settings.ddpm.mult = (struct yaml_strings){ one, 1 };
+    settings.ddpm.attention = (struct yaml_strings){ none, 1 };
+    return settings;
+}
+
+static void draw_part(const char *name, uint64_t first, uint64_t count,
+                      const struct draw_options *options)
+{
+    struct error err;
+    struct sample_report report;
+    struct sample_settings settings = { .count = (int64_t)count,
+                                        .first = (int64_t)first,
+                                        .seed = (int64_t)options->seed,
+                                        .steps = options->steps,
+                                        .sampler = options->sampler,
+                                        .truncation = options->truncation };
+    struct sample_job job = { .from = scratch("run"), .out = scratch(name), .settings = &settings };
+    assert_ok(sample(&job, &report, &err), err);
+}
+
+/* Cuts the set in parts that are not aligned to batches. */
+static void check_split(int parts, const struct draw_options *options)
+{
+    struct error err;
+    size_t size, mask_size, at = 0, mask_at = 0;
+    unsigned char *images = fixture_images(scratch("whole"), &size, &err);
+    unsigned char *masks = fixture_masks(scratch("whole"), &mask_size, &err);
+    assert_ok(images && masks, err);
+    for (int part = 0; part < parts; part++) {
+        char name[32];
+        size_t part_size, part_mask_size;
+        uint64_t first = (uint64_t)(COUNT * part / parts + (part ? 3 : 0));
+        uint64_t end = (uint64_t)(COUNT * (part + 1) / parts + (part + 1 < parts ? 3 : 0));
+        snprintf(name, sizeof name, "part-%d-of-%d", part, parts);
+        draw_part(name, first, end - first, options);
+        unsigned char *some = fixture_images(scratch(name), &part_size, &err);
+        unsigned char *labels = fixture_masks(scratch(name), &part_mask_size, &err);
+        assert_ok(some && labels, err);
+        assert_memory_equal(some, images + at, part_size);
+        assert_memory_equal(labels, masks + mask_at, part_mask_size);
+        at += part_size;
+        mask_at += part_mask_size;
+        memory_free(some);
+        memory_free(labels);
+    }
+    assert_int_equal(at, size);
+    assert_int_equal(mask_at, mask_size);
+    memory_free(images);
+    memory_free(masks);
+}
+
+static void check_splits(struct train_settings settings, const struct draw_options *options)
+{
+    train_model(&settings);
+    draw_part("whole", 0, COUNT, options);
+    check_split(1, options);
+    check_split(2, options);
+    check_split(5, options);
+}
+
+static void parts_of_a_set_of_stylegan2_are_the_set(void **state)
+{
+    (void)state;
+    check_splits(small_gan(), &(struct draw_options){ .seed = 3, .truncation = 0.7 });
+}
+
+static void parts_of_a_set_of_ddpm_are_the_set(void **state)
+{
+    (void)state;
+    check_splits(small_ddpm(), &(struct draw_options){ .seed = 3, .steps = 4 });
+}
+
+static void images_and_seeds_differ(void **state)
+{
+    (void)state;
+    struct error err;
+    size_t size;
+    enum { VALUES = CHANNELS * SIDE * SIDE };
+    struct train_settings settings = small_gan();
+    train_model(&settings);
+    draw_part("one", 0, 20, &(struct draw_options){ .seed = 3, .truncation = 1 });
+    draw_part("two", 0, 20, &(struct draw_options){ .seed = 4, .truncation = 1 });
+    unsigned char *one = fixture_images(scratch("one"), &size, &err);
+    unsigned char *two = fixture_images(scratch("two"), &size, &err);
+    for (size_t i = 0; i < 20; i++) {
+        assert_memory_not_equal(one + i * VALUES, two + i * VALUES, VALUES);
+        for (size_t k = 0; k < i; k++)
+            assert_memory_not_equal(one + i * VALUES, one + k * VALUES, VALUES);
+    }
+    memory_free(one);
+    memory_free(two);
+}
+
+/* A network whose last convolution is still zero predicts no noise: then x0 = x/√α̅, clipped, and
+ * each step is the posterior of Ho et al. (eq. 6, 7), here by the tables of models/diffusion.h. */
+static void expect_image(const struct diffusion *d, const struct draw_options *options, size_t i,
+                         const float *found)
+{
+    enum { VALUES = (CHANNELS + 1) * SIDE * SIDE };
+    float x[VALUES], noise[VALUES];
+    random_fill_normal(options->seed, random_stream("sample.x"), i * VALUES, VALUES, x);
+    for (int t = d->steps - 1; t >= 0; t--) {
+        char name[64];
+        snprintf(name, sizeof name, "sample.noise.%d", t);
+        random_fill_normal(options->seed, random_stream(name), i * VALUES, VALUES, noise);
+        for (size_t v = 0; v < VALUES; v++) {
+            double x0 = fmin(fmax(x[v] / sqrt(d->alpha_bar[t]), -1), 1);
+            double mean = d->mean_x0[t] * x0 + d->mean_xt[t] * x[v];
+            x[v] = (float)(t ? mean + sqrt(d->beta[t]) * noise[v] : mean);
+        }
+    }
+    for (size_t v = 0; v < VALUES; v++)
+        assert_float_equal(found[v], x[v], 1e-4);
+}
+
+static struct generator *open_untrained(const struct draw_options *options)
+{
+    struct error err;
+    struct train_settings settings = small_ddpm();
+    settings.rate = 1e-30;
+    train_model(&settings);
+    struct generator *generator = generator_open(scratch("run"), options, &err);
+    assert_ok(generator, err);
+    return generator;
+}
+
+static void ancestral_steps_are_those_of_the_posterior(void **state)
+{
+    (void)state;
+    enum { VALUES = (CHANNELS + 1) * SIDE * SIDE };
+    struct error err;
+    struct diffusion diffusion;
+    struct draw_options options = { .seed = 8 };
+    struct generator *generator = open_untrained(&options);
+    static float images[GENERATOR_BATCH * VALUES];
+    diffusion_init(&diffusion, SCHEDULE_LINEAR, 50);
+    for (uint64_t batch = 0; batch < 2; batch++) {
+        assert_ok(generator_draw(generator, batch, images, &err), err);
+        for (size_t i = 0; i < GENERATOR_BATCH; i++)
+            expect_image(&diffusion, &options, batch * GENERATOR_BATCH + i, images + i * VALUES);
+    }
+    diffusion_release(&diffusion);
+    generator_free(generator);
+}
+
+/* Song et al., eq. 12 with σ = 0, for a network that predicts no noise but for the clipping of x0.
+ */
+static void expect_ddim(const struct diffusion *d, int steps, const float *start,
+                        const float *found)
+{
+    enum { VALUES = GENERATOR_BATCH * (CHANNELS + 1) * SIDE * SIDE };
+    for (size_t v = 0; v < VALUES; v++) {
+        float x = start[v];
+        for (int i = steps - 1; i >= 0; i--) {
+            double now = d->alpha_bar[(int)lround(49.0 * i / (steps - 1))];
+            double before = i ? d->alpha_bar[(int)lround(49.0 * (i - 1) / (steps - 1))] : 1;
+            double x0 = fmin(fmax(x / sqrt(now), -1), 1);
+            double epsilon = (x - sqrt(now) * x0) / sqrt(1 - now);
+            x = (float)(sqrt(before) * x0 + sqrt(1 - before) * epsilon);
+        }
+        assert_float_equal(found[v], x, 1e-4);
+    }
+}
+
+static void ddim_steps_are_those_of_its_equation_at_evenly_spaced_times(void **state)
+{
+    (void)state;
+    enum { VALUES = GENERATOR_BATCH * (CHANNELS + 1) * SIDE * SIDE };
+    struct error err;
+    struct diffusion diffusion;
+    struct draw_options options = { .seed = 8, .sampler = SAMPLER_DDIM, .steps = 7 };
+    struct generator *generator = open_untrained(&options);
+    static float images[VALUES], x[VALUES];
+    diffusion_init(&diffusion, SCHEDULE_LINEAR, 50);
+    random_fill_normal(8, random_stream("sample.x"), 0, VALUES, x);
+    assert_ok(generator_draw(generator, 0, images, &err), err);
+    expect_ddim(&diffusion, 7, x, images);
+    diffusion_release(&diffusion);
+    generator_free(generator);
+}
+
+static void greys_of_masks_become_the_nearest_labels_of_the_protocol(void **state)
+{
+    (void)state;
+    static const struct {
+        int grey, label;
+    } rows[] = { { 0, 0 },   { 25, 0 },  { 26, 1 },  { 51, 1 },  { 76, 1 }, { 77, 2 },
+                 { 102, 2 }, { 153, 2 }, { 154, 4 }, { 204, 4 }, { 255, 4 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(sample_label((float)rows[i].grey / 127.5f - 1), rows[i].label);
+    assert_int_equal(sample_label(-3), 0);
+    assert_int_equal(sample_label(3), 4);
+}
+
+static void a_store_that_is_there_is_not_overwritten(void **state)
+{
+    (void)state;
+    struct error err;
+    struct sample_report report;
+    struct train_settings settings = small_gan();
+    train_model(&settings);
+    struct sample_job job = { .from = scratch("run"),
+                              .out = scratch("store"),
+                              .settings = &sample_defaults };
+    assert_false(sample(&job, &report, &err));
+    assert_contains(err.message, "exists");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(parts_of_a_set_of_stylegan2_are_the_set),
+        TEST(parts_of_a_set_of_ddpm_are_the_set),
+        TEST(images_and_seeds_differ),
+        TEST(ancestral_steps_are_those_of_the_posterior),
+        TEST(ddim_steps_are_those_of_its_equation_at_evenly_spaced_times),
+        cmocka_unit_test(greys_of_masks_become_the_nearest_labels_of_the_protocol),
+        TEST(a_store_that_is_there_is_not_overwritten),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,126 @@
+/* Settings: presets, what was set wins, and the text that checkpoints carry. */
+#include "test.h"
+
+#include "train/settings.h"
+
+static struct train_settings resolved(int model, int size)
+{
+    struct error err;
+    struct train_settings settings = train_defaults;
+    settings.model = model;
+    assert_ok(train_settings_resolve(&settings, size, &err), err);
+    return settings;
+}
+
+static void presets_go_by_size_and_the_next_larger_serves_between(void **state)
+{
+    (void)state;
+    static const struct {
+        int size, levels, ddpm_batch, stylegan2_batch;
+    } rows[] = { { 8, 4, 128, 32 },  { 32, 4, 128, 32 }, { 48, 4, 64, 32 }, { 64, 4, 64, 32 },
+                 { 128, 5, 32, 32 }, { 256, 6, 16, 16 }, { 512, 6, 16, 16 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        int mult[TRAIN_LIST];
+        struct train_settings ddpm = resolved(MODEL_DDPM, rows[i].size);
+        struct train_settings gan = resolved(MODEL_STYLEGAN2, rows[i].size);
+        assert_int_equal(train_list(&ddpm.ddpm.mult, mult), rows[i].levels);
+        assert_int_equal(ddpm.batch, rows[i].ddpm_batch);
+        assert_int_equal(gan.batch, rows[i].stylegan2_batch);
+        assert_float_equal(ddpm.rate, 1e-4, 0);
+        assert_float_equal(gan.rate, 0.0025, 0);
+    }
+}
+
+static void r1_and_the_average_scale_with_size_and_batch(void **state)
+{
+    (void)state;
+    struct train_settings gan = resolved(MODEL_STYLEGAN2, 256); /* research: .0002·256²/16 */
+    assert_float_equal(gan.stylegan2.gamma, 0.8192, 1e-12);
+    assert_float_equal(gan.stylegan2.average_kimg, 5, 1e-12);
+}
+
+static void what_is_set_wins_over_the_preset(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = train_defaults;
+    settings.batch = 3;
+    settings.rate = 0.5;
+    settings.ddpm.base = 32;
+    settings.ddpm.dropout = 0;
+    settings.ddpm.mult = (struct yaml_strings){ (const char *[]){ "7" }, 1 };
+    assert_ok(train_settings_resolve(&settings, 32, &err), err);
+    int mult[TRAIN_LIST];
+    assert_int_equal(settings.batch, 3);
+    assert_float_equal(settings.rate, 0.5, 0);
+    assert_int_equal(settings.ddpm.base, 32);
+    assert_float_equal(settings.ddpm.dropout, 0, 0);
+    assert_int_equal(train_list(&settings.ddpm.mult, mult), 1);
+    assert_int_equal(mult[0], 7);
+    assert_int_equal(settings.ddpm.blocks, 3); /* the preset's */
+}
+
+static void settings_read_back_from_their_text(void **state)
+{
+    (void)state;
+    for (int model = 0; model < MODEL_COUNT; model++) {
+        struct error err;
+        struct arena arena;
+        struct text first = { 0 }, second = { 0 };
+        struct train_settings settings = resolved(model, 128), read;
+        settings.mirror = true;
+        settings.rate = 1.0 / 3;
+        arena_init(&arena);
+        train_settings_text(&settings, false, &first);
+        assert_ok(train_settings_parse(first.bytes, "text", &read, &arena, &err), err);
+        train_settings_text(&read, false, &second);
+        assert_string_equal(first.bytes, second.bytes);
+        assert_true(read.rate == settings.rate);
+        assert_int_equal(read.model, model);
+        text_release(&first);
+        text_release(&second);
+        arena_release(&arena);
+    }
+}
+
+static void how_long_a_run_goes_on_is_not_lasting(void **state)
+{
+    (void)state;
+    struct text before = { 0 }, after = { 0 };
+    struct train_settings settings = resolved(MODEL_DDPM, 32);
+    train_settings_text(&settings, true, &before);
+    settings.images *= 2;
+    settings.keep = 1;
+    settings.time_limit = 7;
+    train_settings_text(&settings, true, &after);
+    assert_string_equal(before.bytes, after.bytes);
+    settings.rate *= 2;
+    text_clear(&after);
+    train_settings_text(&settings, true, &after);
+    assert_string_not_equal(before.bytes, after.bytes);
+    text_release(&before);
+    text_release(&after);
+}
+
+static void a_list_that_holds_no_numbers_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = train_defaults;
+    settings.ddpm.mult = (struct yaml_strings){ (const char *[]){ "1", "two" }, 2 };
+    assert_false(train_settings_resolve(&settings, 32, &err));
+    assert_contains(err.message, "mult: \"two\" is not a whole number");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(presets_go_by_size_and_the_next_larger_serves_between),
+        cmocka_unit_test(r1_and_the_average_scale_with_size_and_batch),
+        cmocka_unit_test(what_is_set_wins_over_the_preset),
+        cmocka_unit_test(settings_read_back_from_their_text),
+        cmocka_unit_test(how_long_a_run_goes_on_is_not_lasting),
+        cmocka_unit_test(a_list_that_holds_no_numbers_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
