@@ -355,16 +355,16 @@ static void two_rivals_never_mix_their_files(void **state)
 static void a_path_that_does_not_exist_yet_lies_where_it_would_be_made(void **state)
 {
     (void)state;
-    assert_ok(folder_create("outer/inner", &err), err);
-    assert_int_equal(symlink("outer/inner", "link"), 0);
-    assert_true(path_is_inside("outer", "outer"));
-    assert_true(path_is_inside("outer/inner/not/yet", "outer"));
-    assert_true(path_is_inside("link/not/yet", "outer"));
-    assert_true(path_is_inside("./outer/../outer/x", "outer"));
+    assert_ok(folder_create(scratch("outer/inner"), &err), err);
+    assert_int_equal(symlink(scratch("outer/inner"), scratch("link")), 0);
+    assert_true(path_is_inside(scratch("outer"), scratch("outer")));
+    assert_true(path_is_inside(scratch("outer/inner/not/yet"), scratch("outer")));
+    assert_true(path_is_inside(scratch("link/not/yet"), scratch("outer")));
+    assert_true(path_is_inside(scratch("outer/../outer/x"), scratch("outer")));
     assert_true(path_is_inside("anything", "."));
-    assert_false(path_is_inside("outer2", "outer"));
-    assert_false(path_is_inside("outer/../x", "outer"));
-    assert_false(path_is_inside("outer", "missing"));
+    assert_false(path_is_inside(scratch("outer2"), scratch("outer")));
+    assert_false(path_is_inside(scratch("outer/../x"), scratch("outer")));
+    assert_false(path_is_inside(scratch("outer"), scratch("missing")));
 }
 
 int main(void)
