@@ -1,12 +1,8 @@
 /* lethe ingest: from a folder of scans to a dataset store. */
-#include "command.h"
-#include "plan.h"
+#include "stages.h"
 
 #include "base/file.h"
 #include "base/json.h"
-#include "base/progress.h"
-#include "base/text.h"
-#include "plan/stage.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,7 +25,7 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-static void print_json(const char *out, const struct ingest_report *report, bool ok)
+static struct json *describe(const char *out, const struct ingest_report *report, bool ok)
 {
     struct json *document = json_new_object(), *splits = json_new_object();
     json_put_bool(document, "ok", ok);
@@ -43,7 +39,7 @@ static void print_json(const char *out, const struct ingest_report *report, bool
             json_put_integer(splits, split_names[split], (int64_t)report->images_in[split]);
     json_put(document, "images_in", splits);
     json_put(document, "problems", problems_json(&report->problems));
-    command_print(document);
+    return document;
 }
 
 /* Every problem, a line each, by subject. */
@@ -56,58 +52,68 @@ static void print_problems(const struct problems *problems, bool skipped)
     }
 }
 
-static void print_summary(const char *out, const struct ingest_report *report)
+static void summarise(const char *out, const struct ingest_report *report, struct text *summary)
 {
-    printf("%s: %zu images of %zu subjects (layout %s)\n", out, report->images, report->subjects,
-           report->layout);
+    text_format(summary, "%s: %zu images of %zu subjects (layout %s)\n", out, report->images,
+                report->subjects, report->layout);
     for (int split = 0; split < SPLIT_COUNT; split++)
         if (report->subjects_in[split] && split != SPLIT_NONE)
-            printf("  %-10s %6zu images of %zu subjects\n", split_names[split],
-                   report->images_in[split], report->subjects_in[split]);
+            text_format(summary, "  %-10s %6zu images of %zu subjects\n", split_names[split],
+                        report->images_in[split], report->subjects_in[split]);
 }
 
-static enum exit_code write_store(struct invocation *invocation,
-                                  const struct ingest_settings *settings, const char *out,
+static enum exit_code write_store(struct stage_work *work, const struct ingest_settings *settings,
                                   bool replace)
 {
     struct ingest_report report;
-    bool ok = ingest(settings, out, replace, &report, &invocation->err);
+    bool ok = ingest(settings, work->folder, replace, &report, work->err);
     print_problems(&report.problems, ok);
-    if (invocation->json)
-        print_json(out, &report, ok);
-    else if (ok)
-        print_summary(out, &report);
+    work->document = describe(work->folder, &report, ok);
+    if (ok)
+        summarise(work->folder, &report, &work->summary);
     ingest_report_release(&report);
-    return ok ? EXIT_YES : command_failed(invocation);
+    return ok ? EXIT_YES : EXIT_ERROR;
 }
 
-/* The stage of a plan: skipped while its record still holds. */
-static enum exit_code run_plan(struct invocation *invocation, const char *path)
+/* ---- the stage of a plan --------------------------------------------------------------------- */
+
+static bool accepts(const struct release_plan *plan, struct error *err)
 {
-    struct release_plan plan;
-    struct digest inputs;
-    struct error *err = &invocation->err;
-    if (!plan_load(path, &plan, &invocation->arena, err))
-        return command_failed(invocation);
-    if (path_is_inside(plan.run, plan.ingest.source))
-        return command_refuse(
-            invocation,
-            "the run folder %s lies among the scans (%s), which would then change "
-            "with every run; set run to a folder elsewhere",
-            plan.run, plan.ingest.source);
-    if (!ingest_inputs_digest(&plan.ingest, &inputs, err) || !folder_create(plan.run, err))
-        return command_failed(invocation);
-    const char *out = path_join(&invocation->arena, plan.run, "dataset");
-    if (stage_is_current(out, "ingest", &inputs, NULL)) {
-        fprintf(stderr, "lethe ingest: %s is up to date\n", out);
-        return EXIT_YES;
-    }
-    double started = clock_seconds();
-    enum exit_code code = write_store(invocation, &plan.ingest, out, true);
-    if (code == EXIT_YES && !stage_record(out, "ingest", &inputs, clock_seconds() - started, err))
-        return command_failed(invocation);
-    return code;
+    return !path_is_inside(plan->run, plan->ingest.source) ||
+           error_set(err,
+                     "the run folder %s lies among the scans (%s), which would then change "
+                     "with every run; set run to a folder elsewhere",
+                     plan->run, plan->ingest.source);
 }
+
+/* Settings, names and contents of the scans. */
+static bool add_inputs(const struct release_plan *plan, struct arena *arena, struct text *inputs,
+                       struct error *err)
+{
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    (void)arena;
+    if (!ingest_inputs_digest(&plan->ingest, &digest, err))
+        return false;
+    text_format(inputs, "scans %s\n", digest_hex(&digest, hex));
+    return true;
+}
+
+static enum exit_code work_on(struct stage_work *work)
+{
+    return write_store(work, &work->plan->ingest, true);
+}
+
+const struct stage stage_ingest = {
+    .name = "ingest",
+    .folder = "dataset",
+    .product = "dataset.json",
+    .accepts = accepts,
+    .add_inputs = add_inputs,
+    .run = work_on,
+};
+
+/* ---- the command ----------------------------------------------------------------------------- */
 
 /* An option beside a plan would be silently passed over. */
 static bool are_defaults(const struct ingest_settings *settings)
@@ -128,11 +134,12 @@ static enum exit_code run(struct invocation *invocation)
         if (values->out || !are_defaults(&values->settings))
             return command_refuse(invocation, "give a plan, or --source and --out with the options "
                                               "that a plan would hold, not both");
-        return run_plan(invocation, invocation->operands[0]);
+        return stage_command(invocation, &stage_ingest);
     }
     if (!*values->settings.source || !values->out)
         return command_refuse(invocation, "give a plan, or --source FOLDER and --out STORE");
-    return write_store(invocation, &values->settings, values->out, false);
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    return stage_finish(invocation, &work, write_store(&work, &values->settings, false));
 }
 
 static void set_defaults(void *values)

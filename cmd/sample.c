@@ -1,14 +1,9 @@
 /* lethe sample: from a trained generator to a synthetic dataset store. */
-#include "command.h"
-#include "plan.h"
+#include "stages.h"
 
 #include "base/json.h"
-#include "base/progress.h"
-#include "base/text.h"
-#include "plan/stage.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 
 struct options {
     const char *from, *out, *png;
@@ -32,7 +27,7 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-static void print_json(const struct sample_job *job, const struct sample_report *report)
+static struct json *describe(const struct sample_job *job, const struct sample_report *report)
 {
     struct json *document = json_new_object();
     json_put_string(document, "store", job->out);
@@ -42,69 +37,44 @@ static void print_json(const struct sample_job *job, const struct sample_report 
     json_put_integer(document, "trained_steps", (int64_t)report->step);
     json_put_string(document, "weights", report->weights);
     json_put_real(document, "seconds", report->seconds);
-    char *text = json_text(document);
-    fputs(text, stdout);
-    memory_free(text);
-    json_free(document);
+    return document;
 }
 
-static enum exit_code run_job(struct invocation *invocation, const struct sample_job *job)
+static enum exit_code draw(struct stage_work *work, const struct sample_job *job)
 {
     struct sample_report report;
-    if (!sample(job, &report, &invocation->err))
-        return command_failed(invocation);
-    if (invocation->json)
-        print_json(job, &report);
-    else
-        printf("%s: %" PRId64 " images of %s after %" PRIu64 " steps\n", job->out,
-               job->settings->count, report.model, report.step);
+    if (!sample(job, &report, work->err))
+        return EXIT_ERROR;
+    work->document = describe(job, &report);
+    text_format(&work->summary, "%s: %" PRId64 " images of %s after %" PRIu64 " steps\n", job->out,
+                job->settings->count, report.model, report.step);
     return EXIT_YES;
 }
 
-/* The weights as training recorded them, and the settings. */
-static bool inputs_digest(const struct sample_job *job, struct arena *arena, struct digest *digest,
-                          struct error *err)
+/* The stage of a plan. */
+static enum exit_code work_on(struct stage_work *work)
 {
-    struct digest weights;
-    char hex[DIGEST_HEX];
-    if (!digest_file(path_join(arena, job->from, "stage.json"), &weights, err))
-        return error_prefix(err, "training has not ended");
-    struct text text = { 0 };
-    text_format(&text, "training %s\n", digest_hex(&weights, hex));
-    yaml_describe(sample_fields, job->settings, &text);
-    *digest = digest_of(text.bytes, text.length);
-    text_release(&text);
-    return true;
+    const struct options *values = work->options;
+    struct sample_job job = { .from = stage_folder(work->plan, "train", work->arena),
+                              .out = work->folder,
+                              .settings = &work->plan->sample,
+                              .replace = true };
+    if (values) {
+        job.grid = values->png;
+        job.grid_rows = (size_t)values->rows;
+    }
+    return draw(work, &job);
 }
 
-/* The stage of a plan: skipped while its record still holds. */
-static enum exit_code run_plan(struct invocation *invocation, const struct options *values)
-{
-    struct release_plan plan;
-    struct digest inputs;
-    struct arena *arena = &invocation->arena;
-    struct error *err = &invocation->err;
-    if (!plan_load(invocation->operands[0], &plan, arena, err))
-        return command_failed(invocation);
-    struct sample_job job = { .from = path_join(arena, plan.run, "train"),
-                              .out = path_join(arena, plan.run, "samples"),
-                              .settings = &plan.sample,
-                              .replace = true,
-                              .grid = values->png,
-                              .grid_rows = (size_t)values->rows };
-    if (!inputs_digest(&job, arena, &inputs, err))
-        return command_failed(invocation);
-    if (stage_is_current(job.out, "sample", &inputs, NULL)) {
-        fprintf(stderr, "lethe sample: %s is up to date\n", job.out);
-        return EXIT_YES;
-    }
-    double started = clock_seconds();
-    enum exit_code code = run_job(invocation, &job);
-    if (code == EXIT_YES &&
-        !stage_record(job.out, "sample", &inputs, clock_seconds() - started, err))
-        return command_failed(invocation);
-    return code;
-}
+const struct stage stage_sample = {
+    .name = "sample",
+    .folder = "synthetic",
+    .product = "dataset.json",
+    .needs = { "train" },
+    .fields = sample_fields,
+    .settings = offsetof(struct release_plan, sample),
+    .run = work_on,
+};
 
 static enum exit_code run(struct invocation *invocation)
 {
@@ -112,7 +82,7 @@ static enum exit_code run(struct invocation *invocation)
     if (invocation->operand_count == 1) {
         if (values->from || values->out)
             return command_refuse(invocation, "give a plan, or --from and --out, not both");
-        return run_plan(invocation, values);
+        return stage_command(invocation, &stage_sample);
     }
     if (!values->from || !values->out)
         return command_refuse(invocation, "give a plan, or --from FOLDER and --out STORE");
@@ -121,7 +91,8 @@ static enum exit_code run(struct invocation *invocation)
                               .settings = &values->settings,
                               .grid = values->png,
                               .grid_rows = (size_t)values->rows };
-    return run_job(invocation, &job);
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    return stage_finish(invocation, &work, draw(&work, &job));
 }
 
 static void set_defaults(void *values)

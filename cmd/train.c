@@ -1,12 +1,8 @@
 /* lethe train: from a dataset store to a generator. */
-#include "command.h"
-#include "plan.h"
+#include "stages.h"
 
 #include "base/file.h"
 #include "base/json.h"
-#include "base/progress.h"
-#include "base/text.h"
-#include "plan/stage.h"
 #include "train/loop.h"
 
 #include <inttypes.h>
@@ -39,7 +35,7 @@ static const struct yaml_field options[] = {
 
 static const char *const ends[TRAIN_END_COUNT] = { "complete", "signal", "time" };
 
-static void print_json(const struct train_job *job, const struct train_report *report)
+static struct json *describe(const struct train_job *job, const struct train_report *report)
 {
     struct json *document = json_new_object();
     json_put_string(document, "folder", job->out);
@@ -50,22 +46,20 @@ static void print_json(const struct train_job *job, const struct train_report *r
     json_put_integer(document, "images", (int64_t)report->images);
     json_put_real(document, "seconds", report->seconds);
     json_put_string(document, "checkpoint", report->checkpoint);
-    char *text = json_text(document);
-    fputs(text, stdout);
-    memory_free(text);
-    json_free(document);
+    return document;
 }
 
-static void print_summary(const struct train_job *job, const struct train_report *report)
+static void summarise(const struct train_job *job, const struct train_report *report,
+                      struct text *summary)
 {
     static const char *const words[TRAIN_END_COUNT] = { "trained", "stopped by a signal",
                                                         "stopped by the time limit" };
     char duration[TEXT_SHORT];
-    printf("%s: %s, %" PRIu64 " images in %" PRIu64 " steps", job->out, words[report->end],
-           report->images, report->step);
+    text_format(summary, "%s: %s, %" PRIu64 " images in %" PRIu64 " steps", job->out,
+                words[report->end], report->images, report->step);
     if (report->resumed_at)
-        printf(", resumed at step %" PRIu64, report->resumed_at);
-    printf(" (%s)\n", text_duration(duration, report->seconds));
+        text_format(summary, ", resumed at step %" PRIu64, report->resumed_at);
+    text_format(summary, " (%s)\n", text_duration(duration, report->seconds));
 }
 
 /* A word as a shell takes it back. */
@@ -96,81 +90,63 @@ static void print_resume(const struct invocation *invocation)
     text_release(&line);
 }
 
-static enum exit_code run_job(struct invocation *invocation, const struct train_job *job,
-                              bool *complete)
+static enum exit_code go_on(struct stage_work *work, const struct train_job *job)
 {
     struct train_report report;
-    *complete = false;
-    if (!train(job, &report, &invocation->err))
-        return command_failed(invocation);
-    *complete = report.end == TRAIN_COMPLETE;
-    if (invocation->json)
-        print_json(job, &report);
-    else
-        print_summary(job, &report);
-    if (!*complete)
-        print_resume(invocation);
+    if (!train(job, &report, work->err))
+        return EXIT_ERROR;
+    work->unfinished = report.end != TRAIN_COMPLETE;
+    work->document = describe(job, &report);
+    summarise(job, &report, &work->summary);
     return EXIT_YES;
 }
 
-/* Settings as they were given, and the data: what decides about the outcome. */
-static bool inputs_digest(const struct train_job *job, struct arena *arena, struct digest *digest,
-                          struct error *err)
+/* ---- the stage of a plan --------------------------------------------------------------------- */
+
+static enum exit_code work_on(struct stage_work *work)
 {
-    struct digest data;
-    char hex[DIGEST_HEX];
-    if (!digest_file(path_join(arena, job->dataset, "dataset.json"), &data, err))
-        return false;
-    struct text text = { 0 };
-    text_format(&text, "dataset %s\n", digest_hex(&data, hex));
-    train_settings_text(job->settings, false, &text);
-    *digest = digest_of(text.bytes, text.length);
-    text_release(&text);
-    return true;
+    struct train_job job = { stage_folder(work->plan, "ingest", work->arena), work->folder,
+                             &work->plan->train };
+    return go_on(work, &job);
 }
 
-/* The stage of a plan: skipped while its record still holds. */
-static enum exit_code run_plan(struct invocation *invocation, const char *path)
+const struct stage stage_train = {
+    .name = "train",
+    .folder = "model",
+    .product = "checkpoints/",
+    .needs = { "ingest" },
+    .fields = train_fields,
+    .settings = offsetof(struct release_plan, train),
+    .in_place = true,
+    .run = work_on,
+};
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static enum exit_code run_options(struct invocation *invocation, const struct options *values)
 {
-    struct release_plan plan;
-    struct digest inputs;
-    struct arena *arena = &invocation->arena;
-    struct error *err = &invocation->err;
-    if (!plan_load(path, &plan, arena, err))
-        return command_failed(invocation);
-    struct train_job job = { path_join(arena, plan.run, "dataset"),
-                             path_join(arena, plan.run, "train"), &plan.train };
-    if (path_kind(job.dataset) != PATH_FOLDER)
-        return command_refuse(invocation, "%s: not there; make it with: lethe ingest %s",
-                              job.dataset, path);
-    if (!inputs_digest(&job, arena, &inputs, err))
-        return command_failed(invocation);
-    if (stage_is_current(job.out, "train", &inputs, NULL)) {
-        fprintf(stderr, "lethe train: %s is up to date\n", job.out);
-        return EXIT_YES;
-    }
-    unlink(path_join(arena, job.out, "stage.json")); /* until it holds again */
-    double started = clock_seconds();
-    bool complete;
-    enum exit_code code = run_job(invocation, &job, &complete);
-    if (complete && !stage_record(job.out, "train", &inputs, clock_seconds() - started, err))
-        return command_failed(invocation);
+    struct train_job job = { values->dataset, values->out, &values->settings };
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    enum exit_code code = go_on(&work, &job);
+    bool unfinished = work.unfinished;
+    code = stage_finish(invocation, &work, code);
+    if (unfinished)
+        print_resume(invocation);
     return code;
 }
 
 static enum exit_code run(struct invocation *invocation)
 {
-    struct options *values = invocation->values;
-    bool complete, by_options = values->dataset || values->out;
+    const struct options *values = invocation->values;
+    bool by_options = values->dataset || values->out;
     if (invocation->operand_count == 1) {
         if (by_options)
             return command_refuse(invocation, "give a plan, or --dataset and --out, not both");
-        return run_plan(invocation, invocation->operands[0]);
+        return stage_command(invocation, &stage_train);
     }
     if (!values->dataset || !values->out)
         return command_refuse(invocation, "give a plan, or --dataset STORE and --out FOLDER");
-    struct train_job job = { values->dataset, values->out, &values->settings };
-    return run_job(invocation, &job, &complete);
+    return run_options(invocation, values);
 }
 
 static void set_defaults(void *values)

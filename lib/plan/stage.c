@@ -3,8 +3,9 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char record_name[] = "stage.json";
@@ -57,30 +58,107 @@ static bool same_outputs(const struct json *record, const char *folder, struct a
     return true;
 }
 
+/* `inputs` NULL: whatever they were. */
+static bool check(const char *folder, const char *stage, const struct digest *inputs,
+                  struct arena *arena, struct error *err)
+{
+    char hex[DIGEST_HEX];
+    char *path = path_join(arena, folder, record_name);
+    if (path_kind(path) != PATH_FILE)
+        return error_set(err, "it has not been run");
+    struct json *record = json_load_schema(path, STAGE_SCHEMA, err);
+    bool ok = record && same_string(record, "stage", stage, err) &&
+              (!inputs || (same_string(record, "version", LETHE_VERSION, err) &&
+                           (same_string(record, "inputs", digest_hex(inputs, hex), err) ||
+                            error_set(err, "its settings or its inputs have changed")))) &&
+              same_outputs(record, folder, arena, err);
+    json_free(record);
+    return ok;
+}
+
 bool stage_is_current(const char *folder, const char *stage, const struct digest *inputs,
                       struct error *reason)
 {
     struct arena arena;
-    struct error err;
-    char hex[DIGEST_HEX];
     arena_init(&arena);
-    char *path = path_join(&arena, folder, record_name);
-    struct json *record = NULL;
-    bool current = false;
-    if (path_kind(path) != PATH_FILE)
-        error_set(&err, "it has not been run");
-    else if ((record = json_load_schema(path, STAGE_SCHEMA, &err)))
-        current = same_string(record, "stage", stage, &err) &&
-                  same_string(record, "version", LETHE_VERSION, &err) &&
-                  (same_string(record, "inputs", digest_hex(inputs, hex), &err) ||
-                   error_set(&err, "its settings or its inputs have changed")) &&
-                  same_outputs(record, folder, &arena, &err);
-    if (!current && reason)
-        error_set(reason, "%s", err.message);
-    json_free(record);
+    bool current = check(folder, stage, inputs, &arena, reason);
     arena_release(&arena);
     return current;
 }
+
+bool stage_is_intact(const char *folder, const char *stage, struct error *reason)
+{
+    return stage_is_current(folder, stage, NULL, reason);
+}
+
+/* ---- what a record tells --------------------------------------------------------------------- */
+
+/* A line for each output below the prefix, as digest_of_entries writes them. */
+static bool add_outputs(const struct json *record, const char *prefix, struct text *lines,
+                        struct error *err)
+{
+    const struct json *outputs = json_get_array(record, "outputs", err);
+    for (size_t i = 0; outputs && i < json_length(outputs); i++) {
+        const struct json *output = json_at(outputs, i);
+        const char *path = json_get_string(output, "path", err);
+        const char *sha256 = json_get_string(output, "sha256", err);
+        if (!path || !sha256)
+            return false;
+        if (text_starts_with(path, prefix))
+            text_format(lines, "%s  %s\n", sha256, path);
+    }
+    return outputs;
+}
+
+bool stage_product(const char *folder, const char *prefix, struct digest *digest, struct error *err)
+{
+    struct arena arena;
+    struct text lines = { 0 };
+    arena_init(&arena);
+    struct json *record =
+        json_load_schema(path_join(&arena, folder, record_name), STAGE_SCHEMA, err);
+    bool ok = record && add_outputs(record, prefix, &lines, err);
+    if (ok)
+        *digest = digest_of(lines.bytes ? lines.bytes : "", lines.length);
+    text_release(&lines);
+    json_free(record);
+    arena_release(&arena);
+    return ok;
+}
+
+static bool summarise(const struct json *record, struct stage_summary *summary, struct error *err)
+{
+    const char *version = json_get_string(record, "version", err);
+    const char *inputs = version ? json_get_string(record, "inputs", err) : NULL;
+    const struct json *outputs = inputs ? json_get_array(record, "outputs", err) : NULL;
+    if (!outputs || !json_get_real(record, "seconds", &summary->seconds, err))
+        return false;
+    snprintf(summary->version, sizeof summary->version, "%s", version);
+    snprintf(summary->inputs, sizeof summary->inputs, "%s", inputs);
+    summary->files = json_length(outputs);
+    for (size_t i = 0; i < summary->files; i++) {
+        int64_t bytes;
+        if (!json_get_integer(json_at(outputs, i), "bytes", &bytes, err))
+            return false;
+        summary->bytes += (uint64_t)bytes;
+    }
+    return true;
+}
+
+bool stage_read(const char *folder, struct stage_summary *summary, struct error *err)
+{
+    struct arena arena;
+    arena_init(&arena);
+    *summary = (struct stage_summary){ 0 };
+    struct json *record =
+        json_load_schema(path_join(&arena, folder, record_name), STAGE_SCHEMA, err);
+    bool ok = record && summarise(record, summary, err);
+    json_free(record);
+    arena_release(&arena);
+    return ok;
+}
+
+/* ---- recording ------------------------------------------------------------------------------- */
 
 bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
                   double seconds, struct error *err)

@@ -22,6 +22,23 @@
 bool stage_is_current(const char *folder, const char *stage, const struct digest *inputs,
                       struct error *reason);
 
+/* Whether the folder holds a finished run of the stage whose outputs are all there, unchanged,
+ * whatever it was made from. When not, `reason` (if wanted) says why. */
+bool stage_is_intact(const char *folder, const char *stage, struct error *reason);
+
+/* The digest of the recorded outputs whose path begins with `prefix`: what later stages depend on.
+ * Neither the time that the stage took nor other outputs show in it. */
+bool stage_product(const char *folder, const char *prefix, struct digest *digest,
+                   struct error *err) MUST_USE;
+
+/* What the record tells. */
+struct stage_summary {
+    char version[32], inputs[DIGEST_HEX];
+    double seconds;
+    uint64_t files, bytes; /* of the outputs */
+};
+bool stage_read(const char *folder, struct stage_summary *summary, struct error *err) MUST_USE;
+
 /* Records that the stage is done. */
 bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
                   double seconds, struct error *err) MUST_USE;

@@ -1,6 +1,6 @@
 /* A trained generator, drawing images: the running averages of a checkpoint in a graph of sampling.
  *
- *     struct generator *generator = generator_open("run/train", &options, err);
+ *     struct generator *generator = generator_open("run/model", &options, err);
  *     generator_draw(generator, 3, images, err);        // images 48 … 63
  *     generator_free(generator);
  *

@@ -1,6 +1,6 @@
 /* The training loop.
  *
- *     struct train_job job = { "run/dataset", "run/train", &settings };
+ *     struct train_job job = { "run/dataset", "run/model", &settings };
  *     struct train_report report;
  *     if (!train(&job, &report, err)) …        // err names step, term and the last good checkpoint
  *

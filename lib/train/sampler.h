@@ -1,7 +1,7 @@
 /* Sampling: from a trained generator to a dataset store of role synthetic.
  *
  *     struct sample_settings settings = sample_defaults;
- *     struct sample_job job = { "run/train", "run/samples", &settings };
+ *     struct sample_job job = { "run/model", "run/synthetic", &settings };
  *     if (!sample(&job, &report, err)) …
  *
  * Images are written as uint8. A generated mask becomes labels: v = grey · 5/255, then above 3.0 it

@@ -111,17 +111,67 @@ static void a_damaged_record_is_noticed(void **state)
     expect_stale("ingest", &inputs, "stage.json");
 }
 
+/* What later stages depend on: neither time nor outputs beside it show in the product. */
+static void the_product_is_what_was_made(void **state)
+{
+    (void)state;
+    struct digest first, again, all;
+    assert_ok(stage_product(scratch("run"), "deep/", &first, &err), err);
+    assert_ok(stage_product(scratch("run"), "", &all, &err), err);
+    assert_false(digest_equal(&first, &all));
+    write_text(scratch("run/a"), "another");
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, &err), err);
+    assert_ok(stage_product(scratch("run"), "deep/", &again, &err), err);
+    assert_true(digest_equal(&first, &again));
+    write_text(scratch("run/deep/b"), "third");
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, &err), err);
+    assert_ok(stage_product(scratch("run"), "deep/", &again, &err), err);
+    assert_false(digest_equal(&first, &again));
+}
+
+static void intact_is_whatever_it_was_made_from(void **state)
+{
+    (void)state;
+    assert_true(stage_is_intact(scratch("run"), "ingest", &err));
+    assert_false(stage_is_intact(scratch("run"), "train", &err));
+    write_text(scratch("run/deep/b"), "twe");
+    assert_false(stage_is_intact(scratch("run"), "ingest", &err));
+    assert_contains(err.message, "the output deep/b has changed");
+}
+
+static void a_record_tells_time_and_size(void **state)
+{
+    (void)state;
+    struct stage_summary summary;
+    char hex[DIGEST_HEX];
+    assert_ok(stage_read(scratch("run"), &summary, &err), err);
+    assert_true(summary.seconds == 1.5);
+    assert_int_equal(summary.files, 2);
+    assert_int_equal(summary.bytes, 6);
+    assert_string_equal(summary.version, LETHE_VERSION);
+    assert_string_equal(summary.inputs, digest_hex(&inputs, hex));
+    assert_false(stage_read(scratch("nowhere"), &summary, &err));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, scratch_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(what_was_recorded_is_current),      TEST(recording_again_is_current_too),
-        TEST(what_was_never_run_is_not_current), TEST(other_inputs_are_noticed),
-        TEST(another_stage_is_noticed),          TEST(another_version_is_noticed),
-        TEST(a_changed_output_is_noticed),       TEST(a_missing_output_is_noticed),
-        TEST(an_additional_output_is_noticed),   TEST(a_renamed_output_is_noticed),
+        TEST(what_was_recorded_is_current),
+        TEST(recording_again_is_current_too),
+        TEST(what_was_never_run_is_not_current),
+        TEST(other_inputs_are_noticed),
+        TEST(another_stage_is_noticed),
+        TEST(another_version_is_noticed),
+        TEST(a_changed_output_is_noticed),
+        TEST(a_missing_output_is_noticed),
+        TEST(an_additional_output_is_noticed),
+        TEST(a_renamed_output_is_noticed),
         TEST(a_damaged_record_is_noticed),
+        TEST(the_product_is_what_was_made),
+        TEST(intact_is_whatever_it_was_made_from),
+        TEST(a_record_tells_time_and_size),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

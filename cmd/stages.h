@@ -1,0 +1,91 @@
+/* The stages of a release: a table, and what runs a row of it.
+ *
+ * A stage is a row: what it is called, its folder in the run folder, the stages that it reads from,
+ * the section of the plan that decides about it, and a function that does the work. From the row
+ * come `lethe NAME PLAN`, its place in `lethe run`, its line in `lethe status`, and the digest that
+ * tells whether it is up to date:
+ *
+ *     the product of each stage that it needs    what their records (plan/stage.h) say was made
+ *     its settings                               the plan's section, spelled out
+ *     whatever `add_inputs` adds                 e.g. the names and contents of the scans
+ *
+ *     static enum exit_code work(struct stage_work *work) { … writes into work->folder … }
+ *     const struct stage stage_sample = { .name = "sample", .folder = "synthetic", … };
+ *
+ *     if (invocation->operand_count == 1)
+ *         return stage_command(invocation, &stage_sample);
+ */
+#ifndef CMD_STAGES_H
+#define CMD_STAGES_H
+
+#include "command.h"
+#include "plan.h"
+
+#include "base/digest.h"
+#include "base/text.h"
+#include "plan/lock.h"
+
+enum { STAGE_NEEDS = 4 };
+
+/* One stage being worked on. */
+struct stage_work {
+    const struct stage *stage;
+    const struct release_plan *plan;
+    const char *folder;  /* of the stage */
+    const void *options; /* of the stage's own command; NULL within lethe run */
+    struct arena *arena;
+    struct error *err;
+    struct json *document; /* to be set: what --json tells */
+    struct text summary;   /* to be filled: the same in words, in lines */
+    bool unfinished;       /* to be set when the work was stopped and will go on: no record */
+};
+
+struct stage {
+    const char *name;                /* of the stage, and of its command */
+    const char *folder;              /* in the run folder */
+    const char *product;             /* what later stages depend on: outputs whose path begins so */
+    const char *needs[STAGE_NEEDS];  /* stages, by name */
+    const struct yaml_field *fields; /* the settings that decide: a section of the plan … */
+    size_t settings;                 /* … and where it stands in struct release_plan */
+    bool in_place; /* the work goes on in an existing folder; others exchange theirs at the end */
+    /* Refuses, before anything is written, what cannot be worked on. */
+    bool (*accepts)(const struct release_plan *plan, struct error *err);
+    /* What else decides about the outcome, as lines. */
+    bool (*add_inputs)(const struct release_plan *plan, struct arena *arena, struct text *inputs,
+                       struct error *err);
+    /* Whether this plan asks for the stage; NULL: every plan does. */
+    bool (*is_wanted)(const struct release_plan *plan);
+    enum exit_code (*run)(struct stage_work *work);
+};
+
+extern const struct stage stage_ingest, stage_train, stage_sample;
+extern const struct stage *const stages[]; /* in order; NULL-terminated */
+
+/* The stage of that name, or NULL. */
+const struct stage *stage_find(const char *name);
+
+/* The folder of a stage; the stage by its name. */
+const char *stage_folder(const struct release_plan *plan, const char *name, struct arena *arena);
+
+/* The digest of all that decides about a stage. Fails where one that it needs has not been made. */
+bool stage_inputs(const struct stage *stage, const struct release_plan *plan, struct arena *arena,
+                  struct digest *digest, struct error *err) MUST_USE;
+
+/* `lethe NAME PLAN`: loads the plan, locks the run folder, and makes the stage unless it is up to
+ * date. */
+enum exit_code stage_command(struct invocation *invocation, const struct stage *stage);
+
+/* Makes one stage whose inputs are known, and records it. The run folder is locked. */
+enum exit_code stage_make(struct stage_work *work, const struct digest *inputs);
+
+/* A work on a stage of a plan, and one by options alone, into a folder that these name. */
+struct stage_work stage_of_plan(const struct stage *stage, const struct release_plan *plan,
+                                struct arena *arena, struct error *err);
+struct stage_work stage_without_plan(struct invocation *invocation, const char *folder);
+
+/* Prints what the work has to tell, as the invocation wants it, and why it failed where it did;
+ * frees what it holds, and returns the code. */
+enum exit_code stage_finish(struct invocation *invocation, struct stage_work *work,
+                            enum exit_code code);
+
+#endif

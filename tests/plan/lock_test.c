@@ -1,0 +1,104 @@
+#include "scratch.h"
+
+#include "plan/lock.h"
+
+#include <sys/wait.h>
+
+static struct error err;
+
+static void a_lock_makes_the_folder_and_says_who_holds_it(void **state)
+{
+    (void)state;
+    struct run_lock lock;
+    struct run_holder holder;
+    struct arena arena;
+    arena_init(&arena);
+    assert_ok(run_lock_take(&lock, scratch("deep/run"), "lethe train", &err), err);
+    run_lock_holder(scratch("deep/run"), &holder, &arena);
+    assert_true(holder.is_held);
+    assert_int_equal(holder.process, getpid());
+    assert_string_equal(holder.command, "lethe train");
+    assert_int_equal(strlen(holder.since), strlen("2024-05-01T12:00:00Z"));
+    assert_int_equal(mode_of(scratch("deep/run/lock")), 0600);
+    run_lock_release(&lock);
+    run_lock_holder(scratch("deep/run"), &holder, &arena);
+    assert_false(holder.is_held);
+    arena_release(&arena);
+}
+
+static void a_second_is_told_who_holds_it(void **state)
+{
+    (void)state;
+    struct run_lock first, second;
+    char process[64];
+    snprintf(process, sizeof process, "process %lld on ", (long long)getpid());
+    assert_ok(run_lock_take(&first, scratch("run"), "lethe run plan.yaml", &err), err);
+    assert_false(run_lock_take(&second, scratch("run"), "lethe sample", &err));
+    assert_contains(err.message, "another run works in this folder");
+    assert_contains(err.message, process);
+    assert_contains(err.message, "lethe run plan.yaml");
+    run_lock_release(&first);
+    assert_ok(run_lock_take(&second, scratch("run"), "lethe sample", &err), err);
+    run_lock_release(&second);
+}
+
+/* Asking must not take it, not even for a moment: a run that began then would be refused. */
+static void asking_takes_nothing(void **state)
+{
+    (void)state;
+    struct run_lock lock;
+    struct run_holder holder;
+    struct arena arena;
+    arena_init(&arena);
+    run_lock_holder(scratch("nowhere"), &holder, &arena);
+    assert_false(holder.is_held);
+    assert_int_equal(path_kind(scratch("nowhere")), PATH_NOTHING);
+    assert_ok(run_lock_take(&lock, scratch("run"), "lethe run", &err), err);
+    run_lock_holder(scratch("run"), &holder, &arena);
+    assert_true(holder.is_held);
+    assert_false(run_lock_take(&(struct run_lock){ 0 }, scratch("run"), "lethe run", &err));
+    run_lock_release(&lock);
+    arena_release(&arena);
+}
+
+static void it_ends_with_its_process(void **state)
+{
+    (void)state;
+    struct run_lock lock;
+    int status;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(run_lock_take(&lock, scratch("run"), "lethe run", NULL) ? 0 : 1);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_ok(run_lock_take(&lock, scratch("run"), "lethe run", &err), err);
+    run_lock_release(&lock);
+}
+
+static void a_file_without_sense_is_overwritten(void **state)
+{
+    (void)state;
+    struct run_lock lock;
+    assert_ok(folder_create(scratch("run"), &err), err);
+    write_text(scratch("run/lock"),
+               "no json at all, and longer than what will be written over it: "
+               "0123456789012345678901234567890123456789012345678901234567890");
+    assert_ok(run_lock_take(&lock, scratch("run"), "x", &err), err);
+    assert_false(run_lock_take(&(struct run_lock){ 0 }, scratch("run"), "y", &err));
+    assert_contains(err.message, "(x)");
+    run_lock_release(&lock);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_lock_makes_the_folder_and_says_who_holds_it),
+        TEST(a_second_is_told_who_holds_it),
+        TEST(asking_takes_nothing),
+        TEST(it_ends_with_its_process),
+        TEST(a_file_without_sense_is_overwritten),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
