@@ -58,6 +58,8 @@ static const struct yaml_field *find_option(const struct yaml_field *fields, con
             }
             continue;
         }
+        if (field->kind == YAML_ROWS) /* lists of sections stand in files only */
+            continue;
         size_t i = 0;
         while (i < length && field->key[i] &&
                name[i] == (field->key[i] == '_' ? '-' : field->key[i]))
@@ -76,6 +78,8 @@ static void list_names(const struct yaml_field *fields, struct arena *arena, con
             list_names(field->section, arena, names, count, capacity);
             continue;
         }
+        if (field->kind == YAML_ROWS)
+            continue;
         ARRAY_RESERVE(*names, *count, *capacity);
         char *name = arena_string(arena, field->key);
         for (char *byte = name; *byte; byte++)
@@ -259,6 +263,8 @@ static void help_fields(const struct yaml_field *fields)
             help_fields(field->section);
             continue;
         }
+        if (field->kind == YAML_ROWS)
+            continue;
         struct text line = { 0 };
         text_add(&line, "  --");
         for (const char *byte = field->key; *byte; byte++)

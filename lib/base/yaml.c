@@ -15,11 +15,12 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cyaml/cyaml.h>
 
-enum { LARGEST_DOCUMENT = 1 << 24, SLOT = 8, LONGEST_KEY = 128 };
+enum { LARGEST_DOCUMENT = 1 << 24, SLOT = 8, LONGEST_KEY = 128, MOST_STEPS = 2 * YAML_DEEPEST };
 _Static_assert(sizeof(void *) == SLOT, "slots hold pointers");
 
 /* ---- schema -------------------------------------------------------------------------------- */
@@ -75,7 +76,7 @@ static void set_value(cyaml_schema_value_t *value, const struct yaml_field *fiel
         [YAML_STRING] = { CYAML_STRING, 1 },         [YAML_INTEGER] = { CYAML_STRING, 1 },
         [YAML_REAL] = { CYAML_STRING, 1 },           [YAML_BOOL] = { CYAML_ENUM, sizeof(int) },
         [YAML_CHOICE] = { CYAML_ENUM, sizeof(int) }, [YAML_STRINGS] = { CYAML_SEQUENCE, SLOT },
-        [YAML_SECTION] = { CYAML_MAPPING, 0 },
+        [YAML_SECTION] = { CYAML_MAPPING, 0 },       [YAML_ROWS] = { CYAML_SEQUENCE, 0 },
     };
     *value = (cyaml_schema_value_t){
         .type = types[field->kind].type,
@@ -97,6 +98,14 @@ static void set_value(cyaml_schema_value_t *value, const struct yaml_field *fiel
     } else if (field->kind == YAML_SECTION) {
         value->data_size = (uint32_t)slots_size(field->section);
         value->mapping.fields = make_schema(field->section, arena);
+    } else if (field->kind == YAML_ROWS) {
+        cyaml_schema_value_t *row = arena_new(arena, cyaml_schema_value_t);
+        *row = (cyaml_schema_value_t){ .type = CYAML_MAPPING,
+                                       .data_size = (uint32_t)slots_size(field->section),
+                                       .mapping.fields = make_schema(field->section, arena) };
+        value->data_size = row->data_size;
+        value->sequence.entry = row;
+        value->sequence.max = CYAML_UNLIMITED;
     }
 }
 
@@ -126,8 +135,9 @@ struct document {
 
 struct complaint {
     char problem[128];
-    /* Innermost first: the field that each mapping is at, "" where it is at none. */
-    char path[YAML_DEEPEST + 1][LONGEST_KEY];
+    /* Innermost first: the field that each mapping is at, "" where it is at none; "#3" for the
+     * third entry of a list. */
+    char path[MOST_STEPS][LONGEST_KEY];
     size_t depth;
     struct yaml_place at; /* the innermost value; 0 when not told */
 };
@@ -136,7 +146,8 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
     PRINTF(3, 0);
 static void listen(cyaml_log_t level, void *context, const char *format, va_list arguments)
 {
-    static const char in_field[] = "  in mapping field '", in_mapping[] = "  in mapping (";
+    static const char in_field[] = "  in mapping field '", in_mapping[] = "  in mapping (",
+                      in_entry[] = "  in sequence entry '";
     struct complaint *complaint = context;
     if (level < CYAML_LOG_ERROR)
         return;
@@ -150,12 +161,12 @@ static void listen(cyaml_log_t level, void *context, const char *format, va_list
     const char *place = strstr(line, "(line: ");
     if (place && !complaint->at.line)
         sscanf(place, "(line: %zu, column: %zu)", &complaint->at.line, &complaint->at.column);
-    bool named = text_starts_with(line, in_field);
-    if (complaint->depth > YAML_DEEPEST || (!named && !text_starts_with(line, in_mapping)))
+    bool named = text_starts_with(line, in_field), entry = text_starts_with(line, in_entry);
+    if (complaint->depth >= MOST_STEPS || (!named && !entry && !text_starts_with(line, in_mapping)))
         return;
-    const char *field = line + sizeof in_field - 1;
-    snprintf(complaint->path[complaint->depth++], LONGEST_KEY, "%.*s",
-             named ? (int)strcspn(field, "'") : 0, field);
+    const char *word = line + (entry ? sizeof in_entry : sizeof in_field) - 1;
+    snprintf(complaint->path[complaint->depth++], LONGEST_KEY, "%s%.*s", entry ? "#" : "",
+             named || entry ? (int)strcspn(word, "'") : 0, word);
 }
 
 static const struct yaml_field *field_named(const struct yaml_field *fields, const char *key)
@@ -178,8 +189,14 @@ static struct section section_of(const struct complaint *complaint, const struct
     struct section section = { fields, NULL };
     for (size_t i = complaint->depth; i-- > 1;) {
         const char *key = complaint->path[i];
+        if (*key == '#') { /* libcyaml counts from 1, marks from 0 */
+            char number[24];
+            snprintf(number, sizeof number, "%lu", strtoul(key + 1, NULL, 10) - 1);
+            section.mark = yaml_mark_find(document->marks, section.mark, number);
+            continue;
+        }
         const struct yaml_field *field = field_named(section.fields, key);
-        if (!field || field->kind != YAML_SECTION)
+        if (!field || (field->kind != YAML_SECTION && field->kind != YAML_ROWS))
             break;
         section.fields = field->section;
         section.mark = yaml_mark_find(document->marks, section.mark, key);
@@ -239,6 +256,11 @@ static bool report_missing_key(struct section section, const char *key,
 {
     if (!section.mark)
         return error_set(document->err, "%s: the key \"%s\" is missing", document->name, key);
+    const struct yaml_mark *list = section.mark->parent;
+    if (list && list->value == YAML_IS_LIST)
+        return fail_at(document, section.mark->key_at,
+                       "entry %s (from 0) of \"%s\": the key \"%s\" is missing in it",
+                       section.mark->key, list->key, key);
     return fail_at(document, section.mark->key_at, "\"%s\": the key \"%s\" is missing in it",
                    section.mark->key, key);
 }
@@ -253,10 +275,16 @@ static void add_expectation(const struct yaml_field *field, struct text *text)
         [YAML_CHOICE] = "one of",
         [YAML_STRINGS] = "a list of texts",
         [YAML_SECTION] = "a section with keys of its own",
+        [YAML_ROWS] = "a list of sections",
     };
     text_add(text, words[field->kind]);
     for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
         text_format(text, "%s %s", i ? "," : "", field->choices[i]);
+}
+
+static bool is_list(const struct yaml_field *field)
+{
+    return field->kind == YAML_STRINGS || field->kind == YAML_ROWS;
 }
 
 /* `at` may be an entry of the value rather than the value itself. */
@@ -270,8 +298,8 @@ static bool report_type(const struct yaml_field *field, const struct yaml_mark *
     text_format(&text, "\"%s\": expected ", field->key);
     add_expectation(field, &text);
     if (mark->value != YAML_IS_SCALAR)
-        text_format(&text, field->kind == YAML_STRINGS ? "%s" : ", found %s",
-                    field->kind == YAML_STRINGS ? "" : found[mark->value]);
+        text_format(&text, is_list(field) ? "%s" : ", found %s",
+                    is_list(field) ? "" : found[mark->value]);
     else if (yaml_is_null(mark->scalar, mark->quoted))
         text_add(&text, ", found no value; to keep the default, remove the key");
     else
@@ -288,6 +316,9 @@ static bool report(struct complaint *complaint, cyaml_err_t code, const struct y
                       twice[] = "Load: Mapping field already seen: ",
                       missing[] = "Load: Missing required mapping field: ";
     char *problem = complaint->problem;
+    if (complaint->depth && complaint->path[0][0] == '#') /* an entry of the wrong type */
+        memmove(complaint->path[0], complaint->path[1],
+                --complaint->depth * sizeof complaint->path[0]);
     struct section section = section_of(complaint, fields, document);
     if (text_starts_with(problem, unknown))
         return report_unknown_key(section, document);
@@ -348,6 +379,26 @@ static void copy_list(void *const *slot, struct yaml_strings *list, struct arena
         list->items[i] = arena_string(arena, ((char *const *)slot[0])[i]);
 }
 
+static bool copy_rows(const struct yaml_field *field, void *const *slot,
+                      const struct yaml_mark *list, struct yaml_rows *rows,
+                      const struct document *document)
+{
+    rows->count = (size_t)(uintptr_t)slot[1];
+    char *items = arena_allocate_array(document->arena, rows->count, field->row_size);
+    rows->items = items;
+    for (size_t i = 0; i < rows->count; i++) {
+        char number[24], *row = items + i * field->row_size;
+        snprintf(number, sizeof number, "%zu", i);
+        if (field->row_defaults)
+            memcpy(row, field->row_defaults, field->row_size);
+        if (!copy_fields(field->section,
+                         (void *const *)((char *)slot[0] + i * slots_size(field->section)),
+                         yaml_mark_find(document->marks, list, number), row, document))
+            return false;
+    }
+    return true;
+}
+
 static bool copy_field(const struct yaml_field *field, void *const *slot,
                        const struct yaml_mark *mark, char *out, const struct document *document)
 {
@@ -375,6 +426,8 @@ static bool copy_field(const struct yaml_field *field, void *const *slot,
         return true;
     case YAML_SECTION:
         return copy_fields(field->section, value, mark, out, document);
+    case YAML_ROWS:
+        return copy_rows(field, slot, mark, (struct yaml_rows *)out, document);
     }
     BUG("a YAML field of kind %d", (int)field->kind);
 }
@@ -451,9 +504,14 @@ void yaml_describe(const struct yaml_field *fields, const void *values, struct t
             text_format(out, " %s", field->choices[*(const int *)value]);
         for (size_t i = 0; field->kind == YAML_STRINGS && i < list->count; i++)
             text_format(out, " %s", list->items[i]);
+        const struct yaml_rows *rows = value;
+        if (field->kind == YAML_ROWS)
+            text_format(out, " %zu", rows->count);
         text_add(out, "\n");
         if (field->kind == YAML_SECTION)
             yaml_describe(field->section, value, out);
+        for (size_t i = 0; field->kind == YAML_ROWS && i < rows->count; i++)
+            yaml_describe(field->section, (const char *)rows->items + i * field->row_size, out);
     }
 }
 

@@ -28,10 +28,17 @@ enum yaml_kind {
     YAML_CHOICE,     /* int, the index in `choices` */
     YAML_STRINGS,    /* struct yaml_strings, in the arena */
     YAML_SECTION,    /* a struct inside, described by `section` */
+    YAML_ROWS,       /* struct yaml_rows: a list of sections, each described by `section` */
 };
 
 struct yaml_strings {
     const char **items;
+    size_t count;
+};
+
+/* A list of sections: `count` structs of the field's row_size, one after the other, in the arena. */
+struct yaml_rows {
+    void *items;
     size_t count;
 };
 
@@ -44,6 +51,8 @@ struct yaml_field {
     double minimum, maximum; /* numbers: checked when minimum < maximum */
     bool required;
     const char *metavar, *help; /* for -h and for commented plans */
+    size_t row_size;            /* YAML_ROWS: of one struct … */
+    const void *row_defaults;   /* … and what it holds before its keys are read; NULL: zeros */
 };
 
 bool yaml_load(const char *path, const struct yaml_field *fields, void *out, struct arena *arena,

@@ -93,42 +93,65 @@ static bool is_quoted(const yaml_event_t *event)
     return event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE;
 }
 
-static struct yaml_mark *add_mark(struct scan *scan, const struct yaml_mark *parent,
-                                  const yaml_event_t *event)
+static struct yaml_mark *new_mark(struct scan *scan, const struct yaml_mark *parent,
+                                  const yaml_event_t *event, const char *key)
 {
-    if (event->type != YAML_SCALAR_EVENT) {
-        refuse(scan, event, "a key has to be text");
-        return NULL;
-    }
     if (++scan->keys > MOST_KEYS) {
         refuse(scan, event, "more keys than any document of this kind has");
         return NULL;
     }
     struct yaml_mark *mark = arena_new(scan->arena, struct yaml_mark);
     mark->parent = parent;
-    mark->key = arena_string(scan->arena, scalar_text(event));
+    mark->key = key;
     mark->key_at = place_of(event->start_mark);
     *scan->last = mark;
     scan->last = &mark->next;
     return mark;
 }
 
+static struct yaml_mark *add_mark(struct scan *scan, const struct yaml_mark *parent,
+                                  const yaml_event_t *event)
+{
+    if (event->type == YAML_SCALAR_EVENT)
+        return new_mark(scan, parent, event, arena_string(scan->arena, scalar_text(event)));
+    refuse(scan, event, "a key has to be text");
+    return NULL;
+}
+
 static bool scan_section(struct scan *scan, const struct yaml_mark *parent, int depth);
 
-/* Lists are walked only for what may not be in them; what may be is the schema's question. */
-static bool scan_list(struct scan *scan)
+static bool scan_entry(struct scan *scan, const struct yaml_mark *list, const yaml_event_t *event,
+                       size_t number, int depth)
 {
-    for (int depth = 1; depth > 0;) {
+    if (depth >= YAML_DEEPEST)
+        return refuse(scan, event, "nested too deeply");
+    struct yaml_mark *mark = new_mark(scan, list, event, arena_format(scan->arena, "%zu", number));
+    if (!mark)
+        return false;
+    mark->value_at = mark->key_at;
+    mark->value = YAML_IS_SECTION;
+    return scan_section(scan, mark, depth + 1);
+}
+
+/* Lists are walked for what may not be in them; what may be is the schema's question. An entry that
+ * is a section gets a mark under the list's, with its number from 0 as the key. */
+static bool scan_list(struct scan *scan, const struct yaml_mark *list, int depth)
+{
+    size_t entry = 0;
+    for (int inner = 1; inner > 0;) {
         yaml_event_t event;
         if (!next_event(scan, &event))
             return false;
-        bool ok = true;
-        if (event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT)
-            ok = ++depth < YAML_DEEPEST || refuse(scan, &event, "nested too deeply");
+        bool ok = true, section = event.type == YAML_MAPPING_START_EVENT && inner == 1;
+        if (section)
+            ok = scan_entry(scan, list, &event, entry++, depth);
+        else if (event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT)
+            ok = ++inner < YAML_DEEPEST || refuse(scan, &event, "nested too deeply");
         else if (event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT)
-            depth--;
-        else if (depth == 1 && yaml_is_null(scalar_text(&event), is_quoted(&event)))
+            inner--;
+        else if (inner == 1 && yaml_is_null(scalar_text(&event), is_quoted(&event)))
             ok = refuse(scan, &event, "this list entry has no value");
+        entry += inner == 1 && event.type == YAML_SCALAR_EVENT;
         yaml_event_delete(&event);
         if (!ok)
             return false;
@@ -154,7 +177,8 @@ static bool scan_value(struct scan *scan, struct yaml_mark *mark, int depth)
     if (deep || type == YAML_SCALAR_EVENT)
         return !deep;
     mark->value = type == YAML_MAPPING_START_EVENT ? YAML_IS_SECTION : YAML_IS_LIST;
-    return mark->value == YAML_IS_SECTION ? scan_section(scan, mark, depth + 1) : scan_list(scan);
+    return mark->value == YAML_IS_SECTION ? scan_section(scan, mark, depth + 1)
+                                          : scan_list(scan, mark, depth + 1);
 }
 
 static bool scan_section(struct scan *scan, const struct yaml_mark *parent, int depth)

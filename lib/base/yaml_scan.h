@@ -19,7 +19,7 @@ struct yaml_place {
 struct yaml_mark {
     struct yaml_mark *next;         /* in the order of the document */
     const struct yaml_mark *parent; /* the key of the section that it stands in; NULL at the top */
-    const char *key;
+    const char *key;                /* of a section in a list: its number there, from 0 */
     struct yaml_place key_at, value_at;
     enum { YAML_IS_SCALAR, YAML_IS_LIST, YAML_IS_SECTION } value;
     const char *scalar; /* the value's text, when it is one */

@@ -17,6 +17,12 @@ struct stage {
     struct optimiser optimiser;
 };
 
+struct rule {
+    const char *metric;
+    int plane;
+    double limit;
+};
+
 struct plan {
     const char *name;
     int64_t seed;
@@ -25,6 +31,7 @@ struct plan {
     int plane;
     struct yaml_strings modalities;
     struct stage train, audit;
+    struct yaml_rows rules;
 };
 
 static const char *const planes[] = { "axial", "coronal", "sagittal", NULL };
@@ -38,6 +45,13 @@ static const struct yaml_field stage_fields[] = {
     { "optimiser", YAML_SECTION, offsetof(struct stage, optimiser), .section = optimiser_fields },
     { 0 },
 };
+static const struct rule rule_defaults = { .plane = 2, .limit = 0.5 };
+static const struct yaml_field rule_fields[] = {
+    { "metric", YAML_STRING, offsetof(struct rule, metric), .required = true },
+    { "plane", YAML_CHOICE, offsetof(struct rule, plane), .choices = planes },
+    { "limit", YAML_REAL, offsetof(struct rule, limit), .minimum = 0, .maximum = 1 },
+    { 0 },
+};
 static const struct yaml_field fields[] = {
     { "name", YAML_STRING, offsetof(struct plan, name), .required = true },
     { "seed", YAML_INTEGER, offsetof(struct plan, seed) },
@@ -47,6 +61,8 @@ static const struct yaml_field fields[] = {
     { "modalities", YAML_STRINGS, offsetof(struct plan, modalities) },
     { "train", YAML_SECTION, offsetof(struct plan, train), .section = stage_fields },
     { "audit", YAML_SECTION, offsetof(struct plan, audit), .section = stage_fields },
+    { "rules", YAML_ROWS, offsetof(struct plan, rules), .section = rule_fields,
+      .row_size = sizeof(struct rule), .row_defaults = &rule_defaults },
     { 0 },
 };
 
@@ -390,6 +406,61 @@ static void a_file_is_read_and_named_in_errors(void **state)
     assert_contains(err.message, "No such file");
 }
 
+static void a_list_of_sections_is_read_row_by_row(void **state)
+{
+    (void)state;
+    struct plan plan = { 0 };
+    static const char document[] = "name: a\n"
+                                   "rules:\n"
+                                   "  - metric: flagged\n"
+                                   "    limit: 0.25\n"
+                                   "  - { metric: dice, plane: axial }\n";
+    assert_ok(yaml_parse(document, strlen(document), "plan.yaml", fields, &plan, &arena, &err),
+              err);
+    assert_int_equal(plan.rules.count, 2);
+    const struct rule *rules = plan.rules.items;
+    assert_string_equal(rules[0].metric, "flagged");
+    assert_true(rules[0].limit == 0.25 && rules[0].plane == 2);
+    assert_string_equal(rules[1].metric, "dice");
+    assert_true(rules[1].limit == 0.5 && rules[1].plane == 0);
+    struct text text = { 0 };
+    yaml_describe(fields + 8, &plan, &text);
+    assert_string_equal(text.bytes, "rules 2\nmetric flagged\nplane sagittal\nlimit 0.25\n"
+                                    "metric dice\nplane axial\nlimit 0.5\n");
+    text_release(&text);
+}
+
+static void an_empty_list_of_sections_has_no_rows(void **state)
+{
+    (void)state;
+    struct rule rule;
+    struct plan plan = { .rules = { &rule, 1 } };
+    assert_ok(yaml_parse("name: a\nrules: []\n", 18, "plan.yaml", fields, &plan, &arena, &err),
+              err);
+    assert_int_equal(plan.rules.count, 0);
+}
+
+static void mistakes_in_a_row_are_told_with_their_place(void **state)
+{
+    (void)state;
+    refused("name: a\nrules:\n  - metric: x\n  - metric: y\n    limmit: 1\n", "plan.yaml:5:5",
+            "unknown key \"limmit\"; did you mean \"limit\"?");
+    refused("name: a\nrules:\n  - metric: x\n  - limit: 1\n", "plan.yaml:4:5",
+            "entry 1 (from 0) of \"rules\": the key \"metric\" is missing");
+    refused("name: a\nrules:\n  - metric: x\n  - metric: y\n    limit: 7\n", "plan.yaml:5:12",
+            "7 is not between 0 and 1");
+    refused("name: a\nrules:\n  - metric: x\n  - metric: y\n    metric: z\n", "plan.yaml:5:5",
+            "stands here a second time");
+    refused("name: a\nrules:\n  - metric: x\n    plane: top\n", "plan.yaml:4:12",
+            "expected one of axial, coronal, sagittal, found \"top\"");
+    refused("name: a\nrules:\n  - metric: x\n  - 12\n", "plan.yaml:4:5",
+            "\"rules\": expected a list of sections");
+    refused("name: a\nrules: 12\n", "plan.yaml:2:8",
+            "\"rules\": expected a list of sections, found \"12\"");
+    refused("name: a\nrules:\n  metric: x\n", "plan.yaml:3:3",
+            "\"rules\": expected a list of sections");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_arena, release_arena)
 
 int main(void)
@@ -416,6 +487,9 @@ int main(void)
         TEST(keys_that_are_not_text_are_refused),
         TEST(hostile_nesting_and_size_are_refused),
         TEST(long_keys_and_values_are_cut_not_overrun),
+        TEST(a_list_of_sections_is_read_row_by_row),
+        TEST(an_empty_list_of_sections_has_no_rows),
+        TEST(mistakes_in_a_row_are_told_with_their_place),
         TEST(a_file_is_read_and_named_in_errors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
