@@ -19,6 +19,7 @@ const struct yaml_field plan_fields[] = {
     FIELD(ingest, YAML_SECTION, .section = ingest_fields, .help = "from scans to a dataset"),
     FIELD(train, YAML_SECTION, .section = train_fields, .help = "from a dataset to a generator"),
     FIELD(sample, YAML_SECTION, .section = sample_fields, .help = "from a generator to a set"),
+    FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     { 0 },
 };
 
@@ -37,9 +38,12 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->ingest = ingest_defaults;
     plan->train = train_defaults;
     plan->sample = sample_defaults;
+    plan->policy = policy_defaults;
     plan->ingest.seed = plan->train.seed = -1;
     if (!yaml_load(path, plan_fields, plan, arena, err))
         return false;
+    if (!policy_check(&plan->policy, err))
+        return error_prefix(err, "%s", path);
     if (plan->ingest.seed < 0)
         plan->ingest.seed = plan->seed;
     if (plan->train.seed < 0)

@@ -4,6 +4,7 @@
 #define CMD_PLAN_H
 
 #include "data/ingest.h"
+#include "release/policy.h"
 #include "train/sampler.h"
 
 struct release_plan {
@@ -14,6 +15,7 @@ struct release_plan {
     struct ingest_settings ingest;
     struct train_settings train;
     struct sample_settings sample;
+    struct policy_settings policy;
 };
 extern const struct yaml_field plan_fields[];
 

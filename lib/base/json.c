@@ -346,6 +346,11 @@ bool json_has(const struct json *object, const char *key)
     return json_object_get(inner(object), key);
 }
 
+const struct json *json_member(const struct json *object, const char *key)
+{
+    return (struct json *)json_object_get(inner(object), key);
+}
+
 size_t json_length(const struct json *array)
 {
     return json_array_size(inner(array));
@@ -365,6 +370,13 @@ bool json_as_integer(const struct json *value, int64_t *number)
 {
     *number = json_integer_value(inner(value));
     return json_is_integer(inner(value));
+}
+
+bool json_as_real(const struct json *value, double *number)
+{
+    const json_t *found = inner(value);
+    *number = json_is_true(found) ? 1 : json_number_value(found);
+    return json_is_number(found) || json_is_boolean(found);
 }
 
 bool json_value_is_object(const struct json *value)

@@ -59,12 +59,16 @@ bool json_get_integer(const struct json *object, const char *key, int64_t *value
 bool json_get_real(const struct json *object, const char *key, double *value, struct error *err);
 bool json_get_bool(const struct json *object, const char *key, bool *value, struct error *err);
 bool json_has(const struct json *object, const char *key);
+/* The value of any type; NULL when there is none or `object` is no object. */
+const struct json *json_member(const struct json *object, const char *key);
 
 size_t json_length(const struct json *array);
 const struct json *json_at(const struct json *array, size_t index);
 /* The string or number itself; NULL or false when it is of another type. */
 const char *json_as_string(const struct json *value);
 bool json_as_integer(const struct json *value, int64_t *number);
+/* A number, or a truth value as 1 or 0. */
+bool json_as_real(const struct json *value, double *number);
 bool json_value_is_object(const struct json *value);
 
 /* Calls visit for every key of an object, in order; stops and returns false when it does. */

@@ -1,0 +1,302 @@
+/* Evaluating the policy; see policy.h. */
+#include "release/policy.h"
+
+#include "base/text.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *const policy_bound_names[BOUND_COUNT + 1] = { "value", "upper95", "lower95", NULL };
+const char *const quarantine_names[QUARANTINE_COUNT + 1] = { "refuse", "drop", NULL };
+static const char *const rule_names[RULE_COUNT + 1] = { "of_bound", "at_most", "at_least", NULL };
+
+/* The rows of a plan that says nothing:
+ * - no image that was flagged is released;
+ * - at 95 % confidence fewer than 1 in 100 images of this generator are flagged. With none flagged
+ *   that takes 299 images (1 - 0.05^(1/299) = 0.00997): smaller sets cannot show it;
+ * - the threshold rests on enough held-out subjects to have a meaning at all. */
+static const struct policy_row default_rows[] = {
+    { .metric = "memorization.flagged.count", .bound = BOUND_VALUE, .limit = 0 },
+    { .metric = "memorization.flagged.fraction", .bound = BOUND_UPPER95, .limit = 0.01 },
+    { .metric = "memorization.thresholds.correlation.supported",
+      .bound = BOUND_VALUE,
+      .must_be = RULE_AT_LEAST,
+      .limit = 1 },
+};
+
+const struct policy_settings policy_defaults = {
+    .quarantine = QUARANTINE_REFUSE,
+    .rows = { (void *)(uintptr_t)default_rows, sizeof default_rows / sizeof *default_rows },
+};
+
+#define ROW(name, kind_, ...)                                                                      \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct policy_row, name), __VA_ARGS__      \
+    }
+static const struct yaml_field row_fields[] = {
+    ROW(metric, YAML_STRING, .required = true),
+    ROW(bound, YAML_CHOICE, .choices = policy_bound_names),
+    ROW(limit, YAML_REAL, .required = true),
+    ROW(must_be, YAML_CHOICE, .choices = rule_names),
+    { 0 },
+};
+
+const struct yaml_field policy_fields[] = {
+    { .key = "quarantine",
+      .kind = YAML_CHOICE,
+      .offset = offsetof(struct policy_settings, quarantine),
+      .choices = quarantine_names,
+      .help = "flagged images" },
+    { .key = "rows",
+      .kind = YAML_ROWS,
+      .offset = offsetof(struct policy_settings, rows),
+      .section = row_fields,
+      .row_size = sizeof(struct policy_row),
+      .help = "metric, bound, limit: what a set must show to be released" },
+    { 0 },
+};
+
+static enum policy_rule rule_of(const struct policy_row *row)
+{
+    if (row->must_be != RULE_OF_BOUND)
+        return (enum policy_rule)row->must_be;
+    return row->bound == BOUND_LOWER95 ? RULE_AT_LEAST : RULE_AT_MOST;
+}
+
+const char *policy_rule_words(const struct policy_row *row)
+{
+    return rule_of(row) == RULE_AT_MOST ? "at most" : "at least";
+}
+
+static const struct policy_row *rows_of(const struct policy_settings *settings)
+{
+    return settings->rows.items;
+}
+
+void policy_digest(const struct policy_settings *settings, struct digest *digest)
+{
+    struct text text = { 0 };
+    text_add(&text, POLICY_SCHEMA "\n");
+    yaml_describe(policy_fields, settings, &text);
+    *digest = digest_of(text.bytes, text.length);
+    text_release(&text);
+}
+
+/* ---- paths --------------------------------------------------------------------------------- */
+
+/* One step of a metric: a key, then perhaps an entry of the list that stands there. */
+struct step {
+    const char *key, *entry; /* entry: what stands between the brackets */
+    size_t key_length, entry_length;
+};
+
+/* Takes the next step off the path; false at its end or where it is not well formed. */
+static bool next_step(const char **path, struct step *step)
+{
+    const char *at = *path;
+    *step = (struct step){ .key = at, .key_length = strcspn(at, ".[") };
+    at += step->key_length;
+    if (*at == '[') {
+        step->entry = at + 1;
+        step->entry_length = strcspn(step->entry, "]");
+        at = step->entry + step->entry_length;
+        if (*at++ != ']')
+            return false;
+    }
+    bool last = !*at;
+    if (!step->key_length || (step->entry && !step->entry_length) || (!last && *at != '.') ||
+        (!last && !at[1]))
+        return false;
+    *path = last ? at : at + 1;
+    return true;
+}
+
+static bool is_well_formed(const char *metric)
+{
+    struct step step;
+    size_t steps = 0;
+    while (*metric) {
+        if (!next_step(&metric, &step))
+            return false;
+        steps++;
+    }
+    return steps >= 2;
+}
+
+bool policy_check(const struct policy_settings *settings, struct error *err)
+{
+    for (size_t i = 0; i < settings->rows.count; i++) {
+        const struct policy_row *row = &rows_of(settings)[i];
+        if (!is_well_formed(row->metric))
+            return error_set(err,
+                             "policy row %zu: \"%s\" is no metric; expected a document and keys, "
+                             "as in memorization.flagged.fraction",
+                             i + 1, row->metric);
+    }
+    return true;
+}
+
+/* Whether an object's value, written as text, is what the selector asks for. */
+static bool has_value(const struct json *object, const char *key, const char *wanted)
+{
+    const struct json *value = json_member(object, key);
+    const char *text = json_as_string(value);
+    double number, asked;
+    if (text)
+        return strcmp(text, wanted) == 0;
+    return json_as_real(value, &number) && text_to_real(wanted, &asked) && number == asked;
+}
+
+/* "key=value,key=value": whether all hold. */
+static bool matches(const struct json *object, char *selector)
+{
+    for (char *at = selector, *next; at; at = next) {
+        next = strchr(at, ',');
+        if (next)
+            *next++ = '\0';
+        char *equals = strchr(at, '=');
+        if (!equals)
+            return false;
+        *equals = '\0';
+        if (!has_value(object, at, equals + 1))
+            return false;
+    }
+    return true;
+}
+
+static const struct json *entry_of(const struct json *list, const struct step *step,
+                                   struct arena *arena, const char **reason)
+{
+    char *selector = arena_substring(arena, step->entry, step->entry_length);
+    int64_t number;
+    if (text_to_integer(selector, &number)) {
+        *reason = arena_format(arena, "there is no entry %s", selector);
+        return number < 0 ? NULL : json_at(list, (size_t)number);
+    }
+    const struct json *found = NULL;
+    size_t count = 0;
+    for (size_t i = 0; i < json_length(list); i++)
+        if (matches(json_at(list, i), arena_string(arena, selector))) {
+            found = json_at(list, i);
+            count++;
+        }
+    *reason = arena_format(arena, "%zu entries have %s", count, selector);
+    return count == 1 ? found : NULL;
+}
+
+/* What stands at the end of the path, and the object that it stands in. */
+struct place {
+    const struct json *value, *parent;
+};
+
+static bool walk(const char *metric, const struct json *root, struct place *place,
+                 struct arena *arena, const char **reason)
+{
+    struct step step;
+    *place = (struct place){ root, NULL };
+    while (*metric) {
+        CHECK(next_step(&metric, &step), "a metric that was not checked");
+        const char *key = arena_substring(arena, step.key, step.key_length);
+        place->parent = place->value;
+        place->value = json_member(place->parent, key);
+        if (!place->value) {
+            *reason = arena_format(arena, "there is no \"%s\"", key);
+            return false;
+        }
+        if (step.entry) {
+            place->value = entry_of(place->value, &step, arena, reason);
+            if (!place->value)
+                return false;
+        }
+    }
+    return true;
+}
+
+/* ---- evaluating ------------------------------------------------------------------------------ */
+
+/* An end of the interval beside the value: as a key of its own or as interval: [low, high]. */
+static bool bound_beside(const struct place *place, enum policy_bound bound, double *value)
+{
+    const struct json *holder = json_value_is_object(place->value) ? place->value : place->parent;
+    if (json_as_real(json_member(holder, policy_bound_names[bound]), value))
+        return true;
+    const struct json *interval = json_member(holder, "interval");
+    return json_length(interval) == 2 &&
+           json_as_real(json_at(interval, bound == BOUND_UPPER95), value);
+}
+
+static bool measure(const struct policy_row *row, const struct json *root, const char *keys,
+                    double *value, struct arena *arena, const char **reason)
+{
+    struct place place;
+    if (!walk(keys, root, &place, arena, reason))
+        return false;
+    bool found = row->bound == BOUND_VALUE
+                     ? json_as_real(place.value, value)
+                     : bound_beside(&place, (enum policy_bound)row->bound, value);
+    *reason = row->bound == BOUND_VALUE ? "it is no number" : "no 95 % interval stands beside it";
+    return found;
+}
+
+static const struct policy_document *document_of(const struct policy_document *documents,
+                                                 size_t count, const char *metric)
+{
+    size_t length = strcspn(metric, ".[");
+    for (size_t i = 0; i < count; i++)
+        if (strlen(documents[i].name) == length && !strncmp(documents[i].name, metric, length))
+            return &documents[i];
+    return NULL;
+}
+
+static struct policy_result evaluate(const struct policy_row *row,
+                                     const struct policy_document *documents, size_t count,
+                                     struct arena *arena)
+{
+    struct policy_result result = { .row = row };
+    const struct policy_document *document = document_of(documents, count, row->metric);
+    if (!document)
+        result.reason = "there is no document of that name";
+    else if (!document->root)
+        result.reason = arena_format(arena, "not measured: lethe %s", document->made_by);
+    else
+        result.measured = measure(row, document->root, row->metric + strlen(document->name) + 1,
+                                  &result.value, arena, &result.reason);
+    /* Written so that a value that is not a number passes neither. */
+    result.passed = result.measured && (rule_of(row) == RULE_AT_MOST ? result.value <= row->limit
+                                                                     : result.value >= row->limit);
+    return result;
+}
+
+bool policy_evaluate(const struct policy_settings *settings,
+                     const struct policy_document *documents, size_t document_count,
+                     struct arena *arena, struct policy_result **results)
+{
+    bool passed = true;
+    *results = arena_array(arena, struct policy_result, settings->rows.count);
+    for (size_t i = 0; i < settings->rows.count; i++) {
+        (*results)[i] = evaluate(&rows_of(settings)[i], documents, document_count, arena);
+        passed = passed && (*results)[i].passed;
+    }
+    return passed;
+}
+
+struct json *policy_results_json(const struct policy_result *results, size_t count)
+{
+    struct json *rows = json_new_array();
+    for (size_t i = 0; i < count; i++) {
+        struct json *row = json_new_object();
+        json_put_string(row, "bound", policy_bound_names[results[i].row->bound]);
+        json_put_real(row, "limit", results[i].row->limit);
+        json_put_real(row, "measured", results[i].measured ? results[i].value : NAN);
+        json_put_string(row, "metric", results[i].row->metric);
+        json_put_string(row, "must_be", rule_names[rule_of(results[i].row)]);
+        if (!results[i].measured)
+            json_put_string(row, "reason", results[i].reason);
+        json_put_string(row, "verdict",
+                        results[i].passed     ? "passed"
+                        : results[i].measured ? "failed"
+                                              : "missing");
+        json_push(rows, row);
+    }
+    return rows;
+}
