@@ -40,7 +40,7 @@ struct command {
     enum exit_code (*run)(struct invocation *invocation);
 };
 
-extern const struct command command_doctor, command_ingest, command_init, command_inspect,
+extern const struct command command_curves, command_doctor, command_ingest, command_init, command_inspect,
     command_phantom, command_sample, command_train;
 extern const struct command *const commands[]; /* NULL-terminated */
 

@@ -7,6 +7,7 @@
 #include "tensor/cpu.h"
 #include "train/batches.h"
 #include "train/checkpoint.h"
+#include "train/metrics.h"
 #include "train/recipe.h"
 
 #include <errno.h>
@@ -77,34 +78,10 @@ static void restore_signals(const struct handlers *before)
 
 /* ---- metrics --------------------------------------------------------------------------------- */
 
-/* Keeps what a killed run logged up to the step that is resumed; the rest will come again. */
-static bool trim_metrics(const char *path, uint64_t step, struct error *err)
-{
-    if (path_kind(path) == PATH_NOTHING)
-        return true;
-    size_t size;
-    char *bytes = file_read(path, (size_t)1 << 32, &size, err);
-    if (!bytes)
-        return false;
-    struct text kept = { 0 };
-    text_add(&kept, "");
-    for (char *line = bytes, *end; (end = strchr(line, '\n')); line = end + 1) {
-        int64_t at;
-        struct json *entry = json_parse(line, (size_t)(end - line), path, NULL);
-        if (entry && json_get_integer(entry, "step", &at, NULL) && (uint64_t)at <= step)
-            text_add_bytes(&kept, line, (size_t)(end + 1 - line));
-        json_free(entry);
-    }
-    bool ok = file_write(path, kept.bytes, kept.length, err);
-    text_release(&kept);
-    memory_free(bytes);
-    return ok;
-}
-
 static bool open_metrics(struct trainer *trainer, struct error *err)
 {
     const char *path = path_join(&trainer->arena, trainer->job->out, "metrics.jsonl");
-    if (!trim_metrics(path, trainer->step, err))
+    if (!metrics_trim(path, trainer->step, err))
         return false;
     int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     trainer->metrics = descriptor >= 0 ? fdopen(descriptor, "a") : NULL;
