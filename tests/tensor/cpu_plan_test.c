@@ -145,6 +145,22 @@ static void loops_do_not_depend_on_the_number_of_threads(void **state)
     assert_memory_equal(result[0], result[2], sizeof result[0]);
 }
 
+/* Parts of a whole that are constant are stored once; the whole is not constant for that. */
+static void what_is_partly_constant_is_computed_at_each_run(void **state)
+{
+    (void)state;
+    for (int padded = 0; padded < 2; padded++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = t_scale(pair_input(&pair, SHAPE(2, 6, 6), NORMAL), 3);
+        struct node *whole =
+            padded ? t_pad(x, 1, 1, 2) : t_concat(1, t_full(pair.graph, SHAPE(2, 3, 6), 1), x);
+        struct node *y = t_scale(t_sum(t_square(t_matmul(whole, t_transpose(whole))), AXES(1)), 2);
+        pair_expect(&pair, &y, 1, 1e-10, padded ? "pad" : "concat");
+        pair_release(&pair);
+    }
+}
+
 static size_t kernels_of(struct node *const *outputs, size_t count)
 {
     struct error err;
@@ -343,6 +359,7 @@ int main(void)
         cmocka_unit_test(runs_allocate_nothing_after_the_first),
         cmocka_unit_test(runs_repeat_bit_for_bit),
         cmocka_unit_test(loops_do_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(what_is_partly_constant_is_computed_at_each_run),
         cmocka_unit_test(chains_are_one_step_and_equal_nodes_are_shared),
         cmocka_unit_test(memory_is_far_below_the_sum_of_values),
         cmocka_unit_test(updates_read_what_stood_before_the_run),
