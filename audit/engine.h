@@ -26,7 +26,7 @@ extern const struct engine_methods certified_engine, faiss_engine;
 static inline const void *image_at(const struct search *search, const struct image_set *set,
                                    size_t index)
 {
-    return set->images + index * search->pixels.image_bytes;
+    return set->images + (set->rows ? set->rows[index] : index) * search->pixels.image_bytes;
 }
 
 /* Moments of images [first, first + count), refused where a pixel is not finite. */
@@ -41,8 +41,11 @@ void images_forget(const struct search *search, const struct image_set *set, siz
 /* Whether the database image may be a neighbour of the query. */
 static inline bool pair_allowed(const struct search *search, size_t query, size_t id)
 {
-    return !search->settings.other_groups ||
-           search->queries.groups[query] != search->database.groups[id];
+    if (!search->settings.other_groups)
+        return true;
+    uint32_t group = search->database.groups[id];
+    return search->queries.groups[query] != group &&
+           (!search->queries.avoid || search->queries.avoid[query] != group);
 }
 
 /* Lists of k neighbours, in order; empty places have a correlation below any. */

@@ -113,8 +113,13 @@ static size_t count_below(const uint32_t *sorted, size_t count, uint64_t value)
     return low;
 }
 
-/* The largest number of database images that a query of [first, first + count) shares its group
- * with, and the sum over these queries. */
+static size_t count_equal(const uint32_t *sorted, size_t count, uint64_t value)
+{
+    return count_below(sorted, count, value + 1) - count_below(sorted, count, value);
+}
+
+/* The largest number of database images that are not allowed to a query of [first, first + count),
+ * for their groups, and the sum over these queries. */
 static size_t same_group(const struct search *search, size_t first, size_t count,
                          size_t *most_query, uint64_t *total)
 {
@@ -127,8 +132,10 @@ static size_t same_group(const struct search *search, size_t first, size_t count
     memcpy(sorted, search->database.groups, n * sizeof *sorted);
     qsort(sorted, n, sizeof *sorted, by_number);
     for (size_t q = first; q < first + count; q++) {
-        uint64_t group = search->queries.groups[q];
-        size_t same = count_below(sorted, n, group + 1) - count_below(sorted, n, group);
+        uint32_t group = search->queries.groups[q];
+        size_t same = count_equal(sorted, n, group);
+        if (search->queries.avoid && search->queries.avoid[q] != group)
+            same += count_equal(sorted, n, search->queries.avoid[q]);
         *total += same;
         if (same > most) {
             most = same;
@@ -188,6 +195,18 @@ struct search *search_open(const struct image_set *queries, const struct image_s
         return NULL;
     }
     return search;
+}
+
+bool search_ask(struct search *search, const struct image_set *queries, size_t neighbours,
+                bool other_groups, struct error *err)
+{
+    CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
+    if (!check_pair(queries, &search->database, err))
+        return false;
+    search->queries = *queries;
+    search->settings.neighbours = neighbours;
+    search->settings.other_groups = other_groups;
+    return check_neighbours(search, err);
 }
 
 void search_close(struct search *search)
@@ -261,11 +280,12 @@ bool moments_of(const struct search *search, const struct image_set *set, size_t
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count)
 {
-    if (!set->mapped)
+    if (!set->mapped || !count)
         return;
     uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE),
               begin = (uintptr_t)image_at(search, set, first),
-              end = (uintptr_t)image_at(search, set, first + count);
+              end =
+                  (uintptr_t)image_at(search, set, first + count - 1) + search->pixels.image_bytes;
     begin = (begin + page - 1) / page * page; /* whole pages only */
     end = end / page * page;
     if (begin < end)

@@ -28,7 +28,10 @@ struct image_set {
     const unsigned char *images;
     size_t count, channels, height, width;
     enum element_type type; /* ELEMENT_UINT8, ELEMENT_UINT16 or ELEMENT_FLOAT16 */
+    const uint32_t *rows;   /* count, ascending: image i is stored in place rows[i]; NULL: in i */
     const uint32_t *groups; /* count, e.g. a number for each subject; NULL: none */
+    const uint32_t *avoid;  /* count, of queries: with other_groups one more group that is none of
+                             * the neighbours'; NULL: none */
     bool mapped; /* a read-only view of a file, whose pages may be let go and read again */
 };
 
@@ -89,6 +92,11 @@ struct search; /* opaque: the prepared database */
 struct search *search_open(const struct image_set *queries, const struct image_set *database,
                            const struct search_settings *settings, struct error *err) MUST_USE;
 void search_close(struct search *search);
+
+/* Other queries of the database that was prepared: the same refusals, but nothing is prepared
+ * again. */
+bool search_ask(struct search *search, const struct image_set *queries, size_t neighbours,
+                bool other_groups, struct error *err) MUST_USE;
 
 /* A shard. Shards may be run in any order, by any number of processes. */
 bool search_run(struct search *search, size_t first, size_t count, struct search_result *result,

@@ -64,16 +64,19 @@ static inline struct image_set images_make(const char *name, enum texture textur
 
 static inline unsigned char *image_bytes(const struct image_set *set, size_t image)
 {
-    return (unsigned char *)(size_t)set->images +
-           image * set->channels * set->height * set->width * element_info[set->type].bytes;
+    return (unsigned char *)(size_t)set->images + (set->rows ? set->rows[image] : image) *
+                                                      set->channels * set->height * set->width *
+                                                      element_info[set->type].bytes;
 }
 
 static inline void images_free(struct image_set *set)
 {
     free((void *)(size_t)set->images);
     free((void *)(size_t)set->groups);
+    free((void *)(size_t)set->avoid);
+    free((void *)(size_t)set->rows);
     set->images = NULL;
-    set->groups = NULL;
+    set->groups = set->avoid = set->rows = NULL;
 }
 
 /* The pixel of an image, over used channels or not. */

@@ -29,7 +29,9 @@ static size_t brute_force(const struct image_set *queries, size_t query,
                 settings->channels ? settings->channels : UINT64_MAX);
     assert_true(exact_moments(&pixels, image_bytes(queries, query), &mx));
     for (size_t id = 0; id < database->count; id++) {
-        if (settings->other_groups && queries->groups[query] == database->groups[id])
+        if (settings->other_groups &&
+            (queries->groups[query] == database->groups[id] ||
+             (queries->avoid && queries->avoid[query] == database->groups[id])))
             continue;
         assert_true(exact_moments(&pixels, image_bytes(database, id), &my));
         out[found++] = (struct neighbour){ exact_correlation(&pixels, image_bytes(queries, query),
@@ -256,6 +258,76 @@ static void neighbours_of_the_same_group_are_left_out(void **state)
     images_free(&set);
 }
 
+static void a_second_group_may_be_left_out(void **state)
+{
+    (void)state;
+    struct image_set set = near_ties("set", 60, 5);
+    uint32_t *groups = calloc(60, sizeof *groups), *avoid = calloc(60, sizeof *avoid);
+    for (uint32_t i = 0; i < 60; i++) {
+        groups[i] = i / 7;
+        avoid[i] = (i * 5) % 9; /* sometimes the same */
+    }
+    set.groups = groups;
+    set.avoid = avoid;
+    check_engines(&set, &set, (struct search_settings){ .neighbours = 20, .other_groups = true });
+    images_free(&set);
+}
+
+static void rows_choose_images_of_a_larger_array(void **state)
+{
+    (void)state;
+    struct image_set queries =
+        images_make("queries", TEXTURE_SMOOTH_AND_NOISE, 90, 1, 32, 32, ELEMENT_UINT8, 1);
+    struct image_set database =
+        images_make("database", TEXTURE_SMOOTH_AND_NOISE, 400, 1, 32, 32, ELEMENT_UINT8, 2);
+    uint32_t *some = calloc(30, sizeof *some), *others = calloc(133, sizeof *others);
+    for (uint32_t i = 0; i < 30; i++)
+        some[i] = 3 * i + 1;
+    for (uint32_t i = 0; i < 133; i++)
+        others[i] = 3 * i;
+    queries.rows = some;
+    queries.count = 30;
+    database.rows = others;
+    database.count = 133;
+    check_engines(&queries, &database, (struct search_settings){ .neighbours = 5 });
+    images_free(&queries);
+    images_free(&database);
+}
+
+static void a_prepared_database_answers_other_queries(void **state)
+{
+    (void)state;
+    struct image_set queries =
+        images_make("queries", TEXTURE_SMOOTH_AND_NOISE, 20, 1, 32, 32, ELEMENT_UINT8, 1);
+    struct image_set database =
+        images_make("database", TEXTURE_SMOOTH_AND_NOISE, 200, 1, 32, 32, ELEMENT_UINT8, 2);
+    uint32_t *groups = calloc(200, sizeof *groups);
+    for (uint32_t i = 0; i < 200; i++)
+        groups[i] = i / 10;
+    database.groups = groups;
+    for (enum engine engine = 0; engine < ENGINE_COUNT; engine++) {
+        if (engine_missing(engine))
+            continue;
+        struct search_settings settings = { .engine = engine, .neighbours = 2 };
+        struct search_result expected, seen;
+        struct error err;
+        struct search *search = search_open(&queries, &database, &settings, &err);
+        assert_ok(search, err);
+        assert_ok(search_ask(search, &database, 7, true, &err), err);
+        assert_ok(search_run(search, 0, 200, &seen, &err), err);
+        settings = (struct search_settings){ engine, 7, 0, true, 0 };
+        run_shard(&database, &database, &settings, 0, 200, &expected);
+        assert_same_neighbours(&expected, &seen);
+        search_result_release(&expected);
+        search_result_release(&seen);
+        assert_false(search_ask(search, &queries, 201, false, &err));
+        assert_contains(err.message, "ask for 1 … 200");
+        search_close(search);
+    }
+    images_free(&queries);
+    images_free(&database);
+}
+
 static void unaligned_rows_and_many_blocks_change_nothing(void **state)
 {
     (void)state;
@@ -449,6 +521,9 @@ int main(void)
         cmocka_unit_test(all_images_zero_is_answered_by_id),
         cmocka_unit_test(k_may_be_the_whole_set),
         cmocka_unit_test(neighbours_of_the_same_group_are_left_out),
+        cmocka_unit_test(a_second_group_may_be_left_out),
+        cmocka_unit_test(rows_choose_images_of_a_larger_array),
+        cmocka_unit_test(a_prepared_database_answers_other_queries),
         cmocka_unit_test(unaligned_rows_and_many_blocks_change_nothing),
         cmocka_unit_test(results_do_not_depend_on_threads_or_shards),
         cmocka_unit_test_setup_teardown(mapped_files_are_searched_as_memory_is, scratch_make,
