@@ -7,8 +7,8 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_init,  &command_phantom, &command_ingest, &command_inspect,
-    &command_train, &command_curves,  &command_sample, &command_doctor, NULL,
+    &command_init,   &command_phantom, &command_ingest, &command_inspect, &command_train,
+    &command_curves, &command_sample,  &command_score,  &command_doctor,  NULL,
 };
 
 static void list_commands(void)

@@ -120,6 +120,7 @@ static void orient(struct volume *volume, const struct nifti_header *header,
         volume->spacing[axis] =
             volume->oriented ? column_length(*to_mm, stored) : header->spacing[stored];
     }
+    volume->spaced = volume->oriented || header->spaced;
 }
 
 static bool place(struct volume *volume, const unsigned char *bytes,

@@ -221,13 +221,16 @@ static bool read_geometry(const struct reader *reader, const struct field_map *m
     int code_bytes = map->real_bytes == 4 ? 2 : 4;
     header->qform_code = (int)integer_at(reader, map->qform, code_bytes);
     header->sform_code = (int)integer_at(reader, map->sform, code_bytes);
+    header->spaced = true;
     for (int i = 0; i < 3; i++) {
         size_t offset = map->pixdim + (size_t)((i + 1) * map->real_bytes);
         header->spacing[i] = fabs(real_at(reader, offset, map->real_bytes));
         if (!isfinite(header->spacing[i]))
             return error_set(err, "pixdim[%d], the voxel spacing, is not a finite number", i + 1);
-        if (header->spacing[i] == 0)
+        if (header->spacing[i] == 0) {
             header->spacing[i] = 1; /* as the standard's own library reads it */
+            header->spaced = false;
+        }
     }
     for (size_t i = 0; header->qform_code > 0 && i < 6; i++)
         if (!isfinite(real_at(reader, map->quatern + i * (size_t)map->real_bytes, map->real_bytes)))

@@ -20,6 +20,7 @@ struct nifti_header {
     int64_t voxel_offset;    /* of the first voxel, in bytes */
     double slope, intercept; /* 1 and 0 when the header asks for no scaling */
     double spacing[3];       /* mm, as stored */
+    bool spaced;             /* false: one of them was 0, none given, and reads as 1 */
     int qform_code, sform_code;
 };
 

@@ -45,6 +45,7 @@ struct volume {
     double spacing[3];    /* mm between voxels along those axes */
     double affine[3][4];  /* canonical voxel indices to millimetres, RAS+ as in NIfTI */
     bool oriented;        /* false: the file gives no orientation, axes are as stored */
+    bool spaced;          /* false: nor a spacing; 1 mm stands for it */
     enum voxel_type type; /* as stored */
     double slope, intercept;
     /* How canonical indices reach the stored bytes. */
