@@ -1,8 +1,9 @@
-# lethe_folder(NAME DIR PARENT SOURCES a.c b.c [USES folder...] [LINK library...])
+# lethe_folder(NAME [VIEW folder] SOURCES a.c b.c [USES folder...] [LINK library...])
 #
 # Makes the static library NAME out of one source folder. Its headers are reached as
 # "NAME/header.h" and only by targets that list NAME under USES: each folder gets an include
-# directory of its own that holds nothing but a link to it.
+# directory of its own that holds nothing but a link to it. A folder of two targets gives the second
+# its own name as VIEW.
 
 set(LETHE_WARNINGS -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes
     -Wold-style-definition -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef
@@ -33,11 +34,14 @@ if(LETHE_FUZZ)
 endif()
 
 function(lethe_folder NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;USES;LINK" ${ARGN})
+  cmake_parse_arguments(ARG "" "VIEW" "SOURCES;USES;LINK" ${ARGN})
+  if(NOT ARG_VIEW)
+    set(ARG_VIEW ${NAME})
+  endif()
   add_library(${NAME} STATIC ${ARG_SOURCES})
   set(view ${CMAKE_BINARY_DIR}/include/${NAME})
   file(MAKE_DIRECTORY ${view})
-  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${view}/${NAME} SYMBOLIC)
+  file(CREATE_LINK ${CMAKE_CURRENT_SOURCE_DIR} ${view}/${ARG_VIEW} SYMBOLIC)
   target_include_directories(${NAME} PUBLIC ${view})
   target_link_libraries(${NAME} PUBLIC ${ARG_USES} PRIVATE lethe_flags ${ARG_LINK})
 endfunction()
