@@ -40,8 +40,22 @@ struct command {
     enum exit_code (*run)(struct invocation *invocation);
 };
 
-extern const struct command command_curves, command_doctor, command_ingest, command_init,
-    command_inspect, command_phantom, command_sample, command_score, command_train;
+/* one a line, by name */
+/* clang-format off */
+extern const struct command
+    command_curves,
+    command_doctor,
+    command_ingest,
+    command_init,
+    command_inspect,
+    command_phantom,
+    command_purge,
+    command_run_plan,
+    command_sample,
+    command_score,
+    command_status,
+    command_train;
+/* clang-format on */
 extern const struct command *const commands[]; /* NULL-terminated */
 
 /* Runs the command with its arguments (argv without its name). */

@@ -7,8 +7,22 @@
 #include <string.h>
 
 const struct command *const commands[] = {
-    &command_init,   &command_phantom, &command_ingest, &command_inspect, &command_train,
-    &command_curves, &command_sample,  &command_score,  &command_doctor,  NULL,
+    /* one a line, in the order that -h shows */
+    /* clang-format off */
+    &command_run_plan,
+    &command_status,
+    &command_init,
+    &command_phantom,
+    &command_ingest,
+    &command_inspect,
+    &command_train,
+    &command_curves,
+    &command_sample,
+    &command_score,
+    &command_purge,
+    &command_doctor,
+    NULL,
+    /* clang-format on */
 };
 
 static void list_commands(void)

@@ -31,6 +31,15 @@ static const char *beside_plan(const struct release_plan *plan, const char *path
     return path_join(arena, path_parent(arena, plan->path), path);
 }
 
+static bool digest_plan(struct release_plan *plan, struct error *err)
+{
+    struct digest digest;
+    if (!digest_file(plan->path, &digest, err))
+        return false;
+    digest_hex(&digest, plan->sha256);
+    return true;
+}
+
 bool plan_load(const char *path, struct release_plan *plan, struct arena *arena, struct error *err)
 {
     *plan = plan_defaults_without_stages;
@@ -40,7 +49,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->sample = sample_defaults;
     plan->policy = policy_defaults;
     plan->ingest.seed = plan->train.seed = -1;
-    if (!yaml_load(path, plan_fields, plan, arena, err))
+    if (!yaml_load(path, plan_fields, plan, arena, err) || !digest_plan(plan, err))
         return false;
     if (!policy_check(&plan->policy, err))
         return error_prefix(err, "%s", path);

@@ -8,10 +8,11 @@
 #include "train/sampler.h"
 
 struct release_plan {
-    const char *path; /* of the plan itself */
-    const char *name; /* of the release */
-    const char *run;  /* the run folder; everything derived goes there */
-    int64_t seed;     /* of everything random, unless a stage has its own */
+    const char *path;        /* of the plan itself */
+    char sha256[DIGEST_HEX]; /* of its bytes */
+    const char *name;        /* of the release */
+    const char *run;         /* the run folder; everything derived goes there */
+    int64_t seed;            /* of everything random, unless a stage has its own */
     struct ingest_settings ingest;
     struct train_settings train;
     struct sample_settings sample;

@@ -23,6 +23,7 @@
 
 #include "base/digest.h"
 #include "base/text.h"
+#include "plan/journal.h"
 #include "plan/lock.h"
 
 enum { STAGE_NEEDS = 4 };
@@ -31,8 +32,9 @@ enum { STAGE_NEEDS = 4 };
 struct stage_work {
     const struct stage *stage;
     const struct release_plan *plan;
-    const char *folder;  /* of the stage */
-    const void *options; /* of the stage's own command; NULL within lethe run */
+    const char *folder;      /* of the stage */
+    const void *options;     /* of the stage's own command; NULL within lethe run */
+    struct journal *journal; /* of the run; NULL without a plan */
     struct arena *arena;
     struct error *err;
     struct json *document; /* to be set: what --json tells */
@@ -67,15 +69,33 @@ const struct stage *stage_find(const char *name);
 /* The folder of a stage; the stage by its name. */
 const char *stage_folder(const struct release_plan *plan, const char *name, struct arena *arena);
 
-/* The digest of all that decides about a stage. Fails where one that it needs has not been made. */
-bool stage_inputs(const struct stage *stage, const struct release_plan *plan, struct arena *arena,
-                  struct digest *digest, struct error *err) MUST_USE;
+/* The digest of all that decides about a stage. Fails where one that it needs has not been made.
+ * With care every file that it depends on is read; at a glance records are believed, and what takes
+ * long (has add_inputs) cannot be told: *digest is then not set and *known false. */
+enum stage_care { STAGE_WITH_CARE, STAGE_AT_A_GLANCE };
+bool stage_inputs(const struct stage *stage, const struct release_plan *plan, enum stage_care care,
+                  struct arena *arena, struct digest *digest, bool *known,
+                  struct error *err) MUST_USE;
+
+/* Whether the stage is up to date; when not, `reason` says why. */
+bool stage_is_done(const struct stage *stage, const struct release_plan *plan, enum stage_care care,
+                   struct arena *arena, struct error *reason);
 
 /* `lethe NAME PLAN`: loads the plan, locks the run folder, and makes the stage unless it is up to
  * date. */
 enum exit_code stage_command(struct invocation *invocation, const struct stage *stage);
 
-/* Makes one stage whose inputs are known, and records it. The run folder is locked. */
+/* A run folder that is being worked in: locked, its journal open. */
+struct run_folder {
+    struct run_lock lock;
+    struct journal journal;
+};
+bool run_folder_open(struct run_folder *folder, const struct release_plan *plan,
+                     const char *command, struct error *err) MUST_USE;
+void run_folder_close(struct run_folder *folder);
+
+/* Makes one stage whose inputs are known, records it, and journals that. The run folder is locked.
+ */
 enum exit_code stage_make(struct stage_work *work, const struct digest *inputs);
 
 /* A work on a stage of a plan, and one by options alone, into a folder that these name. */

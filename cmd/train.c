@@ -103,11 +103,60 @@ static enum exit_code go_on(struct stage_work *work, const struct train_job *job
 
 /* ---- the stage of a plan --------------------------------------------------------------------- */
 
+/* What a run that goes on may not change: its data, and the settings that last. */
+static bool identity(const struct stage_work *work, const char *dataset, char hex[DIGEST_HEX])
+{
+    struct digest data;
+    struct text lines = { 0 };
+    if (!digest_file(path_join(work->arena, dataset, "dataset.json"), &data, work->err))
+        return false;
+    text_format(&lines, "dataset %s\n", digest_hex(&data, hex));
+    train_settings_text(&work->plan->train, true, &lines);
+    data = digest_of(lines.bytes, lines.length);
+    digest_hex(&data, hex);
+    text_release(&lines);
+    return true;
+}
+
+/* Moves the folder to the first free NAME.1, NAME.2 …: days of training are not thrown away because
+ * a setting was changed. */
+static bool set_aside(const struct stage_work *work)
+{
+    for (int i = 1;; i++) {
+        const char *aside = arena_format(work->arena, "%s.%d", work->folder, i);
+        if (path_kind(aside) != PATH_NOTHING)
+            continue;
+        if (rename(work->folder, aside) != 0)
+            return error_set_errno(work->err, "%s: cannot be moved to %s", work->folder, aside);
+        fprintf(stderr,
+                "lethe train: data or settings have changed; what was trained before is kept in "
+                "%s: remove it when it is not wanted\n",
+                aside);
+        return true;
+    }
+}
+
+/* The folder, new or with the checkpoints of a training that can go on. */
+static bool prepare(const struct stage_work *work, const char *dataset)
+{
+    char now[DIGEST_HEX];
+    size_t size;
+    const char *path = path_join(work->arena, work->folder, "identity");
+    if (!identity(work, dataset, now))
+        return false;
+    char *before = path_kind(path) == PATH_FILE ? file_read(path, 4096, &size, work->err) : NULL;
+    bool same = before && strcmp(before, now) == 0;
+    bool ok = same || !before || set_aside(work);
+    memory_free(before);
+    return ok && (same || (folder_create(work->folder, work->err) &&
+                           file_write(path, now, strlen(now), work->err)));
+}
+
 static enum exit_code work_on(struct stage_work *work)
 {
     struct train_job job = { stage_folder(work->plan, "ingest", work->arena), work->folder,
                              &work->plan->train };
-    return go_on(work, &job);
+    return prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
 }
 
 const struct stage stage_train = {

@@ -1,20 +1,24 @@
 /* Progress bars; see progress.h.
  *
- * A drawing costs a system call, so it happens at most ten times a second: the thread that finds
- * the time ripe claims the drawing by moving `next_drawing` on.
+ * A drawing costs a system call, so it happens at most ten times a second; the published file is
+ * written once a second.
  */
 #include "base/progress.h"
 
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 enum { BAR_CELLS = 24 };
 static const int64_t interval = 100000000;
+static const int64_t telling_interval = 1000000000;
 static atomic_bool silenced;
+static char *published; /* owned */
 
 void progress_silence(void)
 {
@@ -38,12 +42,47 @@ double clock_seconds(void)
     return (double)now() * 1e-9;
 }
 
+void progress_publish(const char *path)
+{
+    if (published && !path)
+        unlink(published);
+    free(published);
+    published = path ? strdup(path) : NULL;
+}
+
+/* One write of a line of one length, so that who reads sees a whole one. */
+static void tell(const struct progress *progress, uint64_t done)
+{
+    enum { LINE = 256 };
+    char text[LINE], line[LINE + 1];
+    snprintf(text, sizeof text,
+             "{\"what\": \"%s\", \"unit\": \"%s\", \"done\": %llu, \"total\": %llu, "
+             "\"seconds\": %.1f}",
+             progress->what, progress->unit, (unsigned long long)done,
+             (unsigned long long)progress->total, (double)(now() - progress->started) * 1e-9);
+    snprintf(line, sizeof line, "%-*s\n", LINE - 1, text);
+    int descriptor = open(published, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (descriptor < 0)
+        return;
+    if (pwrite(descriptor, line, LINE, 0) != LINE)
+        unlink(published);
+    close(descriptor);
+}
+
+/* The thread that finds the time ripe claims the turn by moving `next` on. */
+static bool is_turn(_Atomic int64_t *next, int64_t time, int64_t pause)
+{
+    int64_t due = atomic_load(next);
+    return time >= due && atomic_compare_exchange_strong(next, &due, time + pause);
+}
+
 void progress_begin(struct progress *progress, const char *what, const char *unit, uint64_t total)
 {
     *progress = (struct progress){ .what = what, .unit = unit, .total = total };
     progress->started = now();
     progress->shown = isatty(STDERR_FILENO);
     atomic_store(&progress->next_drawing, progress->started + interval);
+    atomic_store(&progress->next_telling, progress->started + telling_interval);
 }
 
 /* Eighths of a cell, so that a long job is seen to move. */
@@ -88,12 +127,14 @@ static void draw(struct progress *progress, uint64_t done)
 void progress_add(struct progress *progress, uint64_t amount)
 {
     uint64_t done = atomic_fetch_add(&progress->done, amount) + amount;
-    if (!is_shown(progress))
+    bool shown = is_shown(progress);
+    if (!shown && !published)
         return;
-    int64_t due = atomic_load(&progress->next_drawing), time = now();
-    if (time >= due &&
-        atomic_compare_exchange_strong(&progress->next_drawing, &due, time + interval))
+    int64_t time = now();
+    if (shown && is_turn(&progress->next_drawing, time, interval))
         draw(progress, done);
+    if (published && is_turn(&progress->next_telling, time, telling_interval))
+        tell(progress, done);
 }
 
 void progress_end(struct progress *progress)

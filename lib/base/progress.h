@@ -6,6 +6,7 @@
  *     progress_end(&progress);                 // leaves one summary line
  *
  * Nothing at all is written when standard error is not a terminal, or after progress_silence().
+ * progress_publish lets others look on: a file that tells where the work is, once a second.
  */
 #ifndef BASE_PROGRESS_H
 #define BASE_PROGRESS_H
@@ -20,6 +21,7 @@ struct progress {
     uint64_t total; /* 0: unknown, then no bar and no time left */
     _Atomic uint64_t done;
     _Atomic int64_t next_drawing; /* nanoseconds, monotonic */
+    _Atomic int64_t next_telling; /* the same, of the published file */
     int64_t started;
     bool shown;
 };
@@ -30,6 +32,11 @@ void progress_end(struct progress *progress);
 
 /* No progress from now on (--quiet). */
 void progress_silence(void);
+
+/* From now on the file holds a line of JSON: what, unit, done, total (0: unknown), seconds. NULL
+ * ends that and removes the file. A failure to write it is passed over: it is there for looking on.
+ */
+void progress_publish(const char *path);
 
 /* Seconds on a clock that never goes back. */
 double clock_seconds(void);

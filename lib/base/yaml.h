@@ -36,7 +36,8 @@ struct yaml_strings {
     size_t count;
 };
 
-/* A list of sections: `count` structs of the field's row_size, one after the other, in the arena. */
+/* A list of sections: `count` structs of the field's row_size, one after the other, in the arena.
+ */
 struct yaml_rows {
     void *items;
     size_t count;

@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char record_name[] = "stage.json";
 
@@ -89,6 +90,39 @@ bool stage_is_current(const char *folder, const char *stage, const struct digest
 bool stage_is_intact(const char *folder, const char *stage, struct error *reason)
 {
     return stage_is_current(folder, stage, NULL, reason);
+}
+
+/* Names and sizes of the outputs. */
+static bool same_sizes(const struct json *record, const char *folder, struct arena *arena,
+                       struct error *err)
+{
+    const struct json *outputs = json_get_array(record, "outputs", err);
+    for (size_t i = 0; outputs && i < json_length(outputs); i++) {
+        int64_t bytes;
+        struct stat status;
+        const char *path = json_get_string(json_at(outputs, i), "path", err);
+        if (!path || !json_get_integer(json_at(outputs, i), "bytes", &bytes, err))
+            return false;
+        if (stat(path_join(arena, folder, path), &status) != 0)
+            return error_set(err, "the output %s is gone", path);
+        if (status.st_size != bytes)
+            return error_set(err, "the output %s has changed", path);
+    }
+    return outputs;
+}
+
+bool stage_looks_intact(const char *folder, const char *stage, struct error *reason)
+{
+    struct arena arena;
+    arena_init(&arena);
+    const char *path = path_join(&arena, folder, record_name);
+    struct json *record = NULL;
+    bool ok = path_kind(path) == PATH_FILE || error_set(reason, "it has not been run");
+    ok = ok && (record = json_load_schema(path, STAGE_SCHEMA, reason)) &&
+         same_string(record, "stage", stage, reason) && same_sizes(record, folder, &arena, reason);
+    json_free(record);
+    arena_release(&arena);
+    return ok;
 }
 
 /* ---- what a record tells --------------------------------------------------------------------- */

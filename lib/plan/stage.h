@@ -26,6 +26,9 @@ bool stage_is_current(const char *folder, const char *stage, const struct digest
  * whatever it was made from. When not, `reason` (if wanted) says why. */
 bool stage_is_intact(const char *folder, const char *stage, struct error *reason);
 
+/* The same from names and sizes alone: a moment where the above reads every byte. */
+bool stage_looks_intact(const char *folder, const char *stage, struct error *reason);
+
 /* The digest of the recorded outputs whose path begins with `prefix`: what later stages depend on.
  * Neither the time that the stage took nor other outputs show in it. */
 bool stage_product(const char *folder, const char *prefix, struct digest *digest,

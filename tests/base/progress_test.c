@@ -181,6 +181,26 @@ static void silence_stops_what_has_begun(void **state)
     assert_string_equal(output, "");
 }
 
+/* A job off a terminal tells where it is in a file, which ends with it. */
+static void a_published_job_is_seen_by_others(void **state)
+{
+    (void)state;
+    char path[] = "/tmp/lethe-progress-XXXXXX", text[300] = "";
+    close(mkstemp(path));
+    progress_publish(path);
+    struct progress progress;
+    progress_begin(&progress, "train", "images", 8);
+    pause_for(1.1);
+    progress_add(&progress, 5);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    fclose(file);
+    assert_contains(text, "\"what\": \"train\", \"unit\": \"images\", \"done\": 5, \"total\": 8, ");
+    progress_publish(NULL);
+    assert_int_equal(access(path, F_OK), -1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -192,6 +212,7 @@ int main(void)
         cmocka_unit_test(drawing_is_at_most_ten_times_a_second),
         cmocka_unit_test(silence_is_kept),
         cmocka_unit_test(silence_stops_what_has_begun),
+        cmocka_unit_test(a_published_job_is_seen_by_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

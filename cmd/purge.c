@@ -1,0 +1,214 @@
+/* lethe purge: after a release, removes what was derived from patients.
+ *
+ * What goes: the dataset store, the weights (which may hold patients), all audit and utility
+ * results that name subjects or show their images, the internal report, candidates, and trainings
+ * that were set aside. What stays: the release, the synthetic set, the public report, the journal.
+ * The scans themselves are not in the run folder and are not touched.
+ */
+#include "history.h"
+#include "stages.h"
+
+#include "base/json.h"
+
+#include <dirent.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct options {
+    bool yes, abandon;
+};
+
+static const struct yaml_field options[] = {
+    { .key = "yes",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, yes),
+      .help = "remove; without it the list is only shown" },
+    { .key = "abandon",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, abandon),
+      .help = "even though nothing was released" },
+    { 0 },
+};
+
+/* Paths in the run folder that hold what came from patients; a name that ends in ".*" stands for
+ * any number after it. `stage` is what is then journalled as purged. */
+static const struct {
+    const char *path, *stage;
+} derived[] = {
+    { "dataset", "ingest" },
+    { "dataset.partial", NULL },
+    { "model", "train" },
+    { "model.*", NULL },
+    { "audit", "audit" },
+    { "audit.partial", NULL },
+    { "utility", "utility" },
+    { "utility.partial", NULL },
+    { "candidates", NULL },
+    { "report/report.internal.html", NULL },
+    { "report.internal.html", NULL },
+    { "review.json", NULL },
+};
+enum { DERIVED = sizeof derived / sizeof *derived };
+
+struct purge {
+    struct invocation *invocation;
+    struct release_plan plan;
+    const char *paths[64], *stages[64];
+    size_t count;
+    double bytes;
+};
+
+static double size_of(const char *path, struct arena *arena)
+{
+    char **files;
+    size_t count, total = 0;
+    if (path_kind(path) == PATH_FILE)
+        return 0;
+    if (!folder_walk(path, arena, &files, &count, NULL))
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        struct file_map map;
+        if (file_map_open(&map, path_join(arena, path, files[i]), NULL)) {
+            total += map.size;
+            file_map_close(&map);
+        }
+    }
+    return (double)total;
+}
+
+static void add(struct purge *purge, const char *path, const char *stage)
+{
+    CHECK(purge->count < 64, "more than 64 things to purge");
+    purge->paths[purge->count] = path;
+    purge->stages[purge->count++] = stage;
+    purge->bytes += size_of(path, &purge->invocation->arena);
+}
+
+/* Names in the run folder that begin as `pattern` does before its star. */
+static void add_numbered(struct purge *purge, const char *pattern)
+{
+    struct arena *arena = &purge->invocation->arena;
+    size_t length = strlen(pattern) - 1;
+    DIR *folder = opendir(purge->plan.run);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        int64_t number;
+        if (strncmp(entry->d_name, pattern, length) == 0 &&
+            text_to_integer(entry->d_name + length, &number))
+            add(purge, path_join(arena, purge->plan.run, entry->d_name), NULL);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+static void list(struct purge *purge)
+{
+    for (size_t i = 0; i < DERIVED; i++) {
+        const char *path = path_join(&purge->invocation->arena, purge->plan.run, derived[i].path);
+        if (text_ends_with(derived[i].path, ".*"))
+            add_numbered(purge, derived[i].path);
+        else if (path_kind(path) != PATH_NOTHING || access(path, F_OK) == 0)
+            add(purge, path, derived[i].stage);
+    }
+}
+
+static bool remove_one(const char *path, struct error *err)
+{
+    if (unlink(path) == 0)
+        return true;
+    return folder_remove(path, err);
+}
+
+/* The journal first: if removing is interrupted, it tells that it had begun. */
+static bool remove_all(const struct purge *purge, struct journal *journal, struct error *err)
+{
+    struct json *details = json_new_object(), *paths = json_new_array();
+    for (size_t i = 0; i < purge->count; i++)
+        json_push_string(paths, purge->paths[i]);
+    json_put(details, "paths", paths);
+    if (!journal_add(journal, "purge started", details, err))
+        return false;
+    for (size_t i = 0; i < purge->count; i++) {
+        if (!remove_one(purge->paths[i], err))
+            return false;
+        if (!purge->stages[i])
+            continue;
+        details = json_new_object();
+        json_put_string(details, "stage", purge->stages[i]);
+        if (!journal_add(journal, EVENT_NAME_PURGED, details, err))
+            return false;
+    }
+    details = json_new_object();
+    json_put_real(details, "bytes", purge->bytes);
+    return journal_add(journal, "purged", details, err);
+}
+
+/* Whether something was released from this run, by the ledger of the last stage. */
+static bool is_released(const struct purge *purge, struct error *reason)
+{
+    struct arena *arena = &purge->invocation->arena;
+    const char *folder = path_join(arena, purge->plan.run, "release");
+    char **files;
+    size_t count;
+    if (path_kind(folder) == PATH_FOLDER && folder_walk(folder, arena, &files, &count, NULL))
+        for (size_t i = 0; i < count; i++)
+            if (text_ends_with(files[i], ".manifest.json"))
+                return true;
+    return error_set(reason,
+                     "%s: nothing was released yet, and without what would be removed nothing can "
+                     "be; to give the run up all the same: --abandon",
+                     folder);
+}
+
+static void print(const struct purge *purge, bool removed)
+{
+    char size[TEXT_SHORT];
+    if (purge->invocation->json) {
+        struct json *document = json_new_object(), *paths = json_new_array();
+        for (size_t i = 0; i < purge->count; i++)
+            json_push_string(paths, purge->paths[i]);
+        json_put_bool(document, "removed", removed);
+        json_put_real(document, "bytes", purge->bytes);
+        json_put(document, "paths", paths);
+        command_print(document);
+        return;
+    }
+    for (size_t i = 0; i < purge->count; i++)
+        printf("%s %s\n", removed ? "removed" : "would remove", purge->paths[i]);
+    printf("%s in all%s\n", text_size(size, purge->bytes),
+           removed ? "" : "; with --yes they are removed");
+}
+
+static enum exit_code run(struct invocation *invocation)
+{
+    const struct options *values = invocation->values;
+    struct purge purge = { .invocation = invocation };
+    struct run_folder folder;
+    struct error *err = &invocation->err;
+    if (!plan_load(invocation->operands[0], &purge.plan, &invocation->arena, err) ||
+        (!values->abandon && !is_released(&purge, err)))
+        return command_failed(invocation);
+    list(&purge);
+    if (values->yes && purge.count) {
+        if (!run_folder_open(&folder, &purge.plan, "lethe purge", err))
+            return command_failed(invocation);
+        bool ok = remove_all(&purge, &folder.journal, err);
+        run_folder_close(&folder);
+        if (!ok)
+            return command_failed(invocation);
+    }
+    print(&purge, values->yes);
+    return EXIT_YES;
+}
+
+const struct command command_purge = {
+    .name = "purge",
+    .operands = "PLAN",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "after a release, remove what was derived from patients",
+    .details = "The release, the synthetic set, the public report and the journal stay.",
+    .options = options,
+    .size = sizeof(struct options),
+    .run = run,
+};

@@ -1,0 +1,348 @@
+/* lethe run: every stage of a plan that is not up to date, in order.
+ *
+ * A run holds the lock of its folder, goes through the table of stages (stages.h), and makes each
+ * stage whose record does not hold. So an interrupted run is continued by the same command, and a
+ * changed setting makes again just what depends on it. It ends with the first stage that fails,
+ * says no, or was stopped.
+ */
+#include "history.h"
+#include "stages.h"
+
+#include "base/json.h"
+#include "base/progress.h"
+#include "plan/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+struct options {
+    const char *until, *from;
+    bool dry_run;
+};
+
+#define OPTION(name, kind_, ...)                                                                   \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
+    }
+
+static const struct yaml_field options[] = {
+    OPTION(until, YAML_STRING, .metavar = "STAGE", .help = "stop after this stage"),
+    OPTION(from, YAML_STRING, .metavar = "STAGE",
+           .help = "begin with this stage; those before it are taken as they are"),
+    OPTION(dry_run, YAML_BOOL, .help = "only tell what would be done, and why"),
+    { 0 },
+};
+
+/* A run from end to end. */
+struct run {
+    struct invocation *invocation;
+    struct release_plan plan;
+    struct journal *journal;
+    size_t first, last; /* places in the table of stages */
+    struct json *made;  /* an entry a stage, for --json */
+    struct history history;
+};
+
+static bool is_wanted(const struct run *run, const struct stage *stage)
+{
+    return !stage->is_wanted || stage->is_wanted(&run->plan);
+}
+
+/* ---- what is asked for ----------------------------------------------------------------------- */
+
+static bool find_place(const char *name, size_t *place, struct error *err)
+{
+    const char *names[HISTORY_STAGES];
+    size_t count = 0;
+    const struct stage *stage = stage_find(name);
+    if (stage) {
+        *place = stage_place(stage);
+        return true;
+    }
+    for (; stages[count]; count++)
+        names[count] = stages[count]->name;
+    const char *nearest = text_nearest(name, names, count);
+    return error_set(err, "there is no stage \"%s\"%s%s%s", name,
+                     nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                     nearest ? "\"?" : "");
+}
+
+static bool find_range(struct run *run, const struct options *values, struct error *err)
+{
+    run->first = 0;
+    for (run->last = 0; stages[run->last + 1]; run->last++)
+        ;
+    if ((values->from && !find_place(values->from, &run->first, err)) ||
+        (values->until && !find_place(values->until, &run->last, err)))
+        return false;
+    return run->first <= run->last ||
+           error_set(err, "--from %s comes after --until %s", values->from, values->until);
+}
+
+/* ---- a dry run ------------------------------------------------------------------------------- */
+
+/* What is known of a stage before it is made. */
+struct outlook {
+    const struct stage *stage;
+    bool would_run;
+    const char *why; /* NULL: it is up to date */
+    const struct stage_history *past;
+};
+
+/* A stage that reads from one that would run is not up to date by then. */
+static const char *needs_made_again(const struct stage *stage, const struct outlook *outlooks,
+                                    struct arena *arena)
+{
+    for (int i = 0; i < STAGE_NEEDS && stage->needs[i]; i++)
+        if (outlooks[stage_place(stage_find(stage->needs[i]))].would_run)
+            return arena_format(arena, "%s comes before it", stage->needs[i]);
+    return NULL;
+}
+
+static void look_ahead(struct run *run, struct outlook outlooks[HISTORY_STAGES])
+{
+    struct arena *arena = &run->invocation->arena;
+    struct error why;
+    memset(outlooks, 0, HISTORY_STAGES * sizeof *outlooks);
+    for (size_t i = run->first; i <= run->last; i++) {
+        struct outlook *outlook = &outlooks[i];
+        outlook->stage = stages[i];
+        outlook->past = &run->history.stages[i];
+        if (!is_wanted(run, stages[i]))
+            continue;
+        outlook->why = needs_made_again(stages[i], outlooks, arena);
+        if (!outlook->why && !stage_is_done(stages[i], &run->plan, STAGE_WITH_CARE, arena, &why))
+            outlook->why = arena_string(arena, why.message);
+        outlook->would_run = outlook->why;
+    }
+}
+
+static void print_outlook(const struct outlook *outlook, bool wanted)
+{
+    char took[TEXT_SHORT] = "-", disk[TEXT_SHORT] = "-", memory[TEXT_SHORT] = "-";
+    const struct stage_history *past = outlook->past;
+    if (past->seconds >= 0) {
+        text_duration(took, past->seconds);
+        text_size(memory, (double)past->memory);
+        text_size(disk, (double)past->bytes);
+    }
+    printf("%-9s %-10s %-12s %-10s %-10s %s\n", outlook->stage->name,
+           !wanted              ? "not wanted"
+           : outlook->would_run ? "would run"
+                                : "up to date",
+           took, disk, memory, outlook->why ? outlook->why : "");
+}
+
+static struct json *outlook_json(const struct outlook *outlook, bool wanted)
+{
+    struct json *entry = json_new_object();
+    json_put_string(entry, "stage", outlook->stage->name);
+    json_put_bool(entry, "wanted", wanted);
+    json_put_bool(entry, "would_run", outlook->would_run);
+    if (outlook->why)
+        json_put_string(entry, "why", outlook->why);
+    if (outlook->past->seconds >= 0) {
+        json_put_real(entry, "last_seconds", outlook->past->seconds);
+        json_put_integer(entry, "last_bytes", outlook->past->bytes);
+        json_put_integer(entry, "last_memory", outlook->past->memory);
+    }
+    return entry;
+}
+
+/* Bytes that are free where the run folder is, or will be. */
+static double free_space(const char *folder, struct arena *arena)
+{
+    struct statvfs space;
+    while (path_kind(folder) != PATH_FOLDER && strcmp(folder, ".") != 0)
+        folder = path_parent(arena, folder);
+    return statvfs(folder, &space) == 0 ? (double)space.f_bavail * (double)space.f_frsize : 0;
+}
+
+static enum exit_code dry_run(struct run *run)
+{
+    struct outlook outlooks[HISTORY_STAGES];
+    struct json *document = json_new_object(), *entries = json_new_array();
+    double space = free_space(run->plan.run, &run->invocation->arena);
+    char size[TEXT_SHORT];
+    look_ahead(run, outlooks);
+    if (!run->invocation->json)
+        printf("%-9s %-10s %-12s %-10s %-10s %s\n", "stage", "state", "last took", "disk", "memory",
+               "why");
+    for (size_t i = run->first; i <= run->last; i++) {
+        bool wanted = is_wanted(run, stages[i]);
+        if (run->invocation->json)
+            json_push(entries, outlook_json(&outlooks[i], wanted));
+        else
+            print_outlook(&outlooks[i], wanted);
+    }
+    if (!run->invocation->json)
+        printf("%s free at %s\n", text_size(size, space), run->plan.run);
+    json_put_real(document, "free_bytes", space);
+    json_put(document, "stages", entries);
+    if (run->invocation->json)
+        command_print(document);
+    else
+        json_free(document);
+    return EXIT_YES;
+}
+
+/* ---- a run ----------------------------------------------------------------------------------- */
+
+static void note(struct run *run, const struct stage *stage, const char *state, double seconds,
+                 struct json *document)
+{
+    struct json *entry = json_new_object();
+    json_put_string(entry, "stage", stage->name);
+    json_put_string(entry, "state", state);
+    if (seconds >= 0)
+        json_put_real(entry, "seconds", seconds);
+    if (document)
+        json_put(entry, "result", document);
+    json_push(run->made, entry);
+}
+
+/* What a stage had to tell, moved in below its name. */
+static void tell_summary(const char *summary)
+{
+    while (summary && *summary) {
+        size_t length = strcspn(summary, "\n");
+        fprintf(stderr, "          %.*s\n", (int)length, summary);
+        summary += length + (summary[length] == '\n');
+    }
+}
+
+static enum exit_code make(struct run *run, const struct stage *stage, const struct digest *inputs,
+                           bool *unfinished)
+{
+    static const char *const states[] = { "made", "no", "failed", "no" };
+    struct invocation *invocation = run->invocation;
+    struct stage_work work = stage_of_plan(stage, &run->plan, &invocation->arena, &invocation->err);
+    work.journal = run->journal;
+    double started = clock_seconds();
+    enum exit_code code = stage_make(&work, inputs);
+    *unfinished = work.unfinished;
+    tell_summary(work.summary.bytes);
+    note(run, stage, code == EXIT_YES && work.unfinished ? "stopped" : states[code],
+         clock_seconds() - started, work.document);
+    text_release(&work.summary);
+    return code;
+}
+
+static enum exit_code make_unless_current(struct run *run, const struct stage *stage,
+                                          bool *unfinished)
+{
+    struct digest inputs;
+    struct error why, *err = &run->invocation->err;
+    bool known;
+    const char *folder = path_join(&run->invocation->arena, run->plan.run, stage->folder);
+    *unfinished = false;
+    if (!is_wanted(run, stage)) {
+        note(run, stage, "not wanted", -1, NULL);
+        return EXIT_YES;
+    }
+    if (!stage_inputs(stage, &run->plan, STAGE_WITH_CARE, &run->invocation->arena, &inputs, &known,
+                      err))
+        return EXIT_ERROR;
+    if (stage_is_current(folder, stage->name, &inputs, &why)) {
+        fprintf(stderr, "%-9s up to date\n", stage->name);
+        note(run, stage, "up to date", -1, NULL);
+        return EXIT_YES;
+    }
+    fprintf(stderr, "%-9s %s\n", stage->name, why.message);
+    return make(run, stage, &inputs, unfinished);
+}
+
+static bool journal_run(struct run *run, const char *event, enum exit_code code, bool unfinished)
+{
+    static const char *const ends[] = { "complete", "the answer is no", "failed",
+                                        "the answer is no" };
+    struct json *details = json_new_object();
+    json_put_string(details, "plan_sha256", run->plan.sha256);
+    json_put_string(details, "from", stages[run->first]->name);
+    json_put_string(details, "until", stages[run->last]->name);
+    if (strcmp(event, "run ended") == 0)
+        json_put_string(details, "end", unfinished ? "stopped" : ends[code]);
+    return journal_add(run->journal, event, details,
+                       code == EXIT_ERROR ? NULL : &run->invocation->err);
+}
+
+static enum exit_code finish(struct run *run, enum exit_code code, bool unfinished)
+{
+    static const char *const ends[] = { "complete", "no", "failed", "no" };
+    struct invocation *invocation = run->invocation;
+    const char *end = unfinished ? "stopped" : ends[code];
+    if (!journal_run(run, "run ended", code, unfinished))
+        code = EXIT_ERROR;
+    if (invocation->json) {
+        struct json *document = json_new_object();
+        json_put_string(document, "run", run->plan.run);
+        json_put_string(document, "end", end);
+        json_put(document, "stages", run->made);
+        command_print(document);
+    } else {
+        json_free(run->made);
+        if (code == EXIT_YES && !unfinished)
+            printf("%s: up to date%s%s\n", run->plan.run, stages[run->last + 1] ? " until " : "",
+                   stages[run->last + 1] ? stages[run->last]->name : "");
+    }
+    if (unfinished)
+        fprintf(stderr, "resume with: lethe run %s\n", run->plan.path);
+    return code == EXIT_ERROR ? command_failed(invocation) : code;
+}
+
+static enum exit_code go_through(struct run *run)
+{
+    enum exit_code code = EXIT_YES;
+    bool unfinished = false;
+    run->made = json_new_array();
+    if (!journal_run(run, "run started", EXIT_YES, false))
+        return finish(run, EXIT_ERROR, false);
+    for (size_t i = run->first; code == EXIT_YES && !unfinished && i <= run->last; i++)
+        code = make_unless_current(run, stages[i], &unfinished);
+    return finish(run, code, unfinished);
+}
+
+/* Every stage has to accept the plan before the first one begins. */
+static bool accept(const struct run *run, struct error *err)
+{
+    for (size_t i = 0; stages[i]; i++)
+        if (is_wanted(run, stages[i]) && stages[i]->accepts && !stages[i]->accepts(&run->plan, err))
+            return false;
+    return true;
+}
+
+static enum exit_code run_command(struct invocation *invocation)
+{
+    const struct options *values = invocation->values;
+    struct run run = { .invocation = invocation };
+    struct run_folder folder;
+    struct error *err = &invocation->err;
+    const char *path = invocation->operands[0];
+    if (!plan_load(path, &run.plan, &invocation->arena, err) || !find_range(&run, values, err) ||
+        !accept(&run, err))
+        return command_failed(invocation);
+    if (values->dry_run)
+        return history_read(&run.history, run.plan.run, &invocation->arena, err)
+                   ? dry_run(&run)
+                   : command_failed(invocation);
+    const char *command = arena_format(&invocation->arena, "lethe run %s", path);
+    if (!run_folder_open(&folder, &run.plan, command, err))
+        return command_failed(invocation);
+    run.journal = &folder.journal;
+    enum exit_code code = go_through(&run);
+    run_folder_close(&folder);
+    return code;
+}
+
+const struct command command_run_plan = {
+    .name = "run",
+    .operands = "PLAN",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "every stage of a plan that is not up to date, in order",
+    .details = "Interrupted at any moment, the same command goes on; the outcome is the same.",
+    .options = options,
+    .size = sizeof(struct options),
+    .run = run_command,
+};

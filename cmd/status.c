@@ -1,0 +1,284 @@
+/* lethe status: the stages of a plan, their state, time and size; live while a run goes on. */
+#include "history.h"
+#include "stages.h"
+
+#include "base/json.h"
+#include "plan/stage.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+struct options {
+    bool verify, journal, follow;
+};
+
+static const struct yaml_field options[] = {
+    { .key = "verify",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, verify),
+      .help = "read every file, where otherwise names and sizes are believed" },
+    { .key = "journal",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, journal),
+      .help = "check the journal's chain, and hold it against what the report states" },
+    { .key = "follow",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, follow),
+      .help = "go on telling until the run has ended" },
+    { 0 },
+};
+
+enum state {
+    STATE_DONE,
+    STATE_STALE,
+    STATE_TO_DO,
+    STATE_RUNNING,
+    STATE_STOPPED,
+    STATE_FAILED,
+    STATE_NO,
+    STATE_PURGED,
+    STATE_UNWANTED,
+    STATE_COUNT
+};
+static const char *const state_names[STATE_COUNT] = {
+    "up to date", "stale",   "to do",  "running",    "stopped",
+    "failed",     "said no", "purged", "not wanted",
+};
+
+struct view {
+    struct release_plan plan;
+    struct run_holder holder;
+    struct history history;
+    struct json *progress; /* of the stage that is running; NULL: not told */
+    enum stage_care care;
+    struct arena *arena;
+};
+
+/* ---- looking --------------------------------------------------------------------------------- */
+
+/* The state of a stage, and in words what there is to say. */
+static enum state look_at(const struct view *view, size_t place, const char **words)
+{
+    const struct stage_history *past = &view->history.stages[place];
+    const struct stage *stage = stages[place];
+    struct error why;
+    *words = "";
+    if (stage->is_wanted && !stage->is_wanted(&view->plan))
+        return STATE_UNWANTED;
+    if (past->last == EVENT_STARTED && view->holder.is_held)
+        return STATE_RUNNING;
+    if (past->last == EVENT_FAILED || past->last == EVENT_NO) {
+        *words = past->message ? past->message : "";
+        return past->last == EVENT_NO ? STATE_NO : STATE_FAILED;
+    }
+    if (past->last == EVENT_STARTED || past->last == EVENT_STOPPED) {
+        *words = past->last == EVENT_STOPPED ? "goes on when run again"
+                                             : "was interrupted; goes on when run again";
+        return STATE_STOPPED;
+    }
+    if (past->last == EVENT_PURGED)
+        return STATE_PURGED;
+    if (stage_is_done(stage, &view->plan, view->care, view->arena, &why))
+        return STATE_DONE;
+    *words = past->last == EVENT_NONE ? "" : arena_string(view->arena, why.message);
+    return past->last == EVENT_NONE ? STATE_TO_DO : STATE_STALE;
+}
+
+/* "3200/10000 images, 12 s left" of the stage that is running. */
+static const char *progress_words(const struct view *view)
+{
+    int64_t done, total;
+    double seconds;
+    char left[TEXT_SHORT];
+    const char *unit = view->progress ? json_get_string(view->progress, "unit", NULL) : NULL;
+    if (!unit || !json_get_integer(view->progress, "done", &done, NULL) ||
+        !json_get_integer(view->progress, "total", &total, NULL) ||
+        !json_get_real(view->progress, "seconds", &seconds, NULL))
+        return "";
+    if (!total || !done)
+        return arena_format(view->arena, "%lld %s", (long long)done, unit);
+    text_duration(left, seconds * (double)(total - done) / (double)done);
+    return arena_format(view->arena, "%lld/%lld %s, %s left", (long long)done, (long long)total,
+                        unit, left);
+}
+
+static struct json *load_progress(const struct view *view)
+{
+    size_t size;
+    const char *path = path_join(view->arena, view->plan.run, "progress.json");
+    char *bytes = view->holder.is_held ? file_read(path, 4096, &size, NULL) : NULL;
+    struct json *progress = bytes ? json_parse(bytes, size, path, NULL) : NULL;
+    memory_free(bytes);
+    return progress;
+}
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+static void print_stage(const struct view *view, size_t place)
+{
+    char took[TEXT_SHORT] = "-", size[TEXT_SHORT] = "-";
+    const char *words;
+    const struct stage_history *past = &view->history.stages[place];
+    enum state state = look_at(view, place, &words);
+    if (past->seconds >= 0 && state != STATE_RUNNING) {
+        text_duration(took, past->seconds);
+        text_size(size, (double)past->bytes);
+    }
+    if (state == STATE_RUNNING)
+        words = progress_words(view);
+    printf("%-9s %-11s %-12s %-10s %-21s%s%s\n", stages[place]->name, state_names[state], took,
+           size, past->time ? past->time : "-", *words ? " " : "", words);
+}
+
+static void print_text(const struct view *view)
+{
+    printf("%-9s %-11s %-12s %-10s %s\n", "stage", "state", "took", "size", "when");
+    for (size_t i = 0; stages[i]; i++)
+        print_stage(view, i);
+    if (view->holder.is_held)
+        printf("running: process %lld on %s since %s (%s)\n", (long long)view->holder.process,
+               view->holder.host, view->holder.since, view->holder.command);
+}
+
+static struct json *stage_json(const struct view *view, size_t place)
+{
+    const struct stage_history *past = &view->history.stages[place];
+    struct json *entry = json_new_object();
+    const char *words;
+    enum state state = look_at(view, place, &words);
+    json_put_string(entry, "stage", stages[place]->name);
+    json_put_string(entry, "state", state_names[state]);
+    if (*words)
+        json_put_string(entry, "why", words);
+    if (past->time)
+        json_put_string(entry, "time", past->time);
+    if (past->seconds >= 0) {
+        json_put_real(entry, "seconds", past->seconds);
+        json_put_integer(entry, "bytes", past->bytes);
+        json_put_integer(entry, "memory", past->memory);
+    }
+    return entry;
+}
+
+static void print_json(const struct view *view)
+{
+    struct json *document = json_new_object(), *entries = json_new_array();
+    json_put_string(document, "run", view->plan.run);
+    json_put_bool(document, "running", view->holder.is_held);
+    for (size_t i = 0; stages[i]; i++)
+        json_push(entries, stage_json(view, i));
+    json_put(document, "stages", entries);
+    command_print(document);
+}
+
+static bool look(struct view *view, struct error *err)
+{
+    run_lock_holder(view->plan.run, &view->holder, view->arena);
+    view->progress = load_progress(view);
+    return history_read(&view->history, view->plan.run, view->arena, err);
+}
+
+/* On a terminal the table stands still and its numbers change. */
+static bool follow(struct view *view, struct error *err)
+{
+    size_t rows = 2;
+    for (size_t i = 0; stages[i]; i++)
+        rows++;
+    while (view->holder.is_held) {
+        struct timespec second = { .tv_sec = 1 };
+        fflush(stdout);
+        nanosleep(&second, NULL);
+        json_free(view->progress);
+        if (!look(view, err))
+            return false;
+        if (isatty(STDOUT_FILENO))
+            printf("\033[%zuA\033[J", rows);
+        print_text(view);
+    }
+    return true;
+}
+
+/* ---- the journal ----------------------------------------------------------------------------- */
+
+/* Length and head as the report states them, held against the journal. */
+static bool holds_report(const struct release_plan *plan, struct arena *arena, bool *stated,
+                         struct error *err)
+{
+    const char *path = path_join(arena, plan->run, "report/report.json");
+    int64_t length;
+    struct digest head;
+    *stated = path_kind(path) == PATH_FILE;
+    if (!*stated)
+        return true;
+    struct json *report = json_load(path, err);
+    const struct json *journal = report ? json_get(report, "journal", err) : NULL;
+    const char *hex = journal ? json_get_string(journal, "head", err) : NULL;
+    bool ok = hex && json_get_integer(journal, "length", &length, err) &&
+              (digest_from_hex(hex, &head) || error_set(err, "%s: the head is no digest", path)) &&
+              journal_states(plan->run, (uint64_t)length, &head, err);
+    json_free(report);
+    return ok;
+}
+
+static enum exit_code check_journal(struct invocation *invocation, const struct release_plan *plan)
+{
+    uint64_t length;
+    struct digest head;
+    char hex[DIGEST_HEX];
+    bool stated;
+    struct error *err = &invocation->err;
+    if (!journal_read(plan->run, NULL, NULL, &length, &head, err) ||
+        !holds_report(plan, &invocation->arena, &stated, err)) {
+        command_failed(invocation);
+        return EXIT_NO;
+    }
+    struct json *document = json_new_object();
+    json_put_integer(document, "length", (int64_t)length);
+    json_put_string(document, "head", digest_hex(&head, hex));
+    json_put_bool(document, "report_agrees", stated);
+    if (invocation->json) {
+        command_print(document);
+        return EXIT_YES;
+    }
+    json_free(document);
+    printf("%s/journal.jsonl: %llu lines, the chain is whole%s\nhead %s\n", plan->run,
+           (unsigned long long)length,
+           stated ? ", and what the report states of it holds"
+                  : "; no report states its length yet",
+           hex);
+    return EXIT_YES;
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static enum exit_code run(struct invocation *invocation)
+{
+    const struct options *values = invocation->values;
+    struct view view = { .arena = &invocation->arena,
+                         .care = values->verify ? STAGE_WITH_CARE : STAGE_AT_A_GLANCE };
+    struct error *err = &invocation->err;
+    if (!plan_load(invocation->operands[0], &view.plan, &invocation->arena, err))
+        return command_failed(invocation);
+    if (values->journal)
+        return check_journal(invocation, &view.plan);
+    bool ok = look(&view, err);
+    if (ok)
+        (invocation->json ? print_json : print_text)(&view);
+    if (ok && values->follow && !invocation->json)
+        ok = follow(&view, err);
+    json_free(view.progress);
+    return ok ? EXIT_YES : command_failed(invocation);
+}
+
+const struct command command_status = {
+    .name = "status",
+    .operands = "PLAN",
+    .least_operands = 1,
+    .most_operands = 1,
+    .summary = "what is done, stale, running, and how long is left",
+    .options = options,
+    .size = sizeof(struct options),
+    .run = run,
+};
