@@ -6,8 +6,8 @@
  * itself, and images are reordered too.
  *
  * Primitives are made when a plan is made, with scratch memory that the plan provides. The C API of
- * versions 2 and 3 differs in how descriptors are held and primitive descriptors made; the
- * functions before "Convolutions" hide that.
+ * versions 2 and 3 differs in how descriptions are held and primitive descriptors made: a few
+ * functions stand here twice.
  */
 #include "tensor/cpu.h"
 #include "tensor/cpu_parts.h"
@@ -16,6 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+_Static_assert(DNNL_CPU_RUNTIME != DNNL_RUNTIME_SYCL,
+               "oneDNN built for SYCL runs behind our back; take a build for OpenMP");
 
 enum { SLOTS = 3, SCRATCH_ALIGNMENT = 64, WINOGRAD_CHANNELS = 32 };
 
@@ -54,53 +57,143 @@ static bool start_library(const struct step *step, struct error *err)
             check(dnnl_stream_create(&stream, engine, dnnl_stream_default_flags), step, err));
 }
 
-/* Descriptors of memory. */
-
-#if DNNL_VERSION_MAJOR >= 3
-typedef dnnl_memory_desc_t description;
-typedef const_dnnl_memory_desc_t const_description;
-#else
-typedef dnnl_memory_desc_t *description;
-typedef const dnnl_memory_desc_t *const_description;
-#endif
-
-static dnnl_data_type_t type_of(enum dtype dtype)
-{
-    return dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
-}
-
-/* stride NULL: the library's choice. */
-static dnnl_status_t describe(description *out, int rank, const dnnl_dim_t *size, enum dtype dtype,
-                              const dnnl_dim_t *stride)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    return stride ? dnnl_memory_desc_create_with_strides(out, rank, size, type_of(dtype), stride)
-                  : dnnl_memory_desc_create_with_tag(out, rank, size, type_of(dtype),
-                                                     dnnl_format_tag_any);
-#else
-    *out = malloc(sizeof **out);
-    CHECK(*out, "out of memory");
-    return stride ? dnnl_memory_desc_init_by_strides(*out, rank, size, type_of(dtype), stride)
-                  : dnnl_memory_desc_init_by_tag(*out, rank, size, type_of(dtype),
-                                                 dnnl_format_tag_any);
-#endif
-}
-
-static void forget(description held)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    dnnl_memory_desc_destroy(held);
-#else
-    free(held);
-#endif
-}
-
 /* What a tensor is for oneDNN: rank, sizes and strides. */
 struct extent {
     int rank;
     dnnl_dims_t size, stride;
     enum dtype dtype;
 };
+
+static dnnl_data_type_t type_of(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
+/* What a convolution is for it. */
+struct geometry {
+    dnnl_dims_t stride, dilation, before, after;
+};
+
+enum { IMAGE, WEIGHT, OUTPUT }; /* x, w, y */
+
+/* The two versions, each with the same five functions:
+ *
+ *     describe        a tensor; stride NULL: laid out as the library likes
+ *     forget          a description
+ *     forward         of a convolution; d: of x, w, y
+ *     backward        its gradient by x or by w, for which a forward primitive is asked as a hint
+ *     product         of two matrices
+ */
+
+#if DNNL_VERSION_MAJOR >= 3
+
+typedef dnnl_memory_desc_t description;
+typedef const_dnnl_memory_desc_t const_description;
+
+static dnnl_status_t describe(description *out, const struct extent *e, const dnnl_dim_t *stride,
+                              enum dtype dtype)
+{
+    return stride
+               ? dnnl_memory_desc_create_with_strides(out, e->rank, e->size, type_of(dtype), stride)
+               : dnnl_memory_desc_create_with_tag(out, e->rank, e->size, type_of(dtype),
+                                                  dnnl_format_tag_any);
+}
+
+static void forget(description held)
+{
+    dnnl_memory_desc_destroy(held);
+}
+
+static dnnl_status_t forward(dnnl_primitive_desc_t *made, const struct geometry *g,
+                             dnnl_alg_kind_t way, const description *d,
+                             dnnl_primitive_attr_t attributes)
+{
+    return dnnl_convolution_forward_primitive_desc_create(
+        made, engine, dnnl_forward_training, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride,
+        g->dilation, g->before, g->after, attributes);
+}
+
+static dnnl_status_t backward(dnnl_primitive_desc_t *made, enum op_id op, const struct geometry *g,
+                              dnnl_alg_kind_t way, const description *d,
+                              dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t hint)
+{
+    if (op == OP_CONV_DX)
+        return dnnl_convolution_backward_data_primitive_desc_create(
+            made, engine, way, d[IMAGE], d[WEIGHT], d[OUTPUT], g->stride, g->dilation, g->before,
+            g->after, hint, attributes);
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        made, engine, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride, g->dilation, g->before,
+        g->after, hint, attributes);
+}
+
+static dnnl_status_t product(dnnl_primitive_desc_t *made, const description *d,
+                             dnnl_primitive_attr_t attributes)
+{
+    return dnnl_matmul_primitive_desc_create(made, engine, d[0], d[1], NULL, d[2], attributes);
+}
+
+#else
+
+typedef dnnl_memory_desc_t *description;
+typedef const dnnl_memory_desc_t *const_description;
+
+static dnnl_status_t describe(description *out, const struct extent *e, const dnnl_dim_t *stride,
+                              enum dtype dtype)
+{
+    *out = malloc(sizeof **out);
+    CHECK(*out, "out of memory");
+    return stride ? dnnl_memory_desc_init_by_strides(*out, e->rank, e->size, type_of(dtype), stride)
+                  : dnnl_memory_desc_init_by_tag(*out, e->rank, e->size, type_of(dtype),
+                                                 dnnl_format_tag_any);
+}
+
+static void forget(description held)
+{
+    free(held);
+}
+
+static dnnl_status_t forward(dnnl_primitive_desc_t *made, const struct geometry *g,
+                             dnnl_alg_kind_t way, const description *d,
+                             dnnl_primitive_attr_t attributes)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t status = dnnl_dilated_convolution_forward_desc_init(
+        &desc, dnnl_forward_training, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride,
+        g->dilation, g->before, g->after);
+    return status == dnnl_success
+               ? dnnl_primitive_desc_create(made, &desc, attributes, engine, NULL)
+               : status;
+}
+
+static dnnl_status_t backward(dnnl_primitive_desc_t *made, enum op_id op, const struct geometry *g,
+                              dnnl_alg_kind_t way, const description *d,
+                              dnnl_primitive_attr_t attributes, dnnl_primitive_desc_t hint)
+{
+    dnnl_convolution_desc_t desc;
+    dnnl_status_t status =
+        op == OP_CONV_DX
+            ? dnnl_dilated_convolution_backward_data_desc_init(&desc, way, d[IMAGE], d[WEIGHT],
+                                                               d[OUTPUT], g->stride, g->dilation,
+                                                               g->before, g->after)
+            : dnnl_dilated_convolution_backward_weights_desc_init(&desc, way, d[IMAGE], d[WEIGHT],
+                                                                  NULL, d[OUTPUT], g->stride,
+                                                                  g->dilation, g->before, g->after);
+    return status == dnnl_success
+               ? dnnl_primitive_desc_create(made, &desc, attributes, engine, hint)
+               : status;
+}
+
+static dnnl_status_t product(dnnl_primitive_desc_t *made, const description *d,
+                             dnnl_primitive_attr_t attributes)
+{
+    dnnl_matmul_desc_t desc;
+    dnnl_status_t status = dnnl_matmul_desc_init(&desc, d[0], d[1], NULL, d[2]);
+    return status == dnnl_success
+               ? dnnl_primitive_desc_create(made, &desc, attributes, engine, NULL)
+               : status;
+}
+
+#endif
 
 /* Making primitives. */
 
@@ -137,8 +230,7 @@ static void want(struct recipe *recipe, unsigned free_choice)
     for (int i = 0; i < SLOTS; i++) {
         const struct extent *e = &recipe->extent[i];
         forget(recipe->wanted[i]);
-        describe(&recipe->wanted[i], e->rank, e->size, e->dtype,
-                 free_choice >> i & 1 ? NULL : e->stride);
+        describe(&recipe->wanted[i], e, free_choice >> i & 1 ? NULL : e->stride, e->dtype);
     }
 }
 
@@ -235,7 +327,7 @@ static bool prepare(struct recipe *recipe, unsigned free_choice, struct error *e
     dnnl_primitive_attr_set_scratchpad_mode(recipe->attributes, dnnl_scratchpad_mode_user);
     for (int i = 0; i < SLOTS; i++) {
         const struct extent *e = &recipe->extent[i];
-        describe(&recipe->plain[i], e->rank, e->size, e->dtype, e->stride);
+        describe(&recipe->plain[i], e, e->stride, e->dtype);
     }
     status = status == dnnl_success ? make_matrix(recipe, free_choice, matrix) : status;
     release_recipe(recipe);
@@ -243,8 +335,6 @@ static bool prepare(struct recipe *recipe, unsigned free_choice, struct error *e
 }
 
 /* Convolutions. */
-
-enum { IMAGE, WEIGHT, OUTPUT }; /* x, w, y */
 
 /* Which factor each slot holds. */
 static const int roles[OP_COUNT][SLOTS] = {
@@ -267,10 +357,6 @@ static const int queries[OP_COUNT][SLOTS] = {
     [OP_MATMUL] = { dnnl_query_src_md, dnnl_query_weights_md, dnnl_query_dst_md },
 };
 
-struct geometry {
-    dnnl_dims_t stride, dilation, before, after;
-};
-
 static struct geometry geometry_of(const struct conv *conv)
 {
     struct geometry g;
@@ -283,49 +369,6 @@ static struct geometry geometry_of(const struct conv *conv)
     return g;
 }
 
-/* d: of x, w, y. The gradients ask for a forward primitive as a hint. */
-#if DNNL_VERSION_MAJOR >= 3
-static dnnl_status_t convolution(enum op_id op, const struct geometry *g, dnnl_alg_kind_t way,
-                                 const description *d, dnnl_primitive_attr_t attributes,
-                                 dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *made)
-{
-    if (op == OP_CONV_DX)
-        return dnnl_convolution_backward_data_primitive_desc_create(
-            made, engine, way, d[IMAGE], d[WEIGHT], d[OUTPUT], g->stride, g->dilation, g->before,
-            g->after, hint, attributes);
-    if (op == OP_CONV_DW)
-        return dnnl_convolution_backward_weights_primitive_desc_create(
-            made, engine, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride, g->dilation,
-            g->before, g->after, hint, attributes);
-    return dnnl_convolution_forward_primitive_desc_create(
-        made, engine, dnnl_forward_training, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride,
-        g->dilation, g->before, g->after, attributes);
-}
-#else
-static dnnl_status_t convolution(enum op_id op, const struct geometry *g, dnnl_alg_kind_t way,
-                                 const description *d, dnnl_primitive_attr_t attributes,
-                                 dnnl_primitive_desc_t hint, dnnl_primitive_desc_t *made)
-{
-    dnnl_convolution_desc_t desc;
-    dnnl_status_t status;
-    if (op == OP_CONV_DX)
-        status = dnnl_dilated_convolution_backward_data_desc_init(&desc, way, d[IMAGE], d[WEIGHT],
-                                                                  d[OUTPUT], g->stride, g->dilation,
-                                                                  g->before, g->after);
-    else if (op == OP_CONV_DW)
-        status = dnnl_dilated_convolution_backward_weights_desc_init(
-            &desc, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride, g->dilation, g->before,
-            g->after);
-    else
-        status = dnnl_dilated_convolution_forward_desc_init(
-            &desc, dnnl_forward_training, way, d[IMAGE], d[WEIGHT], NULL, d[OUTPUT], g->stride,
-            g->dilation, g->before, g->after);
-    return status == dnnl_success
-               ? dnnl_primitive_desc_create(made, &desc, attributes, engine, hint)
-               : status;
-}
-#endif
-
 static dnnl_status_t create_convolution(const struct recipe *recipe, dnnl_primitive_desc_t *made)
 {
     const struct node *node = recipe->step->node;
@@ -334,22 +377,21 @@ static dnnl_status_t create_convolution(const struct recipe *recipe, dnnl_primit
     for (int i = 0; i < SLOTS; i++)
         by_role[roles[node->op][i]] = recipe->wanted[i];
     if (node->op == OP_CONV)
-        return convolution(OP_CONV, &g, recipe->way, by_role, recipe->attributes, NULL, made);
+        return forward(made, &g, recipe->way, by_role, recipe->attributes);
     /* A forward primitive knows no bf16 image beside f32 weights: for the hint all have one type.
      */
     description any[SLOTS];
     for (int i = 0; i < SLOTS; i++) {
-        const struct extent *e = &recipe->extent[i];
-        describe(&any[roles[node->op][i]], e->rank, e->size, recipe->extent[0].dtype, NULL);
+        enum dtype dtype = recipe->extent[0].dtype;
+        describe(&any[roles[node->op][i]], &recipe->extent[i], NULL, dtype);
     }
     dnnl_primitive_desc_t hint;
-    dnnl_status_t status =
-        convolution(OP_CONV, &g, recipe->way, any, recipe->attributes, NULL, &hint);
+    dnnl_status_t status = forward(&hint, &g, recipe->way, any, recipe->attributes);
     for (int i = 0; i < SLOTS; i++)
         forget(any[i]);
     if (status != dnnl_success)
         return status;
-    status = convolution(node->op, &g, recipe->way, by_role, recipe->attributes, hint, made);
+    status = backward(made, node->op, &g, recipe->way, by_role, recipe->attributes, hint);
     dnnl_primitive_desc_destroy(hint);
     return status;
 }
@@ -424,17 +466,7 @@ static bool prepare_convolution(struct step *step, struct error *err)
 
 static dnnl_status_t create_matmul(const struct recipe *recipe, dnnl_primitive_desc_t *made)
 {
-    const description *d = recipe->wanted;
-#if DNNL_VERSION_MAJOR >= 3
-    return dnnl_matmul_primitive_desc_create(made, engine, d[0], d[1], NULL, d[2],
-                                             recipe->attributes);
-#else
-    dnnl_matmul_desc_t desc;
-    dnnl_status_t status = dnnl_matmul_desc_init(&desc, d[0], d[1], NULL, d[2]);
-    return status == dnnl_success
-               ? dnnl_primitive_desc_create(made, &desc, recipe->attributes, engine, NULL)
-               : status;
-#endif
+    return product(made, recipe->wanted, recipe->attributes);
 }
 
 /* (…,rows,columns) as (batch,rows,columns) or a plain matrix; the axes in front lie as one. */
