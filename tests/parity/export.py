@@ -2,7 +2,8 @@
 
     export.py --ops FILE                         vectors of single operations, float64
     export.py --parameters FILE                  names and shapes of the benchmark's models, as text
-    export.py CASE FILE [--steps N] [--f64]      a small model: weights, one step's draws, terms
+    export.py CASE FILE [--steps N] [--f64] [--bf16]
+                                                 a small model: weights, one step's draws, terms
                                                  and gradients, and the terms of N steps
 
 A CASE file holds, with M a network's name ("model", or "G" and "D") and P a phase's:
@@ -12,6 +13,7 @@ A CASE file holds, with M a network's name ("model", or "G" and "D") and P a pha
     output/...            what the networks give for the first step's draws
     terms/NAME            the loss terms of each step, (steps,), each taken where the step takes it
     grad/P/NAME           gradients of phase P's weighted loss at the starting weights
+    bf16/grad/P/NAME      with --bf16: the gradients again, in mixed precision (autocast)
     trained/M.NAME        parameters and buffers after the steps
 
 Weights are drawn so that nothing is zero (zero-initialised layers would hide their errors). Float
@@ -67,7 +69,18 @@ def first_gradients(case, draws):
     return tensors
 
 
-def export_case(name, path, steps, dtype, seed):
+def autocast_gradients(case, name, draws, seed):
+    """{bf16/grad/P/NAME}: a second case with the same weights, in float32 and autocast."""
+    low = CASES[name](case.settings, case.batch, autocast=True, seed=seed)
+    for key, module in low.modules.items():
+        module.load_state_dict(case.modules[key].state_dict())
+    draws = {key: value.to(low.dtype) if value.is_floating_point() else value
+             for key, value in draws.items()}
+    return {f"bf16/{key}": value.to(case.dtype)
+            for key, value in first_gradients(low, draws).items()}
+
+
+def export_case(name, path, steps, dtype, seed, bf16=False):
     """Writes a case of the reduced size; see the top for the names."""
     settings, batch = CASES[name].SMALL
     case = CASES[name](settings, batch, dtype=dtype, fill=fill, seed=seed)
@@ -77,6 +90,8 @@ def export_case(name, path, steps, dtype, seed):
     tensors |= {f"draws/{key}": torch.stack([draw[key] for draw in draws]) for key in draws[0]}
     path_mean = getattr(case, "path_mean", None)
     tensors |= first_gradients(case, draws[0])
+    if bf16:
+        tensors |= autocast_gradients(case, name, draws[0], seed)
     if path_mean is not None:
         case.path_mean = path_mean
     curve = [case.step(draw) for draw in draws]
@@ -132,6 +147,7 @@ def main():
     parser.add_argument("--parameters", action="store_true", help="names and shapes, no case")
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--seed", type=int, help="other random numbers (the committed vectors: none)")
+    parser.add_argument("--bf16", action="store_true", help="gradients under autocast, too")
     parser.add_argument("--f64", action="store_true", help="compute and store in float64")
     arguments = parser.parse_args()
     # One thread, so that sums keep one order and a file can be made again.
@@ -142,7 +158,8 @@ def main():
         export_parameters(arguments.file)
     elif arguments.case:
         dtype = torch.float64 if arguments.f64 else torch.float32
-        export_case(arguments.case, arguments.file, arguments.steps, dtype, arguments.seed or 1)
+        export_case(arguments.case, arguments.file, arguments.steps, dtype, arguments.seed or 1,
+                    arguments.bf16)
     else:
         parser.error("name a case, or give --ops or --parameters")
 
