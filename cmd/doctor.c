@@ -13,8 +13,8 @@
 #include "data/png.h"
 #include "cuda/plugin.h"
 #include "tensor/cpu.h"
+#include "tensor/device.h"
 
-#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
@@ -78,33 +78,15 @@ static void check_disk(struct finding *finding)
              text_size(available, (double)status.f_bavail * (double)status.f_frsize));
 }
 
-/* The plug-in beside the binary, or NULL with the reason. It stays loaded. */
-static const struct cuda_plugin *load_plugin(char *reason, size_t size)
-{
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof CUDA_PLUGIN_FILE - 1);
-    path[length > 0 ? length : 0] = '\0';
-    strcpy(path + (path_name(path) - path), CUDA_PLUGIN_FILE);
-    if (path_kind(path) != PATH_FILE) {
-        snprintf(reason, size, "no GPU plug-in beside the binary; everything runs on the CPU");
-        return NULL;
-    }
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct cuda_plugin *plugin = library ? dlsym(library, CUDA_PLUGIN_SYMBOL) : NULL;
-    if (!plugin)
-        snprintf(reason, size, "%s", dlerror());
-    else if (plugin->version != CUDA_PLUGIN_VERSION)
-        snprintf(reason, size, "%s is of another build (interface %d, expected %d)", path,
-                 plugin->version, CUDA_PLUGIN_VERSION);
-    return plugin && plugin->version == CUDA_PLUGIN_VERSION ? plugin : NULL;
-}
-
 static void check_gpu(struct finding *finding)
 {
     char device[128], libraries[128];
-    const struct cuda_plugin *plugin = load_plugin(finding->text, sizeof finding->text);
+    struct error reason;
+    const struct cuda_plugin *plugin = device_plugin(&reason);
     finding->outcome = ABSENT;
     if (!plugin) {
+        snprintf(finding->text, sizeof finding->text, "%.200s; everything runs on the CPU",
+                 reason.message);
         finding->advice =
             "for an NVIDIA GPU install the CUDA toolkit and cuDNN, then ./dev build cuda";
         return;

@@ -22,6 +22,17 @@ struct call {
     uint64_t seed, step;
 };
 
+/* Backends whose device can note a whole run and do it again at once: the first run of a plan is
+ * done step by step, the second is noted, all others are replayed. */
+struct recorder {
+    void (*begin)(uint64_t seed, uint64_t step); /* before each run: what random leaves draw from */
+    bool (*record)(struct error *err) MUST_USE;  /* steps that follow are noted, not done */
+    void *(*recorded)(struct error *err)MUST_USE;
+    void (*replay)(const void *recording);
+    void (*erase)(void *recording);
+    void (*wait)(void); /* until the device has nothing left to do; for measuring */
+};
+
 struct backend {
     const char *name;
     size_t element_bytes[DTYPE_COUNT];
@@ -35,7 +46,8 @@ struct backend {
     void (*copy_out)(void *host, const void *device, enum dtype dtype, size_t count);
     void (*copy)(void *to, const void *from, enum dtype dtype, size_t count); /* device to device */
 
-    /* Waits for all kernels and copies; false when the device has failed. */
+    /* False when the device has failed so far. A device may still be at work: what is read from it
+     * waits for that. */
     bool (*finish)(struct error *err) MUST_USE;
 
     /* Bytes that can still be had; NULL: not known. */
@@ -51,6 +63,8 @@ struct backend {
     bool (*prepare)(struct step *step, struct error *err);
     void (*execute)(const struct step *step, const struct run *run);
     void (*dispose)(struct step *step);
+
+    const struct recorder *recorder; /* NULL: steps are run one by one */
 };
 
 /* The stream of random_uniform & co. that a random leaf draws from at a step: its element i is

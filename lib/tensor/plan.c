@@ -55,6 +55,7 @@ struct plan {
     size_t block_bytes, workspace_bytes;
     size_t threads;
     bool measured, ran;
+    void *recording; /* of a run, by the backend's recorder; NULL: none */
     uint64_t runs;
 };
 
@@ -551,6 +552,8 @@ void plan_free(struct plan *plan)
         return;
     for (size_t i = 0; plan->backend->dispose && i < plan->prepared; i++)
         plan->backend->dispose(&plan->steps[i]);
+    if (plan->recording)
+        plan->backend->recorder->erase(plan->recording);
     plan->backend->release(plan->block);
     graph_free(plan->rewritten);
     free(plan->buffers);
@@ -647,29 +650,65 @@ static void run_step(struct plan *plan, size_t at, struct run *run)
     plan->backend->execute(step, run);
 }
 
-bool plan_run(struct plan *plan, uint64_t step, uint64_t seed, struct error *err)
+static void run_steps(struct plan *plan, struct run *run)
 {
-    if (!check_written(plan, err))
-        return false;
-    if (plan->workspace != store_workspace(plan->store)) {
-        find_memory(plan);
-        if (!plan->backend->execute)
-            make_calls(plan);
-    }
-    struct run run = {
-        .memory = plan->memory, .threads = plan->threads, .seed = seed, .step = step
-    };
+    const struct recorder *recorder = plan->backend->recorder;
     for (size_t i = 0; i < plan->step_count; i++) {
         if (plan->ran && plan->steps[i].once)
             continue;
         double start = plan->measured ? now() : 0;
-        run_step(plan, i, &run);
+        run_step(plan, i, run);
+        if (plan->measured && recorder)
+            recorder->wait();
         if (plan->measured)
             plan->steps[i].seconds += now() - start;
     }
     plan->runs += plan->measured;
     plan->ran = true;
     apply_updates(plan);
+}
+
+/* The second run of a plan is noted by a device that can; from then on it is replayed. */
+static bool run_recorded(struct plan *plan, struct run *run, struct error *err)
+{
+    const struct recorder *recorder = plan->backend->recorder;
+    if (!plan->recording) {
+        if (!recorder->record(err))
+            return false;
+        run_steps(plan, run);
+        plan->recording = recorder->recorded(err);
+        if (!plan->recording)
+            return false;
+    }
+    recorder->replay(plan->recording);
+    return true;
+}
+
+static void move(struct plan *plan)
+{
+    find_memory(plan);
+    if (!plan->backend->execute)
+        make_calls(plan);
+    if (plan->recording)
+        plan->backend->recorder->erase(plan->recording);
+    plan->recording = NULL;
+}
+
+bool plan_run(struct plan *plan, uint64_t step, uint64_t seed, struct error *err)
+{
+    if (!check_written(plan, err))
+        return false;
+    if (plan->workspace != store_workspace(plan->store))
+        move(plan);
+    struct run run = {
+        .memory = plan->memory, .threads = plan->threads, .seed = seed, .step = step
+    };
+    if (plan->backend->recorder)
+        plan->backend->recorder->begin(seed, step);
+    if (!plan->backend->recorder || !plan->ran || plan->measured)
+        run_steps(plan, &run);
+    else if (!run_recorded(plan, &run, err))
+        return false;
     return plan->backend->finish(err);
 }
 

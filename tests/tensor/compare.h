@@ -1,4 +1,4 @@
-/* Running one graph on two backends: the CPU's results against the reference's.
+/* Running one graph on two backends: the CPU's results (or another's) against the reference's.
  *
  *     struct pair pair;
  *     pair_init(&pair);
@@ -13,6 +13,10 @@
 
 #include "tensor/cpu.h"
 #include "tensor/harness.h"
+
+#ifndef PAIR_BACKEND /* tests of another backend are the same files, compiled with this defined */
+#define PAIR_BACKEND (&cpu_backend)
+#endif
 
 enum { PAIR_INPUTS = 16 };
 
@@ -106,7 +110,7 @@ static inline void pair_expect(struct pair *pair, struct node *const *outputs, s
                                double tolerance, const char *what)
 {
     float **expected = pair_run(pair, &ref_backend, outputs, count);
-    float **value = pair_run(pair, &cpu_backend, outputs, count);
+    float **value = pair_run(pair, PAIR_BACKEND, outputs, count);
     for (size_t i = 0; i < count; i++) {
         double error = pair_error(value[i], expected[i], shape_count(outputs[i]->shape));
         if (!(error <= tolerance))

@@ -2,6 +2,8 @@
  * as far as asking for devices and versions goes. */
 #include "cuda/plugin.h"
 
+#include "cuda/backend.h"
+
 #include <stdio.h>
 
 #include <cublasLt.h>
@@ -46,8 +48,9 @@ static void libraries(char *text, size_t size)
 
 extern const struct cuda_plugin lethe_cuda_plugin;
 __attribute__((visibility("default"))) const struct cuda_plugin lethe_cuda_plugin = {
-    .version = CUDA_PLUGIN_VERSION,
+    .build = CUDA_BUILD,
     .devices = devices,
     .describe = describe,
     .libraries = libraries,
+    .open = cuda_backend_open,
 };

@@ -1,20 +1,30 @@
 /* The CUDA plug-in: lethe-cuda.so, loaded at run time from beside the binary, so that one binary
  * serves machines with and without a GPU.
  *
- * This header is the whole interface between the two. It is C with plain types only, and holds a
- * version, so that a plug-in of another build is refused instead of misread.
+ * This table is the whole interface between the two. A plug-in of another build is refused instead
+ * of misread: `build` is the version and the sizes of what both sides look into.
  */
 #ifndef TENSOR_CUDA_PLUGIN_H
 #define TENSOR_CUDA_PLUGIN_H
 
-#include <stddef.h>
+#include "tensor/backend.h"
 
-#define CUDA_PLUGIN_VERSION 1
-#define CUDA_PLUGIN_FILE    "lethe-cuda.so"
-#define CUDA_PLUGIN_SYMBOL  "lethe_cuda_plugin"
+#define CUDA_PLUGIN_FILE   "lethe-cuda.so"
+#define CUDA_PLUGIN_SYMBOL "lethe_cuda_plugin"
+
+struct cuda_build {
+    char version[16];
+    size_t backend, step, loop, node;
+};
+
+#define CUDA_BUILD                                                                                 \
+    {                                                                                              \
+        LETHE_VERSION, sizeof(struct backend), sizeof(struct step), sizeof(struct loop),           \
+            sizeof(struct node)                                                                    \
+    }
 
 struct cuda_plugin {
-    int version; /* CUDA_PLUGIN_VERSION */
+    struct cuda_build build;
 
     /* How many devices can be used. 0 with a message when there is none, or no driver for them. */
     int (*devices)(char *message, size_t size);
@@ -22,6 +32,8 @@ struct cuda_plugin {
     void (*describe)(int device, char *text, size_t size);
     /* One line on the run-time libraries: CUDA, cuBLAS, cuDNN. */
     void (*libraries)(char *text, size_t size);
+    /* Starts a device, once for a process. */
+    const struct backend *(*open)(int device, struct error *err);
 };
 
 #endif

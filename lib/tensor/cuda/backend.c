@@ -1,0 +1,273 @@
+/* The CUDA backend's table; see backend.h.
+ *
+ * Preparing a step only adds its kernels' text to a program; the program is compiled when the first
+ * of its steps runs, so a plan costs one compilation, or none where it is in the cache. Steps that
+ * were prepared since the last compilation share a program and drop it together.
+ *
+ * Random leaves read seed and step from device memory, which a kernel sets before each run; so a
+ * run that was recorded draws fresh numbers when it is replayed.
+ */
+#include "cuda/backend.h"
+
+#include "base/arena.h"
+#include "base/random.h"
+#include "cuda/device.h"
+#include "cuda/matrix.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct batch {
+    struct text source;
+    struct program *program; /* NULL: not compiled yet */
+    size_t steps;            /* that refer to it */
+    unsigned names;
+    bool failed;
+};
+
+/* A prepared step. */
+struct made {
+    struct batch *batch;
+    struct kernel kernel;
+    struct matrix *matrix; /* NULL: it is the kernel */
+};
+
+static struct batch *open_batch;      /* to which text may still be added */
+static const struct batch *launching; /* whose kernels matrix_run launches */
+static struct program *clock_program;
+static uint64_t *clock_memory; /* on the device: seed, step */
+
+static const char clock_source[] =
+    "extern \"C\" __global__ void set_clock(unsigned long long *clock, unsigned long long seed,\n"
+    "                                     unsigned long long step)\n"
+    "{\n    clock[0] = seed;\n    clock[1] = step;\n}\n";
+
+/* Launching. */
+
+static void launch_named(const struct program *program, const char *name, unsigned blocks,
+                         unsigned pieces, const unsigned threads[2], void **arguments, int count)
+{
+    struct error err;
+    void *function = program ? device_function(program, name, &err) : NULL;
+    if (function)
+        device_launch(function, (unsigned[2]){ blocks, pieces }, threads, arguments, count);
+    else if (program)
+        device_fail("a kernel", err.message);
+}
+
+static void launch(const struct kernel *kernel, void **arguments)
+{
+    launch_named(launching->program, kernel->name, kernel->blocks, kernel->pieces, kernel->threads,
+                 arguments, kernel->arguments);
+    if (kernel->finish[0])
+        launch_named(launching->program, kernel->finish, kernel->finish_blocks, 1,
+                     (unsigned[2]){ KERNEL_THREADS, 1 }, arguments, kernel->arguments);
+}
+
+static void compile(struct batch *batch)
+{
+    struct error err;
+    batch->program = batch->source.length ? device_compile(batch->source.bytes, &err) : NULL;
+    if (batch->source.length && !batch->program) {
+        batch->failed = true;
+        device_fail("compiling a plan's kernels", err.message);
+    }
+    text_release(&batch->source);
+    if (open_batch == batch)
+        open_batch = NULL;
+}
+
+static void *place_of(const struct view *view, const struct run *run)
+{
+    return (char *)run->memory[view->buffer] + view->offset * (int64_t)dtype_bytes(view->dtype);
+}
+
+static void run_loop(const struct step *step, const struct run *run, const struct kernel *kernel)
+{
+    const struct loop *loop = step->loop;
+    void *at[LOOP_OPERANDS + 1], *arguments[LOOP_OPERANDS + 1];
+    for (int k = 0; k < loop->operands; k++)
+        at[k] = (char *)run->memory[loop->operand[k].buffer] +
+                loop->operand[k].offset * (int64_t)dtype_bytes(loop->operand[k].dtype);
+    at[loop->operands] = run->scratch;
+    for (int k = 0; k <= loop->operands; k++)
+        arguments[k] = &at[k];
+    launch(kernel, arguments);
+}
+
+static void run_upfirdn(const struct step *step, const struct run *run, const struct kernel *kernel)
+{
+    void *x = place_of(&step->in[0], run), *y = place_of(&step->out, run);
+    launch(kernel, (void *[]){ &x, &y });
+}
+
+static void run_random(const struct step *step, const struct run *run, const struct kernel *kernel)
+{
+    void *y = place_of(&step->out, run), *clock = clock_memory;
+    launch(kernel, (void *[]){ &y, &clock });
+}
+
+/* Steps. */
+
+static void generate_loop_of(const struct step *step, const char *name, struct text *source,
+                             struct kernel *kernel)
+{
+    generate_loop(step->loop, name, source, kernel);
+}
+
+/* How each op that is no matrix op is computed; a NULL row is one. */
+static const struct way {
+    void (*generate)(const struct step *step, const char *name, struct text *source,
+                     struct kernel *kernel);
+    void (*run)(const struct step *step, const struct run *run, const struct kernel *kernel);
+} loop_way = { generate_loop_of, run_loop }, ways[OP_COUNT] = {
+    [OP_NORMAL] = { generate_random, run_random },
+    [OP_UNIFORM] = { generate_random, run_random },
+    [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
+};
+
+static const struct way *way_of(const struct step *step)
+{
+    return step->loop ? &loop_way : &ways[step->node->op];
+}
+
+static struct batch *batch_for_step(void)
+{
+    if (!open_batch) {
+        open_batch = memory_grow(NULL, 1, sizeof *open_batch);
+        *open_batch = (struct batch){ 0 };
+        text_add(&open_batch->source, generate_prelude);
+    }
+    open_batch->steps++;
+    return open_batch;
+}
+
+static void leave_batch(struct batch *batch)
+{
+    if (--batch->steps)
+        return;
+    device_forget(batch->program);
+    text_release(&batch->source);
+    if (open_batch == batch)
+        open_batch = NULL;
+    free(batch);
+}
+
+static void dispose(struct step *step)
+{
+    struct made *made = step->state;
+    if (!made)
+        return;
+    matrix_dispose(made->matrix);
+    leave_batch(made->batch);
+    free(made);
+    step->state = NULL;
+}
+
+static bool prepare(struct step *step, struct error *err)
+{
+    char name[KERNEL_NAME];
+    struct made *made = memory_grow(NULL, 1, sizeof *made);
+    *made = (struct made){ .batch = batch_for_step() };
+    step->state = made;
+    snprintf(name, sizeof name, "k%u", made->batch->names++);
+    const struct way *way = way_of(step);
+    if (!way->generate) {
+        made->matrix = matrix_prepare(step, name, &made->batch->source, err);
+        return made->matrix;
+    }
+    way->generate(step, name, &made->batch->source, &made->kernel);
+    step->scratch = made->kernel.scratch;
+    return true;
+}
+
+static void execute(const struct step *step, const struct run *run)
+{
+    struct made *made = step->state;
+    if (!made->batch->program && !made->batch->failed)
+        compile(made->batch);
+    if (made->batch->failed)
+        return;
+    launching = made->batch;
+    if (made->matrix)
+        matrix_run(made->matrix, run, launch);
+    else
+        way_of(step)->run(step, run, &made->kernel);
+}
+
+/* Whole runs. */
+
+static void begin(uint64_t seed, uint64_t step)
+{
+    void *clock = clock_memory;
+    launch_named(clock_program, "set_clock", 1, 1, (unsigned[2]){ 1, 1 },
+                 (void *[]){ &clock, &seed, &step }, 3);
+}
+
+static void *recorded(struct error *err)
+{
+    return device_recorded(err);
+}
+
+static void replay(const void *recording)
+{
+    device_replay(recording);
+}
+
+static void erase(void *recording)
+{
+    device_erase(recording);
+}
+
+static const struct recorder recorder = { .begin = begin,
+                                          .record = device_record,
+                                          .recorded = recorded,
+                                          .replay = replay,
+                                          .erase = erase,
+                                          .wait = device_wait };
+
+/* Memory. */
+
+static void copy_in(void *device, const void *host, enum dtype dtype, size_t count)
+{
+    device_copy_in(device, host, count * dtype_bytes(dtype));
+}
+
+static void copy_out(void *host, const void *device, enum dtype dtype, size_t count)
+{
+    device_copy_out(host, device, count * dtype_bytes(dtype));
+}
+
+static void copy(void *to, const void *from, enum dtype dtype, size_t count)
+{
+    device_copy(to, from, count * dtype_bytes(dtype));
+}
+
+static const struct backend cuda_backend = {
+    .name = "cuda",
+    .element_bytes = { sizeof(float), sizeof(uint16_t), sizeof(int32_t) },
+    .allocate = device_allocate,
+    .release = device_release,
+    .copy_in = copy_in,
+    .copy_out = copy_out,
+    .copy = copy,
+    .finish = device_check,
+    .available = device_available,
+    .has_bf16 = device_has_bf16,
+    .prepare = prepare,
+    .execute = execute,
+    .dispose = dispose,
+    .recorder = &recorder,
+};
+
+const struct backend *cuda_backend_open(int device, struct error *err)
+{
+    if (!device_open(device, err))
+        return NULL;
+    if (!clock_memory)
+        clock_memory = device_allocate(2 * sizeof *clock_memory, "seed and step", err);
+    if (clock_memory && !clock_program)
+        clock_program = device_compile(clock_source, err);
+    return clock_program ? &cuda_backend : NULL;
+}

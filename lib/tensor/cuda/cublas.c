@@ -1,0 +1,131 @@
+/* Matrix products: the whole contact surface with cuBLASLt. */
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/libraries.h"
+
+#include <cublasLt.h>
+#include <stdlib.h>
+
+enum { WORKSPACE = 32 << 20 };
+
+struct state {
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t layout[3];
+    cublasLtMatmulAlgo_t algorithm;
+    size_t workspace;
+};
+
+static cublasLtHandle_t handle;
+
+static bool check(cublasStatus_t status, struct error *err)
+{
+    return status == CUBLAS_STATUS_SUCCESS ||
+           error_set(err, "cuBLASLt: %s", cublasLtGetStatusString(status));
+}
+
+static cudaDataType_t type_of(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? CUDA_R_16BF : CUDA_R_32F;
+}
+
+static cublasStatus_t describe(cublasLtMatrixLayout_t *layout, enum dtype dtype, int64_t rows,
+                               int64_t columns, int64_t lead, int64_t step, int64_t count)
+{
+    int32_t matrices = (int32_t)count;
+    cublasStatus_t status =
+        cublasLtMatrixLayoutCreate(layout, type_of(dtype), (uint64_t)rows, (uint64_t)columns, lead);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                  &matrices, sizeof matrices);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatrixLayoutSetAttribute(
+            *layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step, sizeof step);
+    return status;
+}
+
+static cublasStatus_t describe_all(struct state *state, const struct product *p)
+{
+    bool fast = p->dtype == DTYPE_F32 && context_tf32();
+    cublasOperation_t a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasOperation_t b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
+    cublasStatus_t status = cublasLtMatmulDescCreate(
+        &state->operation, fast ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F, CUDA_R_32F);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_TRANSA, &a,
+                                                sizeof a);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_TRANSB, &b,
+                                                sizeof b);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = describe(&state->layout[0], p->dtype, p->transpose_a ? p->inner : p->rows,
+                          p->transpose_a ? p->rows : p->inner, p->lead_a, p->step_a, p->count);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = describe(&state->layout[1], p->dtype, p->transpose_b ? p->columns : p->inner,
+                          p->transpose_b ? p->inner : p->columns, p->lead_b, p->step_b, p->count);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = describe(&state->layout[2], p->result_dtype, p->rows, p->columns, p->lead_d,
+                          p->step_d, p->count);
+    return status;
+}
+
+/* The library's first choice: for one library and device always the same. */
+static cublasStatus_t choose(struct state *state)
+{
+    cublasLtMatmulPreference_t preference = NULL;
+    cublasLtMatmulHeuristicResult_t found;
+    size_t most = WORKSPACE;
+    int count = 0;
+    cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulPreferenceSetAttribute(
+            preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulAlgoGetHeuristic(handle, state->operation, state->layout[0],
+                                                state->layout[1], state->layout[2],
+                                                state->layout[2], preference, 1, &found, &count);
+    cublasLtMatmulPreferenceDestroy(preference);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    if (count == 0)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
+    state->algorithm = found.algo;
+    state->workspace = found.workspaceSize;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+bool product_prepare(const struct product *product, void **out, size_t *scratch, struct error *err)
+{
+    if (!handle && !check(cublasLtCreate(&handle), err))
+        return false;
+    struct state *state = calloc(1, sizeof *state);
+    CHECK(state, "out of memory");
+    *out = state;
+    cublasStatus_t status = describe_all(state, product);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = choose(state);
+    *scratch = state->workspace;
+    return check(status, err);
+}
+
+void product_run(void *opaque, const void *a, const void *b, void *d, void *scratch)
+{
+    const struct state *state = opaque;
+    const float one = 1, zero = 0;
+    cublasStatus_t status =
+        cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b, state->layout[1],
+                       &zero, d, state->layout[2], d, state->layout[2], &state->algorithm, scratch,
+                       state->workspace, context_stream());
+    if (status != CUBLAS_STATUS_SUCCESS)
+        device_fail("cuBLASLt", cublasLtGetStatusString(status));
+}
+
+void product_dispose(void *opaque)
+{
+    struct state *state = opaque;
+    if (!state)
+        return;
+    for (int i = 0; i < 3; i++)
+        cublasLtMatrixLayoutDestroy(state->layout[i]);
+    cublasLtMatmulDescDestroy(state->operation);
+    free(state);
+}

@@ -1,0 +1,285 @@
+/* Convolutions: the whole contact surface with cuDNN, by its graph API (descriptors with
+ * attributes), since the calls of one function a layer are being retired.
+ *
+ * The library proposes engines; the first that runs here, and is deterministic, is taken, so that
+ * for one library and device it is always the same one. In f32 engines on tensor cores round
+ * factors to TF32 and are passed over unless LETHE_TF32=1.
+ */
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/libraries.h"
+
+#include <cudnn_graph.h>
+#include <stdlib.h>
+
+enum { IMAGE, WEIGHT, OUTPUT, TENSORS, ENGINES = 64, NOTES = 32 };
+
+struct state {
+    cudnnBackendDescriptor_t tensor[TENSORS], convolution, operation, graph, plan, pack;
+    int64_t workspace;
+};
+
+static cudnnHandle_t handle;
+
+static bool check(cudnnStatus_t status, struct error *err)
+{
+    return status == CUDNN_STATUS_SUCCESS ||
+           error_set(err, "cuDNN: %s", cudnnGetErrorString(status));
+}
+
+static cudnnDataType_t type_of(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
+}
+
+/* A descriptor under construction: after the first failure nothing more is done. */
+struct draft {
+    cudnnBackendDescriptor_t descriptor;
+    cudnnStatus_t status;
+};
+
+static struct draft begin(cudnnBackendDescriptorType_t type)
+{
+    struct draft draft = { NULL, CUDNN_STATUS_SUCCESS };
+    draft.status = cudnnBackendCreateDescriptor(type, &draft.descriptor);
+    return draft;
+}
+
+static void set(struct draft *draft, cudnnBackendAttributeName_t name,
+                cudnnBackendAttributeType_t type, int64_t count, const void *values)
+{
+    if (draft->status == CUDNN_STATUS_SUCCESS)
+        draft->status = cudnnBackendSetAttribute(draft->descriptor, name, type, count, values);
+}
+
+static void set_descriptor(struct draft *draft, cudnnBackendAttributeName_t name,
+                           cudnnBackendDescriptor_t value)
+{
+    set(draft, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, (const void *)&value);
+}
+
+static cudnnStatus_t finish(struct draft *draft, cudnnBackendDescriptor_t *out)
+{
+    if (draft->status == CUDNN_STATUS_SUCCESS)
+        draft->status = cudnnBackendFinalize(draft->descriptor);
+    *out = draft->descriptor;
+    return draft->status;
+}
+
+static void destroy(cudnnBackendDescriptor_t descriptor)
+{
+    if (descriptor)
+        cudnnBackendDestroyDescriptor(descriptor);
+}
+
+/* Packed channels-last, as libraries.h promises. */
+static cudnnStatus_t describe_tensor(struct state *state, int which, struct shape shape,
+                                     enum dtype dtype)
+{
+    int64_t stride[4] = { 0, 1, 0, shape.size[1] }, alignment = 16, id = which + 1;
+    cudnnDataType_t type = type_of(dtype);
+    stride[2] = stride[3] * shape.size[3];
+    stride[0] = stride[2] * shape.size[2];
+    struct draft draft = begin(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    set(&draft, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape.size);
+    set(&draft, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
+    set(&draft, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
+    set(&draft, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
+    return finish(&draft, &state->tensor[which]);
+}
+
+static cudnnStatus_t describe_geometry(struct state *state, const struct conv *conv)
+{
+    int64_t axes = 2, before[2], after[2], dilation[2], stride[2];
+    cudnnDataType_t compute = CUDNN_DATA_FLOAT;
+    cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
+    for (int i = 0; i < 2; i++) {
+        before[i] = conv->pad[i][0];
+        after[i] = conv->pad[i][1];
+        dilation[i] = conv->dilation[i];
+        stride[i] = conv->stride[i];
+    }
+    struct draft draft = begin(CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &axes);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &compute);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_CONV_MODE, CUDNN_TYPE_CONVOLUTION_MODE, 1, &mode);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_PRE_PADDINGS, CUDNN_TYPE_INT64, 2, before);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, after);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation);
+    set(&draft, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride);
+    return finish(&draft, &state->convolution);
+}
+
+/* What each of the three convolutions calls its parts. */
+static const struct way {
+    cudnnBackendDescriptorType_t type;
+    cudnnBackendAttributeName_t tensor[TENSORS], convolution, alpha, beta;
+} ways[OP_COUNT] = {
+    [OP_CONV] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
+                  { CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
+                    CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W,
+                    CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_Y },
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_ALPHA,
+                  CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_BETA },
+    [OP_CONV_DX] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR,
+                     { CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY },
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA },
+    [OP_CONV_DW] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR,
+                     { CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_X,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DW,
+                       CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_DY },
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_CONV_DESC,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA,
+                     CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA },
+};
+
+static cudnnStatus_t describe_graph(struct state *state, enum op_id op)
+{
+    const struct way *way = &ways[op];
+    const float one = 1, zero = 0;
+    struct draft draft = begin(way->type);
+    for (int i = 0; i < TENSORS; i++)
+        set_descriptor(&draft, way->tensor[i], state->tensor[i]);
+    set_descriptor(&draft, way->convolution, state->convolution);
+    set(&draft, way->alpha, CUDNN_TYPE_FLOAT, 1, &one);
+    set(&draft, way->beta, CUDNN_TYPE_FLOAT, 1, &zero);
+    cudnnStatus_t status = finish(&draft, &state->operation);
+    if (status != CUDNN_STATUS_SUCCESS)
+        return status;
+    draft = begin(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    set_descriptor(&draft, CUDNN_ATTR_OPERATIONGRAPH_OPS, state->operation);
+    set(&draft, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
+    return finish(&draft, &state->graph);
+}
+
+/* Whether an engine rounds or adds in ways that were not asked for. */
+static bool is_acceptable(cudnnBackendDescriptor_t configuration, bool single)
+{
+    struct draft engine = begin(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
+    cudnnBackendNumericalNote_t note[NOTES];
+    int64_t count = 0;
+    bool acceptable = engine.status == CUDNN_STATUS_SUCCESS &&
+                      cudnnBackendGetAttribute(
+                          configuration, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
+                          1, &count, (void *)&engine.descriptor) == CUDNN_STATUS_SUCCESS &&
+                      cudnnBackendGetAttribute(engine.descriptor, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
+                                               CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &count,
+                                               note) == CUDNN_STATUS_SUCCESS;
+    for (int64_t i = 0; acceptable && i < count && i < NOTES; i++)
+        acceptable = note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC &&
+                     note[i] != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS &&
+                     note[i] != CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION &&
+                     !(single && note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
+    destroy(engine.descriptor);
+    return acceptable;
+}
+
+/* An execution plan of the configuration, if it runs here. */
+static bool try_configuration(struct state *state, cudnnBackendDescriptor_t configuration)
+{
+    struct draft draft = begin(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
+    int64_t count = 0;
+    set(&draft, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
+    set_descriptor(&draft, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
+    if (finish(&draft, &state->plan) == CUDNN_STATUS_SUCCESS &&
+        cudnnBackendGetAttribute(state->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
+                                 CUDNN_TYPE_INT64, 1, &count,
+                                 &state->workspace) == CUDNN_STATUS_SUCCESS)
+        return true;
+    destroy(state->plan);
+    state->plan = NULL;
+    return false;
+}
+
+static bool choose(struct state *state, cudnnBackendHeurMode_t mode, bool single)
+{
+    cudnnBackendDescriptor_t heuristics, configuration[ENGINES] = { NULL };
+    struct draft draft = begin(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
+    int64_t count = 0;
+    set_descriptor(&draft, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, state->graph);
+    set(&draft, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    bool ok = finish(&draft, &heuristics) == CUDNN_STATUS_SUCCESS;
+    for (int i = 0; ok && i < ENGINES; i++)
+        ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configuration[i]) ==
+             CUDNN_STATUS_SUCCESS;
+    ok = ok && cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
+                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, ENGINES, &count,
+                                        (void *)configuration) == CUDNN_STATUS_SUCCESS;
+    bool found = false;
+    for (int64_t i = 0; ok && !found && i < count && i < ENGINES; i++)
+        found =
+            is_acceptable(configuration[i], single) && try_configuration(state, configuration[i]);
+    for (int i = 0; i < ENGINES; i++)
+        destroy(configuration[i]);
+    destroy(heuristics);
+    return found;
+}
+
+bool convolution_prepare(const struct convolution *c, void **out, size_t *scratch,
+                         struct error *err)
+{
+    static const enum op_id result_of[TENSORS] = { OP_CONV_DX, OP_CONV_DW, OP_CONV };
+    struct shape shape[TENSORS] = { c->image, c->weight, c->output };
+    if (!handle && (!check(cudnnCreate(&handle), err) ||
+                    !check(cudnnSetStream(handle, context_stream()), err)))
+        return false;
+    struct state *state = calloc(1, sizeof *state);
+    CHECK(state, "out of memory");
+    cudnnStatus_t status = describe_geometry(state, &c->geometry);
+    for (int i = 0; i < TENSORS && status == CUDNN_STATUS_SUCCESS; i++)
+        status =
+            describe_tensor(state, i, shape[i], result_of[i] == c->op ? c->result_dtype : c->dtype);
+    if (status == CUDNN_STATUS_SUCCESS)
+        status = describe_graph(state, c->op);
+    bool single = c->dtype == DTYPE_F32 && !context_tf32();
+    bool found =
+        status == CUDNN_STATUS_SUCCESS && (choose(state, CUDNN_HEUR_MODE_A, single) ||
+                                           choose(state, CUDNN_HEUR_MODE_FALLBACK, single));
+    if (!found) {
+        convolution_dispose(state);
+        return c->dtype != c->result_dtype
+                   ? false
+                   : error_set(err, "cuDNN has no engine for it (%s)", cudnnGetErrorString(status));
+    }
+    *out = state;
+    *scratch = (size_t)state->workspace;
+    return true;
+}
+
+void convolution_run(void *opaque, void *image, void *weight, void *output, void *scratch)
+{
+    struct state *state = opaque;
+    void *data[TENSORS] = { image, weight, output };
+    int64_t id[TENSORS] = { IMAGE + 1, WEIGHT + 1, OUTPUT + 1 };
+    destroy(state->pack);
+    struct draft draft = begin(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, TENSORS, (void *)data);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, TENSORS, id);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, (void *)&scratch);
+    cudnnStatus_t status = finish(&draft, &state->pack);
+    if (status == CUDNN_STATUS_SUCCESS)
+        status = cudnnBackendExecute(handle, state->plan, state->pack);
+    if (status != CUDNN_STATUS_SUCCESS)
+        device_fail("cuDNN", cudnnGetErrorString(status));
+}
+
+void convolution_dispose(void *opaque)
+{
+    struct state *state = opaque;
+    if (!state)
+        return;
+    destroy(state->pack);
+    destroy(state->plan);
+    destroy(state->graph);
+    destroy(state->operation);
+    destroy(state->convolution);
+    for (int i = 0; i < TENSORS; i++)
+        destroy(state->tensor[i]);
+    free(state);
+}

@@ -1,0 +1,530 @@
+/* Fused loops, and copies, as CUDA C; see generate.h. */
+#include "cuda/generate.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VECTOR = 4, KEPT_LANES = 32, BLOCKS_WANTED = 528, PASSES_LEAST = 4 };
+
+static const char *const type_names[DTYPE_COUNT] = {
+    [DTYPE_F32] = "float", [DTYPE_BF16] = "bf16", [DTYPE_I32] = "int"
+};
+
+/* The expression of each instruction over a, b, c, d and the numbers s (scale), t (shift). */
+static const char *const expressions[LOOP_OPS] = {
+    [OP_EXP] = "expf(a)",
+    [OP_LOG] = "logf(a)",
+    [OP_SQRT] = "sqrtf(a)",
+    [OP_SIN] = "sinf(a)",
+    [OP_COS] = "cosf(a)",
+    [OP_TANH] = "tanhf(a)",
+    [OP_SIGMOID] = "1.0f / (1.0f + expf(-a))",
+    [OP_SOFTPLUS] = "(a > 0.0f ? a : 0.0f) + log1pf(expf(-fabsf(a)))",
+    [OP_ERF] = "erff(a)",
+    [OP_SCALE] = "a * s + t",
+    [OP_ADD] = "a + b",
+    [OP_SUB] = "a - b",
+    [OP_MUL] = "a * b",
+    [OP_DIV] = "a / b",
+    [OP_GREATER] = "a > b ? 1.0f : 0.0f",
+    [OP_WHERE] = "a != 0.0f ? b : c",
+    [LOOP_COPY] = "a",
+    [LOOP_MUL_ADD] = "a * b + c",
+    [LOOP_SELECT] = "a > b ? c : d",
+    [LOOP_LEAKY] = "a > 0.0f ? b : b * s",
+    [LOOP_ROUND] = "from_bf16(to_bf16(a))",
+    [LOOP_TRUNCATE] = "truncf(a)",
+};
+/* A leaky slope of 0 must not turn an infinite b into NaN. */
+static const char step_expression[] = "a > 0.0f ? b : 0.0f";
+
+static size_t blocks_of(size_t count, size_t each)
+{
+    return (count + each - 1) / each;
+}
+
+static unsigned power_of_two(size_t least, unsigned most)
+{
+    unsigned power = 1;
+    while (power < least && power < most)
+        power *= 2;
+    return power;
+}
+
+/* A number that reads back as the same float. */
+static void add_float(struct text *source, float value)
+{
+    if (isnan(value))
+        text_add(source, "not_a_number()");
+    else if (isinf(value))
+        text_add(source, value > 0 ? "infinity()" : "(-infinity())");
+    else
+        text_format(source, "%.9ef", (double)value);
+}
+
+/* Walks. */
+
+/* One of the axes that an index runs over: its size, and where its coordinate stands in the text.
+ */
+struct axis {
+    int64_t size;
+    char name[16];
+};
+
+struct walk {
+    const struct loop *loop;
+    struct axis kept[LOOP_AXES + 2], reduced[LOOP_AXES + 2];
+    int kept_axes, reduced_axes;
+    int64_t kept_count, reduced_count;
+    int reductions, vector;
+    bool wide; /* numbers of 64 bits for indices */
+    unsigned kept_lanes, reduced_lanes, pieces;
+    int64_t piece; /* elements of what is reduced */
+};
+
+static void push(struct axis *axes, int *count, int64_t size, const char *name)
+{
+    struct axis *axis = &axes[(*count)++];
+    axis->size = size;
+    snprintf(axis->name, sizeof axis->name, "%s", name);
+}
+
+static void push_either(struct walk *w, bool reduced, int64_t size, const char *name)
+{
+    if (reduced)
+        push(w->reduced, &w->reduced_axes, size, name);
+    else
+        push(w->kept, &w->kept_axes, size, name);
+}
+
+static bool is_reduction(const struct operand *operand)
+{
+    return operand->use >= OPERAND_SUM;
+}
+
+/* The furthest that any operand reaches, in elements. */
+static int64_t reach(const struct loop *loop)
+{
+    int64_t furthest = 0;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        int64_t at = 0;
+        for (int axis = 0; axis < loop->axes; axis++)
+            at += (loop->size[axis] - 1) * llabs(operand->stride[axis]);
+        at += (loop->rows - 1) * llabs(operand->row);
+        at += (loop->columns - 1) * llabs(operand->column);
+        furthest = at > furthest ? at : furthest;
+    }
+    return furthest;
+}
+
+/* Whether four neighbouring columns of the operand can be read as one, or are one value. */
+static bool suits_vector(const struct loop *loop, const struct operand *operand)
+{
+    if (operand->index)
+        return false;
+    if (operand->column == 0)
+        return true;
+    bool aligned = operand->column == 1 && operand->offset % VECTOR == 0 &&
+                   (loop->rows == 1 || operand->row % VECTOR == 0);
+    for (int axis = 0; axis < loop->axes; axis++)
+        aligned = aligned && (loop->size[axis] == 1 || operand->stride[axis] % VECTOR == 0);
+    return aligned;
+}
+
+static void choose_lanes(struct walk *w)
+{
+    size_t kept = (size_t)w->kept_count, reduced = (size_t)w->reduced_count;
+    if (w->loop->column_reduced) {
+        w->reduced_lanes = power_of_two(reduced, KERNEL_THREADS);
+        w->kept_lanes = KERNEL_THREADS / w->reduced_lanes;
+    } else {
+        w->kept_lanes = power_of_two(kept, KEPT_LANES);
+        w->reduced_lanes = power_of_two(reduced, KERNEL_THREADS / w->kept_lanes);
+        w->kept_lanes = KERNEL_THREADS / w->reduced_lanes;
+    }
+    size_t blocks = blocks_of(kept, w->kept_lanes), passes = blocks_of(reduced, w->reduced_lanes);
+    size_t wanted = blocks_of(BLOCKS_WANTED, blocks), most = blocks_of(passes, PASSES_LEAST);
+    size_t pieces = wanted < most ? wanted : most;
+    size_t each = blocks_of(passes, pieces);
+    w->piece = (int64_t)(each * w->reduced_lanes);
+    w->pieces = (unsigned)blocks_of(passes, each);
+}
+
+static struct walk walk_of(const struct loop *loop)
+{
+    struct walk w = { .loop = loop, .kept_count = 1, .reduced_count = 1, .vector = 1 };
+    for (int axis = 0; axis < loop->axes; axis++) {
+        char name[16];
+        snprintf(name, sizeof name, "i%d", axis);
+        push_either(&w, axis >= loop->kept, loop->size[axis], name);
+    }
+    push_either(&w, loop->row_reduced, loop->rows, "row");
+    push_either(&w, loop->column_reduced, loop->columns, "column");
+    for (int i = 0; i < w.kept_axes; i++)
+        w.kept_count *= w.kept[i].size;
+    for (int i = 0; i < w.reduced_axes; i++)
+        w.reduced_count *= w.reduced[i].size;
+    bool suits = loop->columns % VECTOR == 0;
+    for (int k = 0; k < loop->operands; k++) {
+        w.reductions += is_reduction(&loop->operand[k]);
+        suits = suits && suits_vector(loop, &loop->operand[k]);
+    }
+    w.wide = w.kept_count * w.reduced_count + KERNEL_THREADS * BLOCKS_WANTED >= INT32_MAX ||
+             reach(loop) >= INT32_MAX;
+    if (w.reductions)
+        choose_lanes(&w);
+    else
+        w.vector = suits ? VECTOR : 1;
+    return w;
+}
+
+/* Text. */
+
+static const char *index_type(const struct walk *w)
+{
+    return w->wide ? "long long" : "int";
+}
+
+static void add_parameters(struct text *source, const struct loop *loop, bool scratch)
+{
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        text_format(source, "%s%s%s *p%d", k ? ", " : "",
+                    operand->use == OPERAND_LOAD ? "const " : "", type_names[operand->dtype], k);
+    }
+    if (scratch)
+        text_add(source, ", float *partial");
+}
+
+static void add_tables(struct text *source, const struct loop *loop, const char *name)
+{
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (!operand->index)
+            continue;
+        text_format(source, "__device__ const int %s_at%d[%" PRId64 "] = { ", name, k,
+                    loop->columns);
+        for (int64_t i = 0; i < loop->columns; i++)
+            text_format(source, "%d,", operand->index[i]);
+        text_add(source, " };\n");
+    }
+}
+
+/* The coordinates that an index stands for, the last axis running fastest. `step`: the index counts
+ * groups of so many columns. */
+static void add_coordinates(struct text *source, const struct walk *w, const struct axis *axes,
+                            int count, const char *index, int step)
+{
+    text_format(source, "        %s rest_%s = %s;\n", index_type(w), index, index);
+    for (int i = count - 1; i >= 0; i--) {
+        int64_t size = axes[i].size / (i == count - 1 ? step : 1);
+        const char *name = axes[i].name;
+        if (size == 1)
+            text_format(source, "        const %s %s = 0;\n", index_type(w), name);
+        else if (i == 0)
+            text_format(source, "        const %s %s = rest_%s;\n", index_type(w), name, index);
+        else
+            text_format(source,
+                        "        const %s %s = rest_%s %% %" PRId64 "; rest_%s /= %" PRId64 ";\n",
+                        index_type(w), name, index, size, index, size);
+    }
+    text_format(source, "        (void)rest_%s;\n", index);
+}
+
+/* Where an operand lies at the coordinates. */
+static void add_place(struct text *source, const struct loop *loop, int k, const char *name,
+                      int step)
+{
+    const struct operand *operand = &loop->operand[k];
+    text_add(source, "0");
+    for (int axis = 0; axis < loop->axes; axis++)
+        if (operand->stride[axis] && loop->size[axis] > 1)
+            text_format(source, " + i%d * %" PRId64, axis, operand->stride[axis]);
+    if (operand->row && loop->rows > 1)
+        text_format(source, " + row * %" PRId64, operand->row);
+    if (operand->index)
+        text_format(source, " + %s_at%d[column]", name, k);
+    else if (operand->column && loop->columns > 1)
+        text_format(source, " + column * %" PRId64, operand->column * step);
+}
+
+static void add_loads(struct text *source, const struct walk *w, const char *name)
+{
+    const struct loop *loop = w->loop;
+    for (int k = 0; k < loop->operands; k++) {
+        if (loop->operand[k].use != OPERAND_LOAD)
+            continue;
+        bool one = w->vector == 1 || loop->operand[k].column == 0;
+        text_format(source, "        float x%d[%d]; load%d(p%d + (", k, one ? 1 : w->vector,
+                    one ? 1 : w->vector, k);
+        add_place(source, loop, k, name, w->vector);
+        text_format(source, "), x%d);\n", k);
+    }
+}
+
+/* A value of a loop: an operand (read), a constant, a register. */
+static void add_value(struct text *source, const struct walk *w, int value)
+{
+    const struct loop *loop = w->loop;
+    if (value < loop->operands) {
+        bool one = w->vector == 1 || loop->operand[value].column == 0;
+        text_format(source, one ? "x%d[0]" : "x%d[l]", value);
+    } else if (value < loop->operands + loop->constants)
+        add_float(source, loop->constant[value - loop->operands]);
+    else
+        text_format(source, "r%d", value - loop->operands - loop->constants);
+}
+
+static void add_instruction(struct text *source, const struct walk *w,
+                            const struct instruction *instruction)
+{
+    static const char *const names[4] = { "a", "b", "c", "d" };
+    const char *expression = expressions[instruction->op];
+    if (instruction->op == LOOP_LEAKY && instruction->scale == 0)
+        expression = step_expression;
+    CHECK(expression, "no expression for instruction %d", instruction->op);
+    text_add(source, "            { ");
+    for (int i = 0; i < 4; i++) {
+        text_format(source, "const float %s = ", names[i]);
+        add_value(source, w, instruction->in[i]);
+        text_format(source, "; (void)%s; ", names[i]);
+    }
+    text_add(source, "const float s = ");
+    add_float(source, instruction->scale);
+    text_add(source, ", t = ");
+    add_float(source, instruction->shift);
+    text_format(source, "; (void)s; (void)t; r%d = %s; }\n",
+                instruction->out - w->loop->operands - w->loop->constants, expression);
+}
+
+/* The program over `vector` elements; results that are stored go to y, reduced ones to their sums.
+ */
+static void add_program(struct text *source, const struct walk *w)
+{
+    const struct loop *loop = w->loop;
+    for (int k = 0; k < loop->operands; k++)
+        if (loop->operand[k].use == OPERAND_STORE)
+            text_format(source, "        float y%d[%d];\n", k, w->vector);
+    text_format(source, "        UNROLL for (int l = 0; l < %d; l++) {\n", w->vector);
+    for (int r = 0; r < loop->registers; r++)
+        text_format(source, "%s r%d%s", r ? "," : "            float", r,
+                    r + 1 == loop->registers ? ";\n" : "");
+    for (int i = 0; i < loop->instructions; i++)
+        add_instruction(source, w, &loop->instruction[i]);
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (operand->use == OPERAND_LOAD)
+            continue;
+        if (operand->use == OPERAND_STORE)
+            text_format(source, "            y%d[l] = ", k);
+        else if (operand->use == OPERAND_SUM)
+            text_format(source, "            s%d += ", k);
+        else
+            text_format(source, "            s%d = larger(s%d, ", k, k);
+        add_value(source, w, operand->value);
+        text_add(source, operand->use == OPERAND_MAX ? ");\n" : ";\n");
+    }
+    text_add(source, "        }\n");
+}
+
+static void add_stores(struct text *source, const struct walk *w, const char *name)
+{
+    const struct loop *loop = w->loop;
+    for (int k = 0; k < loop->operands; k++) {
+        if (loop->operand[k].use != OPERAND_STORE)
+            continue;
+        text_format(source, "        store%d(p%d + (", w->vector, k);
+        add_place(source, loop, k, name, w->vector);
+        text_format(source, "), y%d);\n", k);
+    }
+}
+
+static void add_flat(struct text *source, const struct walk *w, const char *name,
+                     struct kernel *kernel)
+{
+    int64_t count = w->kept_count / w->vector;
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
+                name);
+    add_parameters(source, w->loop, false);
+    text_format(source,
+                ")\n{\n        const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
+                "        if (index >= %" PRId64 ") return;\n",
+                index_type(w), index_type(w), KERNEL_THREADS, count);
+    add_coordinates(source, w, w->kept, w->kept_axes, "index", w->vector);
+    add_loads(source, w, name);
+    add_program(source, w);
+    add_stores(source, w, name);
+    text_add(source, "}\n");
+    kernel->blocks = (unsigned)blocks_of((size_t)count, KERNEL_THREADS);
+}
+
+static const char *start_of(const struct operand *operand)
+{
+    return operand->use == OPERAND_SUM ? "0.0f" : "-infinity()";
+}
+
+/* Adds up what the lanes hold, and writes it to its place or aside. */
+static void add_meeting(struct text *source, const struct walk *w, const char *name)
+{
+    const struct loop *loop = w->loop;
+    const char *lane = loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
+    unsigned apart = loop->column_reduced ? 1 : w->kept_lanes; /* of neighbouring lanes */
+    int reduction = 0;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (!is_reduction(operand))
+            continue;
+        text_format(source, "    sums[thread] = s%d; __syncthreads();\n", k);
+        for (unsigned half = w->reduced_lanes / 2; half; half /= 2)
+            text_format(source,
+                        "    if (%s < %u) sums[thread] = %s(sums[thread], sums[thread + %u]);\n"
+                        "    __syncthreads();\n",
+                        lane, half, operand->use == OPERAND_SUM ? "added" : "larger", half * apart);
+        text_format(source, "    if (%s == 0 && index < %" PRId64 ") ", lane, w->kept_count);
+        if (w->pieces > 1)
+            text_format(source,
+                        "partial[(%dll * %u + blockIdx.y) * %" PRId64 " + index] = sums[thread];\n",
+                        reduction++, w->pieces, w->kept_count);
+        else {
+            text_add(source, "{\n");
+            add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
+            text_format(source, "        store1(p%d + (", k);
+            add_place(source, loop, k, name, 1);
+            text_add(source, "), &sums[thread]);\n    }\n");
+        }
+        text_add(source, "    __syncthreads();\n");
+    }
+}
+
+static void add_reducing(struct text *source, const struct walk *w, const char *name,
+                         struct kernel *kernel)
+{
+    const struct loop *loop = w->loop;
+    const char *lane = loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
+    const char *other = loop->column_reduced ? "threadIdx.y" : "threadIdx.x";
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
+                name);
+    add_parameters(source, loop, w->pieces > 1);
+    text_format(source,
+                ")\n{\n    __shared__ float sums[%d];\n"
+                "    const int thread = threadIdx.y * blockDim.x + threadIdx.x;\n"
+                "    const %s index = (%s)blockIdx.x * %u + %s;\n",
+                KERNEL_THREADS, index_type(w), index_type(w), w->kept_lanes, other);
+    for (int k = 0; k < loop->operands; k++)
+        if (is_reduction(&loop->operand[k]))
+            text_format(source, "    float s%d = %s;\n", k, start_of(&loop->operand[k]));
+    text_format(source,
+                "    if (index < %" PRId64 ") {\n"
+                "        const %s begin = (%s)blockIdx.y * %" PRId64 ";\n"
+                "        const %s end = begin + %" PRId64 " < %" PRId64 " ? begin + %" PRId64
+                " : %" PRId64 ";\n",
+                w->kept_count, index_type(w), index_type(w), w->piece, index_type(w), w->piece,
+                w->reduced_count, w->piece, w->reduced_count);
+    add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
+    text_format(source, "        for (%s inner = begin + %s; inner < end; inner += %u) {\n",
+                index_type(w), lane, w->reduced_lanes);
+    add_coordinates(source, w, w->reduced, w->reduced_axes, "inner", 1);
+    add_loads(source, w, name);
+    add_program(source, w);
+    add_stores(source, w, name);
+    text_add(source, "        }\n    }\n");
+    add_meeting(source, w, name);
+    text_add(source, "}\n");
+    kernel->blocks = (unsigned)blocks_of((size_t)w->kept_count, w->kept_lanes);
+    kernel->pieces = w->pieces;
+    kernel->threads[0] = loop->column_reduced ? w->reduced_lanes : w->kept_lanes;
+    kernel->threads[1] = KERNEL_THREADS / kernel->threads[0];
+}
+
+/* The second kernel: adds up the pieces of each kept element. */
+static void add_finish(struct text *source, const struct walk *w, const char *name,
+                       struct kernel *kernel)
+{
+    const struct loop *loop = w->loop;
+    int reduction = 0;
+    snprintf(kernel->finish, sizeof kernel->finish, "%s_finish", name);
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
+                kernel->finish);
+    add_parameters(source, loop, true);
+    text_format(source,
+                ")\n{\n    const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
+                "    if (index >= %" PRId64 ") return;\n",
+                index_type(w), index_type(w), KERNEL_THREADS, w->kept_count);
+    add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (!is_reduction(operand))
+            continue;
+        bool sum = operand->use == OPERAND_SUM;
+        text_format(
+            source,
+            "    {\n        double total = %s;\n"
+            "        for (int piece = 0; piece < %u; piece++) {\n"
+            "            const double part = partial[(%dll * %u + piece) * %" PRId64 " + index];\n"
+            "            %s\n        }\n        float result[1] = { (float)total };\n"
+            "        store1(p%d + (",
+            sum ? "0" : "-infinity()", w->pieces, reduction++, w->pieces, w->kept_count,
+            sum ? "total += part;" : "total = part > total || part != part ? part : total;", k);
+        add_place(source, loop, k, name, 1);
+        text_add(source, "), result);\n    }\n");
+    }
+    text_add(source, "}\n");
+    kernel->finish_blocks = (unsigned)blocks_of((size_t)w->kept_count, KERNEL_THREADS);
+    kernel->scratch = (size_t)w->reductions * w->pieces * (size_t)w->kept_count * sizeof(float);
+}
+
+static struct kernel kernel_named(const char *name)
+{
+    struct kernel kernel = { .pieces = 1, .threads = { KERNEL_THREADS, 1 } };
+    snprintf(kernel.name, sizeof kernel.name, "%s", name);
+    return kernel;
+}
+
+void generate_loop(const struct loop *loop, const char *name, struct text *source,
+                   struct kernel *kernel)
+{
+    struct walk w = walk_of(loop);
+    *kernel = kernel_named(name);
+    kernel->arguments = loop->operands + (w.reductions && w.pieces > 1);
+    add_tables(source, loop, name);
+    if (!w.reductions) {
+        add_flat(source, &w, name, kernel);
+        return;
+    }
+    add_reducing(source, &w, name, kernel);
+    if (w.pieces > 1)
+        add_finish(source, &w, name, kernel);
+}
+
+/* A copy is a loop of no instructions. */
+void generate_copy(const struct view *from, const struct view *to, const char *name,
+                   struct text *source, struct kernel *kernel)
+{
+    struct operand operand[2] = { { .use = OPERAND_LOAD, .dtype = from->dtype },
+                                  { .use = OPERAND_STORE, .dtype = to->dtype } };
+    const struct view *views[2] = { from, to };
+    struct loop loop = { .rows = 1, .columns = 1, .operands = 2, .operand = operand };
+    int order[RANK_MAX], rank = to->shape.rank; /* as the result lies */
+    for (int axis = 0; axis < rank; axis++) {
+        int at = axis;
+        for (; at > 0 && llabs(to->stride[order[at - 1]]) < llabs(to->stride[axis]); at--)
+            order[at] = order[at - 1];
+        order[at] = axis;
+    }
+    for (int i = 0; i + 1 < rank; i++) {
+        loop.size[i] = to->shape.size[order[i]];
+        for (int k = 0; k < 2; k++)
+            operand[k].stride[i] = views[k]->stride[order[i]];
+    }
+    loop.axes = loop.kept = rank > 0 ? rank - 1 : 0;
+    loop.columns = rank > 0 ? to->shape.size[order[rank - 1]] : 1;
+    for (int k = 0; k < 2; k++) {
+        operand[k].offset = views[k]->offset;
+        operand[k].column = rank > 0 ? views[k]->stride[order[rank - 1]] : 0;
+    }
+    generate_loop(&loop, name, source, kernel);
+}

@@ -1,0 +1,54 @@
+/* Kernels for a device, as text: what a fused loop, a filter, a random leaf or a change of layout
+ * is in CUDA C. Nothing here needs CUDA, so the texts are made, and run on the processor by an
+ * emulation (tests/tensor/cuda), on machines that have no device.
+ *
+ *     struct kernel kernel;
+ *     generate_loop(step->loop, "k7", &source, &kernel);
+ *
+ * Sizes, strides and constants stand in the text as numbers: the compiler turns divisions by them
+ * into multiplications and drops what is zero. All texts of a plan are one program, compiled once.
+ *
+ * A loop without reductions: a thread for four neighbouring elements where all that is dense allows
+ * it, or for one. With reductions: a block holds some kept elements and, for each, some lanes that
+ * share what is reduced; lanes sum in float in a fixed order and meet in a tree in shared memory.
+ * Where there are few kept elements the reduced part is cut into pieces whose sums go to scratch
+ * memory, and a second kernel adds these in double, in order. Nothing is atomic and nothing depends
+ * on the device, so results repeat bit for bit.
+ */
+#ifndef CUDA_GENERATE_H
+#define CUDA_GENERATE_H
+
+#include "base/text.h"
+#include "tensor/schedule.h"
+
+enum { KERNEL_NAME = 32, KERNEL_THREADS = 256 };
+
+/* How a kernel is launched. Its arguments are the addresses of its operands, each with the
+ * operand's offset added, then (where it has pieces) the scratch memory. */
+struct kernel {
+    char name[KERNEL_NAME], finish[KERNEL_NAME]; /* finish: "" when there is no second kernel */
+    unsigned blocks, pieces, finish_blocks;
+    unsigned threads[2];
+    int arguments;
+    size_t scratch; /* bytes */
+};
+
+/* What all the others use: types, loads and stores, elementary functions, random numbers. */
+extern const char generate_prelude[];
+
+void generate_loop(const struct loop *loop, const char *name, struct text *source,
+                   struct kernel *kernel);
+
+/* Arguments: x, y. The filter stands in the text. */
+void generate_upfirdn(const struct step *step, const char *name, struct text *source,
+                      struct kernel *kernel);
+
+/* Arguments: y, and two numbers of 64 bits in device memory: seed, step. */
+void generate_random(const struct step *step, const char *name, struct text *source,
+                     struct kernel *kernel);
+
+/* Copies view `from` to view `to`, of one shape; types may differ. Arguments: from, to. */
+void generate_copy(const struct view *from, const struct view *to, const char *name,
+                   struct text *source, struct kernel *kernel);
+
+#endif

@@ -1,0 +1,38 @@
+/* Matrix work, as NVIDIA's libraries want it: cudnn.c does convolutions, cublas.c products. What is
+ * asked for here is dense and lies as they like it; matrix.c brings views into that form. */
+#ifndef CUDA_LIBRARIES_H
+#define CUDA_LIBRARIES_H
+
+#include "tensor/schedule.h"
+
+/* One of the three convolutions. All tensors are packed channels-last: images (N,H,W,C), weights
+ * (O,kh,kw,C/groups). Shapes are given as (N,C,H,W) and (O,C/groups,kh,kw). */
+struct convolution {
+    enum op_id op; /* which of them is computed from the other two */
+    struct shape image, weight, output;
+    enum dtype dtype;        /* of both sources */
+    enum dtype result_dtype; /* of the result */
+    struct conv geometry;
+};
+
+/* False without a message (an empty one) when the library has no such convolution. */
+bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
+                         struct error *err) MUST_USE;
+void convolution_run(void *state, void *image, void *weight, void *output, void *scratch);
+void convolution_dispose(void *state); /* NULL is fine */
+
+/* d (rows × columns) = a (rows × inner) · b (inner × columns), column-major, `count` times. A
+ * transposed factor lies as its transpose does. Step 0: one matrix for all. */
+struct product {
+    int64_t rows, columns, inner, count;
+    bool transpose_a, transpose_b;
+    int64_t lead_a, lead_b, lead_d; /* between neighbouring columns, as they lie */
+    int64_t step_a, step_b, step_d; /* between neighbouring matrices */
+    enum dtype dtype, result_dtype;
+};
+bool product_prepare(const struct product *product, void **state, size_t *scratch,
+                     struct error *err) MUST_USE;
+void product_run(void *state, const void *a, const void *b, void *d, void *scratch);
+void product_dispose(void *state);
+
+#endif

@@ -1,0 +1,19 @@
+/* Which device computes: the processor, or a GPU through the CUDA plug-in (cuda/plugin.h).
+ *
+ *     const struct backend *backend = device_backend("auto", &err);
+ */
+#ifndef TENSOR_DEVICE_H
+#define TENSOR_DEVICE_H
+
+#include "tensor/backend.h"
+
+/* The backend of "cpu", "cuda" (the first GPU), "cuda:N", or "auto" (a GPU where there is one that
+ * can be used, else the processor). NULL and a message when the word is none of these, or the
+ * device asked for cannot be had. A GPU that was started stays so until the process ends. */
+const struct backend *device_backend(const char *device, struct error *err) MUST_USE;
+
+/* The plug-in beside the binary; NULL with the reason. It stays loaded. */
+struct cuda_plugin;
+const struct cuda_plugin *device_plugin(struct error *reason);
+
+#endif

@@ -1,0 +1,517 @@
+/* See emulation.h. */
+#include "emulation.h"
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "cuda/backend.h"
+#include "cuda/device.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+/* CUDA's words, for the system's C++ compiler. */
+static const char words[] =
+    "#include <math.h>\n#include <string.h>\n#include <utility>\n"
+    "#define __global__\n#define __device__\n#define __shared__ static\n"
+    "#define __forceinline__ inline\n#define __launch_bounds__(n)\n"
+    "#define __align__(n) alignas(n)\n"
+    "struct dim { unsigned x, y; };\n"
+    "extern \"C\" { dim threadIdx, blockIdx, blockDim; void (*barrier)(); }\n"
+    "static inline void __syncthreads() { barrier(); }\n"
+    "static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }\n"
+    "static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }\n"
+    "template <class... A, size_t... I>\n"
+    "void invoke(void (*f)(A...), void **a, std::index_sequence<I...>) { f(*(A *)a[I]...); }\n"
+    "template <class... A> void invoke(void (*f)(A...), void **a)\n"
+    "{ invoke(f, a, std::index_sequence_for<A...>{}); }\n";
+
+struct program {
+    void *library;
+    struct {
+        unsigned x, y;
+    } * thread, *block, *size;
+    void (**barrier)(void);
+    struct function {
+        char name[64];
+        const struct program *program;
+        void (*call)(void **arguments);
+        bool has_barriers;
+    } * functions;
+    size_t count, capacity;
+};
+
+bool device_open(int number, struct error *err)
+{
+    return number == 0 || error_set(err, "there is no device %d", number);
+}
+
+void *device_allocate(size_t bytes, const char *what, struct error *err)
+{
+    return memory_allocate(bytes ? bytes : 1, 1, what, err);
+}
+
+void device_release(void *memory)
+{
+    memory_free(memory);
+}
+
+size_t device_available(void)
+{
+    return SIZE_MAX;
+}
+
+bool device_has_bf16(void)
+{
+    return true;
+}
+
+static char failure[512];
+
+void device_fail(const char *what, const char *why)
+{
+    if (!failure[0])
+        snprintf(failure, sizeof failure, "%s: %s", what, why);
+}
+
+bool device_check(struct error *err)
+{
+    return !failure[0] || error_set(err, "%s", failure);
+}
+
+void device_wait(void) {}
+
+/* Recordings: a list of what was asked for. */
+
+enum { ARGUMENTS = 64 };
+
+struct request {
+    const struct function *function; /* NULL: a copy */
+    unsigned blocks[2], threads[2];
+    void *argument[ARGUMENTS]; /* eight bytes each, as all arguments are */
+    void (*matrix)(void *state, void *const *memory);
+    void *to;
+    const void *from;
+    size_t bytes;
+};
+
+struct recording {
+    struct request *requests;
+    size_t count, capacity;
+};
+
+static struct recording *noting;
+static size_t replays;
+
+size_t emulation_replays(void)
+{
+    return replays;
+}
+
+static void do_kernel(const struct request *request);
+
+static void do_request(const struct request *request)
+{
+    if (request->function)
+        do_kernel(request);
+    else if (request->matrix)
+        request->matrix(request->to, request->argument);
+    else
+        memmove(request->to, request->from, request->bytes);
+}
+
+static void ask(const struct request *request)
+{
+    if (!noting) {
+        do_request(request);
+        return;
+    }
+    ARRAY_RESERVE(noting->requests, noting->count, noting->capacity);
+    noting->requests[noting->count++] = *request;
+}
+
+bool device_record(struct error *err)
+{
+    (void)err;
+    noting = memory_grow(NULL, 1, sizeof *noting);
+    *noting = (struct recording){ 0 };
+    return true;
+}
+
+struct recording *device_recorded(struct error *err)
+{
+    struct recording *recording = noting;
+    (void)err;
+    noting = NULL;
+    return recording;
+}
+
+void device_replay(const struct recording *recording)
+{
+    replays++;
+    for (size_t i = 0; i < recording->count; i++)
+        do_request(&recording->requests[i]);
+}
+
+void device_erase(struct recording *recording)
+{
+    if (recording)
+        free(recording->requests);
+    free(recording);
+}
+
+void device_copy_in(void *device, const void *host, size_t bytes)
+{
+    CHECK(!noting, "copying in while a run is recorded");
+    memcpy(device, host, bytes);
+}
+
+void device_copy_out(void *host, const void *device, size_t bytes)
+{
+    CHECK(!noting, "copying out while a run is recorded");
+    memcpy(host, device, bytes);
+}
+
+void device_copy(void *to, const void *from, size_t bytes)
+{
+    ask(&(struct request){ .to = to, .from = from, .bytes = bytes });
+}
+
+/* Programs. */
+
+/* After each kernel's text: a function that takes its arguments as device_launch gives them. */
+static void add_calls(struct text *text, const char *source, struct program *program)
+{
+    static const char mark[] = "extern \"C\" __global__ void ";
+    for (const char *at = strstr(source, mark); at;) {
+        const char *name = at + strlen(mark), *next = strstr(name, mark);
+        if (strncmp(name, "__launch_bounds__", 17) == 0)
+            name = strchr(name, ')') + 2;
+        ARRAY_RESERVE(program->functions, program->count, program->capacity);
+        struct function *function = &program->functions[program->count++];
+        *function = (struct function){ .program = program };
+        snprintf(function->name, sizeof function->name, "%.*s", (int)strcspn(name, "("), name);
+        const char *barrier = strstr(name, "__syncthreads");
+        function->has_barriers = barrier && (!next || barrier < next);
+        text_format(text, "extern \"C\" void call_%s(void **a) { invoke(%s, a); }\n",
+                    function->name, function->name);
+        at = next;
+    }
+}
+
+static bool build(const char *source, const char *folder, struct program *program)
+{
+    char path[256], command[1024];
+    struct text text = { 0 };
+    text_add(&text, words);
+    text_add(&text, source);
+    add_calls(&text, source, program);
+    snprintf(path, sizeof path, "%s/program.cpp", folder);
+    FILE *file = fopen(path, "w");
+    bool ok = file && fwrite(text.bytes, 1, text.length, file) == text.length;
+    ok = file && fclose(file) == 0 && ok;
+    text_release(&text);
+    snprintf(command, sizeof command,
+             "c++ -std=c++17 -O0 -w -ffp-contract=fast -shared -fPIC -o %s/program.so %s", folder,
+             path);
+    ok = ok && system(command) == 0;
+    snprintf(path, sizeof path, "%s/program.so", folder);
+    program->library = ok ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+    return program->library;
+}
+
+struct program *device_compile(const char *source, struct error *err)
+{
+    char folder[] = "/tmp/lethe-emulation-XXXXXX", command[128];
+    struct program *program = memory_grow(NULL, 1, sizeof *program);
+    *program = (struct program){ 0 };
+    bool ok = mkdtemp(folder) && build(source, folder, program);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    ok = system(command) == 0 && ok;
+    if (!ok) {
+        device_forget(program);
+        error_set(err, "the compiler refused a program");
+        return NULL;
+    }
+    program->thread = dlsym(program->library, "threadIdx");
+    program->block = dlsym(program->library, "blockIdx");
+    program->size = dlsym(program->library, "blockDim");
+    program->barrier = dlsym(program->library, "barrier");
+    for (size_t i = 0; i < program->count; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "call_%s", program->functions[i].name);
+        void *symbol = dlsym(program->library, name);
+        memcpy(&program->functions[i].call, &symbol, sizeof symbol);
+    }
+    return program;
+}
+
+void device_forget(struct program *program)
+{
+    if (!program)
+        return;
+    if (program->library)
+        dlclose(program->library);
+    free(program->functions);
+    free(program);
+}
+
+void *device_function(const struct program *program, const char *name, struct error *err)
+{
+    for (size_t i = 0; i < program->count; i++)
+        if (strcmp(program->functions[i].name, name) == 0)
+            return &program->functions[i];
+    error_set(err, "there is no kernel %s", name);
+    return NULL;
+}
+
+/* Kernels. */
+
+enum { THREADS = 1024, STACK = 64 << 10 };
+
+static struct {
+    ucontext_t scheduler, thread[THREADS];
+    char *stack;
+    bool ended[THREADS];
+    unsigned current;
+    const struct request *request;
+    void *arguments[ARGUMENTS];
+} block;
+
+static void yield(void)
+{
+    swapcontext(&block.thread[block.current], &block.scheduler);
+}
+
+static void thread_main(void)
+{
+    block.request->function->call(block.arguments);
+    block.ended[block.current] = true;
+    swapcontext(&block.thread[block.current], &block.scheduler);
+}
+
+static void stand_on(const struct request *request, unsigned thread)
+{
+    const struct program *program = request->function->program;
+    block.current = thread;
+    program->thread->x = thread % request->threads[0];
+    program->thread->y = thread / request->threads[0];
+}
+
+static void run_coroutines(const struct request *request, unsigned threads)
+{
+    if (!block.stack)
+        block.stack = memory_grow(NULL, THREADS, STACK);
+    *request->function->program->barrier = yield;
+    for (unsigned i = 0; i < threads; i++) {
+        block.ended[i] = false;
+        getcontext(&block.thread[i]);
+        block.thread[i].uc_stack.ss_sp = block.stack + (size_t)i * STACK;
+        block.thread[i].uc_stack.ss_size = STACK;
+        block.thread[i].uc_link = NULL;
+        makecontext(&block.thread[i], thread_main, 0);
+    }
+    for (bool alive = true; alive;) {
+        alive = false;
+        for (unsigned i = 0; i < threads; i++) {
+            if (block.ended[i])
+                continue;
+            stand_on(request, i);
+            swapcontext(&block.scheduler, &block.thread[i]);
+            alive = true;
+        }
+    }
+}
+
+static void do_kernel(const struct request *request)
+{
+    const struct program *program = request->function->program;
+    unsigned threads = request->threads[0] * request->threads[1];
+    block.request = request;
+    for (int i = 0; i < ARGUMENTS; i++)
+        block.arguments[i] = (void *)(uintptr_t)&request->argument[i];
+    program->size->x = request->threads[0];
+    program->size->y = request->threads[1];
+    for (unsigned y = 0; y < request->blocks[1]; y++)
+        for (unsigned x = 0; x < request->blocks[0]; x++) {
+            program->block->x = x;
+            program->block->y = y;
+            if (request->function->has_barriers) {
+                run_coroutines(request, threads);
+                continue;
+            }
+            for (unsigned i = 0; i < threads; i++) {
+                stand_on(request, i);
+                request->function->call(block.arguments);
+            }
+        }
+}
+
+void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
+                   void **arguments, int count)
+{
+    struct request request = { .function = function };
+    CHECK(count <= ARGUMENTS, "%d arguments", count);
+    memcpy(request.blocks, blocks, sizeof request.blocks);
+    memcpy(request.threads, threads, sizeof request.threads);
+    for (int i = 0; i < count; i++)
+        memcpy(&request.argument[i], arguments[i], sizeof request.argument[i]);
+    ask(&request);
+}
+
+/* Matrix work. */
+
+#include "cuda/libraries.h"
+
+static double read_one(const void *memory, enum dtype dtype, int64_t at)
+{
+    return dtype == DTYPE_F32 ? (double)((const float *)memory)[at]
+                              : (double)bf16_to_float(((const uint16_t *)memory)[at]);
+}
+
+static void write_one(void *memory, enum dtype dtype, int64_t at, double value)
+{
+    if (dtype == DTYPE_F32)
+        ((float *)memory)[at] = (float)value;
+    else
+        ((uint16_t *)memory)[at] = bf16_from_float((float)value);
+}
+
+static int64_t packed_at(const struct shape *shape, int64_t a, int64_t b, int64_t c, int64_t d)
+{
+    return ((a * shape->size[2] + c) * shape->size[3] + d) * shape->size[1] + b;
+}
+
+/* Calls `term` for every product of the convolution, with the places of its three elements. */
+static void walk_convolution(const struct convolution *c,
+                             void (*term)(const struct convolution *c, void *const *memory,
+                                          double *sum, int64_t image, int64_t weight,
+                                          int64_t output),
+                             void *const *memory, double *sum)
+{
+    int64_t inputs = c->weight.size[1], outputs = c->weight.size[0] / c->geometry.groups;
+    for (int64_t n = 0; n < c->output.size[0]; n++)
+        for (int64_t o = 0; o < c->weight.size[0]; o++)
+            for (int64_t y = 0; y < c->output.size[2]; y++)
+                for (int64_t x = 0; x < c->output.size[3]; x++)
+                    for (int64_t k = 0; k < inputs * c->weight.size[2] * c->weight.size[3]; k++) {
+                        int64_t kx = k % c->weight.size[3], rest = k / c->weight.size[3];
+                        int64_t ky = rest % c->weight.size[2], i = rest / c->weight.size[2];
+                        int64_t v = y * c->geometry.stride[0] + ky * c->geometry.dilation[0] -
+                                    c->geometry.pad[0][0];
+                        int64_t h = x * c->geometry.stride[1] + kx * c->geometry.dilation[1] -
+                                    c->geometry.pad[1][0];
+                        if (v < 0 || h < 0 || v >= c->image.size[2] || h >= c->image.size[3])
+                            continue;
+                        term(
+                            c, memory, sum, packed_at(&c->image, n, o / outputs * inputs + i, v, h),
+                            packed_at(&c->weight, o, i, ky, kx), packed_at(&c->output, n, o, y, x));
+                    }
+}
+
+static void add_term(const struct convolution *c, void *const *memory, double *sum, int64_t image,
+                     int64_t weight, int64_t output)
+{
+    double x = c->op == OP_CONV_DX ? 0 : read_one(memory[0], c->dtype, image);
+    double w = c->op == OP_CONV_DW ? 0 : read_one(memory[1], c->dtype, weight);
+    double y = c->op == OP_CONV ? 0 : read_one(memory[2], c->dtype, output);
+    if (c->op == OP_CONV)
+        sum[output] += x * w;
+    else if (c->op == OP_CONV_DX)
+        sum[image] += y * w;
+    else
+        sum[weight] += x * y;
+}
+
+static void do_convolution(void *state, void *const *memory)
+{
+    const struct convolution *c = state;
+    int result = c->op == OP_CONV ? 2 : c->op == OP_CONV_DX ? 0 : 1;
+    const struct shape *shapes[3] = { &c->image, &c->weight, &c->output };
+    size_t count = shape_count(*shapes[result]);
+    double *sum = calloc(count, sizeof *sum);
+    CHECK(sum, "out of memory");
+    walk_convolution(c, add_term, memory, sum);
+    for (size_t i = 0; i < count; i++)
+        write_one(memory[result], c->result_dtype, (int64_t)i, sum[i]);
+    free(sum);
+}
+
+/* As a library may, it has no gradient of weights of another type than its sources. */
+bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
+                         struct error *err)
+{
+    (void)err;
+    if (convolution->dtype != convolution->result_dtype)
+        return false;
+    *state = memory_grow(NULL, 1, sizeof *convolution);
+    memcpy(*state, convolution, sizeof *convolution);
+    *scratch = 64;
+    return true;
+}
+
+void convolution_run(void *state, void *image, void *weight, void *output, void *scratch)
+{
+    memset(scratch, 0xff, 64); /* it is ours while we run */
+    ask(&(struct request){
+        .matrix = do_convolution, .to = state, .argument = { image, weight, output } });
+}
+
+void convolution_dispose(void *state)
+{
+    free(state);
+}
+
+static void do_product(void *state, void *const *memory)
+{
+    const struct product *p = state;
+    for (int64_t n = 0; n < p->count; n++)
+        for (int64_t i = 0; i < p->rows; i++)
+            for (int64_t j = 0; j < p->columns; j++) {
+                double sum = 0;
+                for (int64_t k = 0; k < p->inner; k++) {
+                    int64_t a = p->transpose_a ? i * p->lead_a + k : k * p->lead_a + i;
+                    int64_t b = p->transpose_b ? k * p->lead_b + j : j * p->lead_b + k;
+                    sum += read_one(memory[0], p->dtype, n * p->step_a + a) *
+                           read_one(memory[1], p->dtype, n * p->step_b + b);
+                }
+                write_one(memory[2], p->result_dtype, n * p->step_d + j * p->lead_d + i, sum);
+            }
+}
+
+/* As cuBLAS does, it refuses lines that overlap. */
+bool product_prepare(const struct product *p, void **state, size_t *scratch, struct error *err)
+{
+    if (p->lead_a < (p->transpose_a ? p->inner : p->rows) ||
+        p->lead_b < (p->transpose_b ? p->columns : p->inner) || p->lead_d < p->rows)
+        return error_set(err, "leading dimensions %lld, %lld, %lld", (long long)p->lead_a,
+                         (long long)p->lead_b, (long long)p->lead_d);
+    *state = memory_grow(NULL, 1, sizeof *p);
+    memcpy(*state, p, sizeof *p);
+    *scratch = 64;
+    return true;
+}
+
+void product_run(void *state, const void *a, const void *b, void *d, void *scratch)
+{
+    memset(scratch, 0xff, 64);
+    ask(&(struct request){ .matrix = do_product,
+                           .to = state,
+                           .argument = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, d } });
+}
+
+void product_dispose(void *state)
+{
+    free(state);
+}
+
+const struct backend *emulated_backend(void)
+{
+    struct error err;
+    const struct backend *backend = cuda_backend_open(0, &err);
+    CHECK(backend, "%s", err.message);
+    return backend;
+}

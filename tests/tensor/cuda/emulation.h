@@ -1,0 +1,19 @@
+/* A device that is this processor: cuda/device.h and cuda/libraries.h without CUDA, so that the
+ * texts of kernels, the layouts of matrix steps and the recording of runs are tested where there is
+ * no GPU. What it cannot show: that CUDA's compiler, libraries and hardware agree (tests/gpu).
+ *
+ * A program is compiled as C++ by the system's compiler, with CUDA's words defined as what they
+ * mean here. A kernel's threads run one after the other; where it has barriers, each is a coroutine
+ * that yields there. Matrix work is done by plain loops in double precision.
+ */
+#ifndef TESTS_CUDA_EMULATION_H
+#define TESTS_CUDA_EMULATION_H
+
+#include "tensor/backend.h"
+
+const struct backend *emulated_backend(void);
+
+/* Runs done by replaying a recording so far. */
+size_t emulation_replays(void);
+
+#endif

@@ -1,0 +1,248 @@
+/* Every kernel of the benchmark models' training steps, as CUDA's own compiler sees it: for one
+ * generation of devices, those of the U-Net in f32 for an older one too, and as PTX for those to
+ * come. No device is needed: this file stands in for one (cuda/device.h, cuda/libraries.h) that
+ * compiles what it is given and does nothing else.
+ */
+#include "test.h"
+
+#include "case.h"
+#include "cuda/backend.h"
+#include "cuda/device.h"
+#include "cuda/libraries.h"
+
+#include "base/arena.h"
+
+#include <nvrtc.h>
+#include <stdlib.h>
+#include <string.h>
+
+static size_t programs, launches;
+static const char *architecture;
+
+struct program *device_compile(const char *source, struct error *err)
+{
+    (void)err;
+    const char *options[] = { architecture, "--std=c++17", "-default-device" };
+    nvrtcProgram program;
+    assert_int_equal(nvrtcCreateProgram(&program, source, "plan.cu", 0, NULL, NULL), NVRTC_SUCCESS);
+    if (nvrtcCompileProgram(program, 3, options) != NVRTC_SUCCESS) {
+        size_t size = 0;
+        nvrtcGetProgramLogSize(program, &size);
+        char *log = calloc(size + 1, 1);
+        nvrtcGetProgramLog(program, log);
+        fail_msg("%s: %.3000s", architecture, log);
+    }
+    nvrtcDestroyProgram(&program);
+    programs++;
+    return memory_grow(NULL, 1, 1);
+}
+
+void device_forget(struct program *program)
+{
+    free(program);
+}
+
+void *device_function(const struct program *program, const char *name, struct error *err)
+{
+    (void)err, (void)name;
+    return (void *)(uintptr_t)program;
+}
+
+void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
+                   void **arguments, int count)
+{
+    (void)function, (void)arguments, (void)count;
+    assert_in_range(blocks[0], 1, 0x7fffffff);
+    assert_in_range(blocks[1], 1, 65535);
+    assert_in_range(threads[0] * threads[1], 1, 1024);
+    launches++;
+}
+
+bool device_open(int number, struct error *err)
+{
+    (void)number, (void)err;
+    return true;
+}
+
+/* Memory of the benchmark's sizes is asked for, and never touched. */
+void *device_allocate(size_t bytes, const char *what, struct error *err)
+{
+    (void)what, (void)err;
+    return malloc(bytes ? bytes : 1);
+}
+
+void device_release(void *memory)
+{
+    free(memory);
+}
+
+size_t device_available(void)
+{
+    return SIZE_MAX;
+}
+
+void device_copy_in(void *device, const void *host, size_t bytes)
+{
+    (void)device, (void)host, (void)bytes;
+}
+
+void device_copy_out(void *host, const void *device, size_t bytes)
+{
+    (void)device;
+    memset(host, 0, bytes);
+}
+
+void device_copy(void *to, const void *from, size_t bytes)
+{
+    (void)to, (void)from, (void)bytes;
+}
+
+bool device_check(struct error *err)
+{
+    (void)err;
+    return true;
+}
+
+void device_wait(void) {}
+
+void device_fail(const char *what, const char *why)
+{
+    fail_msg("%s: %s", what, why);
+}
+
+bool device_has_bf16(void)
+{
+    return true;
+}
+
+bool device_record(struct error *err)
+{
+    (void)err;
+    return true;
+}
+
+struct recording *device_recorded(struct error *err)
+{
+    (void)err;
+    return memory_grow(NULL, 1, 1);
+}
+
+void device_replay(const struct recording *recording)
+{
+    (void)recording;
+}
+
+void device_erase(struct recording *recording)
+{
+    free(recording);
+}
+
+bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
+                         struct error *err)
+{
+    (void)err;
+    *scratch = 0;
+    *state = memory_grow(NULL, 1, 1);
+    return convolution != NULL;
+}
+
+void convolution_run(void *state, void *image, void *weight, void *output, void *scratch)
+{
+    (void)state, (void)image, (void)weight, (void)output, (void)scratch;
+}
+
+void convolution_dispose(void *state)
+{
+    free(state);
+}
+
+bool product_prepare(const struct product *product, void **state, size_t *scratch,
+                     struct error *err)
+{
+    (void)err;
+    *scratch = 0;
+    *state = memory_grow(NULL, 1, 1);
+    return product != NULL;
+}
+
+void product_run(void *state, const void *a, const void *b, void *d, void *scratch)
+{
+    (void)state, (void)a, (void)b, (void)d, (void)scratch;
+}
+
+void product_dispose(void *state)
+{
+    free(state);
+}
+
+static void run_phases(struct training *training, struct store *store)
+{
+    struct error err;
+    struct plan *initial = training_plan_initial(training, store, &err);
+    assert_ok(initial && plan_run(initial, 0, 1, &err), err);
+    plan_free(initial);
+    for (int i = 0; i < training->phase_count; i++) {
+        struct plan *plan = training_plan(training, i, store, &err);
+        assert_ok(plan, err);
+        for (size_t id = 0; id < graph_size(training->graph); id++) {
+            const struct node *node = graph_node(training->graph, id);
+            if (node->op == OP_INPUT)
+                plan_write(plan, node, NULL);
+        }
+        assert_ok(plan_run(plan, 0, 1, &err), err);
+        plan_free(plan);
+    }
+}
+
+static void check_model(const char *name, enum precision precision, const char *option)
+{
+    struct error err;
+    struct training training;
+    int batch;
+    const char *text = training_benchmark(name, &batch);
+    struct json *json = json_parse(text, strlen(text), name, &err);
+    assert_ok(json, err);
+    const struct backend *backend = cuda_backend_open(0, &err);
+    assert_ok(backend, err);
+    struct store *store = store_new(backend);
+    struct case_options options = { .batch = batch };
+    size_t before = programs;
+    architecture = option;
+    assert_ok(training_init(&training, name, json, &options, &err), err);
+    assert_ok(store_set_precision(store, precision, &err), err);
+    run_phases(&training, store);
+    assert_true(programs > before && launches > 100);
+    training_release(&training);
+    store_free(store);
+    json_free(json);
+}
+
+static void kernels_of_a_unet_compile(void **state)
+{
+    (void)state;
+    check_model("unet", PRECISION_F32, "--gpu-architecture=sm_80");
+    check_model("unet", PRECISION_F32, "--gpu-architecture=compute_90");
+    check_model("unet", PRECISION_BF16, "--gpu-architecture=sm_90");
+}
+
+static void kernels_of_ddpm_compile(void **state)
+{
+    (void)state;
+    check_model("ddpm", PRECISION_BF16, "--gpu-architecture=sm_90");
+}
+
+static void kernels_of_stylegan2_compile(void **state)
+{
+    (void)state;
+    check_model("stylegan2", PRECISION_BF16, "--gpu-architecture=sm_90");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_of_a_unet_compile),
+        cmocka_unit_test(kernels_of_ddpm_compile),
+        cmocka_unit_test(kernels_of_stylegan2_compile),
+    };
+    return cmocka_run_group_tests_name("tensor/cuda_nvrtc", tests, NULL, NULL);
+}
