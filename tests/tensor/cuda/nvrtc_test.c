@@ -199,6 +199,7 @@ static void check_model(const char *name, enum precision precision, const char *
     struct error err;
     struct training training;
     int batch;
+    architecture = option;
     const char *text = training_benchmark(name, &batch);
     struct json *json = json_parse(text, strlen(text), name, &err);
     assert_ok(json, err);
@@ -207,7 +208,6 @@ static void check_model(const char *name, enum precision precision, const char *
     struct store *store = store_new(backend);
     struct case_options options = { .batch = batch };
     size_t before = programs;
-    architecture = option;
     assert_ok(training_init(&training, name, json, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
     run_phases(&training, store);
