@@ -61,8 +61,17 @@ static bool check_set(const struct image_set *set, struct error *err)
     return true;
 }
 
-static bool check_pair(const struct image_set *queries, const struct image_set *database,
-                       struct error *err)
+static bool check_channels(const struct image_set *set, uint64_t channels, struct error *err)
+{
+    if (set->channels < 64 && channels >> set->channels)
+        return error_set(err, "channel %d is to be compared, but %s has %zu (0 … %zu)",
+                         63 - __builtin_clzll(channels), set->name, set->channels,
+                         set->channels - 1);
+    return true;
+}
+
+bool search_check(const struct image_set *queries, const struct image_set *database,
+                  uint64_t channels, struct error *err)
 {
     if (!check_set(queries, err) || !check_set(database, err))
         return false;
@@ -81,16 +90,7 @@ static bool check_pair(const struct image_set *queries, const struct image_set *
             "both with the same settings",
             queries->name, element_info[queries->type].name, database->name,
             element_info[database->type].name);
-    return true;
-}
-
-static bool check_channels(const struct image_set *set, uint64_t channels, struct error *err)
-{
-    if (set->channels < 64 && channels >> set->channels)
-        return error_set(err, "channel %d is to be compared, but %s has %zu (0 … %zu)",
-                         63 - __builtin_clzll(channels), set->name, set->channels,
-                         set->channels - 1);
-    return true;
+    return check_channels(database, channels, err);
 }
 
 static int by_number(const void *a, const void *b)
@@ -180,7 +180,7 @@ struct search *search_open(const struct image_set *queries, const struct image_s
                   engine_names[settings->engine], engine->missing());
         return NULL;
     }
-    if (!check_pair(queries, database, err) || !check_channels(database, settings->channels, err))
+    if (!search_check(queries, database, settings->channels, err))
         return NULL;
     struct search *search = memory_allocate(1, sizeof *search, "a search", err);
     if (!search)
@@ -201,7 +201,7 @@ bool search_ask(struct search *search, const struct image_set *queries, size_t n
                 bool other_groups, struct error *err)
 {
     CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
-    if (!check_pair(queries, &search->database, err))
+    if (!search_check(queries, &search->database, search->settings.channels, err))
         return false;
     search->queries = *queries;
     search->settings.neighbours = neighbours;

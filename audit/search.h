@@ -86,6 +86,10 @@ void search_result_release(struct search_result *result);
 
 struct search; /* opaque: the prepared database */
 
+/* Whether two sets can be compared at all: what search_open refuses of them and of the channels. */
+bool search_check(const struct image_set *queries, const struct image_set *database,
+                  uint64_t channels, struct error *err) MUST_USE;
+
 /* Prepares the database. Refused with a message: an empty set; sizes, channels or types that
  * differ; a type or channel that there is not; fewer candidates than k for some query; a database
  * image with a pixel that is not finite; an engine that is not there. */

@@ -1,0 +1,283 @@
+/* Alignment; see align.h.
+ *
+ * Gauss and Newton: near a pose the moved image is w + J d for a small change d of its four
+ * freedoms, so the fixed image is fitted by a w + b + J e with six unknowns, by least squares, and
+ * d = e / a. Gain a and offset b come out by the way, for correlation does not see them. A step
+ * that does not raise the correlation is halved, at last given up. */
+#include "audit/align.h"
+
+#include "base/arena.h"
+#include "base/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+enum {
+    STEPS = 10,
+    HALVINGS = 3,
+    UNKNOWNS = POSE_FREEDOMS + 2,
+    LANES = 16,
+    GAMMA_STEPS = 6,
+    BLURS = 12
+};
+
+void align_room_init(struct align_room *room, const struct grid *grid)
+{
+    size_t cells = grid_cells(grid);
+    room->moved = memory_grow(NULL, cells, sizeof(float));
+    room->softened = memory_grow(NULL, cells, sizeof(float));
+    room->cropped = memory_grow(NULL, cells, sizeof(float));
+    room->trial = memory_grow(NULL, cells, sizeof(float));
+    room->derivatives = memory_grow(NULL, POSE_FREEDOMS * cells, sizeof(float));
+}
+
+void align_room_release(struct align_room *room)
+{
+    memory_free(room->moved);
+    memory_free(room->softened);
+    memory_free(room->cropped);
+    memory_free(room->trial);
+    memory_free(room->derivatives);
+    *room = (struct align_room){ 0 };
+}
+
+/* ---- gamma ------------------------------------------------------------------------------------
+ */
+
+enum { LEVELS = 4096 };
+
+HOT static void look_up(const float *values, size_t count, float low, float scale,
+                        const float *table, float *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        float at = (values[i] - low) * scale;
+        at = at < 0 ? 0 : at > LEVELS - 1 ? LEVELS - 1 : at;
+        int level = (int)at;
+        out[i] = table[level] + (at - (float)level) * (table[level + 1] - table[level]);
+    }
+}
+
+void gamma_apply(const float *values, size_t count, float low, float high, double gamma, float *out)
+{
+    if (gamma == 1 || !(high > low)) {
+        memmove(out, values, count * sizeof *out);
+        return;
+    }
+    float table[LEVELS + 1];
+    for (int l = 0; l <= LEVELS; l++) {
+        float share = l < LEVELS - 1 ? (float)l / (LEVELS - 1) : 1;
+        table[l] = low + (high - low) * powf(share, (float)gamma);
+    }
+    look_up(values, count, low, (LEVELS - 1) / (high - low), table, out);
+}
+
+/* Up or down in steps of a sixth of an octave, as long as it helps. */
+static void improve_gamma(const struct grid *grid, const struct align_image *moving,
+                          struct align_room *room, struct alignment *alignment)
+{
+    size_t cells = grid_cells(grid);
+    for (int direction = -1; direction <= 1; direction += 2) {
+        bool better = false;
+        for (int step = 1; step <= GAMMA_STEPS; step++) {
+            double gamma = exp2((double)(direction * step) / GAMMA_STEPS);
+            gamma_apply(room->moved, cells, moving->low, moving->high, gamma, room->trial);
+            double r = float_correlation(room->trial, room->cropped, cells);
+            if (r <= alignment->correlation)
+                break;
+            alignment->correlation = r;
+            alignment->gamma = gamma;
+            better = true;
+        }
+        if (better)
+            break;
+    }
+    if (alignment->gamma != 1)
+        gamma_apply(room->moved, cells, moving->low, moving->high, alignment->gamma, room->moved);
+}
+
+/* Smooths the fixed image a little further, as long as it helps. */
+static void improve_blur(const struct grid *grid, float background, struct align_room *room,
+                         struct alignment *alignment)
+{
+    size_t cells = grid_cells(grid);
+    memcpy(room->softened, room->cropped, cells * sizeof(float));
+    for (alignment->blur = 0; alignment->blur < BLURS; alignment->blur++) {
+        grid_blur(grid, room->softened, background, room->trial);
+        double r = float_correlation(room->moved, room->trial, cells);
+        if (r <= alignment->correlation)
+            break;
+        alignment->correlation = r;
+        memcpy(room->softened, room->trial, cells * sizeof(float));
+    }
+}
+
+/* ---- the pose ---------------------------------------------------------------------------------
+ */
+
+HOT static double dot(const float *x, const float *y, size_t count)
+{
+    float lane[LANES] = { 0 };
+    double sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += x[i + l] * y[i + l];
+    for (size_t l = 0; i < count; i++, l++)
+        lane[l] += x[i] * y[i];
+    for (size_t l = 0; l < LANES; l++)
+        sum += (double)lane[l];
+    return sum;
+}
+
+HOT static double sum_of(const float *x, size_t count)
+{
+    float lane[LANES] = { 0 };
+    double sum = 0;
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += x[i + l];
+    for (size_t l = 0; i < count; i++, l++)
+        lane[l] += x[i];
+    for (size_t l = 0; l < LANES; l++)
+        sum += (double)lane[l];
+    return sum;
+}
+
+/* Solves a symmetric system in place by Cholesky; false when it is not positive definite. */
+static bool solve(double a[UNKNOWNS][UNKNOWNS], double b[UNKNOWNS])
+{
+    for (int i = 0; i < UNKNOWNS; i++) {
+        for (int j = 0; j <= i; j++) {
+            double sum = a[i][j];
+            for (int k = 0; k < j; k++)
+                sum -= a[i][k] * a[j][k];
+            if (i == j && !(sum > 1e-9 * fabs(a[i][i])))
+                return false;
+            a[i][j] = i == j ? sqrt(sum) : sum / a[j][j];
+        }
+    }
+    for (int i = 0; i < UNKNOWNS; i++) {
+        for (int k = 0; k < i; k++)
+            b[i] -= a[i][k] * b[k];
+        b[i] /= a[i][i];
+    }
+    for (int i = UNKNOWNS; i-- > 0;) {
+        for (int k = i + 1; k < UNKNOWNS; k++)
+            b[i] -= a[k][i] * b[k];
+        b[i] /= a[i][i];
+    }
+    return true;
+}
+
+/* The change of the four freedoms that fits best. Columns of the system: w, 1, J. */
+static bool newton_step(const float *moved, const float *derivatives, const float *fixed,
+                        size_t cells, double step[POSE_FREEDOMS])
+{
+    const float *column[UNKNOWNS] = { moved, NULL };
+    double a[UNKNOWNS][UNKNOWNS], b[UNKNOWNS];
+    for (int f = 0; f < POSE_FREEDOMS; f++)
+        column[2 + f] = derivatives + (size_t)f * cells;
+    for (int i = 0; i < UNKNOWNS; i++) {
+        for (int j = 0; j <= i; j++)
+            a[i][j] = i == 1 && j == 1 ? (double)cells
+                      : i == 1         ? sum_of(column[j], cells)
+                      : j == 1         ? sum_of(column[i], cells)
+                                       : dot(column[i], column[j], cells);
+        b[i] = i == 1 ? sum_of(fixed, cells) : dot(column[i], fixed, cells);
+    }
+    if (!solve(a, b) || !(b[0] > 0))
+        return false;
+    for (int f = 0; f < POSE_FREEDOMS; f++)
+        step[f] = b[2 + f] / b[0];
+    return true;
+}
+
+static struct pose moved_pose(const struct grid *grid, struct pose pose,
+                              const double step[POSE_FREEDOMS], double share)
+{
+    double reach = grid_reach(grid);
+    pose.shift[0] += share * step[0];
+    pose.shift[1] += share * step[1];
+    pose.angle += share * step[2] / reach;
+    pose.log_scale += share * step[3] / reach;
+    return pose;
+}
+
+static bool within(const struct pose *pose, const struct pose *start,
+                   const struct align_limits *limits)
+{
+    return fabs(pose->angle) <= limits->angle && fabs(pose->log_scale) <= limits->log_scale &&
+           fabs(pose->shift[0] - start->shift[0]) <= limits->drift &&
+           fabs(pose->shift[1] - start->shift[1]) <= limits->drift;
+}
+
+/* The moved image and what the fixed one is compared with; their correlation. */
+static double correlation_at(const struct grid *grid, const struct align_image *moving,
+                             const struct align_image *fixed, const struct pose *pose,
+                             struct align_room *room)
+{
+    grid_warp(grid, moving->cells, pose, room->trial);
+    grid_crop(grid, room->trial, pose, fixed->background, room->trial);
+    grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
+    return float_correlation(room->trial, room->cropped, grid_cells(grid));
+}
+
+/* Takes the step, or a part of it, if that raises the correlation. */
+static bool try_step(const struct grid *grid, const struct align_image *moving,
+                     const struct align_image *fixed, const struct align_limits *limits,
+                     const struct pose *start, const double step[POSE_FREEDOMS],
+                     struct align_room *room, struct alignment *alignment)
+{
+    double share = 1;
+    for (int h = 0; h <= HALVINGS; h++, share /= 2) {
+        struct pose pose = moved_pose(grid, alignment->pose, step, share);
+        if (!within(&pose, start, limits))
+            continue;
+        double r = correlation_at(grid, moving, fixed, &pose, room);
+        if (r > alignment->correlation) {
+            alignment->correlation = r;
+            alignment->pose = pose;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Everything at the pose: the moved image, its derivatives (0 where it was cropped). */
+static void move(const struct grid *grid, const struct align_image *moving,
+                 const struct align_image *fixed, const struct pose *pose, struct align_room *room)
+{
+    size_t cells = grid_cells(grid);
+    grid_warp_derivatives(grid, moving->cells, pose, room->moved, room->derivatives);
+    grid_crop(grid, room->moved, pose, fixed->background, room->moved);
+    grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
+    for (size_t f = 0; f < POSE_FREEDOMS; f++)
+        grid_crop(grid, room->derivatives + f * cells, pose, 0, room->derivatives + f * cells);
+}
+
+void align(const struct grid *grid, const struct align_image *moving,
+           const struct align_image *fixed, const struct align_limits *limits,
+           struct align_room *room, struct alignment *alignment)
+{
+    size_t cells = grid_cells(grid);
+    struct pose start = alignment->pose;
+    double step[POSE_FREEDOMS];
+    alignment->gamma = 1;
+    for (int s = 0; s <= STEPS; s++) {
+        move(grid, moving, fixed, &alignment->pose, room);
+        if (s == 0)
+            alignment->correlation = float_correlation(room->moved, room->cropped, cells);
+        double before = alignment->correlation;
+        if (s == STEPS || !newton_step(room->moved, room->derivatives, room->cropped, cells, step))
+            break;
+        if (!try_step(grid, moving, fixed, limits, &start, step, room, alignment)) {
+            grid_crop(grid, fixed->cells, &alignment->pose, fixed->background, room->cropped);
+            break;
+        }
+        if (alignment->correlation - before < 1e-5 * (1 - before))
+            s = STEPS - 1; /* one more round leaves the moved image in place */
+    }
+    improve_gamma(grid, moving, room, alignment);
+    improve_blur(grid, fixed->background, room, alignment);
+}

@@ -1,0 +1,818 @@
+/* Copies in disguise; see disguise.h. */
+#include "audit/disguise.h"
+
+#include "audit/align.h"
+#include "audit/blas.h"
+#include "audit/engine.h"
+#include "base/arena.h"
+#include "base/parallel.h"
+#include "base/simd.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    FINE = 64,     /* cells a side of the grid on which images are aligned */
+    COARSE = 32,   /* and of the grid on which trials are made */
+    STRANGERS = 5, /* subjects beside the nearest one that a local ratio is taken from */
+    BEST = 8,      /* candidates whatever their subject: a subject's slices look alike */
+    FEATURES_MOST = 100,
+    SIDE_MOST = 8,     /* frequencies a side */
+    SCORE_TILE = 1024, /* training images whose scores stay in the second cache */
+    PREPARE = 512,
+    VIEWS = 2, /* as it is, and smoothed */
+    CANDIDATES = BEST + STRANGERS + 1,
+};
+
+/* Steps are half of what an alignment makes up for with ease, at the low frequencies that trials
+ * see. Turned, enlarged or mirrored copies are found with their shift, whatever it is, by their
+ * centroids; where no dark rim makes these reliable, the last row finds shifts alone. */
+const struct disguise_family disguise_families[] = {
+    { .name = "turned and scaled, any shift",
+      .centred = true,
+      .mirrors = 1 << 0 | 1 << MIRROR_X,
+      .turns = 2,
+      .turn_step = 2.5,
+      .scales = 3,
+      .scale_step = 0.04 },
+    { .name = "upside down, any shift",
+      .centred = true,
+      .mirrors = 1 << MIRROR_Y | 1 << (MIRROR_X | MIRROR_Y) },
+    { .name = "gamma, any shift",
+      .centred = true,
+      .mirrors = 1 << 0 | 1 << MIRROR_X,
+      .gammas = 1,
+      .gamma_step = 0.5 },
+    { .name = "shifted", .mirrors = 1 << 0 | 1 << MIRROR_X, .shifts = 2, .shift_step = 0.03 },
+};
+const size_t disguise_family_count = sizeof disguise_families / sizeof *disguise_families;
+
+/* ---- the table of trials ----------------------------------------------------------------------
+ */
+
+struct trial {
+    bool centred;
+    unsigned mirror;
+    double angle, log_scale, shift[2], gamma; /* shift: of the longer side */
+};
+
+static size_t family_trials(const struct disguise_family *f)
+{
+    size_t shifts = 2 * (size_t)f->shifts + 1;
+    return (size_t)__builtin_popcount(f->mirrors) * (2 * (size_t)f->turns + 1) *
+           (2 * (size_t)f->scales + 1) * shifts * shifts * (2 * (size_t)f->gammas + 1);
+}
+
+size_t disguise_trials(void)
+{
+    size_t count = 0;
+    for (size_t f = 0; f < disguise_family_count; f++)
+        count += family_trials(&disguise_families[f]);
+    return count;
+}
+
+/* The value of one step, −steps … steps, that `index` stands for; divides it off. */
+static double step_of(size_t *index, int steps, double step)
+{
+    size_t count = 2 * (size_t)steps + 1, at = *index % count;
+    *index /= count;
+    return ((double)at - steps) * step;
+}
+
+static struct trial trial_of(const struct disguise_family *f, size_t index)
+{
+    struct trial trial = { .centred = f->centred };
+    trial.angle = step_of(&index, f->turns, f->turn_step) * M_PI / 180;
+    trial.log_scale = step_of(&index, f->scales, f->scale_step);
+    trial.shift[0] = step_of(&index, f->shifts, f->shift_step);
+    trial.shift[1] = step_of(&index, f->shifts, f->shift_step);
+    trial.gamma = exp(step_of(&index, f->gammas, f->gamma_step));
+    for (unsigned m = 0; m < MIRRORS; m++)
+        if (f->mirrors >> m & 1 && index-- == 0)
+            trial.mirror = m;
+    return trial;
+}
+
+/* All trials, those that are centred first; how many are. */
+static size_t trials_make(struct trial *trials)
+{
+    size_t count = 0, centred = 0;
+    for (int c = 1; c >= 0; c--) {
+        for (size_t f = 0; f < disguise_family_count; f++)
+            for (size_t i = 0;
+                 disguise_families[f].centred == c && i < family_trials(&disguise_families[f]); i++)
+                trials[count++] = trial_of(&disguise_families[f], i);
+        if (c == 1)
+            centred = count;
+    }
+    return centred;
+}
+
+/* ---- low frequencies --------------------------------------------------------------------------
+ */
+
+struct features {
+    size_t side, count; /* frequencies a side; over all planes */
+    float *along_y;     /* (side, rows) */
+    float *along_x;     /* (columns, side) */
+};
+
+static float cosine(size_t k, size_t n, size_t length)
+{
+    return (float)(sqrt((k ? 2.0 : 1.0) / (double)length) *
+                   cos(M_PI * (2 * (double)n + 1) * (double)k / (2 * (double)length)));
+}
+
+static void features_init(struct features *features, const struct grid *grid, struct arena *arena)
+{
+    size_t side = SIDE_MOST;
+    while (side > 2 && (side * side * grid->planes > FEATURES_MOST || side > grid->rows ||
+                        side > grid->columns))
+        side--;
+    features->side = side;
+    features->count = side * side * grid->planes;
+    features->along_y = arena_array(arena, float, side * grid->rows);
+    features->along_x = arena_array(arena, float, side * grid->columns);
+    for (size_t k = 0; k < side; k++) {
+        for (size_t y = 0; y < grid->rows; y++)
+            features->along_y[k * grid->rows + y] = cosine(k, y, grid->rows);
+        for (size_t x = 0; x < grid->columns; x++)
+            features->along_x[x * side + k] = cosine(k, x, grid->columns);
+    }
+}
+
+/* out (m,n) = a (m,k) · b (k,n), all small. */
+HOT static void small_product(size_t m, size_t n, size_t k, const float *a, const float *b,
+                              float *out)
+{
+    memset(out, 0, m * n * sizeof *out);
+    for (size_t i = 0; i < m; i++)
+        for (size_t l = 0; l < k; l++) {
+            float factor = a[i * k + l];
+            for (size_t j = 0; j < n; j++)
+                out[i * n + j] += factor * b[l * n + j];
+        }
+}
+
+/* The low frequencies of an image, centred over all planes, as a unit vector; zeros when there is
+ * nothing in them. `between` has room for side × columns. */
+static void features_of(const struct features *features, const struct grid *grid,
+                        const float *cells, float *between, float *out)
+{
+    size_t side = features->side, plane = grid->rows * grid->columns;
+    double mean = 0, squares = 0;
+    for (size_t p = 0; p < grid->planes; p++) {
+        small_product(side, grid->columns, grid->rows, features->along_y, cells + p * plane,
+                      between);
+        small_product(side, side, grid->columns, between, features->along_x, out + p * side * side);
+        mean += (double)out[p * side * side] / (double)grid->planes;
+    }
+    for (size_t p = 0; p < grid->planes; p++)
+        out[p * side * side] -= (float)mean;
+    for (size_t i = 0; i < features->count; i++)
+        squares += (double)out[i] * (double)out[i];
+    float scale = squares > 1e-12 ? (float)(1 / sqrt(squares)) : 0;
+    for (size_t i = 0; i < features->count; i++)
+        out[i] *= scale;
+}
+
+/* ---- the database -----------------------------------------------------------------------------
+ */
+
+/* An image and its group. */
+struct numbered {
+    uint32_t value;
+    uint32_t place;
+};
+
+struct disguise_search {
+    struct image_set queries, database;
+    struct disguise_settings settings;
+    struct pixels pixels;
+    struct grid coarse, fine, whole;
+    struct features features;
+    struct trial *trials;
+    size_t trial_count, centred_count;
+    float *rows[2];          /* of the database (count, features): as it is; centred */
+    uint32_t *groups;        /* of the database: 0 … group_count − 1 */
+    struct numbered *sorted; /* its images by group */
+    size_t group_count;
+    struct arena arena;
+};
+
+/* From cells of one grid to those of another. */
+static double between_grids(const struct grid *from, const struct grid *to, double at)
+{
+    return ((at + 0.5) * (double)from->box) / (double)to->box - 0.5;
+}
+
+static void middle_of(const struct grid *grid, double at[2])
+{
+    at[0] = ((double)grid->rows - 1) / 2;
+    at[1] = ((double)grid->columns - 1) / 2;
+}
+
+static void prepare_range(void *context, size_t begin, size_t end)
+{
+    struct disguise_search *search = context;
+    const struct grid *grid = &search->coarse;
+    size_t count = search->features.count;
+    float *cells = memory_grow(NULL, grid_cells(grid), sizeof *cells),
+          *warped = memory_grow(NULL, grid_cells(grid), sizeof *warped),
+          *padded = memory_grow(NULL, grid_padded(grid), sizeof *padded),
+          *between = memory_grow(NULL, search->features.side * grid->columns, sizeof *between);
+    for (size_t i = begin; i < end; i++) {
+        grid_read(grid, search->database.images + i * search->pixels.image_bytes, cells);
+        float background = grid_background(grid, cells);
+        double middle[2];
+        struct pose pose = { 0 };
+        grid_centroid(grid, cells, background, pose.centre);
+        middle_of(grid, middle);
+        pose.shift[0] = middle[0] - pose.centre[0];
+        pose.shift[1] = middle[1] - pose.centre[1];
+        grid_pad(grid, cells, background, padded);
+        grid_warp(grid, padded, &pose, warped);
+        features_of(&search->features, grid, cells, between, search->rows[0] + i * count);
+        features_of(&search->features, grid, warped, between, search->rows[1] + i * count);
+    }
+    memory_free(cells);
+    memory_free(warped);
+    memory_free(padded);
+    memory_free(between);
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct numbered *x = a, *y = b;
+    return (x->value > y->value) - (x->value < y->value);
+}
+
+/* Numbers of the database's groups: 0, 1, …; without groups every image is its own. */
+static bool number_groups(struct disguise_search *search, struct error *err)
+{
+    size_t n = search->database.count;
+    const uint32_t *groups = search->database.groups;
+    search->groups = memory_allocate(n, sizeof *search->groups, "groups", err);
+    search->sorted = memory_allocate(n, sizeof *search->sorted, "groups", err);
+    if (!search->groups || !search->sorted)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        search->sorted[i] = (struct numbered){ groups ? groups[i] : (uint32_t)i, (uint32_t)i };
+    qsort(search->sorted, n, sizeof *search->sorted, by_number);
+    for (size_t i = 0; i < n; i++) {
+        search->group_count += i == 0 || search->sorted[i].value != search->sorted[i - 1].value;
+        search->groups[search->sorted[i].place] = (uint32_t)search->group_count - 1;
+    }
+    return true;
+}
+
+/* The number of a query's group; UINT32_MAX where no training image has it. */
+static uint32_t query_group(const struct disguise_search *search, size_t query)
+{
+    struct numbered key = { search->queries.groups[query], 0 };
+    const struct numbered *found =
+        bsearch(&key, search->sorted, search->database.count, sizeof *search->sorted, by_number);
+    return found ? search->groups[found->place] : UINT32_MAX;
+}
+
+/* Lets go of the pages of images that have been read. */
+static void forget(const struct disguise_search *search, const struct image_set *set, size_t first,
+                   size_t count)
+{
+    struct search view = { .pixels = search->pixels };
+    images_forget(&view, set, first, count);
+}
+
+/* Half precision may hold what is not finite: refused, as by search_open. */
+static bool check_finite(const struct disguise_search *search, const struct image_set *set,
+                         size_t first, size_t count, struct error *err)
+{
+    struct search view = { .pixels = search->pixels };
+    if (set->type != ELEMENT_FLOAT16)
+        return true;
+    struct moments *moments = memory_allocate(count, sizeof *moments, "moments", err);
+    bool ok = moments && moments_of(&view, set, first, count, moments, err);
+    memory_free(moments);
+    return ok;
+}
+
+struct disguise_search *disguise_open(const struct image_set *queries,
+                                      const struct image_set *database,
+                                      const struct disguise_settings *settings, struct error *err)
+{
+    CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
+    if (!search_check(queries, database, settings->channels, err))
+        return NULL;
+    struct disguise_search *search = memory_allocate(1, sizeof *search, "a search", err);
+    if (!search)
+        return NULL;
+    search->queries = *queries;
+    search->database = *database;
+    search->settings = *settings;
+    arena_init(&search->arena);
+    pixels_init(&search->pixels, database->type, database->channels,
+                database->height * database->width,
+                settings->channels ? settings->channels : UINT64_MAX);
+    grid_init(&search->coarse, &search->pixels, database->height, database->width, COARSE);
+    grid_init(&search->fine, &search->pixels, database->height, database->width, FINE);
+    grid_init(&search->whole, &search->pixels, database->height, database->width, SIZE_MAX);
+    features_init(&search->features, &search->coarse, &search->arena);
+    search->trial_count = disguise_trials();
+    search->trials = arena_array(&search->arena, struct trial, search->trial_count);
+    search->centred_count = trials_make(search->trials);
+    for (int r = 0; r < 2; r++)
+        search->rows[r] = memory_allocate(database->count * search->features.count, sizeof(float),
+                                          "low frequencies", err);
+    if (!search->rows[0] || !search->rows[1] || !number_groups(search, err) ||
+        !check_finite(search, database, 0, database->count, err)) {
+        disguise_close(search);
+        return NULL;
+    }
+    blas_set_threads(1);
+    for (size_t first = 0; first < database->count; first += PREPARE) {
+        size_t count = database->count - first < PREPARE ? database->count - first : PREPARE;
+        struct disguise_search part = *search;
+        part.database.images += first * search->pixels.image_bytes;
+        for (int r = 0; r < 2; r++)
+            part.rows[r] += first * search->features.count;
+        parallel_ranges(count, 8, prepare_range, &part);
+        forget(search, database, first, count);
+    }
+    return search;
+}
+
+bool disguise_ask(struct disguise_search *search, const struct image_set *queries,
+                  bool other_groups, struct error *err)
+{
+    CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
+    if (!search_check(queries, &search->database, search->settings.channels, err))
+        return false;
+    search->queries = *queries;
+    search->settings.other_groups = other_groups;
+    return true;
+}
+
+void disguise_close(struct disguise_search *search)
+{
+    if (!search)
+        return;
+    memory_free(search->rows[0]);
+    memory_free(search->rows[1]);
+    memory_free(search->groups);
+    memory_free(search->sorted);
+    arena_release(&search->arena);
+    memory_free(search);
+}
+
+/* ---- a query ----------------------------------------------------------------------------------
+ */
+
+/* What a thread needs, for one query at a time. */
+struct room {
+    float *rows;   /* the trials' features (trials, features) */
+    float *scores; /* (trials, SCORE_TILE) */
+    float *best;   /* (database): over all trials; below −1: not allowed */
+    struct {
+        float value;
+        uint32_t id;
+    } * group_best;
+    float *coarse_cells, *coarse_mirror, *coarse_padded, *coarse_warped, *between;
+    float *fine_cells, *fine_mirror, *fine_padded[MIRRORS], *fixed, *smooth_fixed, *smooth_moved;
+    float *whole_cells, *whole_mirror, *whole_padded, *whole_fixed, *whole_moved, *whole_cropped;
+    float whole_outside; /* the background of whole_fixed */
+    struct align_room align;
+    struct arena arena;
+};
+
+static float *floats(struct room *room, size_t count)
+{
+    return arena_array(&room->arena, float, count);
+}
+
+static void room_init(struct room *room, const struct disguise_search *search)
+{
+    const struct grid *coarse = &search->coarse, *fine = &search->fine, *whole = &search->whole;
+    *room = (struct room){ 0 };
+    arena_init(&room->arena);
+    room->rows = floats(room, search->trial_count * search->features.count);
+    room->scores = floats(room, search->trial_count * SCORE_TILE);
+    room->best = floats(room, search->database.count);
+    room->group_best =
+        arena_allocate_array(&room->arena, search->group_count, sizeof *room->group_best);
+    room->coarse_cells = floats(room, grid_cells(coarse));
+    room->coarse_mirror = floats(room, grid_cells(coarse));
+    room->coarse_padded = floats(room, grid_padded(coarse));
+    room->coarse_warped = floats(room, grid_cells(coarse));
+    room->between = floats(room, search->features.side * coarse->columns);
+    room->fine_cells = floats(room, grid_cells(fine));
+    room->fine_mirror = floats(room, grid_cells(fine));
+    for (int m = 0; m < MIRRORS; m++)
+        room->fine_padded[m] = floats(room, grid_padded(fine));
+    room->fixed = floats(room, grid_cells(fine));
+    room->smooth_fixed = floats(room, grid_cells(fine));
+    room->smooth_moved = floats(room, grid_cells(fine));
+    room->whole_cells = floats(room, grid_cells(whole));
+    room->whole_mirror = floats(room, grid_cells(whole));
+    room->whole_padded = floats(room, grid_padded(whole));
+    room->whole_fixed = floats(room, grid_cells(whole));
+    room->whole_moved = floats(room, grid_cells(whole));
+    room->whole_cropped = floats(room, grid_cells(whole));
+    align_room_init(&room->align, fine);
+}
+
+static void room_release(struct room *room)
+{
+    align_room_release(&room->align);
+    arena_release(&room->arena);
+}
+
+static void range_of(const float *values, size_t count, float *low, float *high)
+{
+    *low = *high = values[0];
+    for (size_t i = 1; i < count; i++) {
+        *low = values[i] < *low ? values[i] : *low;
+        *high = values[i] > *high ? values[i] : *high;
+    }
+}
+
+/* The features of all trials of a query, from its coarse cells. */
+static void make_trials(const struct disguise_search *search, struct room *room)
+{
+    const struct grid *grid = &search->coarse;
+    size_t cells = grid_cells(grid);
+    double middle[2], longer = 2 * grid_reach(grid);
+    float low, high, background = grid_background(grid, room->coarse_cells);
+    range_of(room->coarse_cells, cells, &low, &high);
+    middle_of(grid, middle);
+    unsigned mirror = UINT32_MAX;
+    double gamma = 0;
+    struct pose centred = { 0 };
+    for (size_t t = 0; t < search->trial_count; t++) {
+        const struct trial *trial = &search->trials[t];
+        if (trial->mirror != mirror || trial->gamma != gamma) {
+            mirror = trial->mirror;
+            gamma = trial->gamma;
+            float outside;
+            grid_mirror(grid, room->coarse_cells, mirror, room->coarse_mirror);
+            gamma_apply(room->coarse_mirror, cells, low, high, gamma, room->coarse_mirror);
+            gamma_apply(&background, 1, low, high, gamma, &outside);
+            grid_centroid(grid, room->coarse_mirror, outside, centred.centre);
+            grid_pad(grid, room->coarse_mirror, outside, room->coarse_padded);
+        }
+        struct pose pose = centred;
+        pose.angle = trial->angle;
+        pose.log_scale = trial->log_scale;
+        for (int a = 0; a < 2; a++)
+            pose.shift[a] = trial->centred ? middle[a] - pose.centre[a] : trial->shift[a] * longer;
+        grid_warp(grid, room->coarse_padded, &pose, room->coarse_warped);
+        features_of(&search->features, grid, room->coarse_warped, room->between,
+                    room->rows + t * search->features.count);
+    }
+}
+
+HOT static void raise(const float *scores, size_t count, float *best)
+{
+    for (size_t j = 0; j < count; j++)
+        best[j] = scores[j] > best[j] ? scores[j] : best[j];
+}
+
+/* Each training image's largest correlation over all trials. */
+static void score_database(const struct disguise_search *search, struct room *room, size_t query)
+{
+    size_t n = search->database.count, d = search->features.count, centred = search->centred_count;
+    for (size_t begin = 0; begin < n; begin += SCORE_TILE) {
+        size_t count = n - begin < SCORE_TILE ? n - begin : SCORE_TILE;
+        blas_product_transposed(centred, count, d, room->rows, d, search->rows[1] + begin * d, d,
+                                room->scores, SCORE_TILE);
+        blas_product_transposed(search->trial_count - centred, count, d, room->rows + centred * d,
+                                d, search->rows[0] + begin * d, d,
+                                room->scores + centred * SCORE_TILE, SCORE_TILE);
+        memcpy(room->best + begin, room->scores, count * sizeof *room->best);
+        for (size_t t = 1; t < search->trial_count; t++)
+            raise(room->scores + t * SCORE_TILE, count, room->best + begin);
+    }
+    if (!search->settings.other_groups)
+        return;
+    uint32_t own = query_group(search, query);
+    for (size_t j = 0; j < n; j++)
+        if (search->groups[j] == own)
+            room->best[j] = -2;
+}
+
+/* The trial in which a training image scored best. */
+static const struct trial *best_trial(const struct disguise_search *search, const struct room *room,
+                                      size_t id)
+{
+    size_t d = search->features.count, best = 0;
+    float most = -2;
+    for (size_t t = 0; t < search->trial_count; t++) {
+        const float *x = room->rows + t * d, *y = search->rows[search->trials[t].centred] + id * d;
+        float sum = 0;
+        for (size_t i = 0; i < d; i++)
+            sum += x[i] * y[i];
+        if (sum > most) {
+            most = sum;
+            best = t;
+        }
+    }
+    return &search->trials[best];
+}
+
+/* ---- candidates -------------------------------------------------------------------------------
+ */
+
+struct candidate {
+    size_t id;
+    uint32_t group;
+    unsigned mirror;
+    struct alignment alignment;
+    double view[VIEWS]; /* correlations on the grid, and on the smoothed grid */
+};
+
+/* Inserts into a list of the largest scores, the lower id first among equals. */
+static void keep_best(const float *best, size_t id, size_t *list, size_t *count, size_t most)
+{
+    if (best[id] < -1 || (*count == most && best[id] <= best[list[most - 1]]))
+        return;
+    size_t place = *count < most ? (*count)++ : most - 1;
+    for (; place > 0 && best[id] > best[list[place - 1]]; place--)
+        list[place] = list[place - 1];
+    list[place] = id;
+}
+
+/* Ids of candidates: the BEST of all, then the best of each of the STRANGERS + 1 best groups. */
+static size_t choose_candidates(const struct disguise_search *search, struct room *room,
+                                size_t list[CANDIDATES])
+{
+    size_t n = search->database.count, count = 0, leaders[STRANGERS + 1], leading = 0;
+    for (size_t g = 0; g < search->group_count; g++)
+        room->group_best[g].value = -2;
+    for (size_t j = 0; j < n; j++) {
+        keep_best(room->best, j, list, &count, BEST);
+        uint32_t g = search->groups[j];
+        if (room->best[j] > room->group_best[g].value) {
+            room->group_best[g].value = room->best[j];
+            room->group_best[g].id = (uint32_t)j;
+        }
+    }
+    for (size_t g = 0; g < search->group_count; g++)
+        if (room->group_best[g].value > -2)
+            keep_best(room->best, room->group_best[g].id, leaders, &leading, STRANGERS + 1);
+    for (size_t l = 0; l < leading; l++) {
+        bool listed = false;
+        for (size_t c = 0; c < count; c++)
+            listed |= list[c] == leaders[l];
+        if (!listed)
+            list[count++] = leaders[l];
+    }
+    return count;
+}
+
+/* Padded fine cells of every mirror of the query. */
+static void make_mirrors(const struct disguise_search *search, struct room *room,
+                         double centroid[MIRRORS][2])
+{
+    const struct grid *grid = &search->fine;
+    float background = grid_background(grid, room->fine_cells);
+    for (unsigned m = 0; m < MIRRORS; m++) {
+        grid_mirror(grid, room->fine_cells, m, room->fine_mirror);
+        grid_centroid(grid, room->fine_mirror, background, centroid[m]);
+        grid_pad(grid, room->fine_mirror, background, room->fine_padded[m]);
+    }
+}
+
+static void align_candidate(const struct disguise_search *search, struct room *room,
+                            double centroid[MIRRORS][2], struct align_image *moving,
+                            struct candidate *candidate)
+{
+    const struct grid *grid = &search->fine;
+    double longer = 2 * grid_reach(grid), place[2];
+    const struct align_limits limits = { DISGUISE_DEGREES * M_PI / 180, log(DISGUISE_SCALE),
+                                         DISGUISE_DRIFT * longer };
+    const struct trial *trial = best_trial(search, room, candidate->id);
+    struct pose *pose = &candidate->alignment.pose;
+    grid_read(grid, search->database.images + candidate->id * search->pixels.image_bytes,
+              room->fixed);
+    struct align_image fixed = { .cells = room->fixed,
+                                 .background = grid_background(grid, room->fixed) };
+    grid_centroid(grid, room->fixed, fixed.background, place);
+    candidate->mirror = trial->mirror;
+    *pose = (struct pose){ .angle = trial->angle, .log_scale = trial->log_scale };
+    for (int a = 0; a < 2; a++) {
+        pose->centre[a] = centroid[trial->mirror][a];
+        pose->shift[a] = trial->centred ? place[a] - pose->centre[a] : trial->shift[a] * longer;
+    }
+    moving->cells = room->fine_padded[trial->mirror];
+    align(grid, moving, &fixed, &limits, &room->align, &candidate->alignment);
+    candidate->view[0] = candidate->alignment.correlation;
+    grid_smooth(grid, room->align.softened, fixed.background, room->smooth_fixed);
+    grid_smooth(grid, room->align.moved, fixed.background, room->smooth_moved);
+    candidate->view[1] =
+        float_correlation(room->smooth_moved, room->smooth_fixed, grid_cells(grid));
+}
+
+static double distance(double correlation)
+{
+    return sqrt(2 * (1 - correlation));
+}
+
+/* The distance to the nearest candidate over the mean of the next STRANGERS groups, in one view. */
+static double ratio_of(const struct candidate *candidates, size_t count, int view, size_t *nearest)
+{
+    double others[STRANGERS], sum = 0;
+    uint32_t groups[STRANGERS + 1];
+    size_t found = 0, best = 0;
+    for (size_t c = 1; c < count; c++)
+        if (candidates[c].view[view] > candidates[best].view[view])
+            best = c;
+    groups[0] = candidates[best].group;
+    while (found < STRANGERS) {
+        size_t next = count;
+        for (size_t c = 0; c < count; c++) {
+            bool known = false;
+            for (size_t g = 0; g <= found; g++)
+                known |= candidates[c].group == groups[g];
+            if (!known && (next == count || candidates[c].view[view] > candidates[next].view[view]))
+                next = c;
+        }
+        if (next == count)
+            break;
+        others[found++] = distance(candidates[next].view[view]);
+        groups[found] = candidates[next].group;
+    }
+    *nearest = best;
+    for (size_t i = 0; i < found; i++)
+        sum += others[i];
+    return found && sum > 0 ? distance(candidates[best].view[view]) / (sum / (double)found) : 1;
+}
+
+/* ---- the value over all pixels ----------------------------------------------------------------
+ */
+
+static double whole_correlation(const struct disguise_search *search, struct room *room,
+                                const struct transform *transform, const double centre[2])
+{
+    const struct grid *grid = &search->whole;
+    size_t cells = grid_cells(grid);
+    struct pose pose = { .angle = transform->degrees * M_PI / 180,
+                         .log_scale = log(transform->scale),
+                         .shift = { transform->shift_y, transform->shift_x },
+                         .centre = { centre[0], centre[1] } };
+    float low, high;
+    range_of(room->whole_cells, cells, &low, &high);
+    grid_mirror(grid, room->whole_cells, transform->mirror, room->whole_mirror);
+    gamma_apply(room->whole_mirror, cells, low, high, transform->gamma, room->whole_mirror);
+    grid_pad(grid, room->whole_mirror, grid_background(grid, room->whole_mirror),
+             room->whole_padded);
+    grid_warp(grid, room->whole_padded, &pose, room->whole_moved);
+    grid_crop(grid, room->whole_moved, &pose, room->whole_outside, room->whole_moved);
+    grid_crop(grid, room->whole_fixed, &pose, room->whole_outside, room->whole_cropped);
+    return float_correlation(room->whole_moved, room->whole_cropped, cells);
+}
+
+/* What remains when small parts are left out: no turn below half a degree, no scale below one
+ * hundredth, whole pixels. */
+static struct transform simpler(struct transform t)
+{
+    if (fabs(t.degrees) < 0.5)
+        t.degrees = 0;
+    if (fabs(t.scale - 1) < 0.01)
+        t.scale = 1;
+    t.shift_y = round(t.shift_y) + 0.0;
+    t.shift_x = round(t.shift_x) + 0.0;
+    return t;
+}
+
+/* The transformation that was found and the plainer ones near it: whichever gives most. */
+static void finish_match(const struct disguise_search *search, struct room *room, size_t query,
+                         const struct candidate *candidate, struct disguise_match *match)
+{
+    const struct grid *fine = &search->fine, *whole = &search->whole;
+    const struct pose *pose = &candidate->alignment.pose;
+    double box = (double)fine->box, centre[2] = { between_grids(fine, whole, pose->centre[0]),
+                                                  between_grids(fine, whole, pose->centre[1]) };
+    struct transform found = { .mirror = candidate->mirror,
+                               .gamma = candidate->alignment.gamma,
+                               .scale = exp(pose->log_scale),
+                               .degrees = pose->angle * 180 / M_PI,
+                               .shift_y = pose->shift[0] * box,
+                               .shift_x = pose->shift[1] * box },
+                     plain = simpler(found),
+                     tries[] = { { .mirror = found.mirror, .gamma = 1, .scale = 1 },
+                                 { .mirror = found.mirror, .gamma = found.gamma, .scale = 1 },
+                                 { .mirror = found.mirror,
+                                   .gamma = 1,
+                                   .scale = 1,
+                                   .shift_y = plain.shift_y,
+                                   .shift_x = plain.shift_x },
+                                 plain,
+                                 found };
+    grid_read(whole, search->queries.images + query * search->pixels.image_bytes,
+              room->whole_cells);
+    grid_read(whole, search->database.images + candidate->id * search->pixels.image_bytes,
+              room->whole_fixed);
+    room->whole_outside = grid_background(whole, room->whole_fixed);
+    match->id = candidate->id;
+    match->correlation = -2;
+    for (size_t t = 0; t < sizeof tries / sizeof *tries; t++) {
+        double r = whole_correlation(search, room, &tries[t], centre);
+        if (r > match->correlation) {
+            match->correlation = r;
+            match->transform = tries[t];
+        }
+    }
+}
+
+static void search_query(const struct disguise_search *search, struct room *room, size_t query,
+                         struct disguise_match *match)
+{
+    const void *image = search->queries.images + query * search->pixels.image_bytes;
+    struct candidate candidates[CANDIDATES];
+    size_t list[CANDIDATES], nearest[VIEWS];
+    double centroid[MIRRORS][2], ratio[VIEWS];
+    struct align_image moving = { 0 };
+    *match = (struct disguise_match){ 0, 1, 0, { .gamma = 1, .scale = 1 } };
+    grid_read(&search->coarse, image, room->coarse_cells);
+    grid_read(&search->fine, image, room->fine_cells);
+    range_of(room->fine_cells, grid_cells(&search->fine), &moving.low, &moving.high);
+    if (!(moving.high > moving.low))
+        return;
+    make_trials(search, room);
+    score_database(search, room, query);
+    size_t count = choose_candidates(search, room, list);
+    make_mirrors(search, room, centroid);
+    for (size_t c = 0; c < count; c++) {
+        candidates[c] = (struct candidate){ .id = list[c], .group = search->groups[list[c]] };
+        align_candidate(search, room, centroid, &moving, &candidates[c]);
+    }
+    for (int v = 0; v < VIEWS; v++)
+        ratio[v] = ratio_of(candidates, count, v, &nearest[v]);
+    int view = ratio[1] < ratio[0];
+    finish_match(search, room, query, &candidates[nearest[view]], match);
+    match->local_ratio = ratio[view];
+}
+
+/* ---- running ----------------------------------------------------------------------------------
+ */
+
+struct run_job {
+    const struct disguise_search *search;
+    size_t first;
+    struct disguise_match *match;
+};
+
+static void run_range(void *context, size_t begin, size_t end)
+{
+    struct run_job *job = context;
+    struct room room;
+    room_init(&room, job->search);
+    for (size_t i = begin; i < end; i++)
+        search_query(job->search, &room, job->first + i, &job->match[i]);
+    room_release(&room);
+}
+
+bool disguise_run(struct disguise_search *search, size_t first, size_t count,
+                  struct disguise_match *match, struct error *err)
+{
+    CHECK(count && first <= search->queries.count && count <= search->queries.count - first,
+          "queries %zu … %zu of %zu", first, first + count, search->queries.count);
+    struct run_job job = { search, first, match };
+    if (!check_finite(search, &search->queries, first, count, err))
+        return false;
+    blas_set_threads(1);
+    parallel_ranges(count, 4, run_range, &job);
+    forget(search, &search->queries, first, count);
+    forget(search, &search->database, 0, search->database.count);
+    return true;
+}
+
+/* ---- names ------------------------------------------------------------------------------------
+ */
+
+const char *transform_name(const struct transform *t, char name[TRANSFORM_NAME])
+{
+    static const char *const mirrors[MIRRORS] = { NULL, "mirrored left-right",
+                                                  "mirrored top-bottom", "half turn" };
+    char part[5][32] = { 0 };
+    size_t length = 0;
+    if (t->mirror)
+        snprintf(part[0], sizeof part[0], "%s", mirrors[t->mirror % MIRRORS]);
+    if (t->degrees != 0)
+        snprintf(part[1], sizeof part[1], "turned %.1f°", t->degrees);
+    if (t->scale != 1)
+        snprintf(part[2], sizeof part[2], "scaled %.3f", t->scale);
+    if (t->shift_y != 0 || t->shift_x != 0)
+        snprintf(part[3], sizeof part[3], "shifted (%.1f, %.1f)", t->shift_y, t->shift_x);
+    if (t->gamma != 1)
+        snprintf(part[4], sizeof part[4], "gamma %.2f", t->gamma);
+    name[0] = '\0';
+    for (int p = 0; p < 5; p++)
+        if (part[p][0])
+            length += (size_t)snprintf(name + length, TRANSFORM_NAME - length, "%s%s",
+                                       length ? ", " : "", part[p]);
+    if (!length)
+        snprintf(name, TRANSFORM_NAME, "none");
+    return name;
+}
