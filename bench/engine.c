@@ -1,6 +1,7 @@
 /* Training steps of three models on the engine, against their PyTorch twins (tests/parity).
  *
- *     bench_engine [--case NAME] [--dtype f32|bf16] [--backend NAME] [--steps N] [--json FILE]
+ *     bench_engine [--case NAME] [--dtype f32|bf16] [--backend cpu|cuda|ref] [--steps N]
+ *                  [--json FILE]   [--python PATH] [--twin PATH]   what runs the twin
  *                  [--plain]       the twin as it comes, instead of in its best setting
  *                  [--no-peer] [--small]      ours alone; at the size of the parity tests
  *                  [--profile]     ours alone, then where the time went
@@ -8,8 +9,8 @@
  * Each case runs in a process of its own, so that one's memory is not counted as another's. Steps
  * of ours and of the twin's take turns. Memory is what a process grew by: ours since before the
  * model was built, the twin's since it was ready to train, so that Python, PyTorch, and the twin's
- * weights are not held against it. The share of peak counts the twin's multiplications and
- * additions for both.
+ * weights are not held against it; on a GPU, the memory taken there. The share of peak counts the
+ * twin's multiplications and additions for both.
  */
 #include "bench.h"
 #include "case.h"
@@ -17,7 +18,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "tensor/cpu.h"
+#include "tensor/device.h"
 #include "tensor/ref.h"
 
 #include <math.h>
@@ -30,7 +31,6 @@
 enum { WARM_UP = 2, STEPS_MAX = 1000 };
 
 static const char *const case_names[] = { "unet", "ddpm", "stylegan2" };
-static const struct backend *const backends[] = { &cpu_backend, &ref_backend };
 static const double MEMORY_GOAL = 1 / 0.7; /* at most .7 of the twin's */
 
 static const struct kind {
@@ -42,7 +42,7 @@ static const struct kind {
 
 struct options {
     const char *only_case, *only_dtype;
-    const struct backend *backend;
+    const char *backend, *python, *twin;
     int steps;
     bool small, plain, no_peer, profile;
     double peak; /* f32 */
@@ -55,6 +55,7 @@ struct race {
     const char *name;
     int batch;
     struct training training;
+    const struct backend *backend;
     struct store *store;
     struct plan *plans[CASE_PHASES];
     struct peer peer;
@@ -68,6 +69,21 @@ static double peak_rss(void)
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     return 1024.0 * (double)usage.ru_maxrss;
+}
+
+/* What has been taken so far, of the device's memory or of this machine's. */
+static double memory_taken(const struct race *race)
+{
+    return race->backend->recorder ? -(double)race->backend->available() : peak_rss();
+}
+
+static const struct backend *find_backend(const char *name)
+{
+    struct error err;
+    const struct backend *found = strcmp(name, "ref") ? device_backend(name, &err) : &ref_backend;
+    if (!found)
+        bench_fail("engine: %s", err.message);
+    return found;
 }
 
 /* Ours. */
@@ -115,11 +131,12 @@ static void build(struct race *race)
                                       : training_benchmark(race->name, &race->batch);
     struct case_options settings = { .batch = race->batch };
     struct json *json = json_parse(text, strlen(text), race->name, &err);
-    race->rss = peak_rss();
+    race->backend = find_backend(options->backend);
+    race->rss = memory_taken(race);
     if (!json || !training_init(&race->training, race->name, json, &settings, &err))
         bench_fail("%s: %s", race->name, err.message);
     json_free(json);
-    race->store = store_new(options->backend);
+    race->store = store_new(race->backend);
     if (!store_set_precision(race->store, race->kind->precision, &err) || !make_plans(race, &err))
         bench_fail("%s: %s", race->name, err.message);
     write_images(race);
@@ -138,6 +155,8 @@ static double our_step(struct race *race, int step)
         if (!plan_run(race->plans[i], (uint64_t)step, 1, &err))
             bench_fail("%s: %s", race->name, err.message);
     }
+    if (race->backend->recorder)
+        race->backend->recorder->wait();
     return bench_seconds() - start;
 }
 
@@ -180,8 +199,10 @@ static void start_twin(struct race *race)
     char batch[16], line[4096];
     snprintf(batch, sizeof batch, "%d", race->batch);
     const char *best = race->options->plain ? NULL : "--best";
-    peer_start(&race->peer, (const char *[]){ LETHE_PYTHON, LETHE_TWIN, race->name, "--dtype",
-                                              race->kind->name, "--batch", batch, best, NULL });
+    peer_start(&race->peer,
+               (const char *[]){ race->options->python, race->options->twin, race->name, "--dtype",
+                                 race->kind->name, "--batch", batch, "--device",
+                                 race->backend->recorder ? "cuda" : "cpu", best, NULL });
     if (!fgets(line, sizeof line, race->peer.from))
         bench_fail("the twin of %s ended; is python3-torch installed?", race->name);
     race->ready = parse_answer(race, line);
@@ -227,7 +248,7 @@ static void report(struct race *race, struct bench *bench)
         flops = answer_number(race->name, race->ready, "flops_per_step");
     }
     double peak = race->options->peak * race->kind->peak, mib = 1 << 20;
-    double own_growth = peak_rss() - race->rss;
+    double own_growth = memory_taken(race) - race->rss;
     bench_row(bench,
               &(struct bench_row){ name, "images/s", race->batch / ours, race->batch / theirs,
                                    peer_name, theirs / ours, race->kind->goal });
@@ -296,14 +317,6 @@ static double measure_peak(void)
 
 /* Command line. */
 
-static const struct backend *find_backend(const char *name)
-{
-    for (size_t i = 0; i < sizeof backends / sizeof *backends; i++)
-        if (strcmp(name, backends[i]->name) == 0)
-            return backends[i];
-    return NULL;
-}
-
 /* Takes our own arguments out and leaves the others in place, for bench_begin. */
 static void parse(int *argc, char **argv, struct options *options)
 {
@@ -314,21 +327,27 @@ static void parse(int *argc, char **argv, struct options *options)
                   { "--plain", &options->plain },
                   { "--no-peer", &options->no_peer },
                   { "--profile", &options->profile } };
-    const char *steps = "7", *backend = backends[0]->name;
+    const char *steps = "7";
+    options->backend = "cpu";
+    options->python = LETHE_PYTHON;
+    options->twin = LETHE_TWIN;
     const struct {
         const char *name;
         const char **value;
     } values[] = { { "--case", &options->only_case },
                    { "--dtype", &options->only_dtype },
                    { "--steps", &steps },
-                   { "--backend", &backend } };
+                   { "--backend", &options->backend },
+                   { "--python", &options->python },
+                   { "--twin", &options->twin } };
     int kept = 1;
     for (int i = 1; i < *argc; i++) {
         bool known = false;
-        for (size_t k = 0; k < 4; k++) {
+        for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
             if (strcmp(argv[i], flags[k].name) == 0)
                 known = *flags[k].flag = true;
-            else if (!known && strcmp(argv[i], values[k].name) == 0 && i + 1 < *argc) {
+        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
+            if (!known && strcmp(argv[i], values[k].name) == 0 && i + 1 < *argc) {
                 *values[k].value = argv[++i];
                 known = true;
             }
@@ -339,10 +358,8 @@ static void parse(int *argc, char **argv, struct options *options)
     *argc = kept;
     options->no_peer = options->no_peer || options->small || options->profile;
     options->steps = atoi(steps);
-    options->backend = find_backend(backend);
-    if (options->steps < 1 || options->steps > STEPS_MAX || !options->backend)
-        bench_fail("engine: %s steps on the backend %s; 1 to %d steps, on cpu or ref", steps,
-                   backend, STEPS_MAX);
+    if (options->steps < 1 || options->steps > STEPS_MAX)
+        bench_fail("engine: %s steps; 1 to %d", steps, STEPS_MAX);
 }
 
 int main(int argc, char **argv)

@@ -120,7 +120,7 @@ static void check_weights(const struct trainee *cpu, const struct trainee *ref, 
 static void check_case(const char *name, const char *settings)
 {
     struct trainee cpu, ref;
-    trainee_init(&cpu, &cpu_backend, name, settings);
+    trainee_init(&cpu, PAIR_BACKEND, name, settings);
     trainee_init(&ref, &ref_backend, name, settings);
     train(&cpu);
     train(&ref);

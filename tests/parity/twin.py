@@ -2,6 +2,7 @@
 it step by step.
 
     twin.py CASE [--dtype f32|bf16] [--channels-last] [--keep-memory] [--threads N] [--batch B]
+                 [--device cpu|cuda [--compile]]
     twin.py CASE [--dtype f32|bf16] --best ...      measures the settings first, keeps the fastest
 
 Prints a JSON line {"ready": true, "parameters", "flops_per_step", ...}. Then for each line
@@ -35,8 +36,15 @@ def keep_memory():
         raise OSError("mallopt refused the thresholds")
 
 
+def on_gpu():
+    return torch.ones(1).is_cuda
+
+
 def peak_rss():
-    """Bytes; the highest since the process started."""
+    """Bytes; the highest since the process started. On a GPU: of its memory."""
+    if on_gpu():
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_reserved()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -57,8 +65,11 @@ def build(arguments, batch=None):
     kind = CASES[arguments.case]
     settings, usual = kind.BENCHMARK
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
-    return kind(settings, batch or arguments.batch or usual, arguments.dtype == "bf16",
+    case = kind(settings, batch or arguments.batch or usual, arguments.dtype == "bf16",
                 layout=layout)
+    if arguments.compile:
+        case.step = torch.compile(case.step)
+    return case
 
 
 def flops_per_image(arguments):
@@ -77,6 +88,8 @@ def run(arguments):
     # In a process of its own, so that its memory does not count towards ours.
     with multiprocessing.get_context("fork").Pool(1) as pool:
         flops = pool.apply(flops_per_image, [arguments])
+    if arguments.device != "cpu":
+        torch.set_default_device(arguments.device)
     case = build(arguments)
     fixed = case.draw()
     say(ready=True, case=arguments.case, dtype=arguments.dtype, batch=case.batch,
@@ -109,12 +122,13 @@ def say(**fields):
     print(json.dumps(fields), flush=True)
 
 
-def command(arguments, channels_last, keep):
-    """This program with given settings."""
+def command(arguments, channels_last, other):
+    """This program with given settings; the other one is to keep memory, or to compile."""
+    second = "--keep-memory" if arguments.device == "cpu" else "--compile"
     words = [sys.executable, __file__, arguments.case, "--dtype", arguments.dtype,
-             "--threads", str(arguments.threads)]
+             "--threads", str(arguments.threads), "--device", arguments.device]
     words += ["--batch", str(arguments.batch)] if arguments.batch else []
-    return words + ["--channels-last"] * channels_last + ["--keep-memory"] * keep
+    return words + ["--channels-last"] * channels_last + [second] * other
 
 
 def trial(words):
@@ -128,10 +142,11 @@ def trial(words):
 def best(arguments):
     """Tries every layout and way of memory, then becomes the fastest."""
     trials = {}
+    second = "keep_memory" if arguments.device == "cpu" else "compile"
     for setting in itertools.product((False, True), repeat=2):
         trials[setting] = trial(command(arguments, *setting))
         print(f"twin.py: {arguments.case} {arguments.dtype} channels_last={setting[0]} "
-              f"keep_memory={setting[1]}: {trials[setting]:.3f} s a step", file=sys.stderr)
+              f"{second}={setting[1]}: {trials[setting]:.3f} s a step", file=sys.stderr)
     words = command(arguments, *min(trials, key=trials.get))
     os.execv(words[0], words)
 
@@ -144,6 +159,8 @@ def main():
     parser.add_argument("--channels-last", action="store_true", help="store images as N,H,W,C")
     parser.add_argument("--keep-memory", action="store_true",
                         help="have the C library keep freed memory: faster, and larger")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--compile", action="store_true", help="through torch.compile (PyTorch 2)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch", type=int, help="images a step (default: the case's)")
     parser.add_argument("--best", action="store_true",
