@@ -194,19 +194,39 @@ static bool seen_before(struct parsing *parsing, const struct yaml_field *field)
     return false;
 }
 
-/* Takes "--name value", "--name=value" or a switch; tells how many arguments it took. */
+/* An option by its name: the command's, or one that all have. */
+static const struct yaml_field *find_any(struct parsing *parsing, const char *name, size_t length,
+                                         char **values)
+{
+    *values = parsing->invocation->values;
+    const struct yaml_field *field =
+        find_option(parsing->invocation->command->options, name, length, values);
+    if (field)
+        return field;
+    *values = (char *)&parsing->common;
+    return find_option(common_fields, name, length, values);
+}
+
+/* The switch that "no-name" switches off. */
+static const struct yaml_field *find_negated(struct parsing *parsing, const char *name,
+                                             size_t length, char **values)
+{
+    if (length < 4 || strncmp(name, "no-", 3) != 0)
+        return NULL;
+    const struct yaml_field *field = find_any(parsing, name + 3, length - 3, values);
+    return field && field->kind == YAML_BOOL ? field : NULL;
+}
+
+/* Takes "--name value", "--name=value" or a switch, "--name" or "--no-name"; tells how many
+ * arguments it took. */
 static bool parse_option(struct parsing *parsing, char **argv, int left, int *taken)
 {
     struct invocation *invocation = parsing->invocation;
     const char *name = argv[0] + 2, *equals = strchr(name, '=');
     size_t length = equals ? (size_t)(equals - name) : strlen(name);
-    char *values = invocation->values;
-    const struct yaml_field *field =
-        find_option(invocation->command->options, name, length, &values);
-    if (!field) {
-        values = (char *)&parsing->common;
-        field = find_option(common_fields, name, length, &values);
-    }
+    char *values;
+    const struct yaml_field *field = find_any(parsing, name, length, &values);
+    bool negated = !field && (field = find_negated(parsing, name, length, &values));
     *taken = 1;
     if (!field)
         return unknown_option(invocation, name, length);
@@ -214,7 +234,7 @@ static bool parse_option(struct parsing *parsing, char **argv, int left, int *ta
     if (!first && field->kind != YAML_STRINGS)
         return error_set(&invocation->err, "--%s is given twice", field->key);
     if (field->kind == YAML_BOOL) {
-        *(bool *)(values + field->offset) = true;
+        *(bool *)(values + field->offset) = !negated;
         return !equals || error_set(&invocation->err, "--%s takes no value", field->key);
     }
     if (!equals && left < 2)

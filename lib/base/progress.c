@@ -8,6 +8,7 @@
 #include "base/text.h"
 
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,8 @@ static void draw(struct progress *progress, uint64_t done)
     if (progress->total && done && done < progress->total)
         text_format(&line, ", %s left",
                     text_duration(left, (double)(progress->total - done) / rate));
+    if (*progress->note)
+        text_format(&line, ", %s", progress->note);
     fwrite(line.bytes, 1, line.length, stderr);
     text_release(&line);
 }
@@ -135,6 +138,16 @@ void progress_add(struct progress *progress, uint64_t amount)
         draw(progress, done);
     if (published && is_turn(&progress->next_telling, time, telling_interval))
         tell(progress, done);
+}
+
+void progress_note(struct progress *progress, const char *format, ...)
+{
+    va_list arguments;
+    if (!is_shown(progress))
+        return;
+    va_start(arguments, format);
+    vsnprintf(progress->note, sizeof progress->note, format, arguments);
+    va_end(arguments);
 }
 
 void progress_end(struct progress *progress)

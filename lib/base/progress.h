@@ -16,6 +16,8 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+enum { PROGRESS_NOTE = 128 };
+
 struct progress {
     const char *what, *unit;
     uint64_t total; /* 0: unknown, then no bar and no time left */
@@ -24,10 +26,13 @@ struct progress {
     _Atomic int64_t next_telling; /* the same, of the published file */
     int64_t started;
     bool shown;
+    char note[PROGRESS_NOTE];
 };
 
 void progress_begin(struct progress *progress, const char *what, const char *unit, uint64_t total);
 void progress_add(struct progress *progress, uint64_t amount);
+/* What stands at the end of the line from the next drawing on; from the one thread that adds. */
+void progress_note(struct progress *progress, const char *format, ...) PRINTF(2, 3);
 void progress_end(struct progress *progress);
 
 /* No progress from now on (--quiet). */

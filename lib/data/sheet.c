@@ -58,12 +58,46 @@ static void draw_tile(const struct sheet *sheet, size_t row, size_t column, size
     }
 }
 
+static size_t tiles_of(const struct dataset *dataset)
+{
+    return dataset->channels + (dataset->masks != NULL);
+}
+
+/* Images side by side, for so many rows. */
+static size_t across_of(const struct dataset *dataset, size_t rows)
+{
+    size_t across = (2 * rows + tiles_of(dataset)) / (2 * tiles_of(dataset));
+    return across ? across : 1;
+}
+
+size_t sheet_rows(const struct dataset *dataset, size_t images)
+{
+    size_t rows = 1;
+    while (rows * across_of(dataset, rows) < images)
+        rows++;
+    return rows;
+}
+
+static void draw_image(const struct sheet *sheet, size_t row, size_t column, size_t image)
+{
+    const struct dataset *dataset = sheet->dataset;
+    size_t pixels = dataset->height * dataset->width;
+    const uint8_t *mask = dataset->masks ? dataset->masks + image * pixels : NULL;
+    for (size_t c = 0; c < dataset->channels; c++)
+        draw_tile(sheet, row, column + c, image, c, NULL);
+    if (mask)
+        draw_tile(sheet, row, column + dataset->channels, image, 0, mask);
+}
+
 bool sheet_write(const struct dataset *dataset, size_t rows, const char *path, struct error *err)
 {
     struct sheet sheet = { .dataset = dataset };
-    rows = rows < dataset->count ? rows : dataset->count;
-    size_t columns = dataset->channels + (dataset->masks != NULL);
-    size_t width = columns * (dataset->width + GAP) + GAP,
+    size_t across = across_of(dataset, rows), tiles = tiles_of(dataset);
+    across = across < dataset->count ? across : dataset->count;
+    size_t needed = across ? (dataset->count + across - 1) / across : 0;
+    rows = rows < needed ? rows : needed;
+    size_t shown = rows * across < dataset->count ? rows * across : dataset->count;
+    size_t width = across * tiles * (dataset->width + GAP) + GAP,
            height = rows * (dataset->height + GAP) + GAP;
     if (!rows || width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE)
         return error_set(err, "%s: a sheet of %zu × %zu pixels cannot be drawn", path, width,
@@ -73,14 +107,9 @@ bool sheet_write(const struct dataset *dataset, size_t rows, const char *path, s
     if (!sheet.image.pixels)
         return false;
     memset(sheet.image.pixels, 40, 3 * width * height);
-    for (size_t row = 0; row < rows; row++) {
-        size_t image = (2 * row + 1) * dataset->count / (2 * rows);
-        const uint8_t *mask =
-            dataset->masks ? dataset->masks + image * dataset->height * dataset->width : NULL;
-        for (size_t column = 0; column < columns; column++)
-            draw_tile(&sheet, row, column, image, column < dataset->channels ? column : 0,
-                      column < dataset->channels ? NULL : mask);
-    }
+    for (size_t i = 0; i < shown; i++)
+        draw_image(&sheet, i / across, i % across * tiles,
+                   (2 * i + 1) * dataset->count / (2 * shown));
     bool ok = png_write(path, &sheet.image, err);
     memory_free(sheet.image.pixels);
     return ok;

@@ -4,8 +4,12 @@
 
 #include "data/dataset.h"
 
-/* Writes one row an image, for up to `rows` images spread evenly over the store: every channel,
- * then, where there are masks, the first channel with the labels over it in colour. */
+/* Writes up to `rows` rows of images spread evenly over the store. An image is every channel, then,
+ * where there are masks, the first channel with the labels over it in colour. As many images stand
+ * side by side as make the sheet about square: 16 rows of one-channel images hold 256. */
+/* The rows that hold `images` images. */
+size_t sheet_rows(const struct dataset *dataset, size_t images);
+
 bool sheet_write(const struct dataset *dataset, size_t rows, const char *path,
                  struct error *err) MUST_USE;
 

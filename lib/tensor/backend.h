@@ -19,14 +19,15 @@ struct call {
     const struct node *node;
     void *out;
     void *const *in; /* one for each source */
-    uint64_t seed, step;
+    uint64_t seed, step, part;
 };
 
 /* Backends whose device can note a whole run and do it again at once: the first run of a plan is
  * done step by step, the second is noted, all others are replayed. */
 struct recorder {
-    void (*begin)(uint64_t seed, uint64_t step); /* before each run: what random leaves draw from */
-    bool (*record)(struct error *err) MUST_USE;  /* steps that follow are noted, not done */
+    /* Before each run: what random leaves draw from. */
+    void (*begin)(uint64_t seed, uint64_t step, uint64_t part);
+    bool (*record)(struct error *err) MUST_USE; /* steps that follow are noted, not done */
     void *(*recorded)(struct error *err)MUST_USE;
     void (*replay)(const void *recording);
     void (*erase)(void *recording);
@@ -50,6 +51,9 @@ struct backend {
      * waits for that. */
     bool (*finish)(struct error *err) MUST_USE;
 
+    /* Whether random leaves heed a run's part (plan.h, plan_part). */
+    bool draws_parts;
+
     /* Bytes that can still be had; NULL: not known. */
     size_t (*available)(void);
 
@@ -68,7 +72,8 @@ struct backend {
 };
 
 /* The stream of random_uniform & co. that a random leaf draws from at a step: its element i is
- * element i of random_fill_normal (random_fill_uniform) with the run's seed and this stream. */
+ * element part · count + i of random_fill_normal (random_fill_uniform) with the run's seed and this
+ * stream, `count` its number of elements. */
 uint64_t random_leaf_stream(const struct node *leaf, uint64_t step);
 
 /* bf16 as the upper half of a float's bits; to nearest, ties to even; NaN stays NaN. */

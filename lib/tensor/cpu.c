@@ -13,14 +13,14 @@
 
 struct draw {
     void (*fill)(uint64_t seed, uint64_t stream, uint64_t first, size_t count, float *out);
-    uint64_t seed, stream;
+    uint64_t seed, stream, first;
     float *out;
 };
 
 static void draw_range(void *context, size_t begin, size_t end)
 {
     const struct draw *draw = context;
-    draw->fill(draw->seed, draw->stream, begin, end - begin, draw->out + begin);
+    draw->fill(draw->seed, draw->stream, draw->first + begin, end - begin, draw->out + begin);
 }
 
 static void run_random(const struct step *step, const struct run *run)
@@ -28,6 +28,7 @@ static void run_random(const struct step *step, const struct run *run)
     struct draw draw = { .seed = run->seed, .stream = random_leaf_stream(step->node, run->step) };
     draw.fill = step->node->op == OP_NORMAL ? random_fill_normal : random_fill_uniform;
     draw.out = run->memory[step->out.buffer];
+    draw.first = run->part * shape_count(step->out.shape);
     parallel_ranges(shape_count(step->out.shape), 4096, draw_range, &draw);
 }
 
@@ -156,6 +157,7 @@ static bool has_bf16(void)
 
 const struct backend cpu_backend = {
     .name = "cpu",
+    .draws_parts = true,
     .element_bytes = { sizeof(float), sizeof(uint16_t), sizeof(int32_t) },
     .allocate = allocate,
     .release = memory_free,

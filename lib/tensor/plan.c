@@ -57,6 +57,7 @@ struct plan {
     bool measured, ran;
     void *recording; /* of a run, by the backend's recorder; NULL: none */
     uint64_t runs;
+    uint64_t part; /* of a batch, for random leaves */
 };
 
 static bool is_bound(const struct node *node)
@@ -581,6 +582,13 @@ static int find_buffer(const struct plan *plan, const struct node *node)
     return known ? plan->buffer_of[node->id] : -1;
 }
 
+void plan_part(struct plan *plan, uint64_t part)
+{
+    CHECK(part == 0 || plan->backend->draws_parts, "the backend %s draws no parts",
+          plan->backend->name);
+    plan->part = part;
+}
+
 void plan_write(struct plan *plan, const struct node *input, const void *host)
 {
     CHECK(input->op == OP_INPUT, "%s is no input", ops[input->op].name);
@@ -643,6 +651,7 @@ static void run_step(struct plan *plan, size_t at, struct run *run)
         struct call *call = &plan->calls[at];
         call->step = run->step;
         call->seed = run->seed;
+        call->part = run->part;
         plan->backend->kernels[step->node->op](call);
         return;
     }
@@ -700,11 +709,13 @@ bool plan_run(struct plan *plan, uint64_t step, uint64_t seed, struct error *err
         return false;
     if (plan->workspace != store_workspace(plan->store))
         move(plan);
-    struct run run = {
-        .memory = plan->memory, .threads = plan->threads, .seed = seed, .step = step
-    };
+    struct run run = { .memory = plan->memory,
+                       .threads = plan->threads,
+                       .seed = seed,
+                       .step = step,
+                       .part = plan->part };
     if (plan->backend->recorder)
-        plan->backend->recorder->begin(seed, step);
+        plan->backend->recorder->begin(seed, step, plan->part);
     if (!plan->backend->recorder || !plan->ran || plan->measured)
         run_steps(plan, &run);
     else if (!run_recorded(plan, &run, err))

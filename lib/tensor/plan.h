@@ -38,6 +38,12 @@ void plan_free(struct plan *plan); /* NULL is fine */
 struct plan *plan_initial(struct store *store, struct node *const *parameters, size_t count,
                           struct error *err) MUST_USE;
 
+/* From now on the plan's random leaves draw what the part-th piece of larger ones would: element i
+ * is element part · count + i of its stream. So a batch that is computed in parts of equal size
+ * draws, part by part, the numbers of the whole; leaves that have no axis of images (a scalar) get
+ * one number a part. The backend must be one that draws_parts. Plans begin with part 0. */
+void plan_part(struct plan *plan, uint64_t part);
+
 /* Sets an input, all of it, from host memory in its dtype. It stays until written again. An input
  * that this plan has no use for is ignored. */
 void plan_write(struct plan *plan, const struct node *input, const void *host);

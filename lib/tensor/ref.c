@@ -234,7 +234,7 @@ static void draw(const struct call *call, fill *numbers)
     uint64_t stream = random_leaf_stream(call->node, call->step);
     for (size_t begin = 0; begin < count; begin += PIECE) {
         size_t length = count - begin < PIECE ? count - begin : PIECE;
-        numbers(call->seed, stream, begin, length, piece);
+        numbers(call->seed, stream, call->part * count + begin, length, piece);
         for (size_t i = 0; i < length; i++)
             out[begin + i] = (double)piece[i];
     }
@@ -293,6 +293,7 @@ static bool ref_finish(struct error *err)
 
 const struct backend ref_backend = {
     .name = "ref",
+    .draws_parts = true,
     .element_bytes = { sizeof(double), sizeof(double), sizeof(double) },
     .allocate = ref_allocate,
     .release = memory_free,

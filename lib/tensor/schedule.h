@@ -96,7 +96,7 @@ struct run {
     void *const *memory;
     void *scratch;
     size_t threads; /* at most so many; scratch memory is for these */
-    uint64_t seed, step;
+    uint64_t seed, step, part;
 };
 
 struct buffer {

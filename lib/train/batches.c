@@ -4,7 +4,6 @@
 #include "base/digest.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "data/dataset.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,11 +67,11 @@ static bool choose_rows(struct batches *batches, struct error *err)
     if (!batches->rows || !batches->order)
         return false;
     for (size_t i = 0; i < store->count; i++)
-        if (store->index[i].split == SPLIT_TRAIN)
+        if (store->index[i].split == batches->options.split)
             batches->rows[batches->format.count++] = i;
     if (!batches->format.count)
-        return error_set(err, "%s: none of its %zu images is in the split train", store->path,
-                         store->count);
+        return error_set(err, "%s: none of its %zu images is in the split %s", store->path,
+                         store->count, split_names[batches->options.split]);
     return true;
 }
 

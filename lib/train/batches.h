@@ -12,7 +12,7 @@
 #ifndef TRAIN_BATCHES_H
 #define TRAIN_BATCHES_H
 
-#include "base/arena.h"
+#include "data/dataset.h"
 
 struct batches; /* opaque; it maps the store */
 
@@ -20,17 +20,18 @@ struct batches_options {
     bool masks;  /* the mask, where there is one, as a last channel "seg": label · 51 as grey */
     bool mirror; /* left and right exchanged for half of the images */
     uint64_t seed;
+    enum split split; /* which images; SPLIT_TRAIN is 0 */
 };
 
 /* What the images are; strings belong to the batches. */
 struct batches_format {
-    size_t count, channels, size; /* images of the split train; channels with the mask's */
+    size_t count, channels, size; /* images of the split; channels with the mask's */
     const char *const *channel_names;
     bool masks;         /* the last channel is the mask */
     const char *digest; /* SHA-256 of images, masks and index, as dataset.json states them */
 };
 
-/* NULL and a message where the store cannot be read, has no image in the split train, is not
+/* NULL and a message where the store cannot be read, has no image in the split, is not
  * square, or has labels above 5, which no grey stands for. */
 struct batches *batches_open(const char *store, const struct batches_options *options,
                              struct error *err) MUST_USE;

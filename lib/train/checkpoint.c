@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const char prefix[] = "step-", suffix[] = ".safetensors";
+static const char prefix[] = "step-", suffix[] = ".safetensors", best[] = "best.safetensors";
 static const enum element_type elements[DTYPE_COUNT] = {
     [DTYPE_F32] = ELEMENT_FLOAT32,
     [DTYPE_BF16] = ELEMENT_BFLOAT16,
@@ -31,6 +31,11 @@ static void describe(const struct tensor *tensor, struct tensor_entry *entry)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
+static bool is_passing(const struct tensor *tensor)
+{
+    return text_starts_with(tensor->name, CHECKPOINT_PASSING);
+}
+
 static bool check_finite(const struct tensor_entry *entry, struct error *err)
 {
     const float *value = entry->data;
@@ -48,30 +53,37 @@ static bool gather(const struct store *store, struct tensor_entry *entries, unsi
                    struct error *err)
 {
     for (size_t i = 0; i < store_count(store); i++) {
-        CHECK(store_tensor(store, i)->written, "%s has no value", store_tensor(store, i)->name);
-        store_read(store, store_tensor(store, i), memory);
-        entries[i].data = memory;
-        memory += entries[i].bytes;
-        if (!check_finite(&entries[i], err))
+        const struct tensor *tensor = store_tensor(store, i);
+        if (is_passing(tensor))
+            continue;
+        CHECK(tensor->written, "%s has no value", tensor->name);
+        store_read(store, tensor, memory);
+        entries->data = memory;
+        memory += entries->bytes;
+        if (!check_finite(entries++, err))
             return false;
     }
     return true;
 }
 
-enum { METADATA = 9, NUMBER = 24 };
+enum { METADATA = 10, NUMBER = 32, NUMBERS = 5 };
 
 static void fill_metadata(const struct checkpoint_record *record,
-                          struct metadata_entry entries[METADATA], char numbers[4][NUMBER])
+                          struct metadata_entry entries[METADATA], char numbers[NUMBERS][NUMBER])
 {
     uint64_t values[4] = { record->step, record->images, record->channel_count, record->size };
     for (int i = 0; i < 4; i++)
         snprintf(numbers[i], NUMBER, "%" PRIu64, values[i]);
+    if (isfinite(record->validation))
+        snprintf(numbers[4], NUMBER, "%.17g", record->validation);
+    else
+        snprintf(numbers[4], NUMBER, "none");
     const struct metadata_entry filled[METADATA] = {
         { "schema", CHECKPOINT_SCHEMA },  { "version", LETHE_VERSION },
         { "step", numbers[0] },           { "images", numbers[1] },
         { "channel_count", numbers[2] },  { "size", numbers[3] },
         { "channels", record->channels }, { "masks", record->masks ? "true" : "false" },
-        { "dataset", record->dataset },
+        { "dataset", record->dataset },   { "validation", numbers[4] },
     };
     memcpy(entries, filled, sizeof filled);
 }
@@ -79,13 +91,15 @@ static void fill_metadata(const struct checkpoint_record *record,
 static bool write_file(const char *path, const struct store *store,
                        const struct checkpoint_record *record, struct error *err)
 {
-    size_t count = store_count(store), bytes = 0;
-    struct tensor_entry *entries = memory_grow(NULL, count, sizeof *entries);
+    size_t count = 0, bytes = 0;
+    struct tensor_entry *entries = memory_grow(NULL, store_count(store), sizeof *entries);
     struct metadata_entry metadata[METADATA + 1];
-    char numbers[4][NUMBER];
-    for (size_t i = 0; i < count; i++) {
-        describe(store_tensor(store, i), &entries[i]);
-        bytes += entries[i].bytes;
+    char numbers[NUMBERS][NUMBER];
+    for (size_t i = 0; i < store_count(store); i++) {
+        if (is_passing(store_tensor(store, i)))
+            continue;
+        describe(store_tensor(store, i), &entries[count]);
+        bytes += entries[count++].bytes;
     }
     fill_metadata(record, metadata, numbers);
     metadata[METADATA] = (struct metadata_entry){ "settings", record->settings };
@@ -207,6 +221,9 @@ static bool read_record(const struct safetensors *file, struct checkpoint_record
     record->channel_count = (size_t)channels;
     record->size = (size_t)size;
     record->masks = strcmp(masks, "true") == 0;
+    const char *validation = safetensors_metadata(file, "validation"); /* absent before 0.2 */
+    if (!validation || !text_to_real(validation, &record->validation))
+        record->validation = NAN;
     return true;
 }
 
@@ -219,6 +236,56 @@ bool checkpoint_read(const char *path, struct checkpoint_record *record, struct 
     bool ok = read_record(&file, record, arena, err) || error_prefix(err, "%s", path);
     safetensors_close(&file);
     return ok;
+}
+
+/* ---- the best one ---------------------------------------------------------------------------- */
+
+const char *checkpoint_best(const char *folder, struct arena *arena)
+{
+    const char *path = path_join(arena, folder, best);
+    return path_kind(path) == PATH_FILE ? path : NULL;
+}
+
+/* A second name for the same file, exchanged atomically; a copy where there are no hard links. */
+static bool name_best(const char *folder, const char *path, struct arena *arena, struct error *err)
+{
+    const char *to = path_join(arena, folder, best), *beside = path_join(arena, folder, ".best");
+    unlink(beside);
+    if (link(path, beside) == 0)
+        return rename(beside, to) == 0 || error_set_errno(err, "%s: cannot be written", to);
+    struct file_map map;
+    if (!file_map_open(&map, path, err))
+        return false;
+    bool ok = file_write(to, map.bytes, map.size, err);
+    file_map_close(&map);
+    return ok;
+}
+
+bool checkpoint_update_best(const char *folder, struct error *err)
+{
+    struct arena arena;
+    struct checkpoint_record now, before = { .validation = NAN };
+    const char *path;
+    arena_init(&arena);
+    bool ok = checkpoint_latest(folder, &arena, &path, err) &&
+              (!path || checkpoint_read(path, &now, &arena, err));
+    const char *so_far = ok && path ? checkpoint_best(folder, &arena) : NULL;
+    ok = ok && (!so_far || checkpoint_read(so_far, &before, &arena, err));
+    if (ok && path && isfinite(now.validation) && !(before.validation <= now.validation))
+        ok = name_best(folder, path, &arena, err);
+    arena_release(&arena);
+    return ok;
+}
+
+/* ---- loading --------------------------------------------------------------------------------- */
+
+static void clear(struct store *store, struct tensor *tensor)
+{
+    float *zeros = memory_grow(NULL, shape_count(tensor->shape), sizeof *zeros);
+    for (size_t i = 0; i < shape_count(tensor->shape); i++)
+        zeros[i] = 0;
+    store_write(store, tensor, zeros);
+    free(zeros);
 }
 
 static bool load_tensor(const struct safetensors *file, struct store *store, struct tensor *tensor,
@@ -253,7 +320,10 @@ bool checkpoint_load(const char *path, struct store *store, struct error *err)
     bool ok = true;
     for (size_t i = 0; ok && i < store_count(store); i++) {
         struct tensor *tensor = store_tensor(store, i);
-        ok = load_tensor(&file, store, tensor, tensor->name, NULL, err);
+        if (is_passing(tensor))
+            clear(store, tensor);
+        else
+            ok = load_tensor(&file, store, tensor, tensor->name, NULL, err);
     }
     for (size_t i = 0; ok && i < file.count; i++)
         if (!store_find(store, file.tensors[i].name))

@@ -4,6 +4,9 @@
  *                                           averages, moments, other state; and as metadata the
  *                                           record below
  *
+ *     FOLDER/best.safetensors            the one of the least validation loss, where that is
+ * measured: the same file under a second name, kept whatever becomes of the first
+ *
  * A file appears complete or not at all, and is never changed afterwards; the latest ones are kept.
  * Loading is strict: no tensor missing, none left over, types and shapes equal.
  */
@@ -15,6 +18,10 @@
 
 #define CHECKPOINT_SCHEMA "lethe/checkpoint/1"
 
+/* Tensors whose names begin so matter within a step only: they are not stored, and zero after
+ * loading. */
+#define CHECKPOINT_PASSING "accumulated."
+
 /* What stands beside the tensors. */
 struct checkpoint_record {
     uint64_t step, images; /* done so far */
@@ -23,6 +30,7 @@ struct checkpoint_record {
     const char *channels;  /* names, joined by commas; the mask's too */
     bool masks;            /* the last channel is the mask */
     size_t channel_count, size;
+    double validation; /* the validation loss; NaN: not measured */
 };
 
 /* Writes a checkpoint, then removes all but the latest `keep`. Refused where a tensor holds a value
@@ -30,6 +38,13 @@ struct checkpoint_record {
 bool checkpoint_save(const char *folder, const struct store *store,
                      const struct checkpoint_record *record, int64_t keep,
                      struct error *err) MUST_USE;
+
+/* Makes the latest checkpoint the best one if its validation loss is less than that of the best so
+ * far. A run that goes on calls it too: it may have been killed in between. */
+bool checkpoint_update_best(const char *folder, struct error *err) MUST_USE;
+
+/* The path of the best checkpoint of a folder; NULL where there is none. */
+const char *checkpoint_best(const char *folder, struct arena *arena);
 
 /* The path of the latest checkpoint of a folder; NULL where there is none, or no folder. */
 bool checkpoint_latest(const char *folder, struct arena *arena, const char **path,

@@ -11,12 +11,12 @@
 
 struct generator {
     struct generator_format format;
-    struct sampling sampling;
+    struct sampling sampling, validation; /* the second without a graph where there is none */
     struct store *store;
 };
 
 /* Sampling wants "model.x"; trained parameters are taken from "average.model.x". */
-static const char *name_in_file(const void *context, const char *tensor, struct arena *arena)
+static const char *name_in_training(const void *context, const char *tensor, struct arena *arena)
 {
     const struct graph *graph = context;
     for (size_t id = 0; id < graph_size(graph); id++) {
@@ -34,31 +34,37 @@ static bool find_checkpoint(struct generator *generator, const char *from, struc
     *path = from;
     if (path_kind(from) != PATH_FOLDER)
         return true;
-    if (!checkpoint_latest(path_join(arena, from, "checkpoints"), arena, path, err))
+    const char *folder = path_join(arena, from, "checkpoints");
+    if (generator->sampling.options.weights == WEIGHTS_BEST) {
+        *path = checkpoint_best(folder, arena);
+        return *path || error_set(err,
+                                  "%s: no best checkpoint; one is kept where diffusion is trained "
+                                  "with --validate on a store that has images held out",
+                                  from);
+    }
+    if (!checkpoint_latest(folder, arena, path, err))
         return false;
     return *path || error_set(err, "%s: no checkpoint; train into it first", from);
 }
 
-static bool read_settings(struct generator *generator, struct error *err)
+/* The format of a record; its strings, and those of the settings, are the caller's. */
+static bool take_record(struct generator *generator, const struct train_settings *settings,
+                        const struct checkpoint_record *record, struct error *err)
 {
-    struct checkpoint_record record;
     struct sampling *sampling = &generator->sampling;
     struct generator_format *format = &generator->format;
-    const char *path = format->checkpoint;
-    if (!checkpoint_read(path, &record, &sampling->arena, err) ||
-        !train_settings_parse(record.settings, path, &sampling->settings, &sampling->arena, err))
+    sampling->settings = *settings;
+    if (!train_settings_resolve(&sampling->settings, (int)record->size, err) ||
+        !recipe_of(settings)->check(&sampling->settings, (int)record->channel_count,
+                                    (int)record->size, err))
         return false;
-    if (!train_settings_resolve(&sampling->settings, (int)record.size, err) ||
-        !recipe_of(&sampling->settings)
-             ->check(&sampling->settings, (int)record.channel_count, (int)record.size, err))
-        return error_prefix(err, "%s", path);
-    format->model = model_names[sampling->settings.model];
-    format->channels = record.channel_count;
-    format->size = record.size;
-    format->masks = record.masks;
-    format->step = record.step;
+    format->model = model_names[settings->model];
+    format->channels = record->channel_count;
+    format->size = record->size;
+    format->masks = record->masks;
+    format->step = record->step;
     format->channel_names = arena_array(&sampling->arena, const char *, format->channels);
-    const char *name = record.channels;
+    const char *name = record->channels;
     for (size_t c = 0; c < format->channels; c++) {
         size_t length = strcspn(name, ",");
         format->channel_names[c] = arena_substring(&sampling->arena, name, length);
@@ -67,6 +73,18 @@ static bool read_settings(struct generator *generator, struct error *err)
     sampling->channels = (int)format->channels;
     sampling->size = (int)format->size;
     return true;
+}
+
+static bool read_settings(struct generator *generator, struct error *err)
+{
+    struct checkpoint_record record;
+    struct train_settings settings;
+    struct arena *arena = &generator->sampling.arena;
+    const char *path = generator->format.checkpoint;
+    if (!checkpoint_read(path, &record, arena, err) ||
+        !train_settings_parse(record.settings, path, &settings, arena, err))
+        return false;
+    return take_record(generator, &settings, &record, err) || error_prefix(err, "%s", path);
 }
 
 static bool set_aside(struct sampling *sampling, struct error *err)
@@ -82,6 +100,12 @@ static bool set_aside(struct sampling *sampling, struct error *err)
     return true;
 }
 
+static bool make_plan(struct generator *generator, struct sampling *sampling, struct error *err)
+{
+    sampling->plan = plan_create(generator->store, &sampling->output, 1, NULL, 0, err);
+    return sampling->plan && set_aside(sampling, err);
+}
+
 static bool build(struct generator *generator, struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
@@ -90,37 +114,122 @@ static bool build(struct generator *generator, struct error *err)
     recipe_of(&sampling->settings)->build_sampling(sampling);
     generator->format.steps = sampling->options.steps;
     generator->store = store_new(&cpu_backend);
-    sampling->plan = plan_create(generator->store, &sampling->output, 1, NULL, 0, err);
-    return sampling->plan && set_aside(sampling, err) &&
-           checkpoint_load_some(generator->format.checkpoint, generator->store, name_in_file,
-                                sampling->graph, &generator->format.weights, err);
+    return make_plan(generator, sampling, err);
+}
+
+/* A second graph over the same weights. */
+static bool build_validation(struct generator *generator, struct error *err)
+{
+    struct sampling *validation = &generator->validation;
+    const struct sampling *sampling = &generator->sampling;
+    if (!recipe_of(&sampling->settings)->build_validation)
+        return true;
+    validation->settings = sampling->settings;
+    validation->channels = sampling->channels;
+    validation->size = sampling->size;
+    validation->batch = GENERATOR_BATCH;
+    validation->options.seed = sampling->options.seed;
+    validation->graph = graph_new();
+    recipe_of(&sampling->settings)->build_validation(validation);
+    return make_plan(generator, validation, err);
+}
+
+static struct generator *generator_new(const struct draw_options *options)
+{
+    struct generator *generator = memory_grow(NULL, 1, sizeof *generator);
+    *generator = (struct generator){ .sampling = { .options = *options } };
+    arena_init(&generator->sampling.arena);
+    arena_init(&generator->validation.arena);
+    return generator;
 }
 
 struct generator *generator_open(const char *from, const struct draw_options *options,
                                  struct error *err)
 {
-    struct generator *generator = memory_grow(NULL, 1, sizeof *generator);
-    *generator = (struct generator){ .sampling = { .options = *options } };
-    arena_init(&generator->sampling.arena);
+    struct generator *generator = generator_new(options);
     if (find_checkpoint(generator, from, err) && read_settings(generator, err) &&
-        build(generator, err))
+        build(generator, err) &&
+        checkpoint_load_some(generator->format.checkpoint, generator->store, name_in_training,
+                             generator->sampling.graph, &generator->format.weights, err))
         return generator;
     generator_free(generator);
     return NULL;
+}
+
+struct generator *generator_beside(const struct train_settings *settings,
+                                   const struct checkpoint_record *record,
+                                   const struct draw_options *options, struct error *err)
+{
+    struct generator *generator = generator_new(options);
+    if (take_record(generator, settings, record, err) && build(generator, err) &&
+        build_validation(generator, err))
+        return generator;
+    generator_free(generator);
+    return NULL;
+}
+
+void generator_follow(struct generator *generator, const struct store *training)
+{
+    struct arena arena;
+    arena_init(&arena);
+    for (size_t i = 0; i < store_count(generator->store); i++) {
+        struct tensor *to = store_tensor(generator->store, i);
+        const char *name = name_in_training(generator->sampling.graph, to->name, &arena);
+        const struct tensor *from = store_find(training, name);
+        CHECK(from && shape_equal(from->shape, to->shape), "training has no tensor %s", name);
+        void *host = memory_grow(NULL, shape_count(to->shape), dtype_bytes(to->dtype));
+        store_read(training, from, host);
+        store_write(generator->store, to, host);
+        free(host);
+    }
+    arena_release(&arena);
+}
+
+bool generator_validates(const struct generator *generator)
+{
+    return generator->validation.graph;
+}
+
+bool generator_validate(struct generator *generator, const float *images, size_t count,
+                        double *loss, struct error *err)
+{
+    struct sampling *validation = &generator->validation;
+    const struct recipe *recipe = recipe_of(&validation->settings);
+    size_t values = generator->format.channels * generator->format.size * generator->format.size;
+    float losses[GENERATOR_BATCH];
+    float *batch = memory_grow(NULL, GENERATOR_BATCH * values, sizeof *batch);
+    bool ok = true;
+    *loss = 0;
+    for (size_t first = 0; ok && first < count; first += GENERATOR_BATCH) {
+        for (size_t i = 0; i < GENERATOR_BATCH; i++) { /* the last batch repeats its last image */
+            size_t image = first + i < count ? first + i : count - 1;
+            memcpy(batch + i * values, images + image * values, values * sizeof *batch);
+        }
+        ok = recipe->validate(validation, first, batch, losses, err);
+        for (size_t i = 0; ok && i < GENERATOR_BATCH && first + i < count; i++)
+            *loss += (double)losses[i] / (double)count;
+    }
+    free(batch);
+    return ok;
+}
+
+static void release_sampling(struct sampling *sampling)
+{
+    for (int i = 0; i <= RECIPE_INPUTS; i++)
+        memory_free(sampling->values[i]);
+    plan_free(sampling->plan);
+    graph_free(sampling->graph);
+    diffusion_release(&sampling->diffusion);
+    arena_release(&sampling->arena);
 }
 
 void generator_free(struct generator *generator)
 {
     if (!generator)
         return;
-    struct sampling *sampling = &generator->sampling;
-    for (int i = 0; i <= RECIPE_INPUTS; i++)
-        memory_free(sampling->values[i]);
-    plan_free(sampling->plan);
+    release_sampling(&generator->sampling);
+    release_sampling(&generator->validation);
     store_free(generator->store);
-    graph_free(sampling->graph);
-    diffusion_release(&sampling->diffusion);
-    arena_release(&sampling->arena);
     free(generator);
 }
 

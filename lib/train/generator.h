@@ -4,6 +4,12 @@
  *     generator_draw(generator, 3, images, err);        // images 48 … 63
  *     generator_free(generator);
  *
+ * While training goes on, one can be kept beside it:
+ *
+ *     struct generator *generator = generator_beside(&settings, &record, &options, err);
+ *     generator_follow(generator, store);               // takes the averages that training has now
+ *     generator_validate(generator, images, 20, &loss, err);
+ *
  * Image i is a function of (weights, options, i) alone. Whatever images are asked for, whole
  * batches are computed, of one size and aligned: batch b is images b·B … b·B+B-1. Else a library's
  * choice of kernel by the size of a batch could show in the last bits.
@@ -35,6 +41,21 @@ struct generator *generator_open(const char *from, const struct draw_options *op
 void generator_free(struct generator *generator); /* NULL is fine */
 
 const struct generator_format *generator_format(const struct generator *generator);
+
+/* One without weights yet, for images as the record says. */
+struct checkpoint_record;
+struct store;
+struct generator *generator_beside(const struct train_settings *settings,
+                                   const struct checkpoint_record *record,
+                                   const struct draw_options *options, struct error *err) MUST_USE;
+/* Copies the running averages out of a store of training. */
+void generator_follow(struct generator *generator, const struct store *training);
+
+/* The mean loss of images (count,C,S,S), count at least 1, under noise that is always the same. Not
+ * every model has one: generator_validates tells. */
+bool generator_validates(const struct generator *generator);
+bool generator_validate(struct generator *generator, const float *images, size_t count,
+                        double *loss, struct error *err) MUST_USE;
 
 /* A batch (GENERATOR_BATCH,C,S,S), in about [-1,1]. */
 bool generator_draw(struct generator *generator, uint64_t batch, float *images,

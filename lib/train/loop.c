@@ -4,11 +4,11 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
-#include "tensor/cpu.h"
-#include "train/batches.h"
 #include "train/checkpoint.h"
+#include "train/feed.h"
 #include "train/metrics.h"
-#include "train/recipe.h"
+#include "train/preview.h"
+#include "train/runner.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,23 +30,29 @@ struct trainer {
     const struct train_job *job;
     struct train_report *report;
     struct batches *batches;
-    struct training training;
-    struct store *store;
-    struct plan *plans[RECIPE_PHASES];
-    float *images; /* the batch on the host */
+    struct runner runner;
+    struct feed *feed;
+    struct preview *preview; /* NULL: neither pictures nor validation are asked for */
     struct checkpoint_record record;
     const char *folder; /* of checkpoints */
     uint64_t step, last_step, saved;
     bool has_saved;
     double sums[SLOTS]; /* of loss terms since the last line of metrics */
     uint64_t counts[SLOTS];
-    double started, line_at;
+    double shown[SLOTS]; /* smoothed, for the live line */
+    double started, line_at, line_waited;
     uint64_t line_step;
     FILE *metrics;
     int lock;
     struct text settings;
+    struct progress progress;
     struct arena arena;
 };
+
+static const struct train_settings *settings_of(const struct trainer *trainer)
+{
+    return &trainer->runner.training.settings;
+}
 
 /* ---- signals --------------------------------------------------------------------------------- */
 
@@ -88,15 +94,36 @@ static bool open_metrics(struct trainer *trainer, struct error *err)
     return trainer->metrics || error_set_errno(err, "%s: cannot be written", path);
 }
 
-/* A line, and a new mean begins. */
-static bool log_line(struct trainer *trainer, struct error *err)
+static size_t memory_so_far(void)
 {
-    struct json *line = json_new_object(), *phases = json_new_object();
-    double now = clock_seconds(), batch = (double)trainer->training.settings.batch;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    for (int i = 0; i < trainer->training.phase_count; i++) {
-        const struct phase *phase = &trainer->training.phases[i];
+    return (size_t)usage.ru_maxrss * 1024;
+}
+
+static bool write_line(struct trainer *trainer, struct json *line, struct error *err)
+{
+    char *text = json_line(line);
+    bool ok = fputs(text, trainer->metrics) >= 0 && fflush(trainer->metrics) == 0;
+    memory_free(text);
+    json_free(line);
+    return ok || error_set_errno(err, "%s/metrics.jsonl: cannot be written", trainer->job->out);
+}
+
+static struct json *begin_line(const struct trainer *trainer)
+{
+    struct json *line = json_new_object();
+    json_put_integer(line, "step", (int64_t)trainer->step);
+    json_put_integer(line, "images", (int64_t)trainer->step * settings_of(trainer)->batch);
+    return line;
+}
+
+/* The means of each phase's terms; new ones begin. */
+static struct json *take_means(struct trainer *trainer)
+{
+    struct json *phases = json_new_object();
+    for (int i = 0; i < trainer->runner.training.phase_count; i++) {
+        const struct phase *phase = &trainer->runner.training.phases[i];
         struct json *terms = json_new_object();
         bool any = false;
         for (int k = 0; k < phase->term_count; k++) {
@@ -113,21 +140,39 @@ static bool log_line(struct trainer *trainer, struct error *err)
         else
             json_free(terms);
     }
-    json_put_integer(line, "step", (int64_t)trainer->step);
-    json_put_integer(line, "images", (int64_t)trainer->step * trainer->training.settings.batch);
-    json_put(line, "loss", phases);
+    return phases;
+}
+
+static bool log_line(struct trainer *trainer, struct error *err)
+{
+    struct json *line = begin_line(trainer);
+    double now = clock_seconds(), batch = (double)settings_of(trainer)->batch;
+    double waited = feed_waited(trainer->feed);
+    json_put(line, "loss", take_means(trainer));
     json_put_real(line, "images_per_second",
                   (double)(trainer->step - trainer->line_step) * batch /
                       fmax(now - trainer->line_at, 1e-9));
     json_put_real(line, "seconds", now - trainer->started);
-    json_put_integer(line, "memory", (int64_t)usage.ru_maxrss * 1024);
-    char *text = json_line(line);
-    bool ok = fputs(text, trainer->metrics) >= 0 && fflush(trainer->metrics) == 0;
-    memory_free(text);
-    json_free(line);
+    json_put_real(line, "waited", waited - trainer->line_waited);
+    json_put_integer(line, "memory", (int64_t)memory_so_far());
     trainer->line_at = now;
+    trainer->line_waited = waited;
     trainer->line_step = trainer->step;
-    return ok || error_set_errno(err, "%s/metrics.jsonl: cannot be written", trainer->job->out);
+    return write_line(trainer, line, err);
+}
+
+/* The end of the live line: each term, smoothed over some ten steps, and memory. */
+static void show(struct trainer *trainer)
+{
+    char size[TEXT_SHORT];
+    struct text line = { 0 };
+    for (int i = 0; i < trainer->runner.training.phase_count; i++)
+        for (int k = 0; k < trainer->runner.training.phases[i].term_count; k++)
+            text_format(&line, "%s %.3g, ", trainer->runner.training.phases[i].terms[k].name,
+                        trainer->shown[i * RECIPE_TERMS + k]);
+    progress_note(&trainer->progress, "%s%s", line.length ? line.bytes : "",
+                  text_size(size, (double)memory_so_far()));
+    text_release(&line);
 }
 
 /* ---- beginning ------------------------------------------------------------------------------- */
@@ -166,60 +211,18 @@ static bool open_data(struct trainer *trainer, struct error *err)
                                     .channel_count = format->channels,
                                     .size = format->size };
     text_release(&names);
-    return training_init(&trainer->training, settings, (int)format->channels, (int)format->size,
-                         err);
+    return runner_init(&trainer->runner, settings, (int)format->channels, (int)format->size, err);
 }
 
-/* Every parameter and every state of the graph, in the order of their creation. */
-static struct node **leaves(const struct training *training, size_t *count, struct arena *arena)
+/* Pictures and validation take memory too: it is set aside before the first step. */
+static bool open_preview(struct trainer *trainer, struct error *err)
 {
-    size_t nodes = graph_size(training->graph);
-    struct node **found = arena_array(arena, struct node *, nodes);
-    *count = 0;
-    for (size_t id = 0; id < nodes; id++)
-        if (graph_node(training->graph, id)->op == OP_PARAMETER)
-            found[(*count)++] = graph_node(training->graph, id);
-    return found;
-}
-
-/* All memory of the run: tensors in one order whatever plans ask for first, then the plans. */
-static bool make_plans(struct trainer *trainer, struct error *err)
-{
-    size_t count;
-    struct training *training = &trainer->training;
-    const struct train_settings *settings = &training->settings;
-    trainer->store = store_new(&cpu_backend);
-    if (!store_set_precision(trainer->store, (enum precision)settings->precision, err))
-        return false;
-    struct node **all = leaves(training, &count, &trainer->arena);
-    bool ok = true;
-    for (size_t i = 0; ok && i < count; i++)
-        ok = store_require(trainer->store, all[i]->leaf.name, all[i]->dtype, all[i]->shape, err);
-    for (int i = 0; ok && i < training->phase_count; i++) {
-        const struct phase *phase = &training->phases[i];
-        struct node *terms[RECIPE_TERMS];
-        for (int k = 0; k < phase->term_count; k++)
-            terms[k] = phase->terms[k].value;
-        trainer->plans[i] = plan_create(trainer->store, terms, (size_t)phase->term_count,
-                                        phase->updates.items, phase->updates.count, err);
-        ok = trainer->plans[i];
-    }
-    trainer->images = ok ? memory_allocate(shape_count(training->real->shape), sizeof(float),
-                                           "a batch of images", err)
-                         : NULL;
-    return trainer->images ||
-           error_prefix(err, "with a batch of %lld (a smaller --batch takes less)",
-                        (long long)settings->batch);
-}
-
-static bool begin_anew(struct trainer *trainer, struct error *err)
-{
-    size_t count;
-    struct node **all = leaves(&trainer->training, &count, &trainer->arena);
-    struct plan *plan = plan_initial(trainer->store, all, count, err);
-    bool ok = plan && plan_run(plan, 0, (uint64_t)trainer->training.settings.seed, err);
-    plan_free(plan);
-    return ok;
+    const struct train_settings *settings = settings_of(trainer);
+    if (!settings->samples && !settings->validate)
+        return true;
+    trainer->preview =
+        preview_open(trainer->job->dataset, trainer->job->out, settings, &trainer->record, err);
+    return trainer->preview;
 }
 
 /* The lines of two texts that differ first, for the message. */
@@ -230,7 +233,7 @@ static bool same_settings(const struct trainer *trainer, const struct checkpoint
     struct text now = { 0 }, before = { 0 };
     if (!train_settings_parse(found->settings, path, &theirs, arena, err))
         return false;
-    train_settings_text(&trainer->training.settings, true, &now);
+    train_settings_text(settings_of(trainer), true, &now);
     train_settings_text(&theirs, true, &before);
     size_t at = 0;
     for (size_t i = 0; now.bytes[i] && now.bytes[i] == before.bytes[i]; i++)
@@ -256,7 +259,8 @@ static bool resume(struct trainer *trainer, const char *path, struct error *err)
         return false;
     if (strcmp(found.dataset, trainer->record.dataset) != 0)
         return error_set(err, "%s: was trained on other data than %s", path, trainer->job->dataset);
-    if (!checkpoint_load(path, trainer->store, err))
+    if (!checkpoint_load(path, trainer->runner.store, err) ||
+        !checkpoint_update_best(trainer->folder, err))
         return false;
     trainer->step = trainer->saved = found.step;
     trainer->has_saved = true;
@@ -267,17 +271,19 @@ static bool resume(struct trainer *trainer, const char *path, struct error *err)
 static bool begin(struct trainer *trainer, struct error *err)
 {
     const char *path;
-    if (!open_data(trainer, err) || !open_folder(trainer, err) || !make_plans(trainer, err) ||
+    if (!open_data(trainer, err) || !open_preview(trainer, err) || !open_folder(trainer, err) ||
         !checkpoint_latest(trainer->folder, &trainer->arena, &path, err) ||
-        !(path ? resume(trainer, path, err) : begin_anew(trainer, err)))
+        !(path ? resume(trainer, path, err) : runner_begin(&trainer->runner, err)))
         return false;
-    const struct train_settings *settings = &trainer->training.settings;
+    const struct train_settings *settings = settings_of(trainer);
+    uint64_t batch = (uint64_t)settings->batch;
     train_settings_text(settings, false, &trainer->settings);
     trainer->record.settings = trainer->settings.bytes;
-    trainer->last_step = (uint64_t)((settings->images + settings->batch - 1) / settings->batch);
+    trainer->last_step = ((uint64_t)settings->images + batch - 1) / batch;
+    trainer->feed = feed_open(trainer->batches, trainer->step * batch, (size_t)batch, err);
     trainer->report->resumed_at = trainer->line_step = trainer->step;
     trainer->started = trainer->line_at = clock_seconds();
-    return open_metrics(trainer, err);
+    return trainer->feed && open_metrics(trainer, err);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -290,66 +296,91 @@ static bool stopped(const struct trainer *trainer, const char *what, struct erro
                      *good ? "the last good checkpoint is " : "there is no checkpoint yet", good);
 }
 
-static bool run_phase(struct trainer *trainer, int i, struct error *err)
+/* Takes the terms of the step that was made; NaN and what goes there end the run. */
+static bool note_terms(struct trainer *trainer, struct error *err)
 {
-    const struct phase *phase = &trainer->training.phases[i];
-    struct plan *plan = trainer->plans[i];
-    float decay = (float)recipe_of(&trainer->training.settings)
-                      ->decay(&trainer->training.settings, trainer->step);
-    plan_write(plan, trainer->training.real, trainer->images);
-    plan_write(plan, trainer->training.decay, &decay);
-    if (!plan_run(plan, trainer->step, (uint64_t)trainer->training.settings.seed, err))
-        return false;
-    for (int k = 0; k < phase->term_count; k++) {
-        float value;
-        plan_read(plan, phase->terms[k].value, &value);
-        if (!(fabs((double)value) < DIVERGED)) { /* NaN too */
-            char what[192];
-            snprintf(what, sizeof what,
-                     "training has diverged, the term \"%s\" of the phase %s is %g",
-                     phase->terms[k].name, phase->name, (double)value);
-            return stopped(trainer, what, err);
+    static const double SMOOTHING = 0.1;
+    for (int i = 0; i < trainer->runner.training.phase_count; i++) {
+        const struct phase *phase = &trainer->runner.training.phases[i];
+        for (int k = 0; trainer->runner.ran[i] && k < phase->term_count; k++) {
+            double value = trainer->runner.terms[i][k];
+            int slot = i * RECIPE_TERMS + k;
+            if (!(fabs(value) < DIVERGED)) { /* NaN too */
+                char what[192];
+                snprintf(what, sizeof what,
+                         "training has diverged, the term \"%s\" of the phase %s is %g",
+                         phase->terms[k].name, phase->name, value);
+                return stopped(trainer, what, err);
+            }
+            double *shown = &trainer->shown[slot];
+            *shown = *shown != 0 ? *shown + SMOOTHING * (value - *shown) : value;
+            trainer->sums[slot] += value;
+            trainer->counts[slot]++;
         }
-        trainer->sums[i * RECIPE_TERMS + k] += (double)value;
-        trainer->counts[i * RECIPE_TERMS + k]++;
     }
     return true;
 }
 
 static bool take_step(struct trainer *trainer, struct error *err)
 {
-    uint64_t batch = (uint64_t)trainer->training.settings.batch;
-    batches_read(trainer->batches, trainer->step * batch, batch, trainer->images);
-    for (int i = 0; i < trainer->training.phase_count; i++)
-        if (trainer->step % (uint64_t)trainer->training.phases[i].interval == 0 &&
-            !run_phase(trainer, i, err))
-            return false;
+    if (!runner_step(&trainer->runner, trainer->step, feed_next(trainer->feed), err) ||
+        !note_terms(trainer, err))
+        return false;
     trainer->step++;
+    show(trainer);
+    progress_add(&trainer->progress, (uint64_t)settings_of(trainer)->batch);
     return true;
+}
+
+/* The loss on images held out, into the record and the metrics. */
+static bool validate(struct trainer *trainer, struct error *err)
+{
+    trainer->record.validation = NAN;
+    if (trainer->preview && !preview_validate(trainer->preview, trainer->runner.store,
+                                              &trainer->record.validation, err))
+        return false;
+    if (!isfinite(trainer->record.validation))
+        return true;
+    struct json *line = begin_line(trainer);
+    json_put_real(line, "validation", trainer->record.validation);
+    return write_line(trainer, line, err);
 }
 
 static bool save(struct trainer *trainer, struct error *err)
 {
     if (trainer->has_saved && trainer->saved == trainer->step)
         return true;
+    if (!validate(trainer, err))
+        return false;
     trainer->record.step = trainer->step;
-    trainer->record.images = trainer->step * (uint64_t)trainer->training.settings.batch;
+    trainer->record.images = trainer->step * (uint64_t)settings_of(trainer)->batch;
     struct error why;
-    if (!checkpoint_save(trainer->folder, trainer->store, &trainer->record,
-                         trainer->training.settings.keep, &why))
+    if (!checkpoint_save(trainer->folder, trainer->runner.store, &trainer->record,
+                         settings_of(trainer)->keep, &why))
         return stopped(trainer, why.message, err);
     trainer->saved = trainer->step;
     trainer->has_saved = true;
     const char *path;
-    if (!checkpoint_latest(trainer->folder, &trainer->arena, &path, err))
+    if (!checkpoint_update_best(trainer->folder, err) ||
+        !checkpoint_latest(trainer->folder, &trainer->arena, &path, err))
         return false;
     snprintf(trainer->report->checkpoint, sizeof trainer->report->checkpoint, "%s", path);
     return true;
 }
 
-static bool run_steps(struct trainer *trainer, struct progress *progress, struct error *err)
+/* A picture at its interval and at the end; before the checkpoint of the same step, so that a run
+ * that is killed in between draws it when it comes by again. */
+static bool draw_samples(struct trainer *trainer, struct error *err)
 {
-    const struct train_settings *settings = &trainer->training.settings;
+    int64_t interval = settings_of(trainer)->samples;
+    if (!interval || (trainer->step % (uint64_t)interval && trainer->step != trainer->last_step))
+        return true;
+    return preview_draw(trainer->preview, trainer->runner.store, trainer->step, err);
+}
+
+static bool run_steps(struct trainer *trainer, struct error *err)
+{
+    const struct train_settings *settings = settings_of(trainer);
     double limit = settings->time_limit * 60;
     trainer->report->end = TRAIN_COMPLETE;
     while (trainer->step < trainer->last_step) {
@@ -357,9 +388,8 @@ static bool run_steps(struct trainer *trainer, struct progress *progress, struct
             trainer->report->end = signalled ? TRAIN_SIGNAL : TRAIN_TIME;
             break;
         }
-        if (!take_step(trainer, err))
+        if (!take_step(trainer, err) || !draw_samples(trainer, err))
             return false;
-        progress_add(progress, (uint64_t)settings->batch);
         if (trainer->step % (uint64_t)settings->log == 0 && !log_line(trainer, err))
             return false;
         if (trainer->step % (uint64_t)settings->checkpoint == 0 && !save(trainer, err))
@@ -370,13 +400,10 @@ static bool run_steps(struct trainer *trainer, struct progress *progress, struct
 
 static void end(struct trainer *trainer)
 {
-    for (int i = 0; i < RECIPE_PHASES; i++)
-        plan_free(trainer->plans[i]);
-    store_free(trainer->store);
-    if (trainer->training.graph)
-        training_release(&trainer->training);
+    feed_close(trainer->feed);
+    preview_free(trainer->preview);
+    runner_release(&trainer->runner);
     batches_free(trainer->batches);
-    memory_free(trainer->images);
     text_release(&trainer->settings);
     if (trainer->metrics)
         fclose(trainer->metrics);
@@ -389,18 +416,16 @@ bool train(const struct train_job *job, struct train_report *report, struct erro
 {
     struct trainer trainer = { .job = job, .report = report, .lock = -1 };
     struct handlers before;
-    struct progress progress;
     *report = (struct train_report){ 0 };
     arena_init(&trainer.arena);
     catch_signals(&before);
     bool ok = begin(&trainer, err);
     if (ok) {
-        uint64_t batch = (uint64_t)trainer.training.settings.batch;
-        progress_begin(&progress, "train", "images",
-                       trainer.last_step > trainer.step ? (trainer.last_step - trainer.step) * batch
-                                                        : 0);
-        ok = run_steps(&trainer, &progress, err);
-        progress_end(&progress);
+        uint64_t batch = (uint64_t)settings_of(&trainer)->batch;
+        uint64_t left = trainer.last_step > trainer.step ? trainer.last_step - trainer.step : 0;
+        progress_begin(&trainer.progress, "train", "images", left * batch);
+        ok = run_steps(&trainer, err);
+        progress_end(&trainer.progress);
         report->step = trainer.step;
         report->images = trainer.step * batch;
         report->seconds = clock_seconds() - trainer.started;

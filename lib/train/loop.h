@@ -7,9 +7,13 @@
  * It writes into the folder
  *
  *     checkpoints/step-*.safetensors     see checkpoint.h
+ *     checkpoints/best.safetensors       the one of the least loss on images held out
+ *     samples/step-*.png                 pictures of the same latents every `samples` steps
  *     metrics.jsonl                      a line every `log` steps: step, images, the mean of each
- *                                        loss term since the line before by phase,
- * images_per_second, seconds, memory (bytes, the most so far) lock held while a run writes here
+ *                                        loss term since the line before by phase, and
+ *                                        images_per_second, seconds (of this call), waited (of
+ * them, for input), memory (bytes, the most so far); another line with "validation" for each
+ * checkpoint that has one lock                               held while a run writes here
  *
  * A run that finds checkpoints goes on from the latest, after checking that data and settings are
  * the same. Everything drawn is a function of seed and step, and a checkpoint holds all else, so

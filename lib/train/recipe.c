@@ -4,6 +4,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "tensor/gradient.h"
+#include "train/checkpoint.h"
 
 static const struct recipe *const recipes[MODEL_COUNT] = {
     [MODEL_DDPM] = &recipe_ddpm,
@@ -25,8 +26,10 @@ bool training_init(struct training *training, const struct train_settings *setti
         return error_prefix(err, "%s", recipe->name);
     arena_init(&training->arena);
     training->graph = graph_new();
-    training->real = t_input(training->graph, "real", DTYPE_F32,
-                             SHAPE(training->settings.batch, channels, size, size));
+    training->part = training->settings.batch / training->settings.accumulate;
+    training->real =
+        t_input(training->graph, "real", DTYPE_F32, SHAPE(training->part, channels, size, size));
+    training->later = t_input(training->graph, "later", DTYPE_F32, SHAPE());
     training->decay = t_input(training->graph, "decay", DTYPE_F32, SHAPE());
     recipe->build(training);
     return true;
@@ -34,8 +37,10 @@ bool training_init(struct training *training, const struct train_settings *setti
 
 void training_release(struct training *training)
 {
-    for (int i = 0; i < training->phase_count; i++)
+    for (int i = 0; i < training->phase_count; i++) {
+        updates_release(&training->phases[i].each);
         updates_release(&training->phases[i].updates);
+    }
     diffusion_release(&training->diffusion);
     graph_free(training->graph);
     arena_release(&training->arena);
@@ -56,6 +61,22 @@ void phase_term(struct phase *phase, const char *name, struct node *value, doubl
     phase->terms[phase->term_count++] = (struct term){ name, value, weight };
 }
 
+/* sum = later · sum + gradient / parts; the optimiser is given the sum. */
+static void accumulate(struct training *training, struct phase *phase)
+{
+    double share = 1 / (double)training->settings.accumulate;
+    for (size_t i = 0; i < phase->parameter_count; i++) {
+        const struct node *parameter = phase->parameters[i];
+        struct node *sum =
+            t_state(training->graph,
+                    arena_format(&training->arena, CHECKPOINT_PASSING "%s", parameter->leaf.name),
+                    t_full(training->graph, parameter->shape, 0));
+        updates_add(&phase->each, sum,
+                    t_add(t_mul(sum, training->later), t_scale(phase->gradients[i], share)));
+        phase->gradients[i] = sum;
+    }
+}
+
 void phase_differentiate(struct training *training, struct phase *phase, const char *network)
 {
     size_t count = graph_parameters(training->graph, network, NULL, 0);
@@ -70,6 +91,8 @@ void phase_differentiate(struct training *training, struct phase *phase, const c
     }
     grad(loss, phase->parameters, (int)count, phase->gradients);
     grad_zeros(phase->parameters, (int)count, phase->gradients);
+    if (training->settings.accumulate > 1)
+        accumulate(training, phase);
 }
 
 /* Sampling. */

@@ -26,6 +26,9 @@ struct term {
     double weight;      /* in the loss */
 };
 
+/* A step's batch may be computed in parts (settings.accumulate), each of training.part images. Then
+ * gradients are summed up in state, "accumulated.PARAMETER", which the optimiser takes at the end.
+ */
 struct phase {
     const char *name;
     int64_t interval; /* runs at steps that it divides */
@@ -33,15 +36,19 @@ struct phase {
     int term_count; /* 0: no loss, only updates */
     struct node **parameters, **gradients;
     size_t parameter_count;
-    struct updates updates;
+    struct updates each;    /* with every part: gradients summed up, running averages of the forward
+                               pass */
+    struct updates updates; /* once a step, after the parts */
 };
 
 /* A graph of training. Every random number is a leaf of the graph, drawn anew for each step. */
 struct training {
     struct train_settings settings; /* resolved */
     int channels, size;             /* of the images */
+    int64_t part;                   /* images computed at once: batch / accumulate */
     struct graph *graph;
-    struct node *real;  /* the input "real" (batch,channels,size,size) */
+    struct node *real;  /* the input "real" (part,channels,size,size) */
+    struct node *later; /* the input "later", a scalar: 0 with the first part of a step, then 1 */
     struct node *decay; /* the input "decay", a scalar: of the running averages at this step */
     struct phase phases[RECIPE_PHASES];
     int phase_count;
@@ -74,6 +81,12 @@ struct recipe {
     void (*build_sampling)(struct sampling *sampling);
     /* Images first … first + batch - 1 into `images`, in about [-1,1]. */
     bool (*draw)(struct sampling *sampling, uint64_t first, float *images, struct error *err);
+    /* The loss of each image of a batch that training never shows, (batch), under noise that is
+     * fixed by the images' numbers: what the best checkpoint is chosen by. NULL: there is no such
+     * loss; a GAN's losses say which of its networks is ahead, not how good the images are. */
+    void (*build_validation)(struct sampling *validation);
+    bool (*validate)(struct sampling *validation, uint64_t first, const float *images,
+                     float *losses, struct error *err);
 };
 extern const struct recipe recipe_ddpm, recipe_stylegan2;
 const struct recipe *recipe_of(const struct train_settings *settings);
@@ -88,7 +101,7 @@ void training_release(struct training *training);
 struct phase *training_phase(struct training *training, const char *name, int64_t interval);
 void phase_term(struct phase *phase, const char *name, struct node *value, double weight);
 /* Gradients of the weighted sum of the terms for all parameters of a network, zeros where it has no
- * part in them. */
+ * part in them; of the mean over all parts of the batch. */
 void phase_differentiate(struct training *training, struct phase *phase, const char *network);
 
 /* An input of sampling with host memory of its own, at values[i] for the i-th. */

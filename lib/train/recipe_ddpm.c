@@ -8,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static struct ddpm network(const struct train_settings *settings, int channels, int size)
 {
@@ -49,7 +50,7 @@ static void build(struct training *training)
     ddpm.dropout = settings->ddpm.dropout;
     diffusion_init(diffusion, (enum schedule)settings->ddpm.schedule, (int)settings->ddpm.steps);
     struct node *x = training->real, *noise = t_normal(graph, "noise", x->shape);
-    struct node *u = t_uniform(graph, "t", SHAPE(settings->batch));
+    struct node *u = t_uniform(graph, "t", SHAPE(training->part));
     struct node *t = t_cast(t_scale(u, diffusion->steps), DTYPE_I32); /* (N), 0 … steps-1 */
     struct node *xt = diffusion_noised(diffusion, x, t, noise);       /* (N,C,S,S) */
     graph_push(graph, "model");
@@ -197,6 +198,46 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
     return true;
 }
 
+/* ---- validation ------------------------------------------------------------------------------ */
+
+static void build_validation(struct sampling *validation)
+{
+    const struct train_settings *settings = &validation->settings;
+    struct ddpm ddpm = network(settings, validation->channels, validation->size);
+    struct diffusion *diffusion = &validation->diffusion;
+    int64_t n = validation->batch, c = validation->channels, s = validation->size;
+    diffusion_init(diffusion, (enum schedule)settings->ddpm.schedule, (int)settings->ddpm.steps);
+    struct node *x = sampling_input(validation, "x", DTYPE_F32, SHAPE(n, c, s, s));
+    struct node *t = sampling_input(validation, "t", DTYPE_I32, SHAPE(n));
+    struct node *noise = sampling_input(validation, "noise", DTYPE_F32, SHAPE(n, c, s, s));
+    graph_push(validation->graph, "model");
+    struct node *output = ddpm_build(&ddpm, diffusion_noised(diffusion, x, t, noise), t);
+    graph_pop(validation->graph);
+    struct node *error = t_sub(t_slice(output, 1, 0, c), noise); /* ε's part of (n,C or 2C,S,S) */
+    validation->output = t_mean(t_mul(error, error), AXES(1, 2, 3)); /* (n,1,1,1) */
+}
+
+/* Times are spread evenly by the golden ratio, so that any number of images has all noise levels.
+ */
+static bool validate(struct sampling *validation, uint64_t first, const float *images,
+                     float *losses, struct error *err)
+{
+    static const double GOLDEN = 0.61803398874989485;
+    int32_t *t = (int32_t *)(void *)validation->values[INPUT_T];
+    for (int i = 0; i < validation->batch; i++) {
+        double share = fmod(((double)first + i + 0.5) * GOLDEN, 1);
+        t[i] = (int32_t)(share * validation->diffusion.steps);
+    }
+    memcpy(validation->values[INPUT_X], images,
+           shape_count(validation->inputs[INPUT_X]->shape) * sizeof *images);
+    sampling_normal(validation, INPUT_NOISE, "validate.noise", first);
+    if (!sampling_run(validation, err))
+        return false;
+    memcpy(losses, validation->values[validation->input_count],
+           (size_t)validation->batch * sizeof *losses);
+    return true;
+}
+
 const struct recipe recipe_ddpm = {
     .name = "ddpm",
     .check = check,
@@ -204,4 +245,6 @@ const struct recipe recipe_ddpm = {
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,
+    .build_validation = build_validation,
+    .validate = validate,
 };

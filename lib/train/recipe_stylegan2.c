@@ -1,6 +1,10 @@
 /* StyleGAN 2, trained as stylegan2-ada-pytorch does: logistic losses, lazy R1 on the discriminator,
  * lazy path length on the generator with half the batch, rates and betas corrected for the lazy
  * phases by k/(k+1), style mixing, the running averages of w and of the generator.
+ *
+ * A batch in parts is what the official code calls rounds: every part has latents, a style-mixing
+ * cut-off and groups of the minibatch standard deviation of its own, and moves the averages of w
+ * and of path length; gradients are averaged over the parts.
  */
 #include "models/stylegan2.h"
 #include "nn/loss.h"
@@ -35,11 +39,13 @@ static bool check(const struct train_settings *settings, int channels, int size,
                          "images of side %d; it takes a power of 2 from 8 to 1024: ingest with "
                          "such a canvas or size",
                          size);
-    if (settings->batch > STDDEV_GROUP && settings->batch % STDDEV_GROUP)
-        return error_set(err,
-                         "a batch of %lld; above %d it must be a multiple of it, the group of "
-                         "the minibatch standard deviation",
-                         (long long)settings->batch, STDDEV_GROUP);
+    int64_t part = settings->batch / settings->accumulate;
+    if (part > STDDEV_GROUP && part % STDDEV_GROUP)
+        return error_set(
+            err,
+            "a batch of %lld at a time; above %d it must be a multiple of it, the group of "
+            "the minibatch standard deviation",
+            (long long)part, STDDEV_GROUP);
     if (gan->channel_base / size < 1)
         return error_set(err, "channel_base %lld leaves no channel at side %d",
                          (long long)gan->channel_base, size);
@@ -85,7 +91,7 @@ static struct node *generate(struct gan *gan, struct phase *phase, int64_t n, st
     }
     graph_push(graph, "G");
     struct node *w = stylegan2_map(config, z), *average = stylegan2_w_average(config, graph);
-    updates_add(&phase->updates, average, stylegan2_w_average_next(average, w));
+    updates_add(&phase->each, average, stylegan2_w_average_next(average, w));
     *styles = stylegan2_mix(config, w, stylegan2_map(config, other), cutoff);
     struct node *images = stylegan2_synthesize(config, *styles, noise);
     graph_pop(graph);
@@ -120,7 +126,7 @@ static void add_path_phase(struct gan *gan)
 {
     const struct train_settings *settings = &gan->training->settings;
     int64_t interval = settings->stylegan2.path_interval;
-    int64_t n = settings->batch > 1 ? settings->batch / 2 : 1;
+    int64_t n = gan->training->part > 1 ? gan->training->part / 2 : 1;
     struct graph *graph = gan->training->graph;
     struct phase *phase = training_phase(gan->training, "Gpl", interval);
     struct node *styles, *images = generate(gan, phase, n, &styles);
@@ -129,7 +135,7 @@ static void add_path_phase(struct gan *gan)
     struct node *lengths = path_lengths(images, styles, direction);
     phase_term(phase, "path", penalty_path(lengths, &mean, PATH_DECAY),
                settings->stylegan2.path_weight * (double)interval);
-    updates_add(&phase->updates, state, mean);
+    updates_add(&phase->each, state, mean);
     finish(gan, phase, "G.");
 }
 
@@ -140,13 +146,13 @@ static void build(struct training *training)
     struct gan gan = { training, network(settings, training->channels, training->size) };
     struct node *styles;
     struct phase *g_main = training_phase(training, "Gmain", 1);
-    struct node *fake = discriminate(&gan, generate(&gan, g_main, settings->batch, &styles));
+    struct node *fake = discriminate(&gan, generate(&gan, g_main, training->part, &styles));
     phase_term(g_main, "g", loss_real(fake), 1);
     finish(&gan, g_main, "G.");
     if (from->path_weight > 0)
         add_path_phase(&gan);
     struct phase *d_main = training_phase(training, "Dmain", 1);
-    fake = discriminate(&gan, generate(&gan, d_main, settings->batch, &styles));
+    fake = discriminate(&gan, generate(&gan, d_main, training->part, &styles));
     phase_term(d_main, "d_fake", loss_fake(fake), 1);
     phase_term(d_main, "d_real", loss_real(discriminate(&gan, training->real)), 1);
     finish(&gan, d_main, "D.");

@@ -26,6 +26,8 @@ const struct yaml_field sample_fields[] = {
     FIELD(sampler, YAML_CHOICE, .choices = sampler_names, .help = "ddpm: how steps are taken"),
     FIELD(steps, YAML_INTEGER, .minimum = 0, .maximum = 10000, .metavar = "N",
           .help = "ddpm: steps to take; 0: all, ddim 50"),
+    FIELD(weights, YAML_CHOICE, .choices = weights_names,
+          .help = "which checkpoint of the folder; best: by validation loss, ddpm only"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
           .help = "stylegan2: below 1 less varied, more typical (default 1)"),
     { 0 },
@@ -61,15 +63,15 @@ uint8_t sample_label(float value)
     return 0;
 }
 
-static void decode(const struct sampling_run *run, const float *values)
+void sample_decode(const struct generator_format *format, const float *values, uint8_t *image,
+                   uint8_t *mask)
 {
-    const struct generator_format *format = run->format;
     size_t pixels = format->size * format->size;
     size_t greys = (format->channels - format->masks) * pixels;
     for (size_t i = 0; i < greys; i++)
-        run->image[i] = grey(values[i]);
+        image[i] = grey(values[i]);
     for (size_t i = 0; format->masks && i < pixels; i++)
-        run->mask[i] = sample_label(values[greys + i]);
+        mask[i] = sample_label(values[greys + i]);
 }
 
 static bool append(struct sampling_run *run, struct dataset_writer *writer, uint64_t i,
@@ -83,7 +85,7 @@ static bool append(struct sampling_run *run, struct dataset_writer *writer, uint
                                  .source = path_name(format->checkpoint),
                                  .sha256 = run->weights };
     size_t values = format->channels * format->size * format->size;
-    decode(run, run->batch + i % GENERATOR_BATCH * values);
+    sample_decode(format, run->batch + i % GENERATOR_BATCH * values, run->image, run->mask);
     progress_add(&run->progress, 1);
     return dataset_writer_append(writer, run->image, format->masks ? run->mask : NULL, &row, err);
 }
@@ -181,7 +183,8 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
     run.options = (struct draw_options){ .seed = settings->seed < 0 ? 1 : (uint64_t)settings->seed,
                                          .sampler = settings->sampler,
                                          .steps = settings->steps,
-                                         .truncation = settings->truncation };
+                                         .truncation = settings->truncation,
+                                         .weights = settings->weights };
     double started = clock_seconds();
     *report = (struct sample_report){ 0 };
     bool ok = prepare(&run, err);

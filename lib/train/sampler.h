@@ -21,7 +21,8 @@ struct sample_settings {
     int64_t seed;         /* -1: the plan's, else 1 */
     int64_t steps;
     int sampler;
-    double truncation; /* as of draw_options */
+    double truncation;
+    int weights; /* the last three as of draw_options */
 };
 extern const struct sample_settings sample_defaults;
 extern const struct yaml_field sample_fields[];
@@ -41,6 +42,12 @@ struct sample_report {
 };
 
 bool sample(const struct sample_job *job, struct sample_report *report, struct error *err) MUST_USE;
+
+/* One image of the generator's, as a store holds it: `image` without the mask's channel; `mask`
+ * may be NULL where there are none. */
+struct generator_format;
+void sample_decode(const struct generator_format *format, const float *values, uint8_t *image,
+                   uint8_t *mask);
 
 /* The label that a generated mask's value, in about [-1,1], stands for. */
 uint8_t sample_label(float value);

@@ -6,6 +6,7 @@
 
 const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", NULL };
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
+const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
 static const char *const precision_names[] = { "f32", "bf16", NULL };
 static const char *const schedule_names[] = { "linear", "cosine", NULL };
@@ -15,6 +16,9 @@ const struct train_settings train_defaults = {
     .checkpoint = 1000,
     .keep = 3,
     .log = 10,
+    .samples = 1000,
+    .validate = -1,
+    .accumulate = 1,
     .ddpm = { .steps = 1000, .dropout = -1, .average = 0.9999 },
     .stylegan2 = { .z_width = 512,
                    .w_width = 512,
@@ -101,6 +105,8 @@ const struct yaml_field train_fields[] = {
     FIELD(mirror, YAML_BOOL, .help = "show images mirrored half of the time"),
     FIELD(batch, YAML_INTEGER, .minimum = 0, .maximum = 65536, .metavar = "N",
           .help = "images a step; 0: the preset's"),
+    FIELD(accumulate, YAML_INTEGER, .minimum = 1, .maximum = 65536, .metavar = "PARTS",
+          .help = "compute the batch in so many parts, to take less memory"),
     FIELD(rate, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "RATE",
           .help = "learning rate; 0: the preset's"),
     FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
@@ -114,6 +120,11 @@ const struct yaml_field train_fields[] = {
           .help = "checkpoints to keep, the latest (default 3)"),
     FIELD(log, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
           .help = "between lines of metrics.jsonl (default 10)"),
+    FIELD(samples, YAML_INTEGER, .minimum = 0, .maximum = 0x1p31, .metavar = "STEPS",
+          .help = "between pictures of samples; 0: none (default 1000)"),
+    FIELD(validate, YAML_INTEGER, .minimum = -1, .maximum = 65536, .metavar = "N",
+          .help = "ddpm: images of the split validation, else holdout, that choose the best "
+                  "checkpoint; 0: none (default 64)"),
     FIELD(time_limit, YAML_REAL, .minimum = 0, .maximum = 1e7, .metavar = "MINUTES",
           .help = "stop with a checkpoint after this time; 0: no limit"),
     FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
@@ -219,6 +230,25 @@ int train_list(const struct yaml_strings *list, int numbers[TRAIN_LIST])
     return (int)list->count;
 }
 
+/* A GAN's losses say which of its networks is ahead, not how good the images are. */
+static bool check_validate(const struct train_settings *settings, struct error *err)
+{
+    if (settings->model == MODEL_DDPM || !settings->validate)
+        return true;
+    return error_set(err,
+                     "validate: %s has no loss that tells which checkpoint is best; the latest "
+                     "ones are kept",
+                     model_names[settings->model]);
+}
+
+static bool check_parts(const struct train_settings *settings, struct error *err)
+{
+    if (settings->batch % settings->accumulate == 0)
+        return true;
+    return error_set(err, "a batch of %lld cannot be computed in %lld equal parts (accumulate)",
+                     (long long)settings->batch, (long long)settings->accumulate);
+}
+
 bool train_settings_resolve(struct train_settings *settings, int size, struct error *err)
 {
     size_t row = 0, last = sizeof presets / sizeof *presets - 1;
@@ -226,11 +256,14 @@ bool train_settings_resolve(struct train_settings *settings, int size, struct er
         row++;
     if (settings->seed < 0)
         settings->seed = 1;
+    if (settings->validate < 0)
+        settings->validate = settings->model == MODEL_DDPM ? 64 : 0;
     if (settings->model == MODEL_DDPM)
         resolve_ddpm(settings, row);
     else
         resolve_stylegan2(settings, row, size);
-    return check_list(&settings->ddpm.mult, "mult", 1, err) &&
+    return check_parts(settings, err) && check_validate(settings, err) &&
+           check_list(&settings->ddpm.mult, "mult", 1, err) &&
            check_list(&settings->ddpm.attention, "attention", 0, err);
 }
 
@@ -297,6 +330,8 @@ void train_settings_text(const struct train_settings *settings, bool lasting, st
         copy.checkpoint = train_defaults.checkpoint;
         copy.keep = train_defaults.keep;
         copy.log = train_defaults.log;
+        copy.samples = train_defaults.samples;
+        copy.validate = train_defaults.validate;
         copy.time_limit = train_defaults.time_limit;
     }
     add_yaml(train_fields, &copy, 0, out);

@@ -36,13 +36,13 @@ struct stylegan2_settings {
 struct train_settings {
     int model, masks, precision; /* precision: enum precision */
     bool mirror;
-    int64_t batch, seed;
+    int64_t batch, accumulate, seed; /* a batch is computed in `accumulate` parts */
     double rate;
     struct ddpm_settings ddpm;
     struct stylegan2_settings stylegan2;
     /* These decide how long a run goes on and what it leaves, not what it computes: a run that is
      * resumed may change them. */
-    int64_t images, checkpoint, keep, log;
+    int64_t images, checkpoint, keep, log, samples, validate;
     double time_limit; /* minutes; 0: none */
 };
 extern const struct train_settings train_defaults;
@@ -53,12 +53,17 @@ enum { TRAIN_LIST = 8 }; /* the longest list of numbers */
 enum sampler { SAMPLER_ANCESTRAL, SAMPLER_DDIM, SAMPLER_COUNT };
 extern const char *const sampler_names[SAMPLER_COUNT + 1];
 
+/* Which of a folder's checkpoints. */
+enum weights { WEIGHTS_LATEST, WEIGHTS_BEST, WEIGHTS_COUNT };
+extern const char *const weights_names[WEIGHTS_COUNT + 1];
+
 /* How images are drawn. */
 struct draw_options {
     uint64_t seed;
     int sampler;       /* ddpm: enum sampler */
     int64_t steps;     /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
     double truncation; /* stylegan2: ψ; 1: none */
+    int weights;       /* enum weights: of a folder */
 };
 
 /* Fills in the model's preset for images of size × size (that of the next larger preset where there

@@ -173,6 +173,30 @@ static void random_leaves_depend_on_seed_step_and_name_alone(void **state)
     assert_memory_not_equal(first, other, sizeof first);
 }
 
+/* What training by parts rests on. */
+static void parts_draw_what_the_whole_would(void **state)
+{
+    (void)state;
+    enum { PARTS = 3, PART = 2, EACH = 5 };
+    float whole[PARTS * PART * EACH], parts[PARTS * PART * EACH];
+    struct error err;
+    for (int parted = 0; parted < 2; parted++) {
+        struct rig rig;
+        rig_init(&rig);
+        struct node *x = t_normal(rig.graph, "noise", SHAPE(parted ? PART : PARTS * PART, EACH));
+        struct node *y = t_scale(x, 2);
+        struct plan *plan = rig_plan(&rig, &y, 1);
+        for (int part = 0; part < (parted ? PARTS : 1); part++) {
+            plan_part(plan, (uint64_t)part);
+            assert_ok(plan_run(plan, 3, 7, &err), err);
+            plan_read(plan, y, parted ? parts + part * PART * EACH : whole);
+        }
+        plan_free(plan);
+        rig_release(&rig);
+    }
+    assert_memory_equal(whole, parts, sizeof whole);
+}
+
 static void values_cross_the_border_in_their_own_type(void **state)
 {
     (void)state;
@@ -209,6 +233,7 @@ int main(void)
         cmocka_unit_test(what_is_missing_is_told),
         cmocka_unit_test(an_unsupported_op_is_told_when_the_plan_is_made),
         cmocka_unit_test(random_leaves_depend_on_seed_step_and_name_alone),
+        cmocka_unit_test(parts_draw_what_the_whole_would),
         cmocka_unit_test(values_cross_the_border_in_their_own_type),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,66 +4,27 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
-#include "tensor/cpu.h"
-#include "train/recipe.h"
+#include "train/runner.h"
 #include "twin.h"
 
 #include <math.h>
 
 enum { STEPS = 3, CHANNELS = 5 };
 
-static struct plan *plan_of(const struct training *training, int i, struct store *store)
-{
-    struct error err;
-    const struct phase *phase = &training->phases[i];
-    struct node *terms[RECIPE_TERMS];
-    for (int k = 0; k < phase->term_count; k++)
-        terms[k] = phase->terms[k].value;
-    struct plan *plan = plan_create(store, terms, (size_t)phase->term_count, phase->updates.items,
-                                    phase->updates.count, &err);
-    assert_ok(plan, err);
-    return plan;
-}
-
-static void initialise(const struct training *training, struct store *store, uint64_t seed)
-{
-    struct error err;
-    size_t count = 0, nodes = graph_size(training->graph);
-    struct node **leaves = memory_grow(NULL, nodes, sizeof *leaves);
-    for (size_t id = 0; id < nodes; id++)
-        if (graph_node(training->graph, id)->op == OP_PARAMETER)
-            leaves[count++] = graph_node(training->graph, id);
-    struct plan *plan = plan_initial(store, leaves, count, &err);
-    assert_ok(plan, err);
-    assert_ok(plan_run(plan, 0, seed, &err), err);
-    plan_free(plan);
-    free(leaves);
-}
-
-/* All phases at each step, as the twin. */
-static struct store *train_recipe(const struct train_settings *settings, int size,
+/* All phases at each step, as the twin; intervals are set to 1 for that. The caller frees the
+ * runner. */
+static struct runner train_recipe(const struct train_settings *settings, int size,
                                   const struct twin_run *run)
 {
     struct error err;
-    struct training training;
-    struct plan *plans[RECIPE_PHASES];
-    assert_ok(training_init(&training, settings, CHANNELS, size, &err), err);
-    struct store *store = store_new(&cpu_backend);
-    for (int i = 0; i < training.phase_count; i++)
-        plans[i] = plan_of(&training, i, store);
-    initialise(&training, store, run->seed);
-    for (uint64_t step = 0; step < STEPS; step++) {
-        float decay = (float)recipe_of(settings)->decay(&training.settings, step);
-        for (int i = 0; i < training.phase_count; i++) {
-            plan_write(plans[i], training.real, run->real);
-            plan_write(plans[i], training.decay, &decay);
-            assert_ok(plan_run(plans[i], step, run->seed, &err), err);
-        }
-    }
-    for (int i = 0; i < training.phase_count; i++)
-        plan_free(plans[i]);
-    training_release(&training);
-    return store;
+    struct runner runner;
+    assert_ok(runner_init(&runner, settings, CHANNELS, size, &err), err);
+    for (int i = 0; i < runner.training.phase_count; i++)
+        runner.training.phases[i].interval = 1;
+    assert_ok(runner_begin(&runner, &err), err);
+    for (uint64_t step = 0; step < STEPS; step++)
+        assert_ok(runner_step(&runner, step, run->real, &err), err);
+    return runner;
 }
 
 /* Every tensor of one is in the other, with the same bytes; those of `except` may differ. */
@@ -102,9 +63,11 @@ static void compare(const struct train_settings *settings, int size, struct twin
     run.seed = 11;
     struct store *twin = twin_train(&run, &err);
     assert_ok(twin, err);
-    struct store *recipe = train_recipe(settings, size, &run);
-    assert_same(recipe, twin, except);
-    store_free(recipe);
+    struct train_settings seeded = *settings;
+    seeded.seed = (int64_t)run.seed;
+    struct runner recipe = train_recipe(&seeded, size, &run);
+    assert_same(recipe.store, twin, except);
+    runner_release(&recipe);
     store_free(twin);
     free(real);
 }
@@ -162,6 +125,141 @@ static void diffusion_trains_as_the_case_that_agrees_with_pytorch(void **state)
                                    2, .learned = learned },
                 "average.");
     }
+}
+
+/* ---- a batch in parts ------------------------------------------------------------------------ */
+
+static float *random_images(size_t count)
+{
+    float *real = memory_grow(NULL, count, sizeof *real);
+    random_fill_uniform(4, random_stream("real"), 0, count, real);
+    return real;
+}
+
+/* The largest difference between the moments of two runs, of the largest moment: gradients, or
+ * their squares, as Adam sums them up. (Weights tell less: Adam's first steps are signs of
+ * gradients, and the sign of one that is zero by mathematics turns on rounding.) */
+static double difference_of_moments(const struct store *a, const struct store *b,
+                                    const char *suffix)
+{
+    double difference = 0, most = 0;
+    for (size_t i = 0; i < store_count(b); i++) {
+        const struct tensor *expected = store_tensor(b, i);
+        size_t count = shape_count(expected->shape), length = strlen(expected->name);
+        if (length < 7 || strcmp(expected->name + length - strlen(suffix), suffix) != 0)
+            continue;
+        float *x = memory_grow(NULL, count, sizeof *x), *y = memory_grow(NULL, count, sizeof *y);
+        store_read(a, store_find(a, expected->name), x);
+        store_read(b, expected, y);
+        for (size_t k = 0; k < count; k++) {
+            difference = fmax(difference, fabs((double)x[k] - (double)y[k]));
+            most = fmax(most, fabs((double)y[k]));
+        }
+        free(x);
+        free(y);
+    }
+    assert_true(most > 0);
+    return difference / most;
+}
+
+/* Noise, times and dropout of image k are the same, however the batch is cut. */
+static void diffusion_in_parts_is_the_whole_batch(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = small_ddpm();
+    settings.batch = 6;
+    settings.seed = 3;
+    settings.ddpm.dropout = 0.1;
+    settings.rate = 1e-3;
+    parallel_set_threads(1);
+    float *real = random_images(6 * CHANNELS * 8 * 8);
+    struct runner whole, parts;
+    assert_ok(runner_init(&whole, &settings, CHANNELS, 8, &err), err);
+    settings.accumulate = 3;
+    assert_ok(runner_init(&parts, &settings, CHANNELS, 8, &err), err);
+    assert_ok(runner_begin(&whole, &err) && runner_begin(&parts, &err), err);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        assert_ok(runner_step(&whole, step, real, &err), err);
+        assert_ok(runner_step(&parts, step, real, &err), err);
+        assert_float_equal(parts.terms[0][0], whole.terms[0][0], 1e-5);
+    }
+    double difference = difference_of_moments(parts.store, whole.store, ".first");
+    print_message("moments differ by %.2g of the largest\n", difference);
+    assert_true(difference < 1e-4);
+    runner_release(&whole);
+    runner_release(&parts);
+    free(real);
+}
+
+/* As the official code's rounds. */
+static void stylegan2_in_parts_draws_for_each_part(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = small_gan();
+    struct runner runner;
+    double term[2];
+    parallel_set_threads(1);
+    float *real = random_images(8 * CHANNELS * 16 * 16);
+    for (int parted = 0; parted < 2; parted++) {
+        settings.accumulate = parted + 1;
+        settings.batch = 4 * (parted + 1);
+        assert_ok(runner_init(&runner, &settings, CHANNELS, 16, &err), err);
+        assert_ok(runner_begin(&runner, &err), err);
+        assert_ok(runner_step(&runner, 0, real, &err), err);
+        term[parted] = runner.terms[0][0];
+        for (uint64_t step = 1; step < 5; step++)
+            assert_ok(runner_step(&runner, step, real, &err), err);
+        assert_true(isfinite(runner.terms[0][0]));
+        runner_release(&runner);
+    }
+    assert_true(fabs(term[0] - term[1]) > 1e-9);
+    free(real);
+}
+
+/* R1 draws nothing: where both parts hold the same images, its gradient is that of one part. */
+static void parts_that_are_equal_have_their_common_gradient(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = small_gan();
+    settings.stylegan2.r1_interval = 1;
+    settings.stylegan2.path_weight = 0;
+    settings.stylegan2.gamma = 1;
+    parallel_set_threads(1);
+    size_t part = 4 * CHANNELS * 16 * 16;
+    float *real = random_images(2 * part);
+    memcpy(real + part, real, part * sizeof *real);
+    struct runner runner[2];
+    for (int parted = 0; parted < 2; parted++) {
+        settings.accumulate = parted + 1;
+        settings.batch = 4 * (parted + 1);
+        assert_ok(runner_init(&runner[parted], &settings, CHANNELS, 16, &err), err);
+        assert_ok(runner_begin(&runner[parted], &err), err);
+        for (int i = 0; i < runner[parted].training.phase_count; i++)
+            if (strcmp(runner[parted].training.phases[i].name, "Dr1") != 0)
+                runner[parted].training.phases[i].interval = 1000; /* not at step 1 */
+        assert_ok(runner_step(&runner[parted], 1, real, &err), err);
+    }
+    int r1 = runner[0].training.phase_count - 2;
+    assert_float_equal(runner[1].terms[r1][0], runner[0].terms[r1][0],
+                       1e-5 * runner[0].terms[r1][0]);
+    assert_true(difference_of_moments(runner[1].store, runner[0].store, ".second") < 1e-4);
+    runner_release(&runner[0]);
+    runner_release(&runner[1]);
+    free(real);
+}
+
+static void a_batch_that_cannot_be_cut_so_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    struct runner runner;
+    struct train_settings settings = small_gan();
+    settings.accumulate = 3;
+    assert_false(runner_init(&runner, &settings, CHANNELS, 16, &err));
+    assert_contains(err.message, "a batch of 8 cannot be computed in 3 equal parts");
 }
 
 static void lazy_phases_run_at_their_intervals(void **state)
@@ -245,6 +343,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stylegan2_trains_as_the_case_that_agrees_with_pytorch),
         cmocka_unit_test(diffusion_trains_as_the_case_that_agrees_with_pytorch),
+        cmocka_unit_test(diffusion_in_parts_is_the_whole_batch),
+        cmocka_unit_test(stylegan2_in_parts_draws_for_each_part),
+        cmocka_unit_test(parts_that_are_equal_have_their_common_gradient),
+        cmocka_unit_test(a_batch_that_cannot_be_cut_so_is_refused),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),
         cmocka_unit_test(penalties_of_no_weight_leave_no_phase),
         cmocka_unit_test(the_generators_average_has_its_half_life_and_ramp),

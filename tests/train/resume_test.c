@@ -24,7 +24,7 @@ struct model {
 static const struct model ddpm = { "ddpm",
                                    { "--model=ddpm", "--base=32", "--mult=1", "--blocks=1",
                                      "--attention=0", "--heads=1", "--dropout=0.1",
-                                     "--learned-variance" } };
+                                     "--learned-variance", "--validate=3", "--accumulate=2" } };
 static const struct model stylegan2 = { "stylegan2",
                                         { "--model=stylegan2", "--z-width=8", "--w-width=8",
                                           "--channel-base=64", "--channel-max=8", "--r1-interval=3",
@@ -40,8 +40,10 @@ static void write_data(void)
 /* Starts `lethe train` into a folder, its messages in scratch("output"). */
 static pid_t start(const struct model *model, const char *out, const char *checkpoint)
 {
-    static const char *const usual[] = { "--batch=4", "--images=160", "--log=4", "--keep=2",
-                                         "--mirror",  "--threads=1",  "--seed=7" };
+    static const char *const usual[] = {
+        "--batch=4",    "--images=160", "--log=4",     "--keep=2",
+        "--samples=10", "--mirror",     "--threads=1", "--seed=7"
+    };
     const char *arguments[48] = { LETHE_PROGRAM, "train",      "--dataset",    scratch("store"),
                                   "--out",       scratch(out), "--checkpoint", checkpoint };
     size_t count = 8;
@@ -127,6 +129,25 @@ static void assert_equal_ends(const char *unbroken, const char *killed)
     memory_free(b);
 }
 
+/* Pictures too: those of steps that were taken again are drawn again, the same. */
+static void assert_equal_pictures(const char *unbroken, const char *killed)
+{
+    for (int step = 10; step <= STEPS; step += 10) {
+        struct error err;
+        size_t size_a, size_b;
+        char a[600], b[600];
+        snprintf(a, sizeof a, "%s/samples/step-%012d.png", scratch(unbroken), step);
+        snprintf(b, sizeof b, "%s/samples/step-%012d.png", scratch(killed), step);
+        char *one = file_read(a, 1 << 20, &size_a, &err),
+             *two = file_read(b, 1 << 20, &size_b, &err);
+        assert_ok(one && two, err);
+        assert_int_equal(size_a, size_b);
+        assert_memory_equal(one, two, size_a);
+        memory_free(one);
+        memory_free(two);
+    }
+}
+
 /* Each line of metrics stands there once, in order, although steps were taken again. */
 static void assert_whole_metrics(const char *out)
 {
@@ -137,11 +158,19 @@ static void assert_whole_metrics(const char *out)
     char *bytes = file_read(path, 1 << 20, &size, &err);
     assert_ok(bytes, err);
     const char *at = bytes;
-    for (int step = 4; step <= STEPS; step += 4) {
-        char beginning[64];
-        snprintf(beginning, sizeof beginning, "{\"step\": %d, \"images\": %d,", step, 4 * step);
-        assert_true(text_starts_with(at, beginning));
-        at = strchr(at, '\n') + 1;
+    for (int step = 1; step <= STEPS;
+         step++) { /* checkpoints of each step may have been validated */
+        char beginning[64], validated[64];
+        snprintf(beginning, sizeof beginning, "{\"step\": %d, \"images\": %d, \"loss\"", step,
+                 4 * step);
+        snprintf(validated, sizeof validated, "{\"step\": %d, \"images\": %d, \"validation\"", step,
+                 4 * step);
+        if (step % 4 == 0) {
+            assert_true(text_starts_with(at, beginning));
+            at = strchr(at, '\n') + 1;
+        }
+        if (text_starts_with(at, validated))
+            at = strchr(at, '\n') + 1;
     }
     assert_int_equal(*at, 0);
     memory_free(bytes);
@@ -178,6 +207,7 @@ static void check_kills(const struct model *model, int kills)
         run_to_the_end(model, out, "1");
         resumed += was_resumed();
         assert_equal_ends("unbroken", out);
+        assert_equal_pictures("unbroken", out);
         assert_whole_metrics(out);
         assert_true(rounds < 100);
     }

@@ -36,12 +36,12 @@ struct made {
 static struct batch *open_batch;      /* to which text may still be added */
 static const struct batch *launching; /* whose kernels matrix_run launches */
 static struct program *clock_program;
-static uint64_t *clock_memory; /* on the device: seed, step */
+static uint64_t *clock_memory; /* on the device: seed, step, part */
 
 static const char clock_source[] =
     "extern \"C\" __global__ void set_clock(unsigned long long *clock, unsigned long long seed,\n"
-    "                                     unsigned long long step)\n"
-    "{\n    clock[0] = seed;\n    clock[1] = step;\n}\n";
+    "                                     unsigned long long step, unsigned long long part)\n"
+    "{\n    clock[0] = seed;\n    clock[1] = step;\n    clock[2] = part;\n}\n";
 
 /* Launching. */
 
@@ -198,11 +198,11 @@ static void execute(const struct step *step, const struct run *run)
 
 /* Whole runs. */
 
-static void begin(uint64_t seed, uint64_t step)
+static void begin(uint64_t seed, uint64_t step, uint64_t part)
 {
     void *clock = clock_memory;
     launch_named(clock_program, "set_clock", 1, 1, (unsigned[2]){ 1, 1 },
-                 (void *[]){ &clock, &seed, &step }, 3);
+                 (void *[]){ &clock, &seed, &step, &part }, 4);
 }
 
 static void *recorded(struct error *err)
@@ -246,6 +246,7 @@ static void copy(void *to, const void *from, enum dtype dtype, size_t count)
 
 static const struct backend cuda_backend = {
     .name = "cuda",
+    .draws_parts = true,
     .element_bytes = { sizeof(float), sizeof(uint16_t), sizeof(int32_t) },
     .allocate = device_allocate,
     .release = device_release,
@@ -266,7 +267,7 @@ const struct backend *cuda_backend_open(int device, struct error *err)
     if (!device_open(device, err))
         return NULL;
     if (!clock_memory)
-        clock_memory = device_allocate(2 * sizeof *clock_memory, "seed and step", err);
+        clock_memory = device_allocate(3 * sizeof *clock_memory, "seed, step and part", err);
     if (clock_memory && !clock_program)
         clock_program = device_compile(clock_source, err);
     return clock_program ? &cuda_backend : NULL;

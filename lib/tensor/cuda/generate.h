@@ -43,7 +43,7 @@ void generate_loop(const struct loop *loop, const char *name, struct text *sourc
 void generate_upfirdn(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel);
 
-/* Arguments: y, and two numbers of 64 bits in device memory: seed, step. */
+/* Arguments: y, and three numbers of 64 bits in device memory: seed, step, part. */
 void generate_random(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel);
 

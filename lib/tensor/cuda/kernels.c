@@ -95,22 +95,25 @@ static const char *const type_names[DTYPE_COUNT] = {
 void generate_random(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel)
 {
-    size_t count = shape_count(step->out.shape), quads = (count + 3) / 4;
+    size_t count = shape_count(step->out.shape);
+    size_t quads = count / 4 + 2; /* that hold `count` numbers, wherever they begin */
     *kernel = (struct kernel){ .pieces = 1, .threads = { KERNEL_THREADS, 1 }, .arguments = 2 };
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     kernel->blocks = blocks_for(quads);
     text_format(
         source,
         "extern \"C\" __global__ void __launch_bounds__(%d) %s(float *y, const u64 *clock)\n"
-        "{\n    const u64 quad = (u64)blockIdx.x * %d + threadIdx.x;\n"
-        "    if (quad >= %zuull) return;\n"
+        "{\n    const u64 first = clock[2] * %zuull, thread = (u64)blockIdx.x * %d + threadIdx.x;\n"
+        "    const u64 quad = first / 4 + thread;\n"
+        "    if (thread >= %zuull) return;\n"
         "    u32 c[4]; float x[4];\n"
         "    philox(0, %" PRIu64 "ull, clock[1], c);\n"
         "    philox(clock[0], (u64)c[1] << 32 | c[0], quad | 1ull << 63, c);\n"
         "    %s(c, x);\n"
-        "    for (int i = 0; i < 4; i++)\n"
-        "        if (quad * 4 + i < %zuull) y[quad * 4 + i] = x[i];\n}\n",
-        KERNEL_THREADS, name, KERNEL_THREADS, quads, step->node->random.stream,
+        "    for (int i = 0; i < 4; i++) {\n"
+        "        const u64 at = quad * 4 + i;\n"
+        "        if (at >= first && at - first < %zuull) y[at - first] = x[i];\n    }\n}\n",
+        KERNEL_THREADS, name, count, KERNEL_THREADS, quads, step->node->random.stream,
         step->node->op == OP_NORMAL ? "normals" : "uniforms", count);
 }
 

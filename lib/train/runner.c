@@ -1,0 +1,242 @@
+/* A recipe, ready to run; see runner.h. */
+#include "train/runner.h"
+
+#include "tensor/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- planning without memory ----------------------------------------------------------------- */
+
+/* The device's table with a memory that is only counted, to learn what a plan would take: as much
+ * of what is available as was asked for is gone, and nothing is ever written there. */
+static size_t counted;
+
+static void *count_memory(size_t bytes, const char *what, struct error *err)
+{
+    size_t *memory = memory_allocate(1, sizeof *memory, what, err);
+    if (memory)
+        counted += *memory = bytes;
+    return memory;
+}
+
+static void discount_memory(void *memory)
+{
+    if (memory)
+        counted -= *(size_t *)memory;
+    memory_free(memory);
+}
+
+static void write_nothing(void *device, const void *host, enum dtype dtype, size_t count)
+{
+    (void)device, (void)host, (void)dtype, (void)count;
+}
+
+static size_t left_available(void)
+{
+    size_t available = cpu_backend.available ? cpu_backend.available() : SIZE_MAX;
+    return available == SIZE_MAX || available < counted ? available : available - counted;
+}
+
+static struct backend planning_backend(void)
+{
+    struct backend planning = cpu_backend;
+    planning.allocate = count_memory;
+    planning.release = discount_memory;
+    planning.copy_in = write_nothing;
+    planning.available = left_available;
+    return planning;
+}
+
+/* ---- tensors and plans ----------------------------------------------------------------------- */
+
+/* Every parameter and every state of the graph, in the order of their creation. */
+static struct node **leaves(const struct training *training, size_t *count)
+{
+    size_t nodes = graph_size(training->graph);
+    struct node **found = memory_grow(NULL, nodes, sizeof *found);
+    *count = 0;
+    for (size_t id = 0; id < nodes; id++)
+        if (graph_node(training->graph, id)->op == OP_PARAMETER)
+            found[(*count)++] = graph_node(training->graph, id);
+    return found;
+}
+
+/* In one order, whatever plans ask for first. */
+static bool add_tensors(struct runner *runner, struct error *err)
+{
+    size_t count;
+    struct node **all = leaves(&runner->training, &count);
+    bool ok = true;
+    for (size_t i = 0; ok && i < count; i++)
+        ok = store_require(runner->store, all[i]->leaf.name, all[i]->dtype, all[i]->shape, err);
+    free(all);
+    return ok;
+}
+
+/* One plan for losses and all updates; or where a step has parts, one for what each part does, and
+ * one for what is done at its end. */
+static bool plan_phase(struct runner *runner, int i, struct error *err)
+{
+    const struct phase *phase = &runner->training.phases[i];
+    bool whole = runner->training.settings.accumulate == 1 || !phase->term_count;
+    struct updates first = { 0 };
+    struct node *terms[RECIPE_TERMS];
+    for (int k = 0; k < phase->term_count; k++)
+        terms[k] = phase->terms[k].value;
+    for (size_t k = 0; k < phase->each.count; k++)
+        updates_add(&first, phase->each.items[k].parameter, phase->each.items[k].value);
+    for (size_t k = 0; whole && k < phase->updates.count; k++)
+        updates_add(&first, phase->updates.items[k].parameter, phase->updates.items[k].value);
+    runner->parts[i] =
+        plan_create(runner->store, terms, (size_t)phase->term_count, first.items, first.count, err);
+    updates_release(&first);
+    if (!runner->parts[i] || whole)
+        return runner->parts[i];
+    runner->updates[i] =
+        plan_create(runner->store, NULL, 0, phase->updates.items, phase->updates.count, err);
+    return runner->updates[i];
+}
+
+static bool build(struct runner *runner, const struct train_settings *settings, int channels,
+                  int size, const struct backend *backend, struct error *err)
+{
+    *runner = (struct runner){ 0 };
+    if (!training_init(&runner->training, settings, channels, size, err))
+        return false;
+    runner->store = store_new(backend);
+    return store_set_precision(runner->store, (enum precision)settings->precision, err) &&
+           (runner->training.settings.accumulate == 1 || backend->draws_parts ||
+            error_set(err, "this device cannot compute a batch in parts (accumulate)"));
+}
+
+static bool take_memory(struct runner *runner, struct error *err)
+{
+    bool ok = add_tensors(runner, err);
+    for (int i = 0; ok && i < runner->training.phase_count; i++)
+        ok = plan_phase(runner, i, err);
+    return ok;
+}
+
+/* Tries more and more parts until a step fits, and says so in addition to why the whole does not.
+ */
+static bool suggest(const struct train_settings *resolved, int channels, int size,
+                    struct error *err)
+{
+    struct train_settings smaller = *resolved;
+    struct backend planning = planning_backend();
+    long long batch = smaller.batch;
+    for (int64_t parts = smaller.accumulate + 1; parts <= batch; parts++) {
+        struct runner runner;
+        if (batch % parts)
+            continue;
+        smaller.accumulate = parts;
+        bool fits =
+            build(&runner, &smaller, channels, size, &planning, NULL) && take_memory(&runner, NULL);
+        runner_release(&runner);
+        if (fits)
+            return error_set(err,
+                             "a batch of %lld does not fit: %s. %lld images at a time do: "
+                             "--accumulate %lld computes the same batch in parts",
+                             batch, err->message, batch / (long long)parts, (long long)parts);
+    }
+    return error_prefix(err, "with a batch of %lld, or any smaller one", batch);
+}
+
+bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
+                 int size, struct error *err)
+{
+    bool built = build(runner, settings, channels, size, &cpu_backend, err);
+    if (built && take_memory(runner, err))
+        return true;
+    struct train_settings resolved = runner->training.settings;
+    runner_release(runner);
+    return built && suggest(&resolved, channels, size, err);
+}
+
+void runner_release(struct runner *runner)
+{
+    for (int i = 0; i < RECIPE_PHASES; i++) {
+        plan_free(runner->parts[i]);
+        plan_free(runner->updates[i]);
+    }
+    store_free(runner->store);
+    if (runner->training.graph)
+        training_release(&runner->training);
+    *runner = (struct runner){ 0 };
+}
+
+bool runner_begin(struct runner *runner, struct error *err)
+{
+    size_t count;
+    struct node **all = leaves(&runner->training, &count);
+    struct plan *plan = plan_initial(runner->store, all, count, err);
+    bool ok = plan && plan_run(plan, 0, (uint64_t)runner->training.settings.seed, err);
+    plan_free(plan);
+    free(all);
+    return ok;
+}
+
+size_t runner_bytes(const struct runner *runner)
+{
+    size_t bytes = 0, shared = 0;
+    for (size_t i = 0; i < store_count(runner->store); i++) {
+        const struct tensor *tensor = store_tensor(runner->store, i);
+        bytes += shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
+    }
+    for (int i = 0; i < runner->training.phase_count; i++)
+        shared = plan_bytes(runner->parts[i]) > shared ? plan_bytes(runner->parts[i]) : shared;
+    return bytes + shared;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static bool run_part(struct runner *runner, int i, int64_t part, uint64_t step, const float *images,
+                     struct error *err)
+{
+    const struct training *training = &runner->training;
+    const struct phase *phase = &training->phases[i];
+    struct plan *plan = runner->parts[i];
+    float later = part > 0,
+          decay = (float)recipe_of(&training->settings)->decay(&training->settings, step);
+    plan_write(plan, training->real, images + (size_t)part * shape_count(training->real->shape));
+    plan_write(plan, training->later, &later);
+    plan_write(plan, training->decay, &decay);
+    plan_part(plan, (uint64_t)part);
+    if (!plan_run(plan, step, (uint64_t)training->settings.seed, err))
+        return false;
+    for (int k = 0; k < phase->term_count; k++) {
+        float value;
+        plan_read(plan, phase->terms[k].value, &value);
+        runner->terms[i][k] += (double)value / (double)training->settings.accumulate;
+    }
+    return true;
+}
+
+static bool run_phase(struct runner *runner, int i, uint64_t step, const float *images,
+                      struct error *err)
+{
+    const struct training *training = &runner->training;
+    int64_t parts = runner->updates[i] ? training->settings.accumulate : 1;
+    memset(runner->terms[i], 0, sizeof runner->terms[i]);
+    for (int64_t part = 0; part < parts; part++)
+        if (!run_part(runner, i, part, step, images, err))
+            return false;
+    if (!runner->updates[i])
+        return true;
+    float decay = (float)recipe_of(&training->settings)->decay(&training->settings, step);
+    plan_write(runner->updates[i], training->decay, &decay);
+    return plan_run(runner->updates[i], step, (uint64_t)training->settings.seed, err);
+}
+
+bool runner_step(struct runner *runner, uint64_t step, const float *images, struct error *err)
+{
+    const struct training *training = &runner->training;
+    for (int i = 0; i < training->phase_count; i++) {
+        runner->ran[i] = step % (uint64_t)training->phases[i].interval == 0;
+        if (runner->ran[i] && !run_phase(runner, i, step, images, err))
+            return false;
+    }
+    return true;
+}
