@@ -1,4 +1,4 @@
-/* gzip, through libdeflate. */
+/* gzip, through libdeflate; its first bytes through zlib. */
 #ifndef DATA_GZIP_H
 #define DATA_GZIP_H
 
@@ -14,6 +14,10 @@ bool gzip_is(const void *bytes, size_t size);
  * for the source in messages. */
 unsigned char *gzip_decompress(const void *bytes, size_t size, size_t limit, const char *name,
                                size_t *out_size, struct error *err) MUST_USE;
+
+/* The first bytes of what the first member holds, at most so many: to judge a header before
+ * anything is decompressed whole. Returns how many there are; 0 where the data are damaged. */
+size_t gzip_peek(const void *bytes, size_t size, void *out, size_t most);
 
 /* One member without name or time; free with memory_free. Level 1 (fast) to 12 (small). The same
  * bytes for the same input, level and libdeflate version. */

@@ -141,13 +141,36 @@ static bool place(struct volume *volume, const unsigned char *bytes,
 
 /* ---- reading ------------------------------------------------------------------------------- */
 
+/* How large the decompressed file may be: what its header asks for, and some. So a small file whose
+ * header is wrong, or that is no NIfTI at all, cannot make us fill memory before it is refused. */
+static bool find_limit(const unsigned char *bytes, size_t size, size_t *limit, struct error *err)
+{
+    enum { TRAILING_MOST = 16 << 20 };
+    unsigned char head[NIFTI2_HEADER] = { 0 };
+    struct nifti_header header;
+    size_t there = gzip_peek(bytes, size, head, sizeof head);
+    if (there < NIFTI1_HEADER)
+        return error_set(err, "damaged or truncated gzip data; restore the file from its source");
+    if (!nifti_header_check(head, NIFTI_LARGEST, &header, err))
+        return false;
+    size_t voxels = voxel_bytes(header.type) * (size_t)header.frames;
+    for (int axis = 0; axis < 3; axis++)
+        voxels *= (size_t)header.shape[axis]; /* which the check has bounded */
+    *limit = (size_t)header.voxel_offset + voxels + TRAILING_MOST;
+    return true;
+}
+
 bool nifti_read_bytes(struct volume *volume, unsigned char *bytes, size_t size, const char *name,
                       struct error *err)
 {
     *volume = (struct volume){ 0 };
     if (gzip_is(bytes, size)) {
-        size_t inflated;
-        unsigned char *plain = gzip_decompress(bytes, size, NIFTI_LARGEST, name, &inflated, err);
+        size_t inflated, limit = 0;
+        unsigned char *plain = NULL;
+        if (!find_limit(bytes, size, &limit, err))
+            error_prefix(err, "%s", name);
+        else
+            plain = gzip_decompress(bytes, size, limit, name, &inflated, err);
         memory_free(bytes);
         if (!plain)
             return false;

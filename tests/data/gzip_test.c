@@ -104,6 +104,23 @@ static void a_bomb_stops_at_the_limit(void **state)
     memory_free(packed);
 }
 
+static void the_beginning_can_be_seen_alone(void **state)
+{
+    (void)state;
+    unsigned char head[400];
+    size_t packed_size;
+    unsigned char *packed = pack(SIZE, &packed_size);
+    assert_int_equal(gzip_peek(packed, packed_size, head, sizeof head), sizeof head);
+    assert_memory_equal(head, plain, sizeof head);
+    assert_int_equal(gzip_peek(packed, 12, head, sizeof head), 0);
+    packed[1] ^= 1;
+    assert_int_equal(gzip_peek(packed, packed_size, head, sizeof head), 0);
+    memory_free(packed);
+    packed = pack(100, &packed_size);
+    assert_int_equal(gzip_peek(packed, packed_size, head, sizeof head), 100);
+    memory_free(packed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -112,6 +129,7 @@ int main(void)
         cmocka_unit_test(every_cut_and_every_flipped_byte_is_noticed),
         cmocka_unit_test(bytes_after_the_last_member_are_refused),
         cmocka_unit_test(a_bomb_stops_at_the_limit),
+        cmocka_unit_test(the_beginning_can_be_seen_alone),
     };
     return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -114,6 +114,25 @@ static void corrupt_gzip_is_listed(void **state)
     expect_bad("S2/S2_t2.nii.gz", "damaged or truncated gzip data");
 }
 
+/* A header of a small volume, and far more behind it: refused at its size, not at the machine's. */
+static void far_more_than_the_header_asks_for_is_listed(void **state)
+{
+    (void)state;
+    assert_int_equal(truncate(scratch(victim), 40 << 20), 0);
+    size_t size, packed_size;
+    char path[512];
+    char *bytes = file_read(scratch(victim), 1 << 30, &size, &err);
+    assert_ok(bytes, err);
+    unsigned char *packed = gzip_compress(bytes, size, 1, &packed_size, &err);
+    assert_ok(packed, err);
+    snprintf(path, sizeof path, "%s.gz", scratch(victim));
+    assert_ok(file_write(path, packed, packed_size, &err), err);
+    assert_int_equal(unlink(scratch(victim)), 0);
+    memory_free(bytes);
+    memory_free(packed);
+    expect_bad("S2/S2_t2.nii.gz", "which is the limit");
+}
+
 static void an_empty_file_is_listed(void **state)
 {
     (void)state;
@@ -584,6 +603,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(truncated_gzip_is_listed),
+        TEST(far_more_than_the_header_asks_for_is_listed),
         TEST(corrupt_gzip_is_listed),
         TEST(an_empty_file_is_listed),
         TEST(a_file_that_is_no_image_is_listed),
