@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/text.h"
+#include "release/moment.h"
 #include "release/tar.h"
 
 #include <ctype.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 const char *const manifest_claim_names[CLAIM_COUNT] = {
     [CLAIM_DATASET] = "dataset_sha256",
@@ -149,33 +149,12 @@ static bool sha256_or_null(struct form *form, bool *known, struct digest *digest
     return *known ? sha256(form, digest) : literal(form, "null");
 }
 
-static const char *time_text(int64_t seconds, char text[32])
-{
-    struct tm parts;
-    time_t time = (time_t)seconds;
-    if (!gmtime_r(&time, &parts) || !strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &parts))
-        text[0] = '\0';
-    return text;
-}
-
-/* Seconds; read by guess and held against how they would be written. */
 static bool moment(struct form *form, int64_t *seconds)
 {
-    char text[32];
-    const char *found = time_text(*seconds, text);
-    if (!string(form, &found))
-        return false;
-    if (form->out)
-        return true;
-    struct tm parts = { 0 };
-    if (sscanf(found, "%4d-%2d-%2dT%2d:%2d:%2dZ", &parts.tm_year, &parts.tm_mon, &parts.tm_mday,
-               &parts.tm_hour, &parts.tm_min, &parts.tm_sec) != 6)
-        return refuse(form, "a time like 2026-01-31T12:00:00Z");
-    parts.tm_year -= 1900;
-    parts.tm_mon -= 1;
-    *seconds = (int64_t)timegm(&parts);
-    return strcmp(time_text(*seconds, text), found) == 0 ||
-           refuse(form, "a time like 2026-01-31T12:00:00Z");
+    char text[MOMENT_TEXT];
+    const char *found = moment_text(*seconds, text);
+    return string(form, &found) && (form->out || moment_from_text(found, seconds) ||
+                                    refuse(form, "a time like 2026-01-31T12:00:00Z"));
 }
 
 static bool verdict(struct form *form, enum manifest_verdict *value)

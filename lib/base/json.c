@@ -351,6 +351,11 @@ const struct json *json_member(const struct json *object, const char *key)
     return (struct json *)json_object_get(inner(object), key);
 }
 
+bool json_has_null(const struct json *object, const char *key)
+{
+    return json_is_null(json_object_get(inner(object), key));
+}
+
 size_t json_length(const struct json *array)
 {
     return json_array_size(inner(array));

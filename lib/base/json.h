@@ -59,6 +59,8 @@ bool json_get_integer(const struct json *object, const char *key, int64_t *value
 bool json_get_real(const struct json *object, const char *key, double *value, struct error *err);
 bool json_get_bool(const struct json *object, const char *key, bool *value, struct error *err);
 bool json_has(const struct json *object, const char *key);
+/* Whether the key is there and stands for nothing. */
+bool json_has_null(const struct json *object, const char *key);
 /* The value of any type; NULL when there is none or `object` is no object. */
 const struct json *json_member(const struct json *object, const char *key);
 

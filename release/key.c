@@ -1,0 +1,406 @@
+/* See key.h. */
+#include "release/key.h"
+
+#include "base/file.h"
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/bio.h>
+#include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/pkcs12.h>
+#include <openssl/store.h>
+#include <openssl/ui.h>
+#include <openssl/x509.h>
+
+enum { LARGEST_KEY_FILE = 1 << 16, READ_SIZE = 1 << 18, SCRYPT_N = 1 << 14, SCRYPT_R = 8 };
+
+const char *const key_kind_names[KEY_KIND_COUNT + 1] = { "p256", "ed25519", "p384", NULL };
+
+/* What OpenSSL calls each kind, the digest that is signed (NULL: the message itself), and the bytes
+ * of r and of s. */
+static const struct kind_info {
+    const char *type, *group, *digest;
+    size_t number_size;
+} kinds[KEY_KIND_COUNT] = {
+    [KEY_P256] = { "EC", "prime256v1", "SHA256", 32 },
+    [KEY_ED25519] = { "ED25519", NULL, NULL, 32 },
+    [KEY_P384] = { "EC", "secp384r1", "SHA384", 48 },
+};
+
+struct key {
+    EVP_PKEY *pkey;
+    enum key_kind kind;
+};
+
+/* Our message, then what OpenSSL has to say, which is often the part that helps. */
+static bool openssl_error(struct error *err, const char *format, ...) PRINTF(2, 3);
+static bool openssl_error(struct error *err, const char *format, ...)
+{
+    char message[ERROR_CAPACITY], reason[256] = "";
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    unsigned long code = ERR_peek_last_error();
+    if (code && ERR_reason_error_string(code))
+        snprintf(reason, sizeof reason, " (OpenSSL: %s)", ERR_reason_error_string(code));
+    ERR_clear_error();
+    return error_set(err, "%s%s", message, reason);
+}
+
+void key_ignore_configuration(void)
+{
+    CHECK(OPENSSL_init_crypto(OPENSSL_INIT_NO_LOAD_CONFIG, NULL) == 1, "OpenSSL does not start");
+}
+
+void secret_clear(void *secret, size_t size)
+{
+    OPENSSL_cleanse(secret, size);
+}
+
+void key_free(struct key *key)
+{
+    if (!key)
+        return;
+    EVP_PKEY_free(key->pkey);
+    free(key);
+}
+
+/* ---- what kind of key ------------------------------------------------------------------------ */
+
+static bool is_kind(const EVP_PKEY *pkey, const struct kind_info *kind)
+{
+    char group[64] = "";
+    if (!EVP_PKEY_is_a(pkey, kind->type))
+        return false;
+    return !kind->group || (EVP_PKEY_get_group_name(pkey, group, sizeof group, NULL) == 1 &&
+                            strcmp(group, kind->group) == 0);
+}
+
+/* Takes the key over. Points are written uncompressed, so that a key has one fingerprint. */
+static struct key *wrap(EVP_PKEY *pkey, const char *name, struct error *err)
+{
+    for (int i = 0; i < KEY_KIND_COUNT; i++) {
+        if (!is_kind(pkey, &kinds[i]))
+            continue;
+        if (kinds[i].group && /* keys of a card need not let themselves be set; theirs are plain */
+            EVP_PKEY_set_utf8_string_param(pkey, OSSL_PKEY_PARAM_EC_POINT_CONVERSION_FORMAT,
+                                           "uncompressed") != 1)
+            ERR_clear_error();
+        struct key *key = memory_grow(NULL, 1, sizeof *key);
+        *key = (struct key){ pkey, (enum key_kind)i };
+        return key;
+    }
+    EVP_PKEY_free(pkey);
+    error_set(err, "%s: neither a P-256, nor an Ed25519, nor a P-384 key", name);
+    return NULL;
+}
+
+enum key_kind key_kind(const struct key *key)
+{
+    return key->kind;
+}
+
+struct key *key_generate(enum key_kind kind, struct error *err)
+{
+    EVP_PKEY *pkey = kinds[kind].group ? EVP_EC_gen(kinds[kind].group)
+                                       : EVP_PKEY_Q_keygen(NULL, NULL, kinds[kind].type);
+    if (pkey)
+        return wrap(pkey, "the new key", err);
+    openssl_error(err, "a %s key cannot be made", key_kind_names[kind]);
+    return NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+struct asking {
+    const struct passphrase *passphrase;
+    struct error err;
+    bool asked, failed;
+};
+
+/* OpenSSL's callback for passphrases: their length, or -1. */
+static int ask_passphrase(char *buffer, int capacity, int writing, void *context)
+{
+    (void)writing;
+    struct asking *asking = context;
+    char phrase[PASSPHRASE_CAPACITY];
+    asking->asked = true;
+    if (!asking->passphrase) {
+        asking->failed = !error_set(&asking->err, "it is encrypted, and no passphrase is at hand");
+        return -1;
+    }
+    if (!asking->passphrase->ask(asking->passphrase->context, phrase, sizeof phrase,
+                                 &asking->err)) {
+        asking->failed = true;
+        return -1;
+    }
+    size_t length = strlen(phrase);
+    bool fits = capacity >= 0 && length <= (size_t)capacity;
+    if (fits)
+        memcpy(buffer, phrase, length);
+    secret_clear(phrase, sizeof phrase);
+    return fits ? (int)length : -1;
+}
+
+static struct key *open_failed(const char *source, const struct asking *asking, struct error *err)
+{
+    if (asking->failed) {
+        ERR_clear_error();
+        error_set(err, "%s: %s", source, asking->err.message);
+    } else if (asking->asked) {
+        openssl_error(err, "%s: cannot be decrypted; is the passphrase right?", source);
+    } else {
+        openssl_error(err, "%s: no private key in PEM or PKCS#8 there", source);
+    }
+    return NULL;
+}
+
+static struct key *open_file(const char *path, struct asking *asking, struct error *err)
+{
+    size_t size;
+    char *bytes = file_read(path, LARGEST_KEY_FILE, &size, err);
+    if (!bytes)
+        return NULL;
+    BIO *bio = BIO_new_mem_buf(bytes, (int)size);
+    EVP_PKEY *pkey = PEM_read_bio_PrivateKey(bio, NULL, ask_passphrase, asking);
+    BIO_free(bio);
+    secret_clear(bytes, size);
+    memory_free(bytes);
+    return pkey ? wrap(pkey, path, err) : open_failed(path, asking, err);
+}
+
+/* The first private key that the store tells of. */
+static struct key *open_store(const char *uri, struct asking *asking, struct error *err)
+{
+    UI_METHOD *method = UI_UTIL_wrap_read_pem_callback(ask_passphrase, 0);
+    OSSL_STORE_CTX *store = OSSL_STORE_open(uri, method, asking, NULL, NULL);
+    EVP_PKEY *pkey = NULL;
+    if (!store)
+        openssl_error(err, "%s: cannot be opened; is the provider for it installed and configured?",
+                      uri);
+    while (store && !pkey && !OSSL_STORE_eof(store)) {
+        OSSL_STORE_INFO *info = OSSL_STORE_load(store);
+        if (info && OSSL_STORE_INFO_get_type(info) == OSSL_STORE_INFO_PKEY)
+            pkey = OSSL_STORE_INFO_get1_PKEY(info);
+        OSSL_STORE_INFO_free(info);
+        if (!info && OSSL_STORE_error(store))
+            break;
+    }
+    UI_destroy_method(method);
+    if (!store)
+        return NULL;
+    OSSL_STORE_close(store);
+    return pkey ? wrap(pkey, uri, err) : open_failed(uri, asking, err);
+}
+
+/* "pkcs11:…", "file:…"; a single letter in front of the colon would be somebody's drive. */
+static bool is_uri(const char *source)
+{
+    size_t scheme =
+        strspn(source, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-");
+    return scheme > 1 && source[scheme] == ':' && path_kind(source) == PATH_NOTHING;
+}
+
+struct key *key_open_private(const char *source, const struct passphrase *passphrase,
+                             struct error *err)
+{
+    struct asking asking = { .passphrase = passphrase };
+    return (is_uri(source) ? open_store : open_file)(source, &asking, err);
+}
+
+struct key *key_parse_public(const char *pem, size_t size, const char *name, struct error *err)
+{
+    static const char begin[] = "-----BEGIN PUBLIC KEY-----";
+    const char *first = size < LARGEST_KEY_FILE ? memmem(pem, size, begin, strlen(begin)) : NULL;
+    size_t rest = first ? size - (size_t)(first - pem) - strlen(begin) : 0;
+    if (!first) {
+        error_set(err, "%s: no public key in PEM there (\"%s\")", name, begin);
+        return NULL;
+    }
+    if (memmem(first + strlen(begin), rest, "-----BEGIN", 10)) {
+        error_set(err, "%s: more than one thing in PEM there; expected one public key", name);
+        return NULL;
+    }
+    BIO *bio = BIO_new_mem_buf(pem, (int)size);
+    EVP_PKEY *pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+    BIO_free(bio);
+    if (pkey)
+        return wrap(pkey, name, err);
+    openssl_error(err, "%s: the public key there cannot be read", name);
+    return NULL;
+}
+
+struct key *key_load_public(const char *path, struct error *err)
+{
+    size_t size;
+    char *pem = file_read(path, LARGEST_KEY_FILE, &size, err);
+    if (!pem)
+        return NULL;
+    struct key *key = key_parse_public(pem, size, path, err);
+    memory_free(pem);
+    return key;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static bool write_private(const struct key *key, BIO *bio, const char *phrase)
+{
+    if (!phrase)
+        return PEM_write_bio_PKCS8PrivateKey(bio, key->pkey, NULL, NULL, 0, NULL, NULL) == 1;
+    PKCS8_PRIV_KEY_INFO *plain = EVP_PKEY2PKCS8(key->pkey);
+    X509_ALGOR *scheme =
+        PKCS5_pbe2_set_scrypt(EVP_aes_256_cbc(), NULL, 0, NULL, SCRYPT_N, SCRYPT_R, 1);
+    X509_SIG *sealed =
+        plain && scheme ? PKCS8_set0_pbe(phrase, (int)strlen(phrase), plain, scheme) : NULL;
+    bool ok = sealed && PEM_write_bio_PKCS8(bio, sealed) == 1;
+    if (!sealed)
+        X509_ALGOR_free(scheme);
+    X509_SIG_free(sealed);
+    PKCS8_PRIV_KEY_INFO_free(plain);
+    return ok;
+}
+
+bool key_save_private(const struct key *key, const char *path, const char *phrase,
+                      struct error *err)
+{
+    BIO *bio = BIO_new(BIO_s_secmem());
+    char *bytes;
+    bool ok = bio && (write_private(key, bio, phrase) ||
+                      openssl_error(err, "%s: the private key cannot be encoded", path));
+    if (ok) {
+        long size = BIO_get_mem_data(bio, &bytes);
+        ok = file_write(path, bytes, (size_t)size, err);
+    }
+    BIO_free(bio);
+    return ok;
+}
+
+const char *key_public_pem(const struct key *key, struct arena *arena)
+{
+    char *bytes;
+    BIO *bio = BIO_new(BIO_s_mem());
+    CHECK(bio && PEM_write_bio_PUBKEY(bio, key->pkey) == 1, "a public key that cannot be written");
+    long size = BIO_get_mem_data(bio, &bytes);
+    char *pem = arena_substring(arena, bytes, (size_t)size);
+    BIO_free(bio);
+    return pem;
+}
+
+struct digest key_fingerprint(const struct key *key)
+{
+    struct arena arena;
+    arena_init(&arena);
+    const char *pem = key_public_pem(key, &arena);
+    struct digest digest = digest_of(pem, strlen(pem));
+    arena_release(&arena);
+    return digest;
+}
+
+size_t key_public_bytes(const struct key *key, unsigned char bytes[PUBLIC_KEY_CAPACITY])
+{
+    size_t size = 0;
+    CHECK(EVP_PKEY_get_octet_string_param(key->pkey, OSSL_PKEY_PARAM_PUB_KEY, bytes,
+                                          PUBLIC_KEY_CAPACITY, &size) == 1,
+          "a public key without bytes");
+    return size;
+}
+
+/* ---- signatures ------------------------------------------------------------------------------ */
+
+bool key_sign(const struct key *key, const void *bytes, size_t size, struct signature *signature,
+              struct error *err)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    signature->size = sizeof signature->bytes;
+    bool ok = context &&
+              EVP_DigestSignInit_ex(context, NULL, kinds[key->kind].digest, NULL, NULL, key->pkey,
+                                    NULL) == 1 &&
+              EVP_DigestSign(context, signature->bytes, &signature->size, bytes, size) == 1;
+    EVP_MD_CTX_free(context);
+    return ok || openssl_error(err, "the key does not sign");
+}
+
+bool key_verify(const struct key *key, const void *bytes, size_t size, const void *signature,
+                size_t signature_size)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    bool ok = context &&
+              EVP_DigestVerifyInit_ex(context, NULL, kinds[key->kind].digest, NULL, NULL, key->pkey,
+                                      NULL) == 1 &&
+              EVP_DigestVerify(context, signature, signature_size, bytes, size) == 1;
+    EVP_MD_CTX_free(context);
+    ERR_clear_error();
+    return ok;
+}
+
+bool key_verify_raw(const struct key *key, const void *bytes, size_t size, const void *signature,
+                    size_t signature_size)
+{
+    const struct kind_info *kind = &kinds[key->kind];
+    if (!kind->group)
+        return key_verify(key, bytes, size, signature, signature_size);
+    if (signature_size != 2 * kind->number_size)
+        return false;
+    const unsigned char *at = signature;
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(at, (int)kind->number_size, NULL);
+    BIGNUM *s = BN_bin2bn(at + kind->number_size, (int)kind->number_size, NULL);
+    CHECK(pair && r && s && ECDSA_SIG_set0(pair, r, s) == 1, "out of memory: a signature");
+    unsigned char *der = NULL;
+    int length = i2d_ECDSA_SIG(pair, &der);
+    bool ok = length > 0 && key_verify(key, bytes, size, der, (size_t)length);
+    OPENSSL_free(der);
+    ECDSA_SIG_free(pair);
+    return ok;
+}
+
+bool signature_to_raw(const struct key *key, const struct signature *signature,
+                      struct signature *raw, struct error *err)
+{
+    const struct kind_info *kind = &kinds[key->kind];
+    *raw = *signature;
+    if (!kind->group)
+        return true;
+    const unsigned char *at = signature->bytes;
+    ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &at, (long)signature->size);
+    int size = (int)kind->number_size;
+    bool ok = pair && BN_bn2binpad(ECDSA_SIG_get0_r(pair), raw->bytes, size) == size &&
+              BN_bn2binpad(ECDSA_SIG_get0_s(pair), raw->bytes + size, size) == size;
+    ECDSA_SIG_free(pair);
+    raw->size = 2 * kind->number_size;
+    return ok || openssl_error(err, "a signature that is none");
+}
+
+/* ---- digests --------------------------------------------------------------------------------- */
+
+bool long_digest_file(enum long_digest kind, const char *path, unsigned char digest[64],
+                      struct error *err)
+{
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    FILE *file = fopen(path, "rbe");
+    unsigned char *buffer = memory_grow(NULL, READ_SIZE, 1);
+    const EVP_MD *type = kind == LONG_SHA512 ? EVP_sha512() : EVP_blake2b512();
+    bool ok = file || error_set_errno(err, "%s: cannot open", path);
+    if (ok && (!context || EVP_DigestInit_ex(context, type, NULL) != 1))
+        ok = openssl_error(err, "%s: its digest cannot be taken", path);
+    for (size_t got = 1; ok && got;) {
+        got = fread(buffer, 1, READ_SIZE, file);
+        ok = EVP_DigestUpdate(context, buffer, got) == 1;
+    }
+    if (ok && ferror(file))
+        ok = error_set(err, "%s: read error", path);
+    ok = ok && EVP_DigestFinal_ex(context, digest, NULL) == 1;
+    if (file)
+        fclose(file);
+    free(buffer);
+    EVP_MD_CTX_free(context);
+    return ok;
+}
