@@ -2,7 +2,6 @@
 #include "command.h"
 
 #include "base/json.h"
-#include "base/parallel.h"
 #include "base/progress.h"
 #include "base/text.h"
 
@@ -19,28 +18,35 @@ struct common {
     int64_t threads;
 };
 
-static const struct yaml_field common_fields[] = {
-    { .key = "json",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct common, json),
-      .help = "one JSON document on standard output" },
-    { .key = "quiet",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct common, quiet),
-      .help = "no progress" },
-    { .key = "threads",
-      .kind = YAML_INTEGER,
-      .offset = offsetof(struct common, threads),
-      .minimum = 1,
-      .maximum = 4096,
-      .metavar = "N",
-      .help = "default: every core" },
-    { .key = "help",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct common, help),
-      .help = "this text" },
-    { 0 },
-};
+#define COMMON(name, kind_, ...)                                                                   \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct common, name), __VA_ARGS__          \
+    }
+#define JSON  COMMON(json, YAML_BOOL, .help = "one JSON document on standard output")
+#define QUIET COMMON(quiet, YAML_BOOL, .help = "no progress")
+#define THREADS                                                                                    \
+    COMMON(threads, YAML_INTEGER, .minimum = 1, .maximum = 4096, .metavar = "N",                   \
+           .help = "default: every core")
+#define HELP COMMON(help, YAML_BOOL, .help = "this text")
+
+static const struct yaml_field common_fields[] = { JSON, QUIET, THREADS, HELP, { 0 } };
+static const struct yaml_field common_fields_own_threads[] = { JSON, QUIET, HELP, { 0 } };
+
+static const struct yaml_field *common_of(const struct command *command)
+{
+    return command->own_threads ? common_fields_own_threads : common_fields;
+}
+
+void (*command_use_threads)(int count);
+
+/* "lethe ingest", or the name of a program that has one command. */
+static const char *command_title(const struct command *command)
+{
+    static char title[64];
+    snprintf(title, sizeof title, "%s%s", command->program ? command->program : "lethe ",
+             command->program ? "" : command->name);
+    return title;
+}
 
 /* ---- finding and setting --------------------------------------------------------------------- */
 
@@ -94,14 +100,14 @@ static bool unknown_option(struct invocation *invocation, const char *name, size
     size_t count = 0, capacity = 0;
     char *word = arena_substring(&invocation->arena, name, length);
     list_names(invocation->command->options, &invocation->arena, &names, &count, &capacity);
-    list_names(common_fields, &invocation->arena, &names, &count, &capacity);
+    list_names(common_of(invocation->command), &invocation->arena, &names, &count, &capacity);
     const char *nearest = text_nearest(word, names, count);
     free(names);
     if (nearest)
         return error_set(&invocation->err, "there is no option --%s; did you mean --%s?", word,
                          nearest);
-    return error_set(&invocation->err, "there is no option --%s; see lethe %s -h", word,
-                     invocation->command->name);
+    return error_set(&invocation->err, "there is no option --%s; see %s -h", word,
+                     command_title(invocation->command));
 }
 
 static bool set_choice(const struct yaml_field *field, const char *text, int *value,
@@ -204,7 +210,7 @@ static const struct yaml_field *find_any(struct parsing *parsing, const char *na
     if (field)
         return field;
     *values = (char *)&parsing->common;
-    return find_option(common_fields, name, length, values);
+    return find_option(common_of(parsing->invocation->command), name, length, values);
 }
 
 /* The switch that "no-name" switches off. */
@@ -258,8 +264,8 @@ static bool parse(struct parsing *parsing, int argc, char **argv)
         else if (strcmp(argv[i], "-h") == 0)
             parsing->common.help = true;
         else if (argv[i][1] != '-')
-            return error_set(&invocation->err, "there is no option %s; see lethe %s -h", argv[i],
-                             invocation->command->name);
+            return error_set(&invocation->err, "there is no option %s; see %s -h", argv[i],
+                             command_title(invocation->command));
         else if (!parse_option(parsing, argv + i, argc - i, &taken))
             return false;
     }
@@ -267,10 +273,10 @@ static bool parse(struct parsing *parsing, int argc, char **argv)
     if (parsing->common.help || (invocation->operand_count >= command->least_operands &&
                                  invocation->operand_count <= command->most_operands))
         return true;
-    return error_set(&invocation->err, "%s; usage: lethe %s %s",
+    return error_set(&invocation->err, "%s; usage: %s %s",
                      invocation->operand_count < command->least_operands ? "an argument is missing"
                                                                          : "too many arguments",
-                     command->name, command->operands);
+                     command_title(command), command->operands);
 }
 
 /* ---- help ------------------------------------------------------------------------------------ */
@@ -303,13 +309,13 @@ static void help_fields(const struct yaml_field *fields)
 
 void command_help(const struct command *command)
 {
-    printf("usage: lethe %s%s%s%s\n\n%s\n", command->name, *command->operands ? " " : "",
+    printf("usage: %s%s%s%s\n\n%s\n", command_title(command), *command->operands ? " " : "",
            command->operands, command->options ? " [OPTIONS]" : "", command->summary);
     if (command->details)
         printf("%s\n", command->details);
     printf("\n");
     help_fields(command->options);
-    help_fields(common_fields);
+    help_fields(common_of(command));
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -324,7 +330,7 @@ void command_print(struct json *document)
 
 enum exit_code command_failed(const struct invocation *invocation)
 {
-    fprintf(stderr, "lethe %s: %s\n", invocation->command->name, invocation->err.message);
+    fprintf(stderr, "%s: %s\n", command_title(invocation->command), invocation->err.message);
     return EXIT_ERROR;
 }
 
@@ -350,7 +356,7 @@ static enum exit_code run_parsed(struct parsing *parsing)
     if (parsing->common.quiet)
         progress_silence();
     if (parsing->common.threads)
-        parallel_set_threads((int)parsing->common.threads);
+        command_use_threads((int)parsing->common.threads);
     return invocation->command->run(invocation);
 }
 
@@ -368,7 +374,7 @@ enum exit_code command_run(const struct command *command, int argc, char **argv)
         parse(&parsing, argc, argv) ? run_parsed(&parsing) : command_failed(&invocation);
     arena_release(&invocation.arena);
     if (code == EXIT_YES && (fflush(stdout) != 0 || ferror(stdout))) {
-        fprintf(stderr, "lethe %s: standard output cannot be written\n", command->name);
+        fprintf(stderr, "%s: standard output cannot be written\n", command_title(command));
         return EXIT_ERROR;
     }
     return code;

@@ -37,6 +37,8 @@ struct command {
     const struct yaml_field *options;   /* may be NULL; sections are flattened */
     size_t size;                        /* of the struct of options */
     void (*set_defaults)(void *values); /* NULL: all zero */
+    bool own_threads;    /* it starts the threads that it takes, and has no --threads */
+    const char *program; /* when it is a program of its own: what that is called */
     enum exit_code (*run)(struct invocation *invocation);
 };
 
@@ -48,15 +50,21 @@ extern const struct command
     command_ingest,
     command_init,
     command_inspect,
+    command_keygen,
     command_phantom,
     command_purge,
     command_run_plan,
     command_sample,
     command_score,
+    command_sign,
     command_status,
-    command_train;
+    command_train,
+    command_verify;
 /* clang-format on */
 extern const struct command *const commands[]; /* NULL-terminated */
+
+/* What --threads does; set by the program's main. */
+extern void (*command_use_threads)(int count);
 
 /* Runs the command with its arguments (argv without its name). */
 enum exit_code command_run(const struct command *command, int argc, char **argv);

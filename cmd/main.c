@@ -1,6 +1,7 @@
 /* lethe: the table of commands. */
 #include "command.h"
 
+#include "base/parallel.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -19,6 +20,9 @@ const struct command *const commands[] = {
     &command_curves,
     &command_sample,
     &command_score,
+    &command_sign,
+    &command_verify,
+    &command_keygen,
     &command_purge,
     &command_doctor,
     NULL,
@@ -52,6 +56,7 @@ static enum exit_code unknown_command(const char *word)
 
 int main(int argc, char **argv)
 {
+    command_use_threads = parallel_set_threads;
     const char *word = argc > 1 ? argv[1] : "";
     if (!strcmp(word, "-h") || !strcmp(word, "--help") || !strcmp(word, "help")) {
         list_commands();

@@ -40,11 +40,11 @@ static bool load_manifest(struct signing *s)
     return ok;
 }
 
-static bool check_archive(struct signing *s, struct problems *problems)
+static bool check_archive(struct signing *s, struct findings *findings)
 {
-    if (!stream_check(&s->manifest, s->job->archive, NULL, problems, s->err))
+    if (!stream_check(&s->manifest, s->job->archive, NULL, findings, s->err))
         return false;
-    return !problems->count ||
+    return !findings->count ||
            error_set(s->err, "%s is not what its manifest says; nothing was signed",
                      s->job->archive);
 }
@@ -133,12 +133,12 @@ static bool is_free(struct signing *s, enum statement_kind kind)
            error_set(s->err, "%s: exists already; remove it, or sign with another --label", path);
 }
 
-static bool sign_audit(struct signing *s, struct problems *problems)
+static bool sign_audit(struct signing *s, struct findings *findings)
 {
     struct statement says = s->job->says;
     struct json *policy;
     if (!is_free(s, STATEMENT_FILES) || !is_free(s, STATEMENT_AUDIT) ||
-        !check_archive(s, problems) || !load_policy(s, &policy))
+        !check_archive(s, findings) || !load_policy(s, &policy))
         return false;
     says.verdict = s->manifest.claims.verdict;
     return write_bundle(s, STATEMENT_AUDIT, statement_audit(&s->release, &says, policy)) &&
@@ -146,14 +146,14 @@ static bool sign_audit(struct signing *s, struct problems *problems)
 }
 
 bool sign_release(const struct sign_job *job, struct signed_files *written,
-                  struct problems *problems, struct arena *arena, struct error *err)
+                  struct findings *findings, struct arena *arena, struct error *err)
 {
     struct signing s = { .job = job, .written = written, .arena = arena, .err = err };
     *written = (struct signed_files){ 0 };
     if (!load_manifest(&s))
         return false;
     if (!job->withdraw)
-        return sign_audit(&s, problems);
+        return sign_audit(&s, findings);
     return is_free(&s, STATEMENT_WITHDRAWAL) &&
            write_bundle(&s, STATEMENT_WITHDRAWAL, statement_withdrawal(&s.release, &job->says));
 }

@@ -10,7 +10,7 @@
 #define RELEASE_SIGN_H
 
 #include "release/certificate.h"
-#include "release/problems.h"
+#include "release/findings.h"
 #include "release/statement.h"
 
 struct sign_job {
@@ -30,9 +30,9 @@ struct signed_files {
 };
 
 /* False with a message when it was not signed; when the archive is not what its manifest says, each
- * thing that differs is in `problems`. */
+ * thing that differs is in `findings`. */
 bool sign_release(const struct sign_job *job, struct signed_files *written,
-                  struct problems *problems, struct arena *arena, struct error *err) MUST_USE;
+                  struct findings *findings, struct arena *arena, struct error *err) MUST_USE;
 
 /* Adds the response of a timestamp authority to a bundle. */
 bool sign_add_timestamp(const char *bundle, const char *response, struct error *err) MUST_USE;

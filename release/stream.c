@@ -20,7 +20,7 @@
 /* Digests of the archive and of each volume, as its bytes come. */
 struct packed {
     const struct manifest *manifest;
-    struct problems *problems;
+    struct findings *findings;
     struct digest_state *whole, *volume; /* volume NULL: not split, or past the last */
     size_t index;
     uint64_t left; /* bytes of the volume still to come */
@@ -40,7 +40,7 @@ static void end_volume(struct packed *packed)
     const struct manifest_volume *volume = &packed->manifest->volumes[packed->index++];
     struct digest digest = digest_end(packed->volume);
     if (!digest_equal(&digest, &volume->sha256))
-        problems_add(packed->problems, PROBLEM_BAD, "%s: its SHA-256 is not the signed one",
+        findings_add(packed->findings, FINDING_BAD, "%s: its SHA-256 is not the signed one",
                      volume->name);
     begin_volume(packed);
 }
@@ -71,7 +71,7 @@ enum place { AT_HEADER, IN_CONTENT, IN_PADDING, AT_END, PAST_END };
 struct unpacked {
     const struct manifest *manifest;
     const struct stream_sink *sink;
-    struct problems *problems;
+    struct findings *findings;
     struct error err;           /* of the sink */
     struct digest_state *whole; /* of the tar: for its own thread alone */
     struct progress progress;   /* likewise */
@@ -125,7 +125,7 @@ static bool end_header(struct unpacked *tar)
     tar_header(&tar->entry, tar->manifest->created, expected);
     if (memcmp(tar->block, expected, TAR_BLOCK) != 0) {
         tar_explain(tar->block, expected, &why);
-        problems_add(tar->problems, PROBLEM_BAD, "%s: %s", tar->entry.path, why.message);
+        findings_add(tar->findings, FINDING_BAD, "%s: %s", tar->entry.path, why.message);
     }
     if (!sink_entry(tar))
         return false;
@@ -143,7 +143,7 @@ static bool end_content(struct unpacked *tar)
     struct digest digest = digest_end(tar->content);
     tar->content = NULL;
     if (!digest_equal(&digest, &tar->manifest->files[tar->entry.file].digest))
-        problems_add(tar->problems, PROBLEM_BAD, "%s: its SHA-256 is not the signed one",
+        findings_add(tar->findings, FINDING_BAD, "%s: its SHA-256 is not the signed one",
                      tar->entry.path);
     go(tar, IN_PADDING, tar_padding(tar->entry.size));
     return true;
@@ -152,7 +152,7 @@ static bool end_content(struct unpacked *tar)
 static bool end_padding(struct unpacked *tar)
 {
     if (tar->dirty)
-        problems_add(tar->problems, PROBLEM_BAD, "%s: the padding after it is not zero",
+        findings_add(tar->findings, FINDING_BAD, "%s: the padding after it is not zero",
                      tar->entry.path);
     expect_entry(tar);
     return true;
@@ -161,7 +161,7 @@ static bool end_padding(struct unpacked *tar)
 static bool end_end(struct unpacked *tar)
 {
     if (tar->dirty)
-        problems_add(tar->problems, PROBLEM_BAD, "the end of the tar is not zero");
+        findings_add(tar->findings, FINDING_BAD, "the end of the tar is not zero");
     go(tar, PAST_END, 0);
     return true;
 }
@@ -220,10 +220,10 @@ static void tell_missing(struct unpacked *tar)
     if (tar->place == PAST_END)
         return;
     if (tar->place == AT_HEADER || tar->place == IN_CONTENT)
-        problems_add(tar->problems, PROBLEM_BAD, "%s: missing or cut short", tar->entry.path);
+        findings_add(tar->findings, FINDING_BAD, "%s: missing or cut short", tar->entry.path);
     while (tar_walk_next(&tar->walk, &tar->entry))
         if (!tar->entry.folder)
-            problems_add(tar->problems, PROBLEM_BAD, "%s: missing", tar->entry.path);
+            findings_add(tar->findings, FINDING_BAD, "%s: missing", tar->entry.path);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -236,7 +236,7 @@ struct input {
     int descriptor;
     size_t index, count; /* of volumes; an archive that is not split is one */
     uint64_t left;       /* bytes that the open file still has */
-    struct problems *problems;
+    struct findings *findings;
     struct error *err;
 };
 
@@ -246,7 +246,7 @@ static bool check_status(struct input *input, uint64_t expected)
     if (fstat(input->descriptor, &status) != 0 || !S_ISREG(status.st_mode))
         return error_set(input->err, "%s: not a regular file", input->name);
     if ((uint64_t)status.st_size != expected)
-        problems_add(input->problems, PROBLEM_BAD,
+        findings_add(input->findings, FINDING_BAD,
                      "%s: %" PRIu64 " bytes, but %" PRIu64 " were signed", path_name(input->name),
                      (uint64_t)status.st_size, expected);
     return true;
@@ -338,7 +338,7 @@ struct passing {
 
 static bool bad_archive(struct passing *pass, const char *reason)
 {
-    return problems_add(pass->input.problems, PROBLEM_BAD, "%s: %s",
+    return findings_add(pass->input.findings, FINDING_BAD, "%s: %s",
                         pass->packed.manifest->archive.name, reason);
 }
 
@@ -420,17 +420,17 @@ static bool run(struct passing *pass)
 }
 
 bool stream_check(const struct manifest *manifest, const char *path, const struct stream_sink *sink,
-                  struct problems *problems, struct error *err)
+                  struct findings *findings, struct error *err)
 {
     struct passing pass = {
         .input = { .manifest = manifest,
                    .path = path,
                    .descriptor = -1,
-                   .problems = problems,
+                   .findings = findings,
                    .count = manifest->volume_count ? manifest->volume_count : 1,
                    .err = err },
-        .packed = { .manifest = manifest, .problems = problems },
-        .unpacked = { .manifest = manifest, .sink = sink, .problems = problems },
+        .packed = { .manifest = manifest, .findings = findings },
+        .unpacked = { .manifest = manifest, .sink = sink, .findings = findings },
     };
     arena_init(&pass.input.arena);
     pass.zstd = ZSTD_createDCtx();

@@ -19,7 +19,7 @@
 #define RELEASE_STREAM_H
 
 #include "release/manifest.h"
-#include "release/problems.h"
+#include "release/findings.h"
 
 enum { STREAM_WINDOW_LOG = 23 };
 
@@ -37,6 +37,6 @@ struct stream_sink {
  * beside it. `sink` may be NULL. Whatever differs becomes a problem of kind BAD; false is for what
  * could not be told: a file that is not there or cannot be read. */
 bool stream_check(const struct manifest *manifest, const char *path, const struct stream_sink *sink,
-                  struct problems *problems, struct error *err) MUST_USE;
+                  struct findings *findings, struct error *err) MUST_USE;
 
 #endif

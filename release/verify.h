@@ -12,7 +12,7 @@
 #ifndef RELEASE_VERIFY_H
 #define RELEASE_VERIFY_H
 
-#include "release/problems.h"
+#include "release/findings.h"
 #include "release/statement.h"
 #include "release/trust.h"
 
@@ -46,7 +46,7 @@ struct verification {
     bool has_manifest;
     struct signer *signers;
     size_t signer_count;
-    struct problems problems;
+    struct findings findings;
 };
 
 /* False with a message when it could not be told: files that are missing or cannot be read. Strings

@@ -26,6 +26,8 @@ struct digest digest_end(struct digest_state *state);
 
 struct digest digest_of(const void *bytes, size_t size);
 bool digest_file(const char *path, struct digest *digest, struct error *err) MUST_USE;
+bool digest_file_sized(const char *path, struct digest *digest, uint64_t *size,
+                       struct error *err) MUST_USE;
 bool digest_equal(const struct digest *a, const struct digest *b);
 
 /* Lower-case hexadecimal, terminated. Returns `hex`. */

@@ -36,7 +36,7 @@ static void yes(void)
     if (!world.told)
         fail_msg("could not tell: %s", world.err.message);
     if (answer != ANSWER_YES)
-        fail_msg("%s", world.result.problems.items[0].text);
+        fail_msg("%s", world.result.findings.items[0].text);
 }
 
 static void a_release_signed_by_all_that_are_required_verifies(void **state)
@@ -262,7 +262,7 @@ static void an_archive_of_another_name_is_refused(void **state)
     rename(world_path(&world, "brain-1.0.tar.zst"), job.archive);
     assert_true(verify(&job, &world.result, &world.arena, &world.err));
     assert_int_equal(world.result.answer, ANSWER_NO);
-    assert_contains(world.result.problems.items[world.result.problems.count - 1].text,
+    assert_contains(world.result.findings.items[world.result.findings.count - 1].text,
                     "the signed archive is called brain-1.0.tar.zst");
 }
 

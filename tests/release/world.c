@@ -60,7 +60,7 @@ void world_begin(struct world *world)
         world->contents[i] = sample_contents[i];
     build_trust(world);
     build_tar(world);
-    problems_init(&world->result.problems);
+    findings_init(&world->result.findings);
 }
 
 void world_end(struct world *world)
@@ -235,11 +235,11 @@ void world_expect(struct world *world, enum answer answer, const char *problem)
     if (!world->told)
         fail_msg("could not tell: %s", world->err.message);
     bool found = false;
-    const struct problems *problems = &world->result.problems;
-    for (size_t i = 0; i < problems->count; i++)
-        found = found || strstr(problems->items[i].text, problem);
+    const struct findings *findings = &world->result.findings;
+    for (size_t i = 0; i < findings->count; i++)
+        found = found || strstr(findings->items[i].text, problem);
     if (!found)
         fail_msg("expected \"%s\" in: %s", problem,
-                 problems->count ? problems->items[0].text : "no problem at all");
+                 findings->count ? findings->items[0].text : "no problem at all");
     assert_int_equal(seen, answer);
 }
