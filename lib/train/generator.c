@@ -2,7 +2,7 @@
 #include "train/generator.h"
 
 #include "base/file.h"
-#include "tensor/cpu.h"
+#include "tensor/device.h"
 #include "train/checkpoint.h"
 #include "train/recipe.h"
 
@@ -113,7 +113,11 @@ static bool build(struct generator *generator, struct error *err)
     sampling->graph = graph_new();
     recipe_of(&sampling->settings)->build_sampling(sampling);
     generator->format.steps = sampling->options.steps;
-    generator->store = store_new(&cpu_backend);
+    const char *device = sampling->options.device ? sampling->options.device : "auto";
+    const struct backend *backend = device_backend(device, err);
+    if (!backend)
+        return false;
+    generator->store = store_new(backend);
     return make_plan(generator, sampling, err);
 }
 

@@ -85,9 +85,11 @@ struct preview *preview_open(const char *dataset, const char *out,
                              const struct train_settings *settings,
                              const struct checkpoint_record *record, struct error *err)
 {
-    struct draw_options options = {
-        .seed = 1, .sampler = SAMPLER_DDIM, .steps = DDIM_STEPS, .truncation = 1
-    };
+    struct draw_options options = { .seed = 1,
+                                    .sampler = SAMPLER_DDIM,
+                                    .steps = DDIM_STEPS,
+                                    .truncation = 1,
+                                    .device = settings->device };
     struct preview *preview = memory_grow(NULL, 1, sizeof *preview);
     *preview = (struct preview){ 0 };
     arena_init(&preview->arena);

@@ -1,7 +1,7 @@
 /* A recipe, ready to run; see runner.h. */
 #include "train/runner.h"
 
-#include "tensor/cpu.h"
+#include "tensor/device.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +12,7 @@
 /* The device's table with a memory that is only counted, to learn what a plan would take: as much
  * of what is available as was asked for is gone, and nothing is ever written there. */
 static size_t counted;
+static const struct backend *counted_for;
 
 static void *count_memory(size_t bytes, const char *what, struct error *err)
 {
@@ -35,13 +36,14 @@ static void write_nothing(void *device, const void *host, enum dtype dtype, size
 
 static size_t left_available(void)
 {
-    size_t available = cpu_backend.available ? cpu_backend.available() : SIZE_MAX;
+    size_t available = counted_for->available ? counted_for->available() : SIZE_MAX;
     return available == SIZE_MAX || available < counted ? available : available - counted;
 }
 
-static struct backend planning_backend(void)
+static struct backend planning_backend(const struct backend *device)
 {
-    struct backend planning = cpu_backend;
+    struct backend planning = *device;
+    counted_for = device;
     planning.allocate = count_memory;
     planning.release = discount_memory;
     planning.copy_in = write_nothing;
@@ -121,11 +123,11 @@ static bool take_memory(struct runner *runner, struct error *err)
 
 /* Tries more and more parts until a step fits, and says so in addition to why the whole does not.
  */
-static bool suggest(const struct train_settings *resolved, int channels, int size,
-                    struct error *err)
+static bool suggest(const struct train_settings *resolved, const struct backend *device,
+                    int channels, int size, struct error *err)
 {
     struct train_settings smaller = *resolved;
-    struct backend planning = planning_backend();
+    struct backend planning = planning_backend(device);
     long long batch = smaller.batch;
     for (int64_t parts = smaller.accumulate + 1; parts <= batch; parts++) {
         struct runner runner;
@@ -147,12 +149,14 @@ static bool suggest(const struct train_settings *resolved, int channels, int siz
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err)
 {
-    bool built = build(runner, settings, channels, size, &cpu_backend, err);
+    const struct backend *device = device_backend(settings->device, err);
+    *runner = (struct runner){ 0 };
+    bool built = device && build(runner, settings, channels, size, device, err);
     if (built && take_memory(runner, err))
         return true;
     struct train_settings resolved = runner->training.settings;
     runner_release(runner);
-    return built && suggest(&resolved, channels, size, err);
+    return built && suggest(&resolved, device, channels, size, err);
 }
 
 void runner_release(struct runner *runner)

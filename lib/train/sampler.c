@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
-const struct sample_settings sample_defaults = { .count = 16, .seed = -1, .truncation = 1 };
+const struct sample_settings sample_defaults = {
+    .count = 16, .seed = -1, .truncation = 1, .device = "auto"
+};
 
 #define FIELD(name, kind_, ...)                                                                    \
     {                                                                                              \
@@ -28,6 +30,8 @@ const struct yaml_field sample_fields[] = {
           .help = "ddpm: steps to take; 0: all, ddim 50"),
     FIELD(weights, YAML_CHOICE, .choices = weights_names,
           .help = "which checkpoint of the folder; best: by validation loss, ddpm only"),
+    FIELD(device, YAML_STRING, .metavar = "DEVICE",
+          .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
           .help = "stylegan2: below 1 less varied, more typical (default 1)"),
     { 0 },
@@ -184,7 +188,8 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
                                          .sampler = settings->sampler,
                                          .steps = settings->steps,
                                          .truncation = settings->truncation,
-                                         .weights = settings->weights };
+                                         .weights = settings->weights,
+                                         .device = settings->device };
     double started = clock_seconds();
     *report = (struct sample_report){ 0 };
     bool ok = prepare(&run, err);

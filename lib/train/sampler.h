@@ -22,6 +22,7 @@ struct sample_settings {
     int64_t steps;
     int sampler;
     double truncation;
+    const char *device;
     int weights; /* the last three as of draw_options */
 };
 extern const struct sample_settings sample_defaults;

@@ -13,6 +13,7 @@ static const char *const schedule_names[] = { "linear", "cosine", NULL };
 
 const struct train_settings train_defaults = {
     .seed = -1,
+    .device = "auto",
     .checkpoint = 1000,
     .keep = 3,
     .log = 10,
@@ -125,6 +126,8 @@ const struct yaml_field train_fields[] = {
     FIELD(validate, YAML_INTEGER, .minimum = -1, .maximum = 65536, .metavar = "N",
           .help = "ddpm: images of the split validation, else holdout, that choose the best "
                   "checkpoint; 0: none (default 64)"),
+    FIELD(device, YAML_STRING, .metavar = "DEVICE",
+          .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(time_limit, YAML_REAL, .minimum = 0, .maximum = 1e7, .metavar = "MINUTES",
           .help = "stop with a checkpoint after this time; 0: no limit"),
     FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
@@ -302,6 +305,8 @@ static void add_value(const struct yaml_field *field, const void *value, int ind
         text_format(out, " %s", *(const bool *)value ? "true" : "false");
     else if (field->kind == YAML_CHOICE)
         text_format(out, " %s", field->choices[*(const int *)value]);
+    else if (field->kind == YAML_STRING)
+        text_format(out, " \"%s\"", *(const char *const *)value);
     else if (field->kind == YAML_STRINGS)
         add_list(value, out);
     else if (field->kind == YAML_SECTION) {
@@ -333,6 +338,7 @@ void train_settings_text(const struct train_settings *settings, bool lasting, st
         copy.samples = train_defaults.samples;
         copy.validate = train_defaults.validate;
         copy.time_limit = train_defaults.time_limit;
+        copy.device = train_defaults.device;
     }
     add_yaml(train_fields, &copy, 0, out);
 }

@@ -43,7 +43,8 @@ struct train_settings {
     /* These decide how long a run goes on and what it leaves, not what it computes: a run that is
      * resumed may change them. */
     int64_t images, checkpoint, keep, log, samples, validate;
-    double time_limit; /* minutes; 0: none */
+    double time_limit;  /* minutes; 0: none */
+    const char *device; /* as device_backend takes it (tensor/device.h) */
 };
 extern const struct train_settings train_defaults;
 extern const struct yaml_field train_fields[];
@@ -60,10 +61,11 @@ extern const char *const weights_names[WEIGHTS_COUNT + 1];
 /* How images are drawn. */
 struct draw_options {
     uint64_t seed;
-    int sampler;       /* ddpm: enum sampler */
-    int64_t steps;     /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
-    double truncation; /* stylegan2: ψ; 1: none */
-    int weights;       /* enum weights: of a folder */
+    int sampler;        /* ddpm: enum sampler */
+    int64_t steps;      /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
+    double truncation;  /* stylegan2: ψ; 1: none */
+    int weights;        /* enum weights: of a folder */
+    const char *device; /* as device_backend takes it; NULL: auto */
 };
 
 /* Fills in the model's preset for images of size × size (that of the next larger preset where there
