@@ -69,6 +69,19 @@ static void mark(struct calibration *calibration, size_t s, const struct statist
     }
 }
 
+/* What the thresholds guarantee together: a control that is too small guarantees less than was
+ * asked for. A limit is beyond the control's quantile, so that one's rate holds for it, too. */
+static double rate_by_chance(const struct calibration *calibration)
+{
+    double rate = 0;
+    for (size_t s = 0; s < calibration->statistics; s++) {
+        const struct threshold *threshold = &calibration->threshold[s];
+        if (threshold->rule != THRESHOLD_NONE)
+            rate += threshold->attained > threshold->rate ? threshold->attained : threshold->rate;
+    }
+    return rate < 1 ? rate : 1;
+}
+
 static bool *switches(size_t count)
 {
     bool *all = memory_grow(NULL, count ? count : 1, sizeof *all);
@@ -99,8 +112,9 @@ void calibrate(const struct statistic *statistics, size_t count, size_t images, 
         mark(calibration, s, &statistics[s]);
     }
     calibration->fraction = clopper_pearson(calibration->count, images, settings->confidence);
-    calibration->expected = settings->rate * (double)images;
-    calibration->excess = binomial_upper_tail(images, calibration->count, settings->rate);
+    double rate = rate_by_chance(calibration);
+    calibration->expected = rate * (double)images;
+    calibration->excess = binomial_upper_tail(images, calibration->count, rate);
 }
 
 void calibration_release(struct calibration *calibration)

@@ -65,7 +65,7 @@ struct threshold {
     size_t flagged;          /* images by this statistic */
 };
 
-enum { STATISTICS_MAX = 64 };
+enum { STATISTICS_MAX = 80 };
 
 struct calibration {
     size_t statistics, images;
@@ -74,7 +74,8 @@ struct calibration {
     bool *flagged;             /* an image by any statistic; owned */
     size_t count;              /* of these */
     struct interval fraction;  /* exact, of the flagged among the images */
-    double expected;           /* flagged images that chance alone brings: at most rate · images */
+    double expected;           /* flagged images that chance alone brings: at most so many, given
+                                * what the controls guarantee */
     double excess;             /* P(at least `count` flagged) were chance alone at work */
 };
 

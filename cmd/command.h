@@ -45,6 +45,7 @@ struct command {
 /* one a line, by name */
 /* clang-format off */
 extern const struct command
+    command_audit,
     command_curves,
     command_doctor,
     command_ingest,

@@ -19,6 +19,7 @@ const struct command *const commands[] = {
     &command_train,
     &command_curves,
     &command_sample,
+    &command_audit,
     &command_score,
     &command_sign,
     &command_verify,

@@ -19,6 +19,8 @@ const struct yaml_field plan_fields[] = {
     FIELD(ingest, YAML_SECTION, .section = ingest_fields, .help = "from scans to a dataset"),
     FIELD(train, YAML_SECTION, .section = train_fields, .help = "from a dataset to a generator"),
     FIELD(sample, YAML_SECTION, .section = sample_fields, .help = "from a generator to a set"),
+    FIELD(audit, YAML_SECTION, .section = audit_fields,
+          .help = "whether the set holds copies of training images"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     { 0 },
 };
@@ -47,8 +49,9 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->ingest = ingest_defaults;
     plan->train = train_defaults;
     plan->sample = sample_defaults;
+    plan->audit = audit_defaults;
     plan->policy = policy_defaults;
-    plan->ingest.seed = plan->train.seed = -1;
+    plan->ingest.seed = plan->train.seed = plan->audit.seed = -1;
     if (!yaml_load(path, plan_fields, plan, arena, err) || !digest_plan(plan, err))
         return false;
     if (!policy_check(&plan->policy, err))
@@ -59,6 +62,8 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
         plan->train.seed = plan->seed;
     if (plan->sample.seed < 0)
         plan->sample.seed = plan->seed;
+    if (plan->audit.seed < 0)
+        plan->audit.seed = plan->seed;
     plan->run = beside_plan(plan, plan->run, arena);
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);

@@ -3,6 +3,7 @@
 #ifndef CMD_PLAN_H
 #define CMD_PLAN_H
 
+#include "audit/memorization.h"
 #include "data/ingest.h"
 #include "release/policy.h"
 #include "train/sampler.h"
@@ -16,6 +17,7 @@ struct release_plan {
     struct ingest_settings ingest;
     struct train_settings train;
     struct sample_settings sample;
+    struct audit_settings audit;
     struct policy_settings policy;
 };
 extern const struct yaml_field plan_fields[];

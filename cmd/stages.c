@@ -15,6 +15,7 @@ const struct stage *const stages[] = {
     &stage_ingest,
     &stage_train,
     &stage_sample,
+    &stage_audit,
     NULL,
     /* clang-format on */
 };

@@ -60,7 +60,7 @@ struct stage {
     enum exit_code (*run)(struct stage_work *work);
 };
 
-extern const struct stage stage_ingest, stage_train, stage_sample;
+extern const struct stage stage_audit, stage_ingest, stage_train, stage_sample;
 extern const struct stage *const stages[]; /* in order; NULL-terminated */
 
 /* The stage of that name, or NULL. */

@@ -1,0 +1,76 @@
+/* Measures from the literature, so that an audit can be compared with others.
+ *
+ * All are made from nearest-neighbour distances (passes.h, distance_of) and say nothing that the
+ * calibrated statistics do not say better; docs/audit.md tells what each is good for.
+ *
+ *   C_T            Meehan, Chaudhuri, Dasgupta 2020: are synthetic images nearer to the training
+ * set than held-out ones are? A Mann–Whitney z for each cell of image space, averaged by the cells'
+ * share of the holdout. Well below 0: copying. A cell is what lies nearest to one training subject;
+ * those with few images are taken together. authenticity   Alaa et al. 2022: the share of synthetic
+ * images that are farther from their nearest training image than that image is from the nearest of
+ * another subject (with slices, the nearest of any subject is the next slice of the same head). DCR
+ * share      the share of synthetic images that are nearer to training than to the holdout;
+ *                  `expected` is what sets of these sizes give by chance
+ *   NNDR           distance to the nearest over distance to the second nearest
+ *   Carlini        Carlini et al. 2023: distance to the nearest below alpha times the mean distance
+ *                  to the nearest 50
+ *   MIA            an attacker who holds the synthetic set calls a real image a member of training
+ *                  when it lies near a synthetic one: area under the ROC curve, and the
+ *                  true-positive rate at 1 % and 0.1 % false positives
+ *
+ * Intervals of C_T and MIA are bootstrapped by subject: whole patients are drawn, never slices.
+ */
+#ifndef AUDIT_COMPANIONS_H
+#define AUDIT_COMPANIONS_H
+
+#include "audit/statistics.h"
+
+/* One set's side of a comparison: a value an image, and whose image it is. */
+struct sample {
+    const double *values;
+    const uint32_t *groups; /* NULL: every image is a group of its own */
+    size_t count;
+};
+
+struct bootstrap {
+    uint64_t seed;
+    size_t replicates;
+};
+
+struct estimate {
+    double value;
+    struct interval interval; /* 95 % percentile interval of the replicates */
+};
+
+struct copying_test { /* C_T */
+    struct estimate value;
+    double z;     /* with all images in one cell */
+    size_t cells; /* that were compared */
+};
+/* `cell`s are group numbers of the nearest training image, for each image of the two samples. */
+struct copying_test copying_test(const struct sample *synthetic, const uint32_t *synthetic_cell,
+                                 const struct sample *holdout, const uint32_t *holdout_cell,
+                                 const struct bootstrap *bootstrap);
+
+struct membership_inference {
+    struct estimate auc, tpr_1, tpr_01; /* true-positive rates at 1 % and at 0.1 % */
+    size_t members, others;
+    bool supported_1, supported_01; /* enough non-members to speak of such rates: 100, 1000 */
+};
+/* The distance of each real image to its nearest synthetic one. */
+struct membership_inference membership_inference(const struct sample *members,
+                                                 const struct sample *others,
+                                                 const struct bootstrap *bootstrap);
+
+struct share {
+    size_t count, of;
+    double fraction;
+    struct interval interval; /* Clopper–Pearson, 95 % */
+};
+struct share share_of(size_t count, size_t of);
+
+/* How many a[i] < b[i]; equal ones count half, rounded down in the count. NAN pairs are left out.
+ */
+struct share share_below(const double *a, const double *b, size_t count);
+
+#endif

@@ -1,0 +1,191 @@
+/* Duplicates; see duplicates.h. */
+#include "audit/duplicates.h"
+
+#include "audit/engine.h"
+#include "base/parallel.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- looks ------------------------------------------------------------------------------------
+ */
+
+struct looking {
+    struct search view; /* borrowed sets, for what image_at and images_forget need */
+    struct look *looks;
+    size_t first;
+    _Atomic size_t not_finite;
+};
+
+static void look_at(void *context, size_t begin, size_t end)
+{
+    struct looking *looking = context;
+    const struct pixels *pixels = &looking->view.pixels;
+    size_t bytes = element_info[pixels->type].bytes;
+    for (size_t i = looking->first + begin; i < looking->first + end; i++) {
+        const unsigned char *image = image_at(&looking->view, &looking->view.database, i);
+        struct moments moments;
+        if (!exact_moments(pixels, image, &moments)) {
+            size_t least = atomic_load(&looking->not_finite);
+            while (i < least && !atomic_compare_exchange_weak(&looking->not_finite, &least, i))
+                ;
+            continue;
+        }
+        struct digest_state *state = digest_begin();
+        for (size_t run = 0; run < pixels->run_count; run++)
+            digest_add(state, image + pixels->run[run].offset * bytes,
+                       pixels->run[run].length * bytes);
+        looking->looks[i] = (struct look){ digest_end(state), moments.spread == 0 };
+    }
+}
+
+struct look *looks_of(const struct image_set *set, uint64_t channels, struct error *err)
+{
+    enum { AT_ONCE = 1024 }; /* images before their pages are let go */
+    struct looking looking = { .view = { .database = *set }, .not_finite = SIZE_MAX };
+    pixels_init(&looking.view.pixels, set->type, set->channels, set->height * set->width, channels);
+    looking.looks = memory_allocate(set->count, sizeof *looking.looks, "digests of images", err);
+    if (!looking.looks)
+        return NULL;
+    for (size_t first = 0; first < set->count; first += AT_ONCE) {
+        size_t count = set->count - first < AT_ONCE ? set->count - first : AT_ONCE;
+        looking.first = first;
+        parallel_ranges(count, 8, look_at, &looking);
+        images_forget(&looking.view, set, first, count);
+    }
+    if (looking.not_finite == SIZE_MAX)
+        return looking.looks;
+    error_set(err,
+              "%s: image %zu has a pixel that is infinite or not a number; images must be finite "
+              "to be compared",
+              set->name, (size_t)looking.not_finite);
+    memory_free(looking.looks);
+    return NULL;
+}
+
+/* ---- equal images -----------------------------------------------------------------------------
+ */
+
+static int by_digest(const void *a, const void *b)
+{
+    return memcmp(((const struct digest *)a)->bytes, ((const struct digest *)b)->bytes,
+                  DIGEST_BYTES);
+}
+
+/* The digests of images with variance, sorted. Returns how many. */
+static size_t sorted_digests(const struct look *looks, size_t count, struct digest **sorted)
+{
+    size_t kept = 0;
+    *sorted = memory_grow(NULL, count + 1, sizeof **sorted);
+    for (size_t i = 0; i < count; i++)
+        if (!looks[i].constant)
+            (*sorted)[kept++] = looks[i].digest;
+    qsort(*sorted, kept, sizeof **sorted, by_digest);
+    return kept;
+}
+
+size_t images_in(const struct look *images, size_t count, const struct look *others,
+                 size_t other_count, bool *equal)
+{
+    struct digest *sorted;
+    size_t kept = sorted_digests(others, other_count, &sorted), found = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is = !images[i].constant &&
+                  bsearch(&images[i].digest, sorted, kept, sizeof *sorted, by_digest);
+        found += is;
+        if (equal)
+            equal[i] = is;
+    }
+    free(sorted);
+    return found;
+}
+
+static size_t repeated(const struct look *looks, size_t count)
+{
+    struct digest *sorted;
+    size_t kept = sorted_digests(looks, count, &sorted), found = 0;
+    for (size_t i = 1; i < kept; i++)
+        found += by_digest(&sorted[i - 1], &sorted[i]) == 0;
+    free(sorted);
+    return found;
+}
+
+/* ---- near-duplicates --------------------------------------------------------------------------
+ */
+
+struct edge {
+    uint32_t a, b; /* a < b */
+};
+
+static int by_ends(const void *a, const void *b)
+{
+    const struct edge *x = a, *y = b;
+    if (x->a != y->a)
+        return x->a < y->a ? -1 : 1;
+    return (x->b > y->b) - (x->b < y->b);
+}
+
+/* The root of an image's group; paths are halved on the way. */
+static uint32_t root_of(uint32_t *parent, uint32_t image)
+{
+    while (parent[image] != image)
+        image = parent[image] = parent[parent[image]];
+    return image;
+}
+
+/* Groups of images linked by edges. */
+static void count_groups(struct duplicates *duplicates, const struct edge *edges, size_t count,
+                         size_t images)
+{
+    uint32_t *parent = memory_grow(NULL, 2 * images + 1, sizeof *parent), *size = parent + images;
+    for (size_t i = 0; i < images; i++) {
+        parent[i] = (uint32_t)i;
+        size[i] = 0;
+    }
+    for (size_t e = 0; e < count; e++)
+        parent[root_of(parent, edges[e].a)] = root_of(parent, edges[e].b);
+    for (size_t i = 0; i < images; i++)
+        size[root_of(parent, (uint32_t)i)]++;
+    for (size_t i = 0; i < images; i++) {
+        if (size[i] < 2)
+            continue;
+        duplicates->groups++;
+        duplicates->images += size[i];
+        if (size[i] > duplicates->largest)
+            duplicates->largest = size[i];
+    }
+    free(parent);
+}
+
+struct duplicates duplicates_of(const struct look *looks, size_t images, const uint32_t *asked,
+                                size_t count, const struct neighbour *nearest, size_t k,
+                                double limit)
+{
+    struct duplicates duplicates = { .searched = count,
+                                     .complete = true,
+                                     .identical = repeated(looks, images) };
+    struct edge *edges = NULL;
+    size_t found = 0, capacity = 0;
+    for (size_t q = 0; q < count; q++) {
+        uint32_t image = asked ? asked[q] : (uint32_t)q;
+        size_t near = 0;
+        for (; !looks[image].constant && near < k; near++) {
+            const struct neighbour *other = &nearest[q * k + near];
+            if (!(other->correlation >= limit))
+                break;
+            uint32_t id = (uint32_t)other->id;
+            ARRAY_RESERVE(edges, found, capacity);
+            edges[found++] = image < id ? (struct edge){ image, id } : (struct edge){ id, image };
+        }
+        duplicates.complete &= near < k;
+    }
+    if (found)
+        qsort(edges, found, sizeof *edges, by_ends);
+    for (size_t e = 0; e < found; e++) /* a pair may stand in both its images' lists */
+        if (!e || by_ends(&edges[e - 1], &edges[e]) != 0)
+            edges[duplicates.pairs++] = edges[e];
+    count_groups(&duplicates, edges, duplicates.pairs, images);
+    free(edges);
+    return duplicates;
+}

@@ -1,0 +1,81 @@
+/* One audit while it runs: shared by the files that search, that decide, and that write. */
+#ifndef AUDIT_MEMORIZATION_PARTS_H
+#define AUDIT_MEMORIZATION_PARTS_H
+
+#include "audit/calibrate.h"
+#include "audit/companions.h"
+#include "audit/duplicates.h"
+#include "audit/exact.h"
+#include "audit/memorization.h"
+#include "audit/passes.h"
+#include "audit/sets.h"
+
+/* Where a control comes from. */
+enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_COUNT };
+extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
+
+/* The values of real images that count as strangers. */
+struct control_values {
+    bool present;
+    struct near near;              /* in the training set */
+    size_t count;                  /* images asked, in the order of `near` */
+    size_t subjects;               /* whose images these are */
+    size_t constant;               /* left out: without variance */
+    size_t identical;              /* left out: a correlation of exactly 1, so no stranger */
+    double *correlation;           /* count; NAN: left out */
+    double *ratio;                 /* count; NAN: left out; NULL without local ratio */
+    double *channel[CHANNELS_MAX]; /* per channel, where asked for */
+};
+
+struct audit_run {
+    const struct audit_job *job;
+    const struct audit_settings *settings;
+    struct sets sets;
+    struct passes passes;
+    struct database database[SET_COUNT];
+    struct look *looks[SET_COUNT];
+    size_t k, local; /* neighbours of each synthetic image; strangers in the local ratio, 0: none */
+
+    struct near synthetic;
+    double *correlation, *ratio; /* of synthetic images; NAN: without variance */
+    double *channel[CHANNELS_MAX];
+    struct control_values control[SOURCE_COUNT];
+    uint32_t *asked;    /* training images whose nearest of other subjects is known */
+    size_t asked_count; /* … and how many these are */
+    double *reach;      /* of training images: distance to it; NAN where it is not known */
+    int used;           /* the control that sets thresholds; SOURCE_COUNT: none */
+
+    struct search_result within, train_in_synthetic, holdout_in_synthetic, in_holdout;
+    size_t within_k;
+
+    struct calibration calibration;
+    struct duplicates duplicates[SET_COUNT];
+    size_t copies; /* synthetic images that are, pixel by pixel, training images */
+    struct json *document;
+    struct text warnings, summary;
+    struct arena arena;
+};
+
+static inline const struct image_set *images_of(const struct audit_run *run, enum set_role role)
+{
+    return &run->sets.of[role].images;
+}
+
+/* memorization_search.c: every search, resumed where it was. */
+bool audit_search(struct audit_run *run, struct error *err) MUST_USE;
+
+/* pairs.c: nearest.csv, and the worst pairs as strips below `folder`/pairs. */
+bool audit_write_nearest(const struct audit_run *run, const char *path, struct error *err) MUST_USE;
+struct pair {
+    uint64_t synthetic; /* index in the set */
+    const char *png;    /* below the audit's folder */
+};
+/* The worst pairs: flagged ones first, then by correlation. Returns how many; in the arena. */
+size_t audit_worst_pairs(struct audit_run *run, struct pair **pairs);
+bool audit_draw_pairs(struct audit_run *run, const struct pair *pairs, size_t count,
+                      const char *folder, struct error *err) MUST_USE;
+
+/* document.c: memorization.json, the summary and the warnings. */
+void audit_describe(struct audit_run *run, const struct pair *pairs, size_t count);
+
+#endif

@@ -1,0 +1,400 @@
+/* The searches of an audit, in order:
+ *
+ *     synthetic in train           the k nearest, the local ratio
+ *     holdout in train             the same: the control
+ *     train in train               of other subjects: the other control, and authenticity's reach
+ *     synthetic in synthetic       near-duplicates
+ *     train, holdout in synthetic  membership inference
+ *     synthetic in holdout         DCR share
+ *     each channel alone           where it was asked for
+ */
+#include "audit/memorization_parts.h"
+
+#include "base/random.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { WITHIN = 4 }; /* near-duplicates of an image that are looked for */
+
+/* ---- what can be asked ------------------------------------------------------------------------
+ */
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Images of the two subjects that have the most. */
+static void largest_subjects(const struct image_set *set, size_t most[2])
+{
+    uint32_t *sorted = memory_grow(NULL, set->count, sizeof *sorted);
+    memcpy(sorted, set->groups, set->count * sizeof *sorted);
+    qsort(sorted, set->count, sizeof *sorted, by_number);
+    most[0] = most[1] = 0;
+    for (size_t i = 0, end; i < set->count; i = end) {
+        for (end = i; end < set->count && sorted[end] == sorted[i];)
+            end++;
+        size_t count = end - i;
+        if (count > most[0]) {
+            most[1] = most[0];
+            most[0] = count;
+        } else if (count > most[1])
+            most[1] = count;
+    }
+    free(sorted);
+}
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t greatest(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* How many neighbours there can be, and are wanted. Every image's local ratio is of the same number
+ * of strangers, so that those of the control are like those of the synthetic set. */
+static bool plan_neighbours(struct audit_run *run, struct error *err)
+{
+    const struct audit_set *train = &run->sets.of[SET_TRAIN];
+    size_t most[2], wanted = (size_t)run->settings->neighbours, count = train->images.count;
+    if (wanted > count)
+        return error_set(err,
+                         "%zu nearest neighbours were asked for, but the training set %s has %zu "
+                         "images; ask for at most as many",
+                         wanted, train->path, count);
+    largest_subjects(&train->images, most);
+    run->local = least((size_t)run->settings->local, count - most[0] - most[1]);
+    run->k = least(count, greatest(greatest(wanted, run->local + 1),
+                                   greatest(2, (size_t)run->settings->carlini)));
+    if (run->settings->local && !run->local)
+        text_add(&run->warnings,
+                 "no local ratio: it takes training images of three subjects at least\n");
+    return true;
+}
+
+/* ---- controls ---------------------------------------------------------------------------------
+ */
+
+static size_t count_subjects(const struct image_set *set, const uint32_t *asked, size_t count)
+{
+    uint32_t *groups = memory_grow(NULL, count + 1, sizeof *groups);
+    size_t subjects = 0;
+    for (size_t i = 0; i < count; i++)
+        groups[i] = set->groups[asked ? asked[i] : i];
+    qsort(groups, count, sizeof *groups, by_number);
+    for (size_t i = 0; i < count; i++)
+        subjects += !i || groups[i] != groups[i - 1];
+    free(groups);
+    return subjects;
+}
+
+/* Values by image, NAN for those that cannot serve. */
+static bool take_values(struct control_values *control, const struct look *looks,
+                        const uint32_t *asked, struct error *err)
+{
+    const struct near *near = &control->near;
+    control->count = near->count;
+    control->correlation = memory_allocate(near->count, sizeof(double), "a control", err);
+    control->ratio =
+        near->ratio ? memory_allocate(near->count, sizeof(double), "a control", err) : NULL;
+    if (!control->correlation || (near->ratio && !control->ratio))
+        return false;
+    for (size_t i = 0; i < near->count; i++) {
+        double correlation = near->nearest[i * near->k].correlation;
+        bool constant = looks[asked ? asked[i] : i].constant, same = correlation == 1;
+        control->constant += constant;
+        control->identical += same && !constant;
+        control->correlation[i] = constant || same ? NAN : correlation;
+        if (control->ratio)
+            control->ratio[i] = constant || same ? NAN : near->ratio[i];
+    }
+    control->present = true;
+    return true;
+}
+
+static bool search_holdout(struct audit_run *run, struct error *err)
+{
+    struct control_values *control = &run->control[SOURCE_HOLDOUT];
+    if (!run->sets.holdout)
+        return true;
+    control->subjects = run->sets.of[SET_HOLDOUT].subject_count;
+    return near_find(&run->database[SET_TRAIN], "holdout", images_of(run, SET_HOLDOUT), run->k,
+                     run->local, false, &control->near, err) &&
+           take_values(control, run->looks[SET_HOLDOUT], NULL, err);
+}
+
+/* The training images to be compared with those of other subjects: all, or a random choice of so
+ * many, and in any case those that are some synthetic image's nearest. */
+static void choose_asked(struct audit_run *run)
+{
+    size_t count = images_of(run, SET_TRAIN)->count, wanted = (size_t)run->settings->control_images;
+    bool *chosen = memory_grow(NULL, count, sizeof *chosen);
+    size_t *order = memory_grow(NULL, count, sizeof *order);
+    random_permutation((uint64_t)run->settings->seed, random_stream("audit/control"), count, order);
+    for (size_t i = 0; i < count; i++)
+        chosen[i] = false;
+    for (size_t i = 0; i < count && (!wanted || i < wanted); i++)
+        chosen[order[i]] = true;
+    for (size_t i = 0; i < run->synthetic.count; i++)
+        chosen[run->synthetic.nearest[i * run->synthetic.k].id] = true;
+    run->asked = arena_array(&run->arena, uint32_t, count);
+    for (size_t i = 0; i < count; i++)
+        if (chosen[i])
+            run->asked[run->asked_count++] = (uint32_t)i;
+    free(chosen);
+    free(order);
+}
+
+/* Some images of a set, as a set. */
+static struct image_set some_of(struct audit_run *run, const struct image_set *set,
+                                const uint32_t *chosen, size_t count)
+{
+    struct image_set some = *set;
+    uint32_t *rows = arena_array(&run->arena, uint32_t, count),
+             *groups = arena_array(&run->arena, uint32_t, count);
+    for (size_t i = 0; i < count; i++) {
+        rows[i] = set->rows ? set->rows[chosen[i]] : chosen[i];
+        groups[i] = set->groups[chosen[i]];
+    }
+    some.count = count;
+    some.rows = rows;
+    some.groups = groups;
+    return some;
+}
+
+/* A random choice must not be joined by images that were asked for because something copied them:
+ * they would be a control chosen by what is tested. */
+static void leave_out_of_control(struct audit_run *run)
+{
+    struct control_values *control = &run->control[SOURCE_OTHERS];
+    size_t wanted = (size_t)run->settings->control_images, count = images_of(run, SET_TRAIN)->count;
+    if (!wanted || wanted >= count)
+        return;
+    size_t *order = memory_grow(NULL, count, sizeof *order);
+    bool *drawn = memory_grow(NULL, count, sizeof *drawn);
+    random_permutation((uint64_t)run->settings->seed, random_stream("audit/control"), count, order);
+    for (size_t i = 0; i < count; i++)
+        drawn[order[i]] = i < wanted;
+    for (size_t i = 0; i < run->asked_count; i++)
+        if (!drawn[run->asked[i]]) {
+            control->correlation[i] = NAN;
+            if (control->ratio)
+                control->ratio[i] = NAN;
+        }
+    free(order);
+    free(drawn);
+}
+
+static bool search_others(struct audit_run *run, struct error *err)
+{
+    struct control_values *control = &run->control[SOURCE_OTHERS];
+    const struct image_set *train = images_of(run, SET_TRAIN);
+    size_t most[2];
+    run->reach = memory_allocate(train->count, sizeof *run->reach, "distances", err);
+    if (!run->reach)
+        return false;
+    for (size_t i = 0; i < train->count; i++)
+        run->reach[i] = NAN;
+    largest_subjects(train, most);
+    if (most[0] == train->count) /* one subject: there are no others */
+        return true;
+    choose_asked(run);
+    struct image_set asked = some_of(run, train, run->asked, run->asked_count);
+    size_t k = least(train->count - most[0], greatest(run->local + 1, WITHIN));
+    if (!near_find(&run->database[SET_TRAIN], "train", &asked, k, run->local, true, &control->near,
+                   err) ||
+        !take_values(control, run->looks[SET_TRAIN], run->asked, err))
+        return false;
+    control->subjects = count_subjects(train, run->asked, run->asked_count);
+    for (size_t i = 0; i < run->asked_count; i++)
+        run->reach[run->asked[i]] = distance_of(control->near.nearest[i * k].correlation);
+    leave_out_of_control(run);
+    return true;
+}
+
+/* ---- synthetic images -------------------------------------------------------------------------
+ */
+
+static bool search_synthetic(struct audit_run *run, struct error *err)
+{
+    const struct image_set *synthetic = images_of(run, SET_SYNTHETIC);
+    if (!near_find(&run->database[SET_TRAIN], "synthetic", synthetic, run->k, run->local, false,
+                   &run->synthetic, err))
+        return false;
+    run->correlation = memory_allocate(synthetic->count, sizeof(double), "correlations", err);
+    run->ratio = memory_allocate(synthetic->count, sizeof(double), "local ratios", err);
+    if (!run->correlation || !run->ratio)
+        return false;
+    for (size_t i = 0; i < synthetic->count; i++) {
+        bool constant = run->looks[SET_SYNTHETIC][i].constant;
+        run->correlation[i] = constant ? NAN : run->synthetic.nearest[i * run->k].correlation;
+        run->ratio[i] = constant || !run->local ? NAN : run->synthetic.ratio[i];
+    }
+    return true;
+}
+
+/* Every image a group: an image is not its own neighbour. */
+static struct image_set each_its_own(struct audit_run *run, const struct image_set *set)
+{
+    struct image_set own = *set;
+    uint32_t *groups = arena_array(&run->arena, uint32_t, set->count);
+    for (size_t i = 0; i < set->count; i++)
+        groups[i] = (uint32_t)i;
+    own.groups = groups;
+    return own;
+}
+
+static bool search_in_synthetic(struct audit_run *run, struct error *err)
+{
+    struct image_set *set = arena_new(&run->arena, struct image_set);
+    struct database *database = &run->database[SET_SYNTHETIC];
+    *set = each_its_own(run, images_of(run, SET_SYNTHETIC));
+    database->images = set;
+    run->within_k = least(WITHIN, set->count - 1);
+    if (run->within_k &&
+        !pass_run(database, "synthetic", set, run->within_k, true, &run->within, err))
+        return false;
+    if (!pass_run(database, "train", images_of(run, SET_TRAIN), 1, false, &run->train_in_synthetic,
+                  err))
+        return false;
+    return !run->sets.holdout || pass_run(database, "holdout", images_of(run, SET_HOLDOUT), 1,
+                                          false, &run->holdout_in_synthetic, err);
+}
+
+static bool search_in_holdout(struct audit_run *run, struct error *err)
+{
+    return !run->sets.holdout ||
+           pass_run(&run->database[SET_HOLDOUT], "synthetic", images_of(run, SET_SYNTHETIC), 1,
+                    false, &run->in_holdout, err);
+}
+
+/* ---- channels alone ---------------------------------------------------------------------------
+ */
+
+/* The nearest of each query by one channel; NAN where the channel has no variance. */
+static double *by_channel(struct audit_run *run, struct database *database, const char *name,
+                          const struct image_set *queries, bool other_groups, struct error *err)
+{
+    struct search_result result;
+    double *values = NULL;
+    struct look *looks = looks_of(queries, database->channels, err);
+    if (!looks || !pass_run(database, name, queries, 1, other_groups, &result, err)) {
+        memory_free(looks);
+        return NULL;
+    }
+    values = arena_array(&run->arena, double, queries->count);
+    for (size_t i = 0; i < queries->count; i++)
+        values[i] = looks[i].constant ? NAN : result.nearest[i].correlation;
+    search_result_release(&result);
+    memory_free(looks);
+    return values;
+}
+
+/* Real images that are no strangers do not count by any channel either. */
+static void leave_out(const struct control_values *control, double *values)
+{
+    for (size_t i = 0; i < control->count; i++)
+        if (isnan(control->correlation[i]) || values[i] == 1)
+            values[i] = NAN;
+}
+
+static bool search_channel(struct audit_run *run, size_t c, struct error *err)
+{
+    struct database database = { .passes = &run->passes,
+                                 .name = arena_format(&run->arena, "train-channel-%zu", c),
+                                 .images = images_of(run, SET_TRAIN),
+                                 .engine = (enum engine)run->settings->engine,
+                                 .channels = UINT64_C(1) << c };
+    struct control_values *control = &run->control[run->used];
+    struct image_set strangers =
+        run->used == SOURCE_HOLDOUT
+            ? *images_of(run, SET_HOLDOUT)
+            : some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count);
+    run->channel[c] =
+        by_channel(run, &database, "synthetic", images_of(run, SET_SYNTHETIC), false, err);
+    control->channel[c] = run->channel[c]
+                              ? by_channel(run, &database, control_source_names[run->used],
+                                           &strangers, run->used == SOURCE_OTHERS, err)
+                              : NULL;
+    if (control->channel[c])
+        leave_out(control, control->channel[c]);
+    certificate_add(&run->database[SET_TRAIN].certificate, &database.certificate);
+    database_close(&database);
+    return control->channel[c] != NULL;
+}
+
+static bool search_channels(struct audit_run *run, struct error *err)
+{
+    bool alone = (run->sets.channels & (run->sets.channels - 1)) == 0;
+    if (!run->settings->per_channel || alone || run->used == SOURCE_COUNT)
+        return true;
+    for (size_t c = 0; c < images_of(run, SET_TRAIN)->channels; c++)
+        if ((run->sets.channels >> c & 1) && !search_channel(run, c, err))
+            return false;
+    return true;
+}
+
+/* ---- in order ---------------------------------------------------------------------------------
+ */
+
+static bool look_at_all(struct audit_run *run, struct error *err)
+{
+    for (enum set_role role = 0; role < SET_COUNT; role++) {
+        if (role == SET_HOLDOUT && !run->sets.holdout)
+            continue;
+        run->looks[role] = looks_of(images_of(run, role), run->sets.channels, err);
+        if (!run->looks[role])
+            return false;
+    }
+    return true;
+}
+
+/* The control that sets thresholds: the one asked for, or the holdout where there is one. */
+static bool choose_control(struct audit_run *run, struct error *err)
+{
+    static const int asked[CONTROL_COUNT] = { SOURCE_COUNT, SOURCE_HOLDOUT, SOURCE_OTHERS };
+    run->used = asked[run->settings->control];
+    if (run->used == SOURCE_COUNT)
+        for (run->used = 0; run->used < SOURCE_COUNT && !run->control[run->used].present;)
+            run->used++;
+    if (run->used == SOURCE_COUNT) {
+        text_add(&run->warnings, "no control: there is no holdout and the training set has one "
+                                 "subject, so only absolute limits can flag an image\n");
+        return true;
+    }
+    if (run->control[run->used].present)
+        return true;
+    return error_set(
+        err, "the control %s was asked for, but there is none: %s", control_source_names[run->used],
+        run->used == SOURCE_HOLDOUT ? "give --holdout" : "the training set has one subject");
+}
+
+static void open_databases(struct audit_run *run)
+{
+    for (enum set_role role = 0; role < SET_COUNT; role++)
+        run->database[role] = (struct database){ .passes = &run->passes,
+                                                 .name = set_role_names[role],
+                                                 .images = images_of(run, role),
+                                                 .engine = (enum engine)run->settings->engine,
+                                                 .channels = run->sets.channels };
+}
+
+bool audit_search(struct audit_run *run, struct error *err)
+{
+    open_databases(run);
+    bool ok = plan_neighbours(run, err) && look_at_all(run, err) && search_synthetic(run, err) &&
+              search_holdout(run, err) && search_others(run, err) && choose_control(run, err);
+    database_close(&run->database[SET_TRAIN]); /* one database in memory at a time */
+    ok = ok && search_in_synthetic(run, err);
+    database_close(&run->database[SET_SYNTHETIC]);
+    ok = ok && search_in_holdout(run, err);
+    database_close(&run->database[SET_HOLDOUT]);
+    return ok && search_channels(run, err);
+}

@@ -1,0 +1,711 @@
+/* The sets of an audit; see sets.h. */
+#include "audit/sets.h"
+
+#include "base/parallel.h"
+#include "base/text.h"
+#include "data/csv.h"
+#include "data/ingest.h"
+#include "data/nifti.h"
+#include "data/png.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *const set_role_names[SET_COUNT] = { "train", "synthetic", "holdout" };
+
+struct opening {
+    const struct sets_request *request;
+    struct sets *sets;
+    struct error *err;
+};
+
+/* ---- a dataset store --------------------------------------------------------------------------
+ */
+
+/* Which split an audit takes, by role: the one that the role is about where there is one, else all
+ * that was not split. Synthetic sets are taken whole. */
+static bool wanted(const struct dataset_image *row, enum set_role role, bool split)
+{
+    static const enum split of[SET_COUNT] = { SPLIT_TRAIN, SPLIT_NONE, SPLIT_HOLDOUT };
+    return role == SET_SYNTHETIC || !split || row->split == of[role];
+}
+
+static bool has_split(const struct dataset *dataset, enum split split)
+{
+    for (size_t i = 0; i < dataset->count; i++)
+        if (dataset->index[i].split == split)
+            return true;
+    return false;
+}
+
+static bool is_split(const struct dataset *dataset)
+{
+    return has_split(dataset, SPLIT_TRAIN) || has_split(dataset, SPLIT_HOLDOUT) ||
+           has_split(dataset, SPLIT_VALIDATION);
+}
+
+static void choose_rows(struct audit_set *set, const struct dataset *dataset, struct arena *arena)
+{
+    bool split = is_split(dataset);
+    uint32_t *rows = arena_array(arena, uint32_t, dataset->count);
+    size_t count = 0;
+    set->subjects = arena_array(arena, const char *, dataset->count);
+    for (size_t i = 0; i < dataset->count; i++) {
+        if (!wanted(&dataset->index[i], set->role, split))
+            continue;
+        set->subjects[count] = dataset->index[i].subject;
+        rows[count++] = (uint32_t)i;
+    }
+    set->images = image_set_of_store(dataset);
+    set->images.count = count;
+    set->images.rows = count < dataset->count ? rows : NULL;
+}
+
+static bool open_store(struct opening *opening, struct audit_set *set)
+{
+    static const char *const names[] = { "dataset.json", "images.npy", "index.csv", "masks.npy" };
+    struct arena *arena = &opening->sets->arena;
+    struct dataset *dataset = arena_new(arena, struct dataset);
+    if (!dataset_open(dataset, set->path, opening->err))
+        return false;
+    set->dataset = dataset;
+    set->kind = "store";
+    set->channel_names = dataset->channel_names;
+    set->subjects_known = true;
+    choose_rows(set, dataset, arena);
+    set->files = arena_array(arena, struct digest_entry, 4);
+    for (size_t i = 0; i < 4; i++)
+        if (i < 3 || dataset->masks)
+            set->files[set->file_count++].path = names[i];
+    return digest_files(set->path, set->files, set->file_count, opening->err);
+}
+
+/* ---- arrays -----------------------------------------------------------------------------------
+ */
+
+static bool map_array(struct opening *opening, struct audit_set *set, const char *path,
+                      const char *name)
+{
+    struct arena *arena = &opening->sets->arena;
+    struct npy *array = arena_new(arena, struct npy);
+    if (!npy_open(array, path, opening->err))
+        return false;
+    set->array = array;
+    if (array->rank != 3 && array->rank != 4)
+        return error_set(opening->err, "%s: %d dimensions; expected (N,H,W) or (N,C,H,W)", name,
+                         array->rank);
+    bool planar = array->rank == 3;
+    set->images = (struct image_set){ .name = name,
+                                      .images = array->data,
+                                      .count = array->shape[0],
+                                      .channels = planar ? 1 : array->shape[1],
+                                      .height = array->shape[planar ? 1 : 2],
+                                      .width = array->shape[planar ? 2 : 3],
+                                      .type = array->type,
+                                      .mapped = true };
+    return true;
+}
+
+/* "0", "1", …: arrays name no channels. */
+static void number_channels(struct audit_set *set, struct arena *arena)
+{
+    set->channel_names = arena_array(arena, const char *, set->images.channels);
+    for (size_t c = 0; c < set->images.channels; c++)
+        set->channel_names[c] = arena_format(arena, "%zu", c);
+}
+
+static bool open_npy(struct opening *opening, struct audit_set *set)
+{
+    struct arena *arena = &opening->sets->arena;
+    set->kind = "npy";
+    if (!map_array(opening, set, set->path, set->path))
+        return false;
+    if (set->images.type != ELEMENT_UINT8 && set->images.type != ELEMENT_UINT16 &&
+        set->images.type != ELEMENT_FLOAT16)
+        return error_set(
+            opening->err,
+            "%s: elements of %s; images are compared as uint8, uint16 or float16: save "
+            "array.astype('float16'), the same for every set",
+            set->path, element_info[set->images.type].name);
+    number_channels(set, arena);
+    set->files = arena_new(arena, struct digest_entry);
+    set->file_count = 1;
+    set->files[0].path = path_name(set->path);
+    return digest_files(path_parent(arena, set->path), set->files, 1, opening->err);
+}
+
+/* ---- folders ----------------------------------------------------------------------------------
+ */
+
+/* The files of the folder with one of the endings, with their digests. */
+static bool list_files(struct opening *opening, struct audit_set *set, const char *ending,
+                       const char *other)
+{
+    struct arena *arena = &opening->sets->arena;
+    char **files;
+    size_t count;
+    if (!folder_walk(set->path, arena, &files, &count, opening->err))
+        return false;
+    set->files = arena_array(arena, struct digest_entry, count);
+    set->file_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (text_ends_with_any_case(files[i], ending) ||
+            (other && text_ends_with_any_case(files[i], other)))
+            set->files[set->file_count++].path = files[i];
+    return digest_files(set->path, set->files, set->file_count, opening->err);
+}
+
+/* Where what is read from this folder is laid down: another content, another name. */
+static const char *unpacked_path(const struct opening *opening, const struct audit_set *set,
+                                 const char *ending)
+{
+    char hex[DIGEST_HEX];
+    struct digest digest = digest_of_entries(set->files, set->file_count);
+    digest_hex(&digest, hex);
+    hex[16] = '\0';
+    return path_join(
+        &opening->sets->arena, opening->request->work,
+        arena_format(&opening->sets->arena, "%s-%s%s", set_role_names[set->role], hex, ending));
+}
+
+/* PNG images on their way into an array. */
+struct png_job {
+    const struct audit_set *set;
+    struct png_image *images;
+    struct error *errors; /* as many as items can be under way at once, in turn */
+    size_t error_count;
+    struct png_image shape; /* of the first */
+    struct npy_writer writer;
+    bool open;
+    const char *target;
+    struct error *err;
+};
+
+static void png_load(void *context, size_t item)
+{
+    struct png_job *job = context;
+    struct arena arena;
+    arena_init(&arena);
+    const char *path = path_join(&arena, job->set->path, job->set->files[item].path);
+    if (!png_read(&job->images[item], path, &job->errors[item % job->error_count]))
+        job->images[item].pixels = NULL;
+    arena_release(&arena);
+}
+
+/* Colours of a pixel lie side by side in a PNG, planes apart in an array. Opaque alpha says
+ * nothing and is left out. */
+static void to_planes(const struct png_image *image, int channels, void *out)
+{
+    size_t pixels = (size_t)image->width * image->height, step = (size_t)image->channels;
+    for (size_t c = 0; c < (size_t)channels; c++)
+        for (size_t p = 0; p < pixels; p++) {
+            if (image->bits == 8)
+                ((uint8_t *)out)[c * pixels + p] = ((uint8_t *)image->pixels)[p * step + c];
+            else
+                ((uint16_t *)out)[c * pixels + p] = ((uint16_t *)image->pixels)[p * step + c];
+        }
+}
+
+static int colours(const struct png_image *image)
+{
+    return image->channels < 3 ? 1 : 3;
+}
+
+static bool png_begin(struct png_job *job, const struct png_image *first)
+{
+    size_t shape[3] = { (size_t)colours(first), first->height, first->width };
+    job->shape = *first;
+    job->open =
+        npy_writer_open(&job->writer, job->target,
+                        first->bits == 8 ? ELEMENT_UINT8 : ELEMENT_UINT16, 3, shape, job->err);
+    return job->open;
+}
+
+static bool png_store(void *context, size_t item)
+{
+    struct png_job *job = context;
+    struct png_image *image = &job->images[item], *shape = &job->shape;
+    const char *name = job->set->files[item].path;
+    if (!image->pixels)
+        return error_set(job->err, "%s", job->errors[item % job->error_count].message);
+    bool ok = job->open || png_begin(job, image);
+    if (ok && (image->width != shape->width || image->height != shape->height ||
+               colours(image) != colours(shape) || image->bits != shape->bits))
+        ok = error_set(job->err,
+                       "%s/%s: %u × %u pixels, %d colours of %d bits; the images before it have "
+                       "%u × %u, %d of %d: all must be alike",
+                       job->set->path, name, image->width, image->height, colours(image),
+                       image->bits, shape->width, shape->height, colours(shape), shape->bits);
+    if (ok) {
+        void *planes = memory_allocate(job->writer.item_bytes, 1, "an image", job->err);
+        ok = planes != NULL;
+        if (ok) {
+            to_planes(image, colours(image), planes);
+            ok = npy_writer_append(&job->writer, planes, 1, job->err);
+        }
+        memory_free(planes);
+    }
+    memory_free(image->pixels);
+    image->pixels = NULL;
+    return ok;
+}
+
+static bool unpack_png(struct opening *opening, struct audit_set *set, const char *target)
+{
+    size_t count = set->file_count;
+    struct png_job job = { .set = set, .target = target, .err = opening->err };
+    job.images = memory_allocate(count, sizeof *job.images, "a folder's images", opening->err);
+    job.error_count = (size_t)parallel_threads() + 1;
+    job.errors = memory_allocate(job.error_count, sizeof *job.errors, "messages", opening->err);
+    bool ok = job.images && job.errors && folder_create(opening->request->work, opening->err) &&
+              parallel_ordered(count, png_load, png_store, &job);
+    for (size_t i = 0; job.images && i < count; i++)
+        memory_free(job.images[i].pixels); /* what was read ahead of a failure */
+    memory_free(job.images);
+    memory_free(job.errors);
+    if (job.open && !ok)
+        npy_writer_abandon(&job.writer);
+    return ok && npy_writer_commit(&job.writer, opening->err);
+}
+
+static bool open_png(struct opening *opening, struct audit_set *set)
+{
+    static const char *grey[] = { "grey" }, *colour[] = { "red", "green", "blue" };
+    set->kind = "png";
+    if (!list_files(opening, set, ".png", NULL))
+        return false;
+    const char *target = unpacked_path(opening, set, ".npy");
+    if (path_kind(target) != PATH_FILE && !unpack_png(opening, set, target))
+        return false;
+    if (!map_array(opening, set, target, set->path))
+        return false;
+    set->channel_names = set->images.channels == 1 ? grey : colour;
+    return true;
+}
+
+/* The first thing that ingest has to say against a folder. */
+static bool ingest_failed(const struct audit_set *set, const struct ingest_report *report,
+                          struct error *err)
+{
+    if (!report->problems.count)
+        return error_prefix(err, "%s", set->path);
+    const struct problem *first = &report->problems.items[0];
+    return error_set(err, "%s: %zu bad subjects, the first %s: %s%s%s; lethe ingest lists them all",
+                     set->path, report->problems.count, first->subject, first->file,
+                     *first->file ? ": " : "", first->reason);
+}
+
+static bool open_nifti(struct opening *opening, struct audit_set *set)
+{
+    struct arena *arena = &opening->sets->arena;
+    if (!list_files(opening, set, ".nii", ".nii.gz"))
+        return false;
+    const char *target = unpacked_path(opening, set, "");
+    struct ingest_settings settings = ingest_defaults;
+    settings.source = set->path;
+    settings.role = set->role == SET_SYNTHETIC ? ROLE_SYNTHETIC : ROLE_REAL;
+    settings.masks = MASKS_NONE;
+    settings.holdout = 0;
+    if (!dataset_is(target)) {
+        struct ingest_report report;
+        bool ok = folder_create(opening->request->work, opening->err) &&
+                  (ingest(&settings, target, true, &report, opening->err) ||
+                   ingest_failed(set, &report, opening->err));
+        ingest_report_release(&report);
+        if (!ok)
+            return false;
+    }
+    struct dataset *dataset = set->dataset = arena_new(arena, struct dataset);
+    if (!dataset_open(dataset, target, opening->err)) {
+        set->dataset = NULL;
+        return false;
+    }
+    set->kind = "nifti";
+    set->channel_names = dataset->channel_names;
+    set->subjects_known = true;
+    set->images = image_set_of_store(dataset);
+    set->images.name = set->path;
+    set->subjects = arena_array(arena, const char *, dataset->count);
+    for (size_t i = 0; i < dataset->count; i++)
+        set->subjects[i] = dataset->index[i].subject;
+    return true;
+}
+
+/* ---- what it is -------------------------------------------------------------------------------
+ */
+
+static bool holds(const char *folder, const char *ending, const char *other, bool *found,
+                  struct error *err)
+{
+    struct arena arena;
+    char **files;
+    size_t count;
+    arena_init(&arena);
+    bool ok = folder_walk(folder, &arena, &files, &count, err);
+    *found = false;
+    for (size_t i = 0; ok && !*found && i < count; i++)
+        *found = text_ends_with_any_case(files[i], ending) ||
+                 (other && text_ends_with_any_case(files[i], other));
+    arena_release(&arena);
+    return ok;
+}
+
+static bool open_folder(struct opening *opening, struct audit_set *set)
+{
+    struct arena *arena = &opening->sets->arena;
+    bool found;
+    if (dataset_is(set->path))
+        return open_store(opening, set);
+    if (path_kind(path_join(arena, set->path, "images.npy")) == PATH_FILE) {
+        set->path = path_join(arena, set->path, "images.npy");
+        return open_npy(opening, set);
+    }
+    if (!holds(set->path, ".png", NULL, &found, opening->err))
+        return false;
+    if (found)
+        return open_png(opening, set);
+    if (!holds(set->path, ".nii", ".nii.gz", &found, opening->err))
+        return false;
+    if (found)
+        return open_nifti(opening, set);
+    return error_set(
+        opening->err,
+        "%s: holds no images: expected a dataset store, images.npy, PNG or NIfTI files", set->path);
+}
+
+static bool open_any(struct opening *opening, struct audit_set *set)
+{
+    enum path_kind kind = path_kind(set->path);
+    if (kind == PATH_FOLDER)
+        return open_folder(opening, set);
+    if (kind == PATH_FILE && text_ends_with_any_case(set->path, ".npy"))
+        return open_npy(opening, set);
+    return error_set(
+        opening->err,
+        kind == PATH_NOTHING
+            ? "%s: there is nothing of that name; expected a dataset store, a .npy file, "
+              "or a folder of PNG or NIfTI files"
+            : "%s: is not a set of images; expected a dataset store, a .npy file, or a "
+              "folder of PNG or NIfTI files",
+        set->path);
+}
+
+/* ---- subjects ---------------------------------------------------------------------------------
+ */
+
+struct named_row {
+    const char *file, *subject;
+};
+
+static int by_file(const void *a, const void *b)
+{
+    return strcmp(((const struct named_row *)a)->file, ((const struct named_row *)b)->file);
+}
+
+/* A row an image, in order (arrays). */
+static bool subjects_in_order(struct opening *opening, struct audit_set *set, const char *path)
+{
+    static const char *const columns[] = { "subject", NULL };
+    struct csv table;
+    if (!csv_read(&table, path, columns, &opening->sets->arena, opening->err))
+        return false;
+    if (table.rows != set->images.count)
+        return error_set(opening->err, "%s: %zu rows for the %zu images of %s", path, table.rows,
+                         set->images.count, set->path);
+    for (size_t i = 0; i < table.rows; i++)
+        set->subjects[i] = csv_cell(&table, i, "subject");
+    return true;
+}
+
+/* By the file's name (PNG). */
+static bool subjects_by_file(struct opening *opening, struct audit_set *set, const char *path)
+{
+    static const char *const columns[] = { "file", "subject", NULL };
+    struct csv table;
+    struct arena *arena = &opening->sets->arena;
+    if (!csv_read(&table, path, columns, arena, opening->err))
+        return false;
+    struct named_row *rows = arena_array(arena, struct named_row, table.rows);
+    for (size_t i = 0; i < table.rows; i++)
+        rows[i] = (struct named_row){ csv_cell(&table, i, "file"), csv_cell(&table, i, "subject") };
+    if (table.rows)
+        qsort(rows, table.rows, sizeof *rows, by_file);
+    for (size_t i = 1; i < table.rows; i++)
+        if (strcmp(rows[i - 1].file, rows[i].file) == 0)
+            return error_set(opening->err, "%s: the file %s has two rows", path, rows[i].file);
+    for (size_t i = 0; i < set->images.count; i++) {
+        struct named_row key = { set->files[i].path, NULL };
+        const struct named_row *row =
+            table.rows ? bsearch(&key, rows, table.rows, sizeof *rows, by_file) : NULL;
+        if (!row)
+            return error_set(opening->err, "%s: no row for the file %s", path, key.file);
+        set->subjects[i] = row->subject;
+    }
+    return true;
+}
+
+static bool find_subjects(struct opening *opening, struct audit_set *set, const char *table)
+{
+    struct arena *arena = &opening->sets->arena;
+    if (set->subjects_known)
+        return !table || error_set(opening->err,
+                                   "%s has subjects of its own; the table %s is for .npy files and "
+                                   "folders of PNG",
+                                   set->path, table);
+    set->subjects = arena_array(arena, const char *, set->images.count);
+    set->subjects_known = table != NULL;
+    for (size_t i = 0; !table && i < set->images.count; i++)
+        set->subjects[i] = arena_format(arena, "image %zu", i);
+    if (!table)
+        return true;
+    if (!(strcmp(set->kind, "png") == 0 ? subjects_by_file : subjects_in_order)(opening, set,
+                                                                                table))
+        return false;
+    for (size_t i = 0; i < set->images.count; i++)
+        if (!*set->subjects[i])
+            return error_set(opening->err, "%s: image %zu has no subject", table, i);
+    return true;
+}
+
+struct member {
+    const char *subject;
+    enum set_role role;
+    size_t image;
+};
+
+static int by_subject(const void *a, const void *b)
+{
+    const struct member *x = a, *y = b;
+    int order = strcmp(x->subject, y->subject);
+    return order ? order : (int)x->role - (int)y->role;
+}
+
+/* Numbers the subjects of training and holdout alike, in byte order of their names, so that a
+ * subject has one number wherever it stands. Names made up from places are a set's own. */
+static bool number_subjects(struct opening *opening)
+{
+    struct sets *sets = opening->sets;
+    struct audit_set *train = &sets->of[SET_TRAIN], *holdout = &sets->of[SET_HOLDOUT];
+    size_t held = sets->holdout ? holdout->images.count : 0, total = train->images.count + held;
+    struct member *members = memory_grow(NULL, total, sizeof *members);
+    uint32_t *train_groups = arena_array(&sets->arena, uint32_t, train->images.count),
+             *holdout_groups = arena_array(&sets->arena, uint32_t, held ? held : 1);
+    for (size_t i = 0; i < total; i++) {
+        bool out = i >= train->images.count;
+        size_t image = out ? i - train->images.count : i;
+        members[i] = (struct member){ (out ? holdout : train)->subjects[image],
+                                      out ? SET_HOLDOUT : SET_TRAIN, image };
+    }
+    qsort(members, total, sizeof *members, by_subject);
+    uint32_t number = 0;
+    const char *shared = NULL;
+    size_t shared_count = 0;
+    bool comparable = train->subjects_known && (!sets->holdout || holdout->subjects_known);
+    for (size_t i = 0; i < total; i++) {
+        bool same = i && strcmp(members[i - 1].subject, members[i].subject) == 0,
+             crossed = same && members[i - 1].role != members[i].role;
+        if (crossed && comparable) {
+            shared = shared ? shared : members[i].subject;
+            shared_count++;
+        }
+        bool first = !same || crossed;
+        number += i && first;
+        sets->of[members[i].role].subject_count += first;
+        (members[i].role == SET_TRAIN ? train_groups : holdout_groups)[members[i].image] = number;
+    }
+    free(members);
+    train->images.groups = train_groups;
+    holdout->images.groups = sets->holdout ? holdout_groups : NULL;
+    if (!shared)
+        return true;
+    return error_set(opening->err,
+                     "the holdout %s shares %zu subject%s with the training set %s (the first is "
+                     "\"%s\"): a control must be of subjects that the generator never saw; leave "
+                     "them out of it",
+                     holdout->path, shared_count, shared_count == 1 ? "" : "s", train->path,
+                     shared);
+}
+
+/* ---- do they belong together ------------------------------------------------------------------
+ */
+
+static bool check_not_empty(const struct audit_set *set, struct error *err)
+{
+    if (set->images.count && set->images.height && set->images.width && set->images.channels)
+        return true;
+    if (set->images.rows || (set->dataset && set->dataset->count))
+        return error_set(err, "%s: none of its images is in the split that serves as %s", set->path,
+                         set_role_names[set->role]);
+    return error_set(err, "%s: an empty set; there is nothing to compare", set->path);
+}
+
+static bool check_like_train(const struct audit_set *set, const struct audit_set *train,
+                             struct error *err)
+{
+    const struct image_set *a = &set->images, *b = &train->images;
+    if (a->channels != b->channels)
+        return error_set(err,
+                         "%s has %zu channels, the training set %s has %zu: only images with the "
+                         "same channels can be compared (a mask must not be among them)",
+                         set->path, a->channels, train->path, b->channels);
+    if (a->height != b->height || a->width != b->width)
+        return error_set(
+            err,
+            "%s has images of %zu × %zu, the training set %s of %zu × %zu: only images "
+            "of one size can be compared; make both in the same way",
+            set->path, a->height, a->width, train->path, b->height, b->width);
+    if (a->type != b->type)
+        return error_set(
+            err,
+            "%s holds %s, the training set %s holds %s: only images of one type can be "
+            "compared; save both alike",
+            set->path, element_info[a->type].name, train->path, element_info[b->type].name);
+    bool named = train->dataset && set->dataset;
+    for (size_t c = 0; named && c < a->channels; c++)
+        if (strcmp(set->channel_names[c], train->channel_names[c]) != 0)
+            return error_set(err,
+                             "channel %zu is %s in %s, %s in the training set %s: channels must "
+                             "stand in the same order",
+                             c, set->channel_names[c], set->path, train->channel_names[c],
+                             train->path);
+    return true;
+}
+
+/* Whether two sets hold the same pixels in the same order. */
+static bool same_pixels(const struct audit_set *a, const struct audit_set *b)
+{
+    if (a->images.count != b->images.count)
+        return false;
+    size_t bytes = a->images.channels * a->images.height * a->images.width *
+                   element_info[a->images.type].bytes;
+    for (size_t i = 0; i < a->images.count; i++)
+        if (memcmp(a->images.images + set_place(a, i) * bytes,
+                   b->images.images + set_place(b, i) * bytes, bytes) != 0)
+            return false;
+    return true;
+}
+
+static bool check_not_the_same(const struct audit_set *a, const struct audit_set *b,
+                               struct error *err)
+{
+    if (!same_pixels(a, b))
+        return true;
+    return error_set(
+        err,
+        "THE %s SET IS THE %s SET: %s and %s hold the same %zu images, pixel by pixel; "
+        "an audit of a set against itself says nothing",
+        a->role == SET_SYNTHETIC ? "SYNTHETIC" : "HOLDOUT",
+        b->role == SET_TRAIN ? "TRAINING" : "SYNTHETIC", a->path, b->path, a->images.count);
+}
+
+static bool check_together(const struct opening *opening)
+{
+    struct sets *sets = opening->sets;
+    struct audit_set *train = &sets->of[SET_TRAIN], *synthetic = &sets->of[SET_SYNTHETIC],
+                     *holdout = &sets->of[SET_HOLDOUT];
+    struct error *err = opening->err;
+    return check_not_empty(train, err) && check_not_empty(synthetic, err) &&
+           (!sets->holdout || check_not_empty(holdout, err)) &&
+           check_like_train(synthetic, train, err) &&
+           (!sets->holdout || check_like_train(holdout, train, err)) &&
+           check_not_the_same(synthetic, train, err) &&
+           (!sets->holdout || (check_not_the_same(holdout, train, err) &&
+                               check_not_the_same(holdout, synthetic, err)));
+}
+
+/* ---- channels ---------------------------------------------------------------------------------
+ */
+
+static bool names_a_mask(const char *name)
+{
+    static const char *const masks[] = { "seg", "segmentation", "mask", "label", "labels", "dseg" };
+    for (size_t i = 0; i < sizeof masks / sizeof *masks; i++)
+        if (strcmp(name, masks[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool choose_channels(struct opening *opening)
+{
+    struct sets *sets = opening->sets;
+    const struct audit_set *train = &sets->of[SET_TRAIN];
+    const struct yaml_strings *asked = opening->request->channels;
+    size_t channels = train->images.channels;
+    if (channels > 64)
+        return error_set(opening->err, "%s: %zu channels; at most 64 can be compared", train->path,
+                         channels);
+    for (size_t c = 0; !asked->count && c < channels; c++)
+        if (!names_a_mask(train->channel_names[c]))
+            sets->channels |= UINT64_C(1) << c;
+    for (size_t i = 0; i < asked->count; i++) {
+        size_t c = 0;
+        while (c < channels && strcmp(train->channel_names[c], asked->items[i]) != 0)
+            c++;
+        if (c == channels)
+            return error_set(opening->err, "%s: there is no channel \"%s\"; the first is \"%s\"",
+                             train->path, asked->items[i], train->channel_names[0]);
+        sets->channels |= UINT64_C(1) << c;
+    }
+    return sets->channels ||
+           error_set(opening->err, "%s: masks alone cannot be compared", train->path);
+}
+
+/* ---- opening ----------------------------------------------------------------------------------
+ */
+
+/* Whether the training set's store has a holdout of its own. */
+static bool holdout_within(const struct audit_set *train)
+{
+    return strcmp(train->kind, "store") == 0 && has_split(train->dataset, SPLIT_HOLDOUT);
+}
+
+static bool open_one(struct opening *opening, enum set_role role, const char *path)
+{
+    struct audit_set *set = &opening->sets->of[role];
+    *set = (struct audit_set){ .role = role, .path = path };
+    if (!open_any(opening, set))
+        return false;
+    set->digest = digest_of_entries(set->files, set->file_count);
+    return true;
+}
+
+static bool open_all(struct opening *opening)
+{
+    const struct sets_request *request = opening->request;
+    struct sets *sets = opening->sets;
+    if (!open_one(opening, SET_TRAIN, request->train) ||
+        !open_one(opening, SET_SYNTHETIC, request->synthetic))
+        return false;
+    const char *holdout = request->holdout;
+    if (!holdout && holdout_within(&sets->of[SET_TRAIN]))
+        holdout = request->train;
+    sets->holdout = holdout != NULL;
+    return (!holdout || open_one(opening, SET_HOLDOUT, holdout)) && check_together(opening) &&
+           find_subjects(opening, &sets->of[SET_TRAIN], request->subjects) &&
+           (!holdout ||
+            find_subjects(opening, &sets->of[SET_HOLDOUT], request->holdout_subjects)) &&
+           number_subjects(opening) && choose_channels(opening);
+}
+
+bool sets_open(const struct sets_request *request, struct sets *sets, struct error *err)
+{
+    *sets = (struct sets){ 0 };
+    arena_init(&sets->arena);
+    struct opening opening = { request, sets, err };
+    if (open_all(&opening))
+        return true;
+    sets_close(sets);
+    return false;
+}
+
+void sets_close(struct sets *sets)
+{
+    for (int role = 0; role < SET_COUNT; role++) {
+        if (sets->of[role].dataset)
+            dataset_close(sets->of[role].dataset);
+        if (sets->of[role].array)
+            npy_close(sets->of[role].array);
+    }
+    arena_release(&sets->arena);
+    *sets = (struct sets){ 0 };
+}

@@ -1,0 +1,151 @@
+/* lethe audit: does a synthetic set hold copies of the patients that its generator was trained on?
+ */
+#include "stages.h"
+
+#include "audit/memorization.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "release/policy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+    const char *train, *synthetic, *holdout, *subjects, *holdout_subjects, *out;
+    struct audit_settings settings;
+};
+
+#define OPTION(name, kind_, ...)                                                                   \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
+    }
+
+static const struct yaml_field options[] = {
+    OPTION(train, YAML_STRING, .metavar = "SET",
+           .help = "training images: a store, a .npy file, a folder of PNG or NIfTI"),
+    OPTION(synthetic, YAML_STRING, .metavar = "SET", .help = "the images to audit, likewise"),
+    OPTION(holdout, YAML_STRING, .metavar = "SET",
+           .help = "images of subjects never trained on (default: the training store's own)"),
+    OPTION(subjects, YAML_STRING, .metavar = "CSV",
+           .help = "of training: subject a row (.npy), or file,subject (PNG)"),
+    OPTION(holdout_subjects, YAML_STRING, .metavar = "CSV", .help = "of the holdout, likewise"),
+    OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "folder to write; must not exist"),
+    OPTION(settings, YAML_SECTION, .section = audit_fields),
+    { 0 },
+};
+
+/* Warnings go to standard error, a line each; the document holds them, too. */
+static void print_warnings(const char *warnings)
+{
+    while (warnings && *warnings) {
+        size_t length = strcspn(warnings, "\n");
+        fprintf(stderr, "lethe audit: warning: %.*s\n", (int)length, warnings);
+        warnings += length + (warnings[length] == '\n');
+    }
+}
+
+static enum exit_code run_job(struct stage_work *work, const struct audit_job *job)
+{
+    struct audit_report report;
+    if (!audit(job, &report, work->err))
+        return EXIT_ERROR;
+    print_warnings(report.warnings.bytes);
+    work->document = report.document; /* taken over */
+    work->summary = report.summary;
+    report.document = NULL;
+    report.summary = (struct text){ 0 };
+    audit_report_release(&report);
+    return EXIT_YES;
+}
+
+/* ---- the stage of a plan ----------------------------------------------------------------------
+ */
+
+static const char *policy_sha256(const struct release_plan *plan, char hex[DIGEST_HEX])
+{
+    struct digest digest;
+    policy_digest(&plan->policy, &digest);
+    return digest_hex(&digest, hex);
+}
+
+/* Limits stand before the audit runs: another policy, another audit. */
+static bool add_inputs(const struct release_plan *plan, struct arena *arena, struct text *inputs,
+                       struct error *err)
+{
+    char hex[DIGEST_HEX];
+    (void)arena;
+    (void)err;
+    text_format(inputs, "policy %s\n", policy_sha256(plan, hex));
+    return true;
+}
+
+static enum exit_code work_on(struct stage_work *work)
+{
+    char hex[DIGEST_HEX];
+    struct audit_job job = { .train = stage_folder(work->plan, "ingest", work->arena),
+                             .synthetic = stage_folder(work->plan, "sample", work->arena),
+                             .out = work->folder,
+                             .replace = true,
+                             .plan_sha256 = work->plan->sha256,
+                             .policy_sha256 = policy_sha256(work->plan, hex),
+                             .settings = &work->plan->audit };
+    return run_job(work, &job);
+}
+
+const struct stage stage_audit = {
+    .name = "audit",
+    .folder = "audit",
+    .product = "memorization.json",
+    .needs = { "ingest", "sample" },
+    .fields = audit_fields,
+    .settings = offsetof(struct release_plan, audit),
+    .add_inputs = add_inputs,
+    .run = work_on,
+};
+
+/* ---- the command ------------------------------------------------------------------------------
+ */
+
+static enum exit_code run(struct invocation *invocation)
+{
+    const struct options *values = invocation->values;
+    if (invocation->operand_count == 1) {
+        if (values->train || values->synthetic || values->holdout || values->subjects ||
+            values->holdout_subjects || values->out)
+            return command_refuse(invocation, "give a plan, or --train, --synthetic and --out, "
+                                              "not both");
+        return stage_command(invocation, &stage_audit);
+    }
+    if (!values->train || !values->synthetic || !values->out)
+        return command_refuse(invocation,
+                              "give a plan, or --train SET, --synthetic SET and --out FOLDER");
+    struct audit_job job = { .train = values->train,
+                             .synthetic = values->synthetic,
+                             .holdout = values->holdout,
+                             .subjects = values->subjects,
+                             .holdout_subjects = values->holdout_subjects,
+                             .out = values->out,
+                             .settings = &values->settings };
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    return stage_finish(invocation, &work, run_job(&work, &job));
+}
+
+static void set_defaults(void *values)
+{
+    ((struct options *)values)->settings = audit_defaults;
+}
+
+const struct command command_audit = {
+    .name = "audit",
+    .operands = "PLAN | --train SET --synthetic SET --out FOLDER",
+    .most_operands = 1,
+    .summary = "find training images that a synthetic set holds copies of",
+    .details =
+        "Exact nearest neighbours, thresholds from unseen patients, exact bounds. Tells facts: "
+        "exit code 0\nhowever many images are flagged; whether that may leave is for the "
+        "policy to say.",
+    .options = options,
+    .size = sizeof(struct options),
+    .set_defaults = set_defaults,
+    .run = run,
+};

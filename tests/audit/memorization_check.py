@@ -1,0 +1,354 @@
+#!/usr/bin/env python3
+"""lethe audit against an independent implementation: every number of memorization.json is computed
+again with NumPy and SciPy from the same pixels.
+
+    memorization_check.py LETHE
+"""
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import beta, binom, mannwhitneyu, rankdata
+
+LETHE = str(Path(sys.argv[1]).resolve())
+HERE = Path(tempfile.mkdtemp(prefix="lethe-audit-"))
+RANDOM = np.random.default_rng(7)
+SIDE, CHANNELS, SLICES = 16, 2, 6
+LOCAL, CARLINI = 5, 50
+
+
+def subject_images(count):
+    """Smooth slices that change slowly along a subject, with noise."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    images = []
+    for _ in range(count):
+        waves = RANDOM.normal(size=(CHANNELS, 5, 4))
+        for s in range(SLICES):
+            planes = []
+            for c in range(CHANNELS):
+                plane = sum(
+                    w[0] * np.cos(2 * np.pi * (w[1] * x + w[2] * y) + w[3] + 0.12 * s)
+                    for w in waves[c]
+                )
+                planes.append(110 + 28 * plane + RANDOM.normal(0, 5, (SIDE, SIDE)))
+            images.append(planes)
+    return np.clip(np.round(images), 0, 255).astype(np.uint8)
+
+
+def write_subjects(path, names):
+    path.write_text("subject\n" + "".join(f"{name}\n" for name in names))
+
+
+def make_sets():
+    train, holdout = subject_images(40), subject_images(25)
+    fresh = subject_images(10)
+    copies = train[[3, 17, 100]]
+    noisy = np.clip(train[[50, 51, 200]] + RANDOM.normal(0, 6, (3, CHANNELS, SIDE, SIDE)), 0, 255)
+    blank = np.zeros((1, CHANNELS, SIDE, SIDE), np.uint8)
+    train = np.concatenate([train, train[:1], blank])  # one image twice, under another name
+    synthetic = np.concatenate([fresh, copies, noisy.astype(np.uint8), fresh[:2], blank])
+    np.save(HERE / "train.npy", train)
+    np.save(HERE / "holdout.npy", holdout)
+    np.save(HERE / "synthetic.npy", synthetic)
+    subjects = [f"T{i // SLICES}" for i in range(240)] + ["again", "blank"]
+    held = [f"H{i // SLICES}" for i in range(150)]
+    write_subjects(HERE / "train.csv", subjects)
+    write_subjects(HERE / "holdout.csv", held)
+    return train, synthetic, holdout, np.array(subjects), np.array(held)
+
+
+def audit(out, *more):
+    command = [LETHE, "audit", "--train", HERE / "train.npy", "--synthetic", HERE / "synthetic.npy",
+               "--holdout", HERE / "holdout.npy", "--subjects", HERE / "train.csv",
+               "--holdout-subjects", HERE / "holdout.csv", "--out", HERE / out, "--quantile", "0.99",
+               "--neighbours", "12", *more]
+    subprocess.run([str(word) for word in command], check=True, capture_output=True)
+    return json.loads((HERE / out / "memorization.json").read_text())
+
+
+# ---- the same measures, by the textbook ----------------------------------------------------------
+
+
+def correlations(a, b):
+    def unit(images):
+        rows = images.reshape(len(images), -1).astype(np.float64)
+        rows -= rows.mean(1, keepdims=True)
+        norm = np.sqrt((rows**2).sum(1, keepdims=True))
+        return np.divide(rows, norm, out=np.zeros_like(rows), where=norm > 0)
+
+    r = unit(a) @ unit(b).T
+    flat = lambda images: [image.std() == 0 for image in images]
+    for i in np.flatnonzero(flat(a)):
+        for j in np.flatnonzero(flat(b)):
+            r[i, j] = float((a[i] == b[j]).all())
+    for i, j in np.argwhere(np.abs(r - 1) < 1e-9):  # equal images: exactly 1
+        if (a[i] == b[j]).all():
+            r[i, j] = 1
+    return r
+
+
+def distance(r):
+    return np.sqrt(np.maximum(0, 2 - 2 * r))
+
+
+def ranked(r):
+    """Indices by descending correlation, then ascending id."""
+    return np.lexsort((np.arange(len(r)), -r))
+
+
+def local_ratio(r, groups, own=None):
+    allowed = np.ones(len(r), bool) if own is None else groups != own
+    order = [j for j in ranked(r) if allowed[j]]
+    first = order[0]
+    strangers = [j for j in order[1:] if groups[j] != groups[first]][:LOCAL]
+    mean = distance(r[strangers]).mean()
+    return distance(r[first]) / mean if mean > 0 else 1
+
+
+def clopper(k, n):
+    return (beta.ppf(0.025, k, n - k + 1) if k else 0, beta.ppf(0.975, k + 1, n - k) if k < n else 1)
+
+
+def close(seen, expected, tolerance=1e-10, what=""):
+    assert seen is not None, what
+    assert abs(seen - expected) <= tolerance * max(1, abs(expected)), (what, seen, expected)
+
+
+def check_summary(seen, values):
+    values = np.sort(values)
+    assert seen["count"] == len(values)
+    close(seen["mean"], values.mean())
+    for key, p in [("p1", 0.01), ("p5", 0.05), ("p50", 0.5), ("p95", 0.95), ("p99", 0.99)]:
+        close(seen[key], values[max(1, int(np.ceil(p * len(values) - 1e-9))) - 1], what=key)
+    close(seen["minimum"], values[0])
+    close(seen["max"], values[-1])
+
+
+def check_share(seen, count, of, fraction=None):
+    assert (seen["count"], seen["of"]) == (count, of), (seen, count, of)
+    close(seen["fraction"], count / of if fraction is None else fraction)
+    low, high = clopper(count, of)
+    close(seen["lower95"], low)
+    close(seen["upper95"], high)
+
+
+def threshold_of(values, q, small):
+    """The conformal rank, and the ranks of the interval by their definition."""
+    values = np.sort(-values if small else values)
+    n = len(values)
+    rank = int(np.ceil(q * (n + 1) - 1e-7))
+    low = max([l for l in range(1, n + 1) if binom.cdf(l - 1, n, q) <= 0.025], default=0)
+    high = min([u for u in range(1, n + 1) if binom.sf(u - 1, n, q) <= 0.025], default=None)
+    sign = -1 if small else 1
+    ends = [sign * values[low - 1] if low else None, sign * values[high - 1] if high else None]
+    return sign * values[min(rank, n) - 1], ends[::sign], rank <= n, (n + 1 - min(rank, n)) / (n + 1)
+
+
+def check_threshold(seen, values, q, small):
+    value, ends, supported, attained = threshold_of(values, q, small)
+    close(seen["value"], value)
+    close(seen["quantile"], q)
+    assert seen["supported"] == supported and seen["rule"] == "control"
+    close(seen["attained_rate"], attained)
+    for end, expected in zip(seen["interval"], ends):
+        assert (end is None) == (expected is None), (seen, ends)
+        if end is not None:
+            close(end, expected)
+    return value
+
+
+def check_all():
+    train, synthetic, holdout, subjects, held = make_sets()
+    document = audit("out")
+    to_train = correlations(synthetic, train)
+    flat = np.array([image.std() == 0 for image in synthetic])
+    nearest = np.array([ranked(r)[0] for r in to_train])
+    best = to_train[np.arange(len(synthetic)), nearest]
+    counts = document["counts"]
+    assert counts["synthetic"] == len(synthetic) and counts["train"] == len(train)
+    assert counts["subjects"] == 42 and counts["holdout_subjects"] == 25
+    assert counts["constant"] == {"train": 1, "synthetic": 1, "holdout": 0}
+    check_summary(document["nearest"], best[~flat])
+    ratio = np.array([local_ratio(r, subjects) for r in to_train])
+    check_summary(document["nearest"]["local_ratio"], ratio[~flat])
+    assert document["nearest"]["identical_to_training"] == 3
+
+    # nearest.csv: ids in order, correlations to 1e-12
+    lines = (HERE / "out/nearest.csv").read_text().splitlines()
+    assert lines[0] == "synthetic,rank,training,subject,correlation,transform"
+    assert len(lines) == 1 + 12 * len(synthetic)
+    for line in lines[1:]:
+        i, rank, j, subject, r, transform = line.split(",")
+        i, rank, j = int(i), int(rank), int(j)
+        assert transform == "identity" and subject == subjects[j]
+        close(float(r), to_train[i, j], 1e-12)
+        close(float(r), np.sort(to_train[i])[-rank], 1e-12)
+        if not flat[i]:
+            assert ranked(to_train[i])[rank - 1] == j, (i, rank)
+
+    # the two controls
+    from_holdout = correlations(holdout, train)
+    held_best = from_holdout.max(1)
+    held_ratio = np.array([local_ratio(r, subjects) for r in from_holdout])
+    control = document["control"]
+    assert control["used"] == "holdout" and control["holdout"]["subjects"] == 25
+    check_summary(control["holdout"], held_best)
+    check_summary(control["holdout"]["local_ratio"], held_ratio)
+    within = correlations(train, train)
+    within[subjects[:, None] == subjects[None]] = -2
+    other_best = within.max(1)
+    usable = (other_best < 1) & (np.arange(len(train)) != 241)
+    assert control["other_subjects"]["identical"] == 2 and control["other_subjects"]["constant"] == 1
+    check_summary(control["other_subjects"], other_best[usable])
+    def stranger_ratio(i):
+        first = ranked(within[i])[0]
+        r = within[i].copy()
+        others = [j for j in ranked(r) if subjects[j] not in (subjects[i], subjects[first])][:LOCAL]
+        return distance(r[first]) / distance(r[others]).mean()
+    check_summary(control["other_subjects"]["local_ratio"],
+                  np.array([stranger_ratio(i) for i in np.flatnonzero(usable)]))
+
+    # thresholds and flags
+    t = check_threshold(document["thresholds"]["correlation"], held_best, 0.995, False)
+    d = check_threshold(document["thresholds"]["local_ratio"], held_ratio, 0.995, True)
+    flagged = ~flat & ((best > t) | (ratio < d))
+    assert document["flagged"]["images"] == np.flatnonzero(flagged).tolist()
+    assert set(range(60, 66)) <= set(document["flagged"]["images"])
+    check_share(document["flagged"], int(flagged.sum()), len(synthetic))
+    assert document["flagged"]["by_correlation"] == int((~flat & (best > t)).sum())
+    assert document["flagged"]["by_local_ratio"] == int((~flat & (ratio < d)).sum())
+    rate = sum(max(0.005, document["thresholds"][k]["attained_rate"])
+               for k in ("correlation", "local_ratio"))
+    close(document["flagged"]["expected_by_chance"], rate * len(synthetic))
+    close(document["flagged"]["excess_p"], binom.sf(flagged.sum() - 1, len(synthetic), rate), 1e-9)
+
+    # exposure
+    for row in document["exposure"]:
+        mine = ~flat & (subjects[nearest] == row["subject"])
+        assert row["nearest"] == mine.sum() and row["flagged"] == (mine & flagged).sum()
+    assert sum(row["nearest"] for row in document["exposure"]) == (~flat).sum()
+
+    # companions
+    companions = document["companions"]
+    near, held_near = distance(best[~flat]), distance(held_best)
+    reach = distance(other_best[nearest[~flat]])
+    check_share(companions["authenticity"], int((near > reach).sum()), len(near))
+    to_holdout = distance(correlations(synthetic, holdout).max(1))[~flat]
+    check_share(companions["dcr"], int((near < to_holdout).sum()), len(near))
+    close(companions["dcr"]["expected"], len(train) / (len(train) + len(holdout)))
+    check_summary(companions["dcr"]["synthetic"], near)
+    check_summary(companions["dcr"]["holdout"], held_near)
+    second = distance(np.sort(to_train[~flat])[:, -2])
+    check_summary(companions["nndr"]["synthetic"], near / second)
+    def carlini(r):
+        d = distance(-np.sort(-r, axis=1)[:, :CARLINI])
+        return int((d[:, 0] < 0.5 * d.mean(1)).sum())
+    check_share(companions["carlini"], carlini(to_train[~flat]), len(near))
+    check_share(companions["carlini"]["holdout"], carlini(from_holdout), len(holdout))
+    member = distance(correlations(train, synthetic).max(1))[:241]
+    other = distance(correlations(holdout, synthetic).max(1))
+    mia = companions["mia"]
+    assert (mia["members"], mia["non_members"]) == (241, 150)
+    auc = 1 - mannwhitneyu(member, other).statistic / (len(member) * len(other))
+    close(mia["auc"]["value"], auc)
+    close(mia["tpr_at_1_percent"]["value"], (member < np.sort(other)[1]).mean())
+    close(mia["tpr_at_0_1_percent"]["value"], (member < np.sort(other)[0]).mean())
+    assert mia["tpr_at_1_percent"]["supported"] and not mia["tpr_at_0_1_percent"]["supported"]
+
+    # C_T, cells by the subject of the nearest training image
+    def z(a, b):
+        ranks = rankdata(np.concatenate([a, b]))
+        m, n = len(a), len(b)
+        u = ranks[:m].sum() - m * (m + 1) / 2
+        ties = np.unique(ranks, return_counts=True)[1]
+        variance = m * n / 12 * (m + n + 1 - (ties**3 - ties).sum() / ((m + n) * (m + n - 1)))
+        return (u - m * n / 2) / np.sqrt(variance)
+    ct = companions["ct"]
+    close(ct["z_without_cells"], z(near, held_near))
+    cell, held_cell = subjects[nearest[~flat]], subjects[from_holdout.argmax(1)]
+    big = [c for c in set(cell) if (cell == c).sum() >= 20 and (held_cell == c).sum() >= 20]
+    small, held_small = ~np.isin(cell, big), ~np.isin(held_cell, big)
+    parts = [(z(near[cell == c], held_near[held_cell == c]), (held_cell == c).sum()) for c in big]
+    if (small.sum() >= 20 and held_small.sum() >= 20) or not big:
+        parts.append((z(near[small], held_near[held_small]), held_small.sum()))
+    assert ct["cells"] == len(parts)
+    close(ct["value"], sum(v * n for v, n in parts) / sum(n for _, n in parts))
+
+    # bootstrap by subject: other random numbers, the same distribution
+    groups = [np.flatnonzero(subjects[:241] == s) for s in dict.fromkeys(subjects[:241])]
+    held_groups = [np.flatnonzero(held == s) for s in dict.fromkeys(held)]
+    draws = []
+    for _ in range(2000):
+        a = np.concatenate([groups[g] for g in RANDOM.integers(len(groups), size=len(groups))])
+        b = np.concatenate([held_groups[g] for g in RANDOM.integers(25, size=25)])
+        draws.append(1 - mannwhitneyu(member[a], other[b]).statistic / (len(a) * len(b)))
+    for end, expected in zip(mia["auc"]["interval"], np.percentile(draws, [2.5, 97.5])):
+        close(end, expected, 0.03)
+
+    # duplicates
+    own = correlations(synthetic, synthetic)
+    pairs = np.argwhere(np.triu(own >= 0.99, 1) & ~flat[:, None] & ~flat[None])
+    seen = document["duplicates"]["synthetic"]
+    assert seen["pairs"] == len(pairs) and seen["identical"] == 2
+    assert seen["images"] == len(set(pairs.ravel()))
+    train_pairs = np.argwhere(np.triu(within >= 0.99, 1))
+    assert document["duplicates"]["train"]["pairs"] == len(train_pairs) == 1
+    assert document["duplicates"]["train"]["identical"] == 1
+
+    # histograms
+    for key, values in [("synthetic", best[~flat]), ("holdout", held_best),
+                        ("other_subjects", other_best[usable])]:
+        histogram = document["histograms"]["correlation"]
+        assert sum(histogram[key]) == len(values)
+        expected = np.histogram(values, histogram["edges"])[0]
+        assert np.abs(np.array(histogram[key]) - expected).sum() <= 2, key  # at an edge
+    return document
+
+
+def check_engines(first):
+    """Another engine, another number of threads: the same bytes, but for what is said of it."""
+    if first["engine"] != "certified":
+        return
+    audit("threads", "--threads", "1")
+    assert (HERE / "threads/memorization.json").read_bytes() == \
+        (HERE / "out/memorization.json").read_bytes()
+    try:
+        other = audit("faiss", "--engine", "faiss")
+    except subprocess.CalledProcessError as failure:
+        assert b"is not in this build" in failure.stderr, failure.stderr
+        print("the engine faiss is not in this build: not compared")
+        return
+    assert other["engine"] == "faiss"
+    assert (HERE / "faiss/nearest.csv").read_bytes() == (HERE / "out/nearest.csv").read_bytes()
+    for document in (first, other):
+        document.pop("engine"), document.pop("certificate")
+    assert first == other
+
+
+def check_other_control():
+    """Thresholds from training images of other subjects, where that is asked for."""
+    document = audit("others", "--control", "other_subjects", "--per-channel")
+    assert document["control"]["used"] == "other_subjects"
+    train, subjects = np.load(HERE / "train.npy"), np.array(
+        (HERE / "train.csv").read_text().split()[1:])
+    synthetic = np.load(HERE / "synthetic.npy")
+    within = correlations(train, train)
+    within[subjects[:, None] == subjects[None]] = -2
+    usable = (within.max(1) < 1) & (np.arange(len(train)) != 241)
+    check_threshold(document["thresholds"]["correlation"], within.max(1)[usable], 0.9975, False)
+    for c in range(CHANNELS):
+        r = correlations(train[:, c], train[:, c])
+        r[subjects[:, None] == subjects[None]] = -2
+        t = check_threshold(document["thresholds"][f"channel_{c}"], r.max(1)[usable], 0.9975, False)
+        best = correlations(synthetic[:, c], train[:, c]).max(1)[:-1]
+        assert document["flagged"][f"by_channel_{c}"] == (best > t).sum()
+
+
+first = check_all()
+check_engines(first)
+check_other_control()
+subprocess.run(["rm", "-r", str(HERE)], check=True)
+print("every number agrees")
