@@ -2,11 +2,13 @@
 #include "stages.h"
 
 #include "base/json.h"
+#include "train/join.h"
 
 #include <inttypes.h>
 
 struct options {
     const char *from, *out, *png;
+    struct yaml_strings join;
     int64_t rows;
     struct sample_settings settings;
 };
@@ -20,6 +22,8 @@ static const struct yaml_field options[] = {
     OPTION(from, YAML_STRING, .metavar = "FOLDER",
            .help = "folder of training, whose latest checkpoint is taken, or a checkpoint"),
     OPTION(out, YAML_STRING, .metavar = "STORE", .help = "folder to write; must not exist"),
+    OPTION(join, YAML_STRINGS, .metavar = "STORE,STORE",
+           .help = "instead of drawing: parts of a set, in order, to put together"),
     OPTION(png, YAML_STRING, .metavar = "FILE", .help = "draw images of the set, a row each"),
     OPTION(rows, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "N",
            .help = "of that drawing (default 16)"),
@@ -76,9 +80,30 @@ const struct stage stage_sample = {
     .run = work_on,
 };
 
+static enum exit_code join(struct invocation *invocation, const struct options *values)
+{
+    size_t count;
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    bool ok = sample_join(values->join.items, values->join.count, values->out, &count, work.err);
+    if (ok) {
+        work.document = json_new_object();
+        json_put_string(work.document, "store", values->out);
+        json_put_integer(work.document, "images", (int64_t)count);
+        text_format(&work.summary, "%s: %zu images of %zu parts\n", values->out, count,
+                    values->join.count);
+    }
+    return stage_finish(invocation, &work, ok ? EXIT_YES : EXIT_ERROR);
+}
+
 static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
+    if (values->join.count) {
+        if (invocation->operand_count || values->from || !values->out)
+            return command_refuse(invocation,
+                                  "--join takes --out STORE, and neither plan nor --from");
+        return join(invocation, values);
+    }
     if (invocation->operand_count == 1) {
         if (values->from || values->out)
             return command_refuse(invocation, "give a plan, or --from and --out, not both");
@@ -102,7 +127,7 @@ static void set_defaults(void *values)
 
 const struct command command_sample = {
     .name = "sample",
-    .operands = "PLAN | --from FOLDER --out STORE",
+    .operands = "PLAN | --from FOLDER --out STORE | --join STORE,… --out STORE",
     .most_operands = 1,
     .summary = "draw a synthetic set from a trained generator",
     .details =

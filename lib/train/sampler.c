@@ -1,8 +1,10 @@
 /* Sampling into a dataset store; see sampler.h. */
 #include "train/sampler.h"
 
+#include "base/json.h"
 #include "base/progress.h"
 #include "data/sheet.h"
+#include "train/drawn.h"
 #include "train/generator.h"
 
 #include <math.h>
@@ -44,7 +46,8 @@ struct sampling_run {
     struct generator *generator;
     const struct generator_format *format;
     float *batch;
-    uint8_t *image, *mask; /* one, decoded */
+    uint8_t *decoded; /* the batch as bytes: image, mask, image, … */
+    struct drawn drawn;
     char weights[DIGEST_HEX];
     struct progress progress;
 };
@@ -78,6 +81,12 @@ void sample_decode(const struct generator_format *format, const float *values, u
         mask[i] = sample_label(values[greys + i]);
 }
 
+/* Bytes of an image and its mask, as they stand in a drawn batch one after the other. */
+static size_t image_bytes(const struct generator_format *format)
+{
+    return format->channels * format->size * format->size;
+}
+
 static bool append(struct sampling_run *run, struct dataset_writer *writer, uint64_t i,
                    struct error *err)
 {
@@ -88,10 +97,25 @@ static bool append(struct sampling_run *run, struct dataset_writer *writer, uint
                                  .split = SPLIT_NONE,
                                  .source = path_name(format->checkpoint),
                                  .sha256 = run->weights };
-    size_t values = format->channels * format->size * format->size;
-    sample_decode(format, run->batch + i % GENERATOR_BATCH * values, run->image, run->mask);
+    const uint8_t *image = run->decoded + i % GENERATOR_BATCH * image_bytes(format);
+    const uint8_t *mask = image + (format->channels - format->masks) * format->size * format->size;
     progress_add(&run->progress, 1);
-    return dataset_writer_append(writer, run->image, format->masks ? run->mask : NULL, &row, err);
+    return dataset_writer_append(writer, image, format->masks ? mask : NULL, &row, err);
+}
+
+static bool draw_batch(struct sampling_run *run, uint64_t batch, struct error *err)
+{
+    const struct generator_format *format = run->format;
+    size_t bytes = image_bytes(format);
+    size_t greys = (format->channels - format->masks) * format->size * format->size;
+    if (drawn_read(&run->drawn, batch, run->decoded))
+        return true;
+    if (!generator_draw(run->generator, batch, run->batch, err))
+        return false;
+    for (size_t i = 0; i < GENERATOR_BATCH; i++)
+        sample_decode(format, run->batch + i * bytes, run->decoded + i * bytes,
+                      run->decoded + i * bytes + greys);
+    return drawn_write(&run->drawn, batch, run->decoded, err);
 }
 
 /* Whole batches; of the first and the last only the images that were asked for are kept. */
@@ -99,8 +123,7 @@ static bool draw_all(struct sampling_run *run, struct dataset_writer *writer, st
 {
     uint64_t first = run->first, end = first + run->count;
     for (uint64_t i = first; i < end; i++) {
-        if ((i == first || i % GENERATOR_BATCH == 0) &&
-            !generator_draw(run->generator, i / GENERATOR_BATCH, run->batch, err))
+        if ((i == first || i % GENERATOR_BATCH == 0) && !draw_batch(run, i / GENERATOR_BATCH, err))
             return false;
         if (!append(run, writer, i, err))
             return false;
@@ -127,6 +150,24 @@ static struct json *origin(const struct sampling_run *run)
     return origin;
 }
 
+/* All that decides about a batch's bytes. */
+static bool open_drawn(struct sampling_run *run, struct error *err)
+{
+    struct text key = { 0 };
+    struct json *from = origin(run);
+    json_put_integer(from, "first", 0);
+    json_put_string(from, "version", LETHE_VERSION);
+    char *text = json_text(from);
+    text_format(&key, "%s%zu channels of %zu\n", text, run->format->channels, run->format->size);
+    bool ok = drawn_open(&run->drawn, run->job->out, key.bytes,
+                         GENERATOR_BATCH * image_bytes(run->format), err);
+    memory_free(text);
+    json_free(from);
+    text_release(&key);
+    return ok;
+}
+
+/* The writer comes first: it locks, so that nobody else draws into the same folder. */
 static bool write_store(struct sampling_run *run, struct error *err)
 {
     const struct generator_format *format = run->format;
@@ -140,10 +181,17 @@ static bool write_store(struct sampling_run *run, struct error *err)
                                     .masks = format->masks };
     if (!dataset_writer_open(&writer, run->job->out, &shape, err))
         return false;
-    if (draw_all(run, &writer, err))
-        return dataset_writer_commit(&writer, origin(run), run->job->replace, err);
-    dataset_writer_abandon(&writer);
-    return false;
+    if (!open_drawn(run, err)) {
+        dataset_writer_abandon(&writer);
+        return false;
+    }
+    bool ok = draw_all(run, &writer, err);
+    if (!ok)
+        dataset_writer_abandon(&writer);
+    ok = ok && dataset_writer_commit(&writer, origin(run), run->job->replace, err) &&
+         drawn_remove(&run->drawn, err);
+    drawn_close(&run->drawn);
+    return ok;
 }
 
 static bool write_grid(const struct sample_job *job, struct error *err)
@@ -168,14 +216,10 @@ static bool prepare(struct sampling_run *run, struct error *err)
         return false;
     run->format = generator_format(run->generator);
     digest_hex(&run->format->weights, run->weights);
-    size_t pixels = run->format->size * run->format->size;
-    size_t values = run->format->channels * pixels;
-    run->batch = memory_allocate(GENERATOR_BATCH * values, sizeof(float), "a batch", err);
-    run->image = memory_allocate(values + pixels, 1, "an image", err);
-    if (!run->batch || !run->image)
-        return false;
-    run->mask = run->image + values;
-    return true;
+    size_t values = GENERATOR_BATCH * image_bytes(run->format);
+    run->batch = memory_allocate(values, sizeof(float), "a batch", err);
+    run->decoded = memory_allocate(values, 1, "a batch", err);
+    return run->batch && run->decoded;
 }
 
 bool sample(const struct sample_job *job, struct sample_report *report, struct error *err)
@@ -203,7 +247,7 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
         report->seconds = clock_seconds() - started;
     }
     memory_free(run.batch);
-    memory_free(run.image);
+    memory_free(run.decoded);
     generator_free(run.generator);
     return ok;
 }

@@ -8,6 +8,8 @@
  * is 4, above 1.5 it is 2, above 0.5 it is 1, else 0. The origin in dataset.json records the model,
  * the weights' digest, the seed, first image, truncation and steps. Image i depends on (weights,
  * options, i) alone, so a set may be drawn in any parts: first 0, count 100; first 100, count 100 …
+ * join.h puts them together. Batches stand in OUT.drawn until the store is in place, so a run that
+ * was killed goes on with the first that is missing.
  */
 #ifndef TRAIN_SAMPLER_H
 #define TRAIN_SAMPLER_H

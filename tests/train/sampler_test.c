@@ -2,14 +2,19 @@
 #include "scratch.h"
 
 #include "base/parallel.h"
+#include "base/progress.h"
 #include "base/random.h"
 #include "fixture.h"
 #include "models/diffusion.h"
 #include "train/generator.h"
+#include "train/join.h"
 #include "train/loop.h"
 #include "train/sampler.h"
 
 #include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <time.h>
 
 enum { SIDE = 8, COUNT = 40, CHANNELS = 2 };
 
@@ -243,6 +248,121 @@ static void greys_of_masks_become_the_nearest_labels_of_the_protocol(void **stat
     assert_int_equal(sample_label(3), 4);
 }
 
+/* ---- killed, and put together ---------------------------------------------------------------- */
+
+static void assert_same_stores(const char *one, const char *other)
+{
+    static const char *const files[] = { "images.npy", "masks.npy", "index.csv", "dataset.json" };
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct error err;
+        size_t size_a, size_b;
+        char a[600], b[600];
+        snprintf(a, sizeof a, "%s/%s", scratch(one), files[i]);
+        snprintf(b, sizeof b, "%s/%s", scratch(other), files[i]);
+        char *x = file_read(a, 1 << 24, &size_a, &err), *y = file_read(b, 1 << 24, &size_b, &err);
+        assert_ok(x && y, err);
+        assert_int_equal(size_a, size_b);
+        assert_memory_equal(x, y, size_a);
+        memory_free(x);
+        memory_free(y);
+    }
+}
+
+/* Draws in a process of its own, which is killed after a while; whether it ended before. */
+static bool draw_and_kill(const char *name, const struct draw_options *options, double seconds)
+{
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        parallel_set_threads(1);
+        draw_part(name, 5, COUNT, options);
+        _exit(0);
+    }
+    struct timespec wait = { 0, (long)(seconds * 1e9) };
+    nanosleep(&wait, NULL);
+    kill(child, SIGKILL);
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WIFEXITED(status);
+}
+
+static void a_set_whose_drawing_was_killed_is_the_set(void **state)
+{
+    (void)state;
+    struct train_settings settings = small_ddpm();
+    struct draw_options options = { .seed = 2, .truncation = 1 };
+    size_t found = 0;
+    train_model(&settings);
+    double started = clock_seconds();
+    draw_part("whole", 5, COUNT, &options);
+    double whole = clock_seconds() - started;
+    int tries = 0;
+    while (!draw_and_kill("killed", &options, fmin(0.9, whole * 0.2 * (1 + tries))) && tries < 50) {
+        tries++;
+        size_t drawn = path_kind(scratch("killed.drawn")) == PATH_FOLDER
+                           ? names_in(scratch("killed.drawn"))
+                           : 0;
+        assert_true(drawn + 1 >=
+                    found); /* what was drawn stays; a temporary file may come and go */
+        found = drawn > found ? drawn : found;
+    }
+    assert_true(tries > 0 &&
+                found > 1); /* the key and a batch: something was there to go on with */
+    assert_same_stores("whole", "killed");
+    assert_int_equal(path_kind(scratch("killed.drawn")), PATH_NOTHING);
+}
+
+/* What was drawn with other options is not taken. */
+static void batches_of_another_set_are_not_taken(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings settings = small_ddpm();
+    struct draw_options options = { .seed = 2, .truncation = 1 };
+    train_model(&settings);
+    draw_part("whole", 0, 16, &options);
+    assert_ok(folder_create(scratch("again.drawn"), &err), err);
+    assert_ok(file_write(scratch("again.drawn/key"), "another", 7, &err), err);
+    char zeros[16 * (CHANNELS + 1) * SIDE * SIDE] = { 0 };
+    assert_ok(file_write(scratch("again.drawn/batch-000000000000"), zeros, sizeof zeros, &err),
+              err);
+    draw_part("again", 0, 16, &options);
+    assert_same_stores("whole", "again");
+}
+
+static void parts_put_together_have_the_bytes_of_the_whole(void **state)
+{
+    (void)state;
+    struct error err;
+    size_t count;
+    struct train_settings settings = small_gan();
+    struct draw_options options = { .seed = 2, .truncation = 0.7 },
+                        other = { .seed = 3, .truncation = 0.7 };
+    train_model(&settings);
+    draw_part("whole", 0, 40, &options);
+    draw_part("a", 0, 7, &options);
+    draw_part("b", 7, 20, &options);
+    draw_part("c", 27, 13, &options);
+    draw_part("stranger", 27, 13, &other);
+    static const char *const part_names[] = { "a", "b", "c", "stranger", "store" };
+    char paths[5][600];
+    for (size_t i = 0; i < 5; i++)
+        snprintf(paths[i], sizeof paths[i], "%s", scratch(part_names[i]));
+    const char *names[] = { paths[0], paths[1], paths[2] }, *gap[] = { paths[0], paths[2] },
+               *mixed[] = { paths[0], paths[1], paths[3] }, *real[] = { paths[4] };
+    assert_ok(sample_join(names, 3, scratch("joined"), &count, &err), err);
+    assert_int_equal(count, 40);
+    assert_same_stores("whole", "joined");
+    assert_false(sample_join(gap, 2, scratch("gap"), &count, &err));
+    assert_contains(err.message, "begins with image 27; after the parts before it comes 7");
+    assert_false(sample_join(mixed, 3, scratch("mixed"), &count, &err));
+    assert_contains(err.message, "drawn of other weights, or in another way");
+    assert_int_equal(path_kind(scratch("gap")), PATH_NOTHING);
+    assert_false(sample_join(real, 1, scratch("real"), &count, &err));
+    assert_contains(err.message, "not a set that lethe sample drew");
+}
+
 static void a_store_that_is_there_is_not_overwritten(void **state)
 {
     (void)state;
@@ -268,6 +388,9 @@ int main(void)
         TEST(ancestral_steps_are_those_of_the_posterior),
         TEST(ddim_steps_are_those_of_its_equation_at_evenly_spaced_times),
         cmocka_unit_test(greys_of_masks_become_the_nearest_labels_of_the_protocol),
+        TEST(a_set_whose_drawing_was_killed_is_the_set),
+        TEST(batches_of_another_set_are_not_taken),
+        TEST(parts_put_together_have_the_bytes_of_the_whole),
         TEST(a_store_that_is_there_is_not_overwritten),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
