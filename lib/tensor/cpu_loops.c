@@ -320,6 +320,12 @@ static void clear_sums(struct worker *w)
     }
 }
 
+HOT static void narrow(float *restrict out, const double *restrict in, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        out[i] = (float)in[i];
+}
+
 /* Writes a reduction's block to its place; w stands in the block. */
 static void write_result(struct worker *w, int k, const double *sum)
 {
@@ -327,12 +333,18 @@ static void write_result(struct worker *w, int k, const double *sum)
     const struct operand *operand = &loop->operand[k];
     size_t rows = loop->row_reduced ? 1 : w->rows, columns = loop->column_reduced ? 1 : w->columns;
     char *to = (char *)(uintptr_t)address(w, k);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < columns; i++) {
-            int64_t at = (int64_t)r * operand->row +
-                         (operand->index ? operand->index[i] : (int64_t)i * operand->column);
-            store_one(to, operand->dtype, at, (float)*sum++);
-        }
+    int64_t row_bytes = operand->row * (int64_t)dtype_bytes(operand->dtype);
+    float value[LOOP_TILE];
+    for (size_t r = 0; r < rows; r++, sum += columns, to += row_bytes) {
+        narrow(value, sum, columns);
+        if (!operand->index && (operand->column == 1 || columns == 1))
+            store_row(to, value, operand->dtype, columns);
+        else
+            for (size_t i = 0; i < columns; i++)
+                store_one(to, operand->dtype,
+                          operand->index ? operand->index[i] : (int64_t)i * operand->column,
+                          value[i]);
+    }
 }
 
 /* Walking. */

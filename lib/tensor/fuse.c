@@ -66,7 +66,8 @@ static bool shares(const struct group *group, const struct job *job)
     return false;
 }
 
-static bool can_join(const struct group *group, size_t at, const struct job *job, const int *maker)
+/* Whether the job could be part of the group, which is number `at`. */
+static bool fits(const struct group *group, size_t at, const struct job *job, const int *maker)
 {
     struct cuts cuts;
     if (job->alone || job->out.dtype == DTYPE_I32 || group->job[0]->out.dtype == DTYPE_I32)
@@ -84,7 +85,7 @@ static bool can_join(const struct group *group, size_t at, const struct job *job
         if (made_here && !(source && same_view(&source->out, &job->read[i].view)))
             return false;
     }
-    return shares(group, job);
+    return true;
 }
 
 static void join(struct group *group, struct job *job)
@@ -114,6 +115,55 @@ static int earliest(const struct job *job, const int *maker)
     return at;
 }
 
+/* Moves a whole group into an earlier one, if all its jobs fit and one of them shares something
+ * with that. `maker` is only changed when it can be done. (A buffer of several writers stays where
+ * it is: its maker is the last of them.) */
+static bool move_group(struct group *groups, size_t from, size_t to, int *maker, const int *writers)
+{
+    struct group joined = groups[to];
+    bool sharing = false, fit = true;
+    int moved = 0;
+    for (; fit && moved < groups[from].jobs; moved++) {
+        struct job *job = groups[from].job[moved];
+        fit = writers[job->out.buffer] == 1 && earliest(job, maker) <= (int)to &&
+              fits(&joined, to, job, maker);
+        if (!fit)
+            break;
+        sharing = sharing || shares(&groups[to], job);
+        join(&joined, job);
+        maker[job->out.buffer] = (int)to;
+    }
+    if (fit && sharing) {
+        groups[to] = joined;
+        groups[from].jobs = 0;
+        return true;
+    }
+    for (int i = 0; i < moved; i++)
+        maker[groups[from].job[i]->out.buffer] = (int)from;
+    return false;
+}
+
+/* Groups whose first job had nothing to share with an earlier loop, while a later one has. */
+static size_t merge_groups(const struct lowering *l, struct group *groups, size_t count, int *maker)
+{
+    size_t left = 0;
+    int *writers = memory_grow(NULL, l->buffer_count, sizeof *writers);
+    memset(writers, 0, l->buffer_count * sizeof *writers);
+    for (size_t i = 0; i < l->job_count; i++)
+        writers[l->jobs[i].out.buffer]++;
+    for (size_t from = 0; from < count; from++) {
+        size_t limit = from > LOOK_BACK ? from - LOOK_BACK : 0;
+        bool moved = false;
+        for (size_t to = from; groups[from].loop && !moved && to > limit; to--)
+            moved = groups[to - 1].jobs && move_group(groups, from, to - 1, maker, writers);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (groups[i].jobs)
+            groups[left++] = groups[i];
+    free(writers);
+    return left;
+}
+
 static size_t group_jobs(struct lowering *l, struct group *groups)
 {
     size_t count = 0;
@@ -126,7 +176,7 @@ static size_t group_jobs(struct lowering *l, struct group *groups)
         size_t limit = count > LOOK_BACK ? count - LOOK_BACK : 0;
         size_t lowest = first > limit ? first : limit;
         for (size_t k = count; job->loop && at == count && k > lowest; k--)
-            if (can_join(&groups[k - 1], k - 1, job, maker))
+            if (fits(&groups[k - 1], k - 1, job, maker) && shares(&groups[k - 1], job))
                 at = k - 1;
         if (at == count) {
             groups[count] = (struct group){ .loop = job->loop };
@@ -139,6 +189,7 @@ static size_t group_jobs(struct lowering *l, struct group *groups)
         if (maker[job->out.buffer] < (int)at)
             maker[job->out.buffer] = (int)at;
     }
+    count = merge_groups(l, groups, count, maker);
     free(maker);
     return count;
 }

@@ -120,6 +120,14 @@ static void add_source(struct lowering *l, struct value *value, const struct nod
     (void)l;
 }
 
+/* where(…, x, a·x), leaky ReLU's gradient: x is computed once for both. */
+static bool repeats_source(const struct node *node, int i)
+{
+    const struct node *source = node->src[i];
+    return node->op == OP_WHERE && i == 2 && source->op == OP_SCALE &&
+           source->src[0] == node->src[1];
+}
+
 static bool join_sources(struct lowering *l, struct value *value)
 {
     const struct node *node = value->node;
@@ -137,12 +145,13 @@ static bool join_sources(struct lowering *l, struct value *value)
             add_source(l, value, node->src[i]);
             continue;
         }
-        value->length += source->length;
+        bool repeated = repeats_source(node, i);
+        value->length += repeated ? 1 : source->length;
         if (source->readers > 1 && source->loads > 1) { /* see sweep_users: it will have memory */
             add_load(value, source->node->id);
             continue;
         }
-        value->cost += source->cost;
+        value->cost += repeated ? 1 : source->cost;
         for (int k = 0; k < source->loads; k++)
             add_load(value, k < 2 ? source->load[k] : -1);
     }

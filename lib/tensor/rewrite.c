@@ -5,13 +5,16 @@
  * Rules only ever use new nodes, so what they make is simplified and shared as well.
  *
  * What the rules are for: gradients of normalisation sum products of which one factor is constant
- * along the summed axes; taken out, such sums become equal to one another and are made once.
+ * along the summed axes; taken out, such sums become equal to one another and are made once. So a
+ * normalisation and its gradient take four passes over the image: mean, variance, two sums, result.
  * Gradients of leaky ReLU arrive as two selections that are one.
  */
 #include "tensor/rewrite.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { FACTORS_MAX = 8 };
 
 struct rewriter {
     struct graph *graph;
@@ -157,19 +160,88 @@ static struct node *sum_of_scaled(struct rewriter *r, const struct node *y)
     return make_scale(r, y, make_sum(r, y, x->src[0], y->axes), x->affine.scale);
 }
 
-/* Σ a·b = (Σ a)·b and Σ a/b = (Σ a)/b where b is constant along the summed axes. */
-static struct node *sum_of_product(struct rewriter *r, const struct node *y)
+/* The factors of a product, itself where it is none. */
+static void list_factors(struct node *x, struct node **factor, int *count)
+{
+    if (x->op != OP_MUL || *count + 2 > FACTORS_MAX) {
+        factor[(*count)++] = x;
+        return;
+    }
+    list_factors(x->src[0], factor, count);
+    list_factors(x->src[1], factor, count);
+}
+
+static struct node *sum_of_quotient(struct rewriter *r, const struct node *y)
 {
     struct node *x = y->src[0];
-    if (x->op != OP_MUL && x->op != OP_DIV)
+    if (x->op != OP_DIV || !repeats_along(x->src[1], y->axes))
         return NULL;
-    int constant = repeats_along(x->src[1], y->axes)                      ? 1
-                   : x->op == OP_MUL && repeats_along(x->src[0], y->axes) ? 0
-                                                                          : -1;
-    if (constant < 0)
+    struct node *sum = make_sum(r, y, x->src[0], y->axes);
+    return make_binary(r, y, OP_DIV, sum, without_axes(r, y, x->src[1], y->axes));
+}
+
+/* Σ a·b·c… = a·Σ b·c… where a is constant along the summed axes. */
+static struct node *sum_of_product(struct rewriter *r, const struct node *y)
+{
+    struct node *factor[FACTORS_MAX], *varying = NULL, *constant = NULL;
+    int count = 0;
+    if (y->src[0]->op != OP_MUL)
         return NULL;
-    struct node *sum = make_sum(r, y, x->src[1 - constant], y->axes);
-    return make_binary(r, y, x->op, sum, without_axes(r, y, x->src[constant], y->axes));
+    list_factors(y->src[0], factor, &count);
+    for (int i = 0; i < count; i++) {
+        bool repeats = repeats_along(factor[i], y->axes);
+        struct node **product = repeats ? &constant : &varying;
+        struct node *x = repeats ? without_axes(r, y, factor[i], y->axes) : factor[i];
+        *product = *product ? make_binary(r, y, OP_MUL, *product, x) : x;
+    }
+    if (!constant || !varying)
+        return NULL;
+    return make_binary(r, y, OP_MUL, make_sum(r, y, varying, y->axes), constant);
+}
+
+/* Whether a sum of x along the axes is one of less than x, or of several such: a factor leaves it.
+ */
+static bool falls_apart(struct node *x, unsigned axes)
+{
+    struct node *factor[FACTORS_MAX];
+    int count = 0;
+    if (x->op == OP_SCALE && x->affine.shift == 0)
+        return falls_apart(x->src[0], axes);
+    if (x->op == OP_ADD || x->op == OP_SUB)
+        return falls_apart(x->src[0], axes) && falls_apart(x->src[1], axes);
+    list_factors(x, factor, &count);
+    for (int i = 0; i < count; i++)
+        if (repeats_along(factor[i], axes))
+            return true;
+    return false;
+}
+
+/* Σ (a·x + b·y) = a·Σ x + b·Σ y: what normalisation sends back through its mean is made of sums
+ * that are there already. */
+static struct node *sum_of_terms(struct rewriter *r, const struct node *y)
+{
+    struct node *x = y->src[0];
+    if ((x->op != OP_ADD && x->op != OP_SUB) || !falls_apart(x, y->axes))
+        return NULL;
+    return make_binary(r, y, x->op, make_sum(r, y, x->src[0], y->axes),
+                       make_sum(r, y, x->src[1], y->axes));
+}
+
+/* a + a = 2·a. */
+static struct node *sum_of_twins(struct rewriter *r, const struct node *y)
+{
+    return y->src[0] == y->src[1] ? make_scale(r, y, y->src[0], 2) : NULL;
+}
+
+/* Σ over images and pixels = Σ over images of Σ over pixels: the inner sums are those that
+ * normalisation needs anyway, or share its pass; the outer ones are small. */
+static struct node *sum_over_images(struct rewriter *r, const struct node *y)
+{
+    struct node *x = y->src[0];
+    unsigned images = 1u << 0, channels = 1u << 1, pixels = 1u << 2 | 1u << 3;
+    if (x->shape.rank != 4 || !(y->axes & images) || y->axes & channels || !(y->axes & pixels))
+        return NULL;
+    return make_sum(r, y, make_sum(r, y, x, y->axes & pixels), images);
 }
 
 /* x·(a·y) = a·(x·y): numbers float up, to where sums and selections can use them. */
@@ -272,8 +344,10 @@ static const struct rule {
     struct node *(*apply)(struct rewriter *r, const struct node *y);
 } rules[] = {
     { OP_DETACH, detached },       { OP_SUM, sum_of_scaled },
-    { OP_SUM, sum_of_product },    { OP_MUL, product_of_scaled },
-    { OP_SCALE, scale_of_scaled }, { OP_ADD, sum_of_selections },
+    { OP_SUM, sum_of_quotient },   { OP_SUM, sum_over_images },
+    { OP_SUM, sum_of_product },    { OP_SUM, sum_of_terms },
+    { OP_MUL, product_of_scaled }, { OP_SCALE, scale_of_scaled },
+    { OP_ADD, sum_of_selections }, { OP_ADD, sum_of_twins },
     { OP_CAST, cast_of_number },   { OP_RESHAPE, reshape_of_reshape },
     { OP_RESHAPE, moved_number },  { OP_BROADCAST, moved_number },
     { OP_PERMUTE, moved_number },  { OP_SLICE, moved_number },
@@ -290,11 +364,15 @@ static struct node *simplified(struct rewriter *r, struct node *node)
     return shared(r, node);
 }
 
-/* A node like the draft, in the layer and at the site of `like`. */
+/* A node like the draft, in the layer and at the site of `like`. Sources that may change places
+ * stand by age, so that a·b and b·a are equal. */
 static struct node *make(struct rewriter *r, const struct node *like, const struct node *draft,
                          int sources, struct node *const *src)
 {
     graph_set_scope(r->graph, like->scope);
+    struct node *const swapped[2] = { sources == 2 ? src[1] : NULL, sources == 2 ? src[0] : NULL };
+    if ((draft->op == OP_ADD || draft->op == OP_MUL) && src[0]->id > src[1]->id)
+        src = swapped;
     return simplified(r, node_add(r->graph, like->site, draft, sources, src));
 }
 

@@ -193,6 +193,26 @@ static void chains_are_one_step_and_equal_nodes_are_shared(void **state)
     graph_free(graph);
 }
 
+/* Mean; squares of what is left; the sums that its gradient needs, those of gain and bias among
+ * them; the gradient. All else is as small as a row of channels. */
+static void a_normalisation_and_its_gradient_take_four_passes(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(4, 8, 64, 64));
+    struct node *gain = t_input(graph, "gain", DTYPE_F32, SHAPE(8, 1, 1));
+    struct node *bias = t_input(graph, "bias", DTYPE_F32, SHAPE(8, 1, 1));
+    struct node *centred = t_sub(x, t_mean(x, AXES(2, 3)));
+    struct node *deviation = t_sqrt(t_shift(t_mean(t_square(centred), AXES(2, 3)), 1e-5));
+    struct node *y = t_add(t_mul(t_div(centred, deviation), gain), bias);
+    struct node *weight = t_input(graph, "weight", DTYPE_F32, y->shape), *gradient[3];
+    struct node *sources[3] = { x, gain, bias };
+    grad(t_sum_all(t_mul(y, weight)), sources, 3, gradient);
+    assert_int_equal(kernels_of(&y, 1), 3 + 2);
+    assert_int_equal(kernels_of(gradient, 3), 4 + 6);
+    graph_free(graph);
+}
+
 static void memory_is_far_below_the_sum_of_values(void **state)
 {
     (void)state;
@@ -363,6 +383,7 @@ int main(void)
         cmocka_unit_test(loops_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(what_is_partly_constant_is_computed_at_each_run),
         cmocka_unit_test(chains_are_one_step_and_equal_nodes_are_shared),
+        cmocka_unit_test(a_normalisation_and_its_gradient_take_four_passes),
         cmocka_unit_test(memory_is_far_below_the_sum_of_values),
         cmocka_unit_test(updates_read_what_stood_before_the_run),
         cmocka_unit_test(swapped_parameters_change_places),
