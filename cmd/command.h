@@ -54,6 +54,8 @@ extern const struct command
     command_keygen,
     command_phantom,
     command_purge,
+    command_report,
+    command_review,
     command_run_plan,
     command_sample,
     command_score,

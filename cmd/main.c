@@ -21,6 +21,8 @@ const struct command *const commands[] = {
     &command_sample,
     &command_audit,
     &command_score,
+    &command_report,
+    &command_review,
     &command_sign,
     &command_verify,
     &command_keygen,

@@ -22,6 +22,7 @@ const struct yaml_field plan_fields[] = {
     FIELD(audit, YAML_SECTION, .section = audit_fields,
           .help = "whether the set holds copies of training images"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
+    FIELD(report, YAML_SECTION, .section = report_fields, .help = "what the report tells"),
     { 0 },
 };
 
@@ -51,6 +52,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->sample = sample_defaults;
     plan->audit = audit_defaults;
     plan->policy = policy_defaults;
+    plan->report = report_defaults;
     plan->ingest.seed = plan->train.seed = plan->audit.seed = -1;
     if (!yaml_load(path, plan_fields, plan, arena, err) || !digest_plan(plan, err))
         return false;

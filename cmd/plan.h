@@ -6,6 +6,7 @@
 #include "audit/memorization.h"
 #include "data/ingest.h"
 #include "release/policy.h"
+#include "report/report.h"
 #include "train/sampler.h"
 
 struct release_plan {
@@ -19,6 +20,7 @@ struct release_plan {
     struct sample_settings sample;
     struct audit_settings audit;
     struct policy_settings policy;
+    struct report_settings report;
 };
 extern const struct yaml_field plan_fields[];
 

@@ -42,11 +42,13 @@ static const struct {
     { "model.*", NULL },
     { "audit", "audit" },
     { "audit.partial", NULL },
+    { "audit.work", NULL },
     { "utility", "utility" },
     { "utility.partial", NULL },
     { "candidates", NULL },
     { "report/report.internal.html", NULL },
     { "report.internal.html", NULL },
+    { "report.internal.pdf", NULL },
     { "review.json", NULL },
 };
 enum { DERIVED = sizeof derived / sizeof *derived };

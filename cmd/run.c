@@ -271,6 +271,7 @@ static enum exit_code finish(struct run *run, enum exit_code code, bool unfinish
 {
     static const char *const ends[] = { "complete", "no", "failed", "no" };
     struct invocation *invocation = run->invocation;
+    const char *until = ((const struct options *)invocation->values)->until;
     const char *end = unfinished ? "stopped" : ends[code];
     if (!journal_run(run, "run ended", code, unfinished))
         code = EXIT_ERROR;
@@ -283,8 +284,8 @@ static enum exit_code finish(struct run *run, enum exit_code code, bool unfinish
     } else {
         json_free(run->made);
         if (code == EXIT_YES && !unfinished)
-            printf("%s: up to date%s%s\n", run->plan.run, stages[run->last + 1] ? " until " : "",
-                   stages[run->last + 1] ? stages[run->last]->name : "");
+            printf("%s: up to date%s%s\n", run->plan.run, until ? " until " : "",
+                   until ? until : "");
     }
     if (unfinished)
         fprintf(stderr, "resume with: lethe run %s\n", run->plan.path);

@@ -26,7 +26,7 @@
 #include "plan/journal.h"
 #include "plan/lock.h"
 
-enum { STAGE_NEEDS = 4 };
+enum { STAGE_NEEDS = 8 };
 
 /* One stage being worked on. */
 struct stage_work {
@@ -60,7 +60,7 @@ struct stage {
     enum exit_code (*run)(struct stage_work *work);
 };
 
-extern const struct stage stage_audit, stage_ingest, stage_train, stage_sample;
+extern const struct stage stage_audit, stage_ingest, stage_report, stage_sample, stage_train;
 extern const struct stage *const stages[]; /* in order; NULL-terminated */
 
 /* The stage of that name, or NULL. */

@@ -91,7 +91,7 @@ bool png_read(struct png_image *image, const char *path, struct error *err)
     return ok;
 }
 
-bool png_write(const char *path, const struct png_image *image, struct error *err)
+void *png_pack(const struct png_image *image, size_t *packed_size, struct error *err)
 {
     static const uint8_t colour[] = { [1] = SPNG_COLOR_TYPE_GRAYSCALE,
                                       [2] = SPNG_COLOR_TYPE_GRAYSCALE_ALPHA,
@@ -112,12 +112,20 @@ bool png_write(const char *path, const struct png_image *image, struct error *er
     code =
         code ? code
              : spng_encode_image(context, image->pixels, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
-    size_t packed_size = 0;
-    void *packed = code ? NULL : spng_get_png_buffer(context, &packed_size, &code);
-    bool ok = packed ? file_write(path, packed, packed_size, err)
-                     : error_set(err, "%s: cannot be encoded: %s", path, spng_strerror(code));
-    free(packed);
+    *packed_size = 0;
+    void *packed = code ? NULL : spng_get_png_buffer(context, packed_size, &code);
+    if (!packed)
+        error_set(err, "an image cannot be encoded as PNG: %s", spng_strerror(code));
     spng_ctx_free(context);
+    return packed;
+}
+
+bool png_write(const char *path, const struct png_image *image, struct error *err)
+{
+    size_t size;
+    void *packed = png_pack(image, &size, err);
+    bool ok = packed ? file_write(path, packed, size, err) : error_prefix(err, "%s", path);
+    memory_free(packed);
     return ok;
 }
 

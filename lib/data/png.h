@@ -23,6 +23,9 @@ bool png_parse(struct png_image *image, const void *bytes, size_t size, const ch
 /* Writes atomically, with no chunk but the necessary ones. */
 bool png_write(const char *path, const struct png_image *image, struct error *err) MUST_USE;
 
+/* The same bytes in memory; free with memory_free. NULL when it cannot be encoded. */
+void *png_pack(const struct png_image *image, size_t *size, struct error *err) MUST_USE;
+
 /* The version of libspng that is loaded. */
 const char *png_library_version(void);
 

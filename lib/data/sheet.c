@@ -89,28 +89,45 @@ static void draw_image(const struct sheet *sheet, size_t row, size_t column, siz
         draw_tile(sheet, row, column + dataset->channels, image, 0, mask);
 }
 
-bool sheet_write(const struct dataset *dataset, size_t rows, const char *path, struct error *err)
+bool sheet_draw(const struct dataset *dataset, const size_t *images, size_t count, size_t across,
+                struct png_image *image, struct error *err)
 {
     struct sheet sheet = { .dataset = dataset };
-    size_t across = across_of(dataset, rows), tiles = tiles_of(dataset);
-    across = across < dataset->count ? across : dataset->count;
-    size_t needed = across ? (dataset->count + across - 1) / across : 0;
-    rows = rows < needed ? rows : needed;
-    size_t shown = rows * across < dataset->count ? rows * across : dataset->count;
+    size_t tiles = tiles_of(dataset), rows = across ? (count + across - 1) / across : 0;
     size_t width = across * tiles * (dataset->width + GAP) + GAP,
            height = rows * (dataset->height + GAP) + GAP;
     if (!rows || width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE)
-        return error_set(err, "%s: a sheet of %zu × %zu pixels cannot be drawn", path, width,
-                         height);
+        return error_set(err, "a sheet of %zu × %zu pixels cannot be drawn", width, height);
     sheet.image = (struct png_image){ (uint32_t)width, (uint32_t)height, 3, 8, NULL };
     sheet.image.pixels = memory_allocate(width * height, 3, "a contact sheet", err);
     if (!sheet.image.pixels)
         return false;
     memset(sheet.image.pixels, 40, 3 * width * height);
+    for (size_t i = 0; i < count; i++)
+        draw_image(&sheet, i / across, i % across * tiles, images[i]);
+    *image = sheet.image;
+    return true;
+}
+
+bool sheet_write(const struct dataset *dataset, size_t rows, const char *path, struct error *err)
+{
+    struct arena arena;
+    struct png_image image;
+    size_t across = across_of(dataset, rows);
+    across = across < dataset->count ? across : dataset->count;
+    size_t needed = across ? (dataset->count + across - 1) / across : 0;
+    rows = rows < needed ? rows : needed;
+    size_t shown = rows * across < dataset->count ? rows * across : dataset->count;
+    arena_init(&arena);
+    size_t *images = arena_array(&arena, size_t, shown + 1);
     for (size_t i = 0; i < shown; i++)
-        draw_image(&sheet, i / across, i % across * tiles,
-                   (2 * i + 1) * dataset->count / (2 * shown));
-    bool ok = png_write(path, &sheet.image, err);
-    memory_free(sheet.image.pixels);
+        images[i] = (2 * i + 1) * dataset->count / (2 * shown);
+    bool ok =
+        sheet_draw(dataset, images, shown, across, &image, err) || error_prefix(err, "%s", path);
+    if (ok) {
+        ok = png_write(path, &image, err);
+        memory_free(image.pixels);
+    }
+    arena_release(&arena);
     return ok;
 }

@@ -1,5 +1,5 @@
-/* make_release FOLDER NAME VERSION OUT: packs a folder as lethe's archives are, with a manifest, from
- * memory, by a writer of the tests' own: a tar out of text and one call of libzstd. */
+/* make_release FOLDER NAME VERSION OUT: packs a folder as lethe's archives are, with a manifest,
+ * from memory, by a writer of the tests' own: a tar out of text and one call of libzstd. */
 #include "base/file.h"
 #include "base/text.h"
 #include "release/manifest.h"
@@ -81,10 +81,9 @@ int main(int argc, char **argv)
     manifest.tar.size = tar.length;
     manifest.tar.sha256 = digest_of(tar.bytes, tar.length);
     compress(&tar, path_join(&arena, argv[4], manifest.archive.name), &manifest);
-    const char *path = path_join(&arena, argv[4],
-                                 arena_format(&arena, "%s.manifest.json", manifest.root));
-    if (!manifest_write(&manifest, &text, &err) ||
-        !file_write(path, text.bytes, text.length, &err))
+    const char *path =
+        path_join(&arena, argv[4], arena_format(&arena, "%s.manifest.json", manifest.root));
+    if (!manifest_write(&manifest, &text, &err) || !file_write(path, text.bytes, text.length, &err))
         fail();
     text_release(&tar);
     text_release(&text);

@@ -1,0 +1,35 @@
+/* What a report is made from: every document of a run, opened once. */
+#ifndef REPORT_FACTS_H
+#define REPORT_FACTS_H
+
+#include "base/json.h"
+#include "data/dataset.h"
+#include "report/report.h"
+
+struct facts {
+    const struct report_job *job;
+    struct json *memorization, *utility; /* NULL: not there */
+    struct json *review, *candidates;
+    struct dataset real, synthetic;
+    bool has_real, has_synthetic;
+    struct policy_result *results;
+    size_t result_count;
+    bool passed;
+    struct arena arena;
+};
+
+bool facts_open(struct facts *facts, const struct report_job *job, struct error *err) MUST_USE;
+void facts_close(struct facts *facts);
+
+/* The value at a path of keys, "flagged.fraction"; NULL or NaN when there is none. */
+const struct json *fact(const struct json *root, const char *path);
+double fact_number(const struct json *root, const char *path);
+const char *fact_string(const struct json *root, const char *path);
+
+/* The digest of a file as hexadecimal, or NULL where there is no such file; in the arena. */
+const char *fact_digest(struct facts *facts, const char *path);
+
+/* Whether the audit flagged a synthetic image. */
+bool fact_is_flagged(const struct facts *facts, int64_t image);
+
+#endif

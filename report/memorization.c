@@ -1,0 +1,391 @@
+/* The report's sections about memorisation; see sections.h. */
+#include "report/chart.h"
+#include "report/sections.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* ---- distributions --------------------------------------------------------------------------- */
+
+/* The numbers of a list, in the arena; NULL where there is none. */
+static double *numbers_of(struct facts *facts, const struct json *list, size_t *count)
+{
+    *count = list ? json_length(list) : 0;
+    double *numbers = *count ? arena_array(&facts->arena, double, *count) : NULL;
+    for (size_t i = 0; i < *count; i++)
+        if (!json_as_real(json_at(list, i), &numbers[i]))
+            numbers[i] = 0;
+    return numbers;
+}
+
+struct distribution {
+    const char *key, *title, *axis, *label;
+};
+
+/* One statistic: synthetic and control over each other, with the threshold. */
+static void write_distribution(struct page *page, const struct distribution *what)
+{
+    struct facts *facts = page->facts;
+    const struct json *audit = facts->memorization;
+    char path[96];
+    size_t edge_count, counts[3];
+    static const char *const keys[] = { "synthetic", "holdout", "other_subjects" };
+    static const char *const names[] = { "synthetic images", "images of unseen patients",
+                                         "images of other training patients" };
+    static const char *const tones[] = { "synthetic", "control", "other" };
+    snprintf(path, sizeof path, "histograms.%s", what->key);
+    const struct json *histogram = fact(audit, path);
+    double *edges = numbers_of(facts, fact(histogram, "edges"), &edge_count);
+    struct chart_histogram sets[3];
+    size_t shown = 0;
+    for (int i = 0; i < 3; i++) {
+        double *values = numbers_of(facts, fact(histogram, keys[i]), &counts[i]);
+        if (values && counts[i] + 1 == edge_count)
+            sets[shown++] = (struct chart_histogram){ names[i], tones[i], values };
+    }
+    if (!edges || !shown)
+        return;
+    snprintf(path, sizeof path, "thresholds.%s.value", what->key);
+    struct chart_threshold threshold = { fact_number(audit, path), what->key[0] == 'l',
+                                         what->label };
+    html_put(page->html, "<h3>$t</h3>", what->title);
+    struct chart_axes axes = {
+        what->title, what->axis,
+        "Histograms over each other: synthetic images filled, images of unseen "
+        "patients as an outline, the threshold as a dashed line. Synthetic images "
+        "beyond the threshold are flagged."
+    };
+    chart_histograms(page->html, &axes, edges, edge_count - 1, sets, shown, &threshold);
+}
+
+static const struct distribution distributions[] = {
+    { "correlation", "How alike is the nearest training image?",
+      "correlation with the nearest training image (1: the same image)", "flagged from here on" },
+    { "local_ratio", "How much nearer than a stranger's?",
+      "distance to the nearest, over the distance to the next others (0: a copy)",
+      "flagged up to here" },
+};
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static void put_quantiles(struct html *html, const char *name, const struct json *of)
+{
+    static const char *const keys[] = { "mean", "p50", "p95", "p99", "max" };
+    if (!of)
+        return;
+    html_put(html, "<tr><th scope=\"row\">$t</th>", name);
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        html_put(html, "<td class=\"n\">$r</td>", fact_number(of, keys[i]));
+    html_put(html, "</tr>");
+}
+
+static void write_quantiles(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *audit = page->facts->memorization;
+    html_put(
+        html,
+        "<div class=\"scroll\"><table><caption>Correlation with the nearest training image"
+        "</caption><thead><tr><th scope=\"col\">Images</th><th scope=\"col\" class=\"n\">mean</th>"
+        "<th scope=\"col\" class=\"n\">median</th><th scope=\"col\" class=\"n\">95 %</th>"
+        "<th scope=\"col\" class=\"n\">99 %</th><th scope=\"col\" class=\"n\">most</th></tr></thead>"
+        "<tbody>");
+    put_quantiles(html, "Synthetic", fact(audit, "nearest"));
+    put_quantiles(html, "Of unseen patients (control)", fact(audit, "control.holdout"));
+    put_quantiles(html, "Of one training patient among the others",
+                  fact(audit, "control.other_subjects"));
+    html_put(html, "</tbody></table></div>");
+}
+
+static void put_threshold(struct html *html, const struct json *audit, const char *key,
+                          const char *name)
+{
+    char path[96];
+    snprintf(path, sizeof path, "thresholds.%s", key);
+    const struct json *threshold = fact(audit, path);
+    if (!threshold)
+        return;
+    double supported = fact_number(threshold, "supported");
+    html_put(html, "<tr><th scope=\"row\">Threshold of the $t</th><td class=\"n\">$r$t</td></tr>",
+             name, fact_number(threshold, "value"),
+             supported > 0 ? "" : " (the control is small: the largest value seen)");
+}
+
+/* What was looked for and found. A key that the audit does not have shows as a dash. */
+static void write_findings(struct page *page)
+{
+    static const struct {
+        const char *name, *path;
+    } rows[] = {
+        { "… by likeness", "flagged.by_correlation" },
+        { "… by being nearer than strangers are", "flagged.by_local_ratio" },
+        { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
+        { "… by a part of the image", "flagged.by_tile" },
+        { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
+        { "Pairs of nearly equal training images", "duplicates.train.pairs" },
+    };
+    struct html *html = page->html;
+    const struct json *audit = page->facts->memorization;
+    html_put(html,
+             "<div class=\"scroll\"><table class=\"facts\"><caption>What was found</caption><tbody>"
+             "<tr><th scope=\"row\">Images flagged</th><td class=\"n\">$r of $r</td></tr>"
+             "<tr><th scope=\"row\">Share of flagged images, with 95 % confidence</th>"
+             "<td class=\"n\">$p to $p</td></tr>",
+             fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
+             fact_number(audit, "flagged.lower95"), fact_number(audit, "flagged.upper95"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        if (fact(audit, rows[i].path))
+            put_number_row(html, rows[i].name, fact_number(audit, rows[i].path));
+    put_threshold(html, audit, "correlation", "correlation");
+    put_threshold(html, audit, "local_ratio", "local ratio");
+    put_row(html, "Search", fact_string(audit, "engine"));
+    html_put(html, "</tbody></table></div>");
+}
+
+static void put_companion(struct html *html, const char *name, const char *meaning,
+                          const struct json *companion, const char *key)
+{
+    double value = fact_number(companion, key);
+    const struct json *interval = fact(companion, "interval");
+    double low = NAN, high = NAN;
+    if (isnan(value))
+        return;
+    if (interval && json_length(interval) == 2) {
+        json_as_real(json_at(interval, 0), &low);
+        json_as_real(json_at(interval, 1), &high);
+    }
+    html_put(html, "<tr><th scope=\"row\">$t<small>$t</small></th><td class=\"n\">$r</td>", name,
+             meaning, value);
+    if (isnan(low))
+        html_put(html, "<td class=\"n\">–</td></tr>");
+    else
+        html_put(html, "<td class=\"n\">$r to $r</td></tr>", low, high);
+}
+
+/* Measures from the literature, beside ours. */
+static void write_companions(struct page *page)
+{
+    static const struct {
+        const char *name, *meaning, *path, *key;
+    } rows[] = {
+        { "C_T (Meehan et al.)", "well below 0: copying", "companions.ct", "value" },
+        { "Authenticity (Alaa et al.)", "share of images that are not nearest-neighbour copies",
+          "companions.authenticity", "fraction" },
+        { "DCR share", "nearer to training than to unseen patients; chance: beside it",
+          "companions.dcr", "fraction" },
+        { "Carlini's rule", "images extracted by its definition", "companions.carlini", "count" },
+        { "Membership inference, area under the curve", "0.5: a guess", "companions.mia.auc",
+          "value" },
+        { "… true-positive rate at 1 % false positives", "0.01: a guess",
+          "companions.mia.tpr_at_1_percent", "value" },
+    };
+    struct html *html = page->html;
+    html_put(html, "<h3>Measures from the literature</h3><div class=\"scroll\"><table><thead><tr>"
+                   "<th scope=\"col\">Measure</th><th scope=\"col\" class=\"n\">Value</th>"
+                   "<th scope=\"col\" class=\"n\">95 % interval</th></tr></thead><tbody>");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        put_companion(html, rows[i].name, rows[i].meaning,
+                      fact(page->facts->memorization, rows[i].path), rows[i].key);
+    html_put(html, "</tbody></table></div>");
+}
+
+/* What the audit itself warns of: counts and reasons, no names. */
+static void write_warnings(struct page *page)
+{
+    const struct json *warnings = fact(page->facts->memorization, "warnings");
+    size_t count = warnings ? json_length(warnings) : 0;
+    if (!count)
+        return;
+    html_put(page->html, "<h3>To be kept in mind</h3><ul>");
+    for (size_t i = 0; i < count; i++)
+        html_put(page->html, "<li>$t</li>", json_as_string(json_at(warnings, i)));
+    html_put(page->html, "</ul>");
+}
+
+void write_memorization(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *audit = page->facts->memorization;
+    if (!audit) {
+        html_put(html, "<p>The set was not audited for memorisation.</p>");
+        return;
+    }
+    put_plain(
+        html,
+        "A generator can learn a patient by heart and show that patient again. So each synthetic image was "
+        "compared with every training image, and the same was done with images of $r patients "
+        "whom the generator never saw: they show how alike two strangers are. An image that is "
+        "more alike than strangers are is flagged. Of $r images $r were flagged; with 95 % "
+        "confidence, of images made in this way at most $p would be.</p>",
+        fact_number(audit, "control.holdout.subjects"), fact_number(audit, "counts.synthetic"),
+        fact_number(audit, "flagged.count"), fact_number(audit, "flagged.upper95"));
+    for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
+        write_distribution(page, &distributions[i]);
+    write_findings(page);
+    write_quantiles(page);
+    write_companions(page);
+    write_warnings(page);
+}
+
+/* ---- internal: exposure ---------------------------------------------------------------------- */
+
+void write_exposure(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *exposure = fact(page->facts->memorization, "exposure");
+    size_t count = exposure ? json_length(exposure) : 0;
+    put_plain(html,
+              "How many synthetic images are nearest to each training patient, and how many of "
+              "these are flagged. A patient with flagged images is one whose image may have been "
+              "shown again.</p>");
+    if (!count) {
+        html_put(html, "<p>No patient is listed.</p>");
+        return;
+    }
+    html_put(
+        html,
+        "<div class=\"scroll\"><table><thead><tr><th scope=\"col\">Patient</th>"
+        "<th scope=\"col\" class=\"n\">Flagged images</th><th scope=\"col\" class=\"n\">Nearest "
+        "images</th></tr></thead><tbody>");
+    for (size_t i = 0; i < count; i++) {
+        const struct json *subject = json_at(exposure, i);
+        html_put(html,
+                 "<tr><th scope=\"row\">$t</th><td class=\"n\">$r</td><td class=\"n\">$r</td></tr>",
+                 fact_string(subject, "subject"), fact_number(subject, "flagged"),
+                 fact_number(subject, "nearest"));
+    }
+    html_put(html, "</tbody></table></div>");
+}
+
+/* ---- internal: pairs to go through ----------------------------------------------------------- */
+
+static void put_view(struct page *page, const struct dataset *set, int64_t image, const char *name)
+{
+    size_t place = (size_t)image;
+    html_put(page->html, "<figure>");
+    put_picture(page, set, &place, 1, name);
+    html_put(page->html, "<figcaption>$t $i</figcaption></figure>", name, image);
+}
+
+static void put_marks(struct html *html, int64_t number)
+{
+    static const struct {
+        const char *value, *words;
+    } marks[] = { { "copy", "a copy" }, { "not_a_copy", "not a copy" }, { "unsure", "unsure" } };
+    html_put(html, "<fieldset class=\"marks\"><legend>Is the upper image a copy?</legend>");
+    for (int i = 0; i < 3; i++)
+        html_put(html, "<label><input type=\"radio\" name=\"mark$n\" value=\"$t\"> $t</label>",
+                 number, marks[i].value, marks[i].words);
+    html_put(html,
+             "<textarea aria-label=\"note on pair $n\" placeholder=\"note\"></textarea></fieldset>",
+             number);
+}
+
+/* What stands in a pair of the audit; false where it does not fit the two sets. */
+struct audited_pair {
+    int64_t synthetic, training;
+    double correlation;
+    const char *subject;
+};
+static bool read_pair(const struct facts *facts, const struct json *pair, struct audited_pair *out)
+{
+    out->subject = fact_string(pair, "subject");
+    out->correlation = fact_number(pair, "correlation");
+    return json_get_integer(pair, "synthetic", &out->synthetic, NULL) &&
+           json_get_integer(pair, "training", &out->training, NULL) && out->synthetic >= 0 &&
+           out->training >= 0 && facts->has_synthetic && facts->has_real &&
+           (size_t)out->synthetic < facts->synthetic.count &&
+           (size_t)out->training < facts->real.count;
+}
+
+static void put_pair(struct page *page, const struct audited_pair *pair, int64_t number)
+{
+    bool flagged = fact_is_flagged(page->facts, pair->synthetic);
+    html_put(page->html,
+             "<article class=\"pair\" tabindex=\"-1\" id=\"pair$n\"><header><h4>Pair $n</h4>"
+             "<span class=\"badge $t\">$t</span><span>correlation $r</span><span>patient $t</span>"
+             "</header><div class=\"views\">",
+             number, number, flagged ? "no" : "yes", flagged ? "flagged" : "not flagged",
+             pair->correlation, pair->subject);
+    put_view(page, &page->facts->synthetic, pair->synthetic, "Synthetic image");
+    put_view(page, &page->facts->real, pair->training, "Training image");
+    html_put(page->html, "</div>");
+    put_marks(page->html, number);
+    html_put(page->html, "</article>");
+}
+
+static void put_review_bar(struct html *html)
+{
+    html_put(
+        html,
+        "<div class=\"bar-review\" id=\"review-bar\" hidden><label>Reviewer "
+        "<input id=\"reviewer\" required autocomplete=\"name\"></label>"
+        "<button type=\"button\" class=\"main\" id=\"review-save\">Save marks</button>"
+        "<span id=\"review-count\" role=\"status\"></span></div>"
+        "<p>Keys: <kbd>→</kbd> <kbd>←</kbd> move · <kbd>b</kbd> blink the two over each other · "
+        "<kbd>+</kbd> <kbd>−</kbd> zoom · <kbd>1</kbd> a copy, <kbd>2</kbd> not a copy, "
+        "<kbd>3</kbd> unsure · <kbd>n</kbd> note · <kbd>s</kbd> save. Then: "
+        "<code>lethe review PLAN --import review.json</code></p>");
+}
+
+/* What the script needs beside the page. */
+static void put_review_data(struct page *page, struct json *pairs)
+{
+    struct json *data = json_new_object();
+    const char *path = path_join(&page->facts->arena, page->facts->job->audit, "memorization.json");
+    const char *digest = fact_digest(page->facts, path);
+    json_put_string(data, "name", page->facts->job->name);
+    json_put_string(data, "memorization_sha256", digest ? digest : "");
+    json_put(data, "pairs", pairs);
+    html_put(page->html, "<script type=\"application/json\" id=\"review-data\">");
+    html_json(page->html, data);
+    html_put(page->html, "</script>");
+    json_free(data);
+}
+
+static void write_review_state(struct page *page)
+{
+    const struct json *review = page->facts->review;
+    if (!review) {
+        html_put(page->html, "<p><span class=\"badge open\">not reviewed yet</span></p>");
+        return;
+    }
+    html_put(
+        page->html,
+        "<p><span class=\"badge yes\">reviewed</span> by $t: $r marked as a copy, $r as not a copy, "
+        "$r unsure, $r not marked.</p>",
+        fact_string(review, "reviewer"), fact_number(review, "counts.copy"),
+        fact_number(review, "counts.not_a_copy"), fact_number(review, "counts.unsure"),
+        fact_number(review, "counts.unmarked"));
+}
+
+void write_pairs(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *list = fact(page->facts->memorization, "pairs");
+    size_t count = list ? json_length(list) : 0, most = (size_t)page->facts->job->settings->pairs;
+    if (!list) {
+        html_put(html, "<p>The set was not audited for memorisation.</p>");
+        return;
+    }
+    struct json *shown = json_new_array();
+    put_plain(html,
+              "Above a synthetic image, below the training image that it is nearest to, the worst "
+              "first. Look whether the upper one shows the same patient: the same folds, "
+              "ventricles and lesion, not just a similar slice.</p>");
+    write_review_state(page);
+    put_review_bar(html);
+    html_put(html, "<div class=\"pairs\">");
+    for (size_t i = 0; i < count && i < most; i++) {
+        struct audited_pair pair;
+        if (!read_pair(page->facts, json_at(list, i), &pair))
+            continue;
+        put_pair(page, &pair, (int64_t)json_length(shown) + 1);
+        struct json *entry = json_new_object();
+        json_put_integer(entry, "synthetic", pair.synthetic);
+        json_put_integer(entry, "training", pair.training);
+        json_push(shown, entry);
+    }
+    html_put(html, "</div>");
+    put_review_data(page, shown);
+}

@@ -1,0 +1,448 @@
+/* The sections of a report that are not about one measure alone; see sections.h.
+ *
+ * Whatever goes into the public report is named here or in the files beside this one: nothing is
+ * copied whole from an audit's document, for there the names of training subjects stand.
+ */
+#include "report/sections.h"
+
+#include "report/chart.h"
+
+#include "base/text.h"
+#include "data/sheet.h"
+#include "train/metrics.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- small parts ----------------------------------------------------------------------------- */
+
+void put_row(struct html *html, const char *name, const char *value)
+{
+    html_put(html, "<tr><th scope=\"row\">$t</th><td>$t</td></tr>", name, value);
+}
+
+void put_number_row(struct html *html, const char *name, double value)
+{
+    html_put(html, "<tr><th scope=\"row\">$t</th><td class=\"n\">$r</td></tr>", name, value);
+}
+
+static void put_digest_row(struct html *html, const char *name, const char *digest)
+{
+    html_put(html, "<tr><th scope=\"row\">$t</th><td class=\"digest\">$t</td></tr>", name, digest);
+}
+
+void put_picture(struct page *page, const struct dataset *dataset, const size_t *images,
+                 size_t count, const char *alternative)
+{
+    struct png_image image;
+    size_t size;
+    if (!sheet_draw(dataset, images, count, 1, &image, NULL))
+        return;
+    void *png = png_pack(&image, &size, NULL);
+    if (png) {
+        html_put(page->html,
+                 "<img alt=\"$t\" width=\"$n\" height=\"$n\" loading=\"lazy\" src=", alternative,
+                 (int64_t)image.width, (int64_t)image.height);
+        html_png(page->html, png, size);
+        html_put(page->html, ">");
+    }
+    memory_free(png);
+    memory_free(image.pixels);
+}
+
+const char *verdict_word(const struct facts *facts)
+{
+    return !facts->memorization ? "NOT AUDITED" : facts->passed ? "PASSED" : "NOT PASSED";
+}
+
+const char *verdict_tone(const struct facts *facts)
+{
+    return !facts->memorization ? "open" : facts->passed ? "yes" : "no";
+}
+
+/* ---- the policy ------------------------------------------------------------------------------ */
+
+/* What well-known metrics are called, and how their numbers are shown; others by their path. */
+enum shown { SHOWN_NUMBER, SHOWN_PERCENT, SHOWN_YES_NO };
+struct known_metric {
+    const char *metric;
+    enum policy_bound bound;
+    const char *words;
+    enum shown shown;
+};
+static const struct known_metric known_metrics[] = {
+    { "memorization.flagged.count", BOUND_VALUE, "Images flagged as too close to a patient",
+      SHOWN_NUMBER },
+    { "memorization.flagged.fraction", BOUND_UPPER95, "Share of such images, with 95 % confidence",
+      SHOWN_PERCENT },
+    { "memorization.flagged.fraction", BOUND_VALUE, "Share of such images", SHOWN_PERCENT },
+    { "memorization.thresholds.correlation.supported", BOUND_VALUE,
+      "Enough images of unseen patients to set the threshold", SHOWN_YES_NO },
+    { "memorization.companions.mia.auc", BOUND_UPPER95,
+      "Success of guessing who was in the training set (0.5: chance)", SHOWN_NUMBER },
+    { "memorization.companions.mia.auc", BOUND_VALUE,
+      "Success of guessing who was in the training set (0.5: chance)", SHOWN_NUMBER },
+    { "utility.relative_dice", BOUND_LOWER95,
+      "Usefulness compared with real images, with 95 % confidence", SHOWN_NUMBER },
+    { "utility.relative_dice", BOUND_VALUE, "Usefulness compared with real images", SHOWN_NUMBER },
+};
+
+static const struct known_metric *known(const struct policy_row *row)
+{
+    for (size_t i = 0; i < sizeof known_metrics / sizeof *known_metrics; i++)
+        if (text_starts_with(row->metric, known_metrics[i].metric) &&
+            row->bound == (int)known_metrics[i].bound)
+            return &known_metrics[i];
+    return NULL;
+}
+
+static void put_measure(struct html *html, enum shown shown, double value)
+{
+    if (shown == SHOWN_YES_NO)
+        html_put(html, "$t", value > 0 ? "yes" : "no");
+    else if (shown == SHOWN_PERCENT)
+        html_put(html, "$p", value);
+    else
+        html_put(html, "$r", value);
+}
+
+static void put_policy_row(struct html *html, const struct policy_result *result)
+{
+    const struct policy_row *row = result->row;
+    const struct known_metric *metric = known(row);
+    enum shown shown = metric ? metric->shown : SHOWN_NUMBER;
+    html_put(html, "<tr><td>$t<small>$t", metric ? metric->words : row->metric, row->metric);
+    if (row->bound != BOUND_VALUE)
+        html_put(html, ", $t", policy_bound_names[row->bound]);
+    html_put(html, "</small></td><td class=\"n\">$t ",
+             shown == SHOWN_YES_NO ? "" : policy_rule_words(row));
+    put_measure(html, shown, row->limit);
+    html_put(html, "</td><td class=\"n\">");
+    if (result->measured)
+        put_measure(html, shown, result->value);
+    else
+        html_put(html, "not measured<small>$t</small>", result->reason);
+    html_put(html, "</td><td><span class=\"badge $t\">$t</span></td></tr>",
+             result->passed ? "yes" : "no", result->passed ? "✓ met" : "✗ not met");
+}
+
+static void write_policy(struct page *page)
+{
+    struct html *html = page->html;
+    const struct facts *facts = page->facts;
+    put_plain(
+        html,
+        "The conditions below were written into the plan before anything was measured. The set "
+        "may be released when every one is met. A number that was not measured counts as not "
+        "met.</p>");
+    html_put(
+        html,
+        "<div class=\"scroll\"><table class=\"policy\"><caption>The policy, row by row</caption><thead><tr>"
+        "<th scope=\"col\">Condition</th><th scope=\"col\" class=\"n\">Limit</th>"
+        "<th scope=\"col\" class=\"n\">Measured</th><th scope=\"col\">Verdict</th></tr>"
+        "</thead><tbody>");
+    for (size_t i = 0; i < facts->result_count; i++)
+        put_policy_row(html, &facts->results[i]);
+    html_put(
+        html, "</tbody></table></div><p>$t</p>",
+        facts->job->policy->quarantine == QUARANTINE_DROP
+            ? "Flagged images are removed before packaging, and the policy is then judged again."
+            : "If any image is flagged beyond these limits the whole release is refused.");
+}
+
+/* ---- candidates ------------------------------------------------------------------------------ */
+
+static void put_candidate(struct html *html, const struct json *candidate)
+{
+    const char *state = fact_string(candidate, "verdict");
+    bool passed = state && strcmp(state, "passed") == 0;
+    double chosen = fact_number(candidate, "chosen");
+    html_put(html,
+             "<tr><th scope=\"row\">$t$t</th><td class=\"n\">$r</td><td class=\"n\">$p</td>"
+             "<td class=\"n\">$r</td><td><span class=\"badge $t\">$t</span></td></tr>",
+             fact_string(candidate, "name"), chosen > 0 ? " (released)" : "",
+             fact_number(candidate, "flagged"), fact_number(candidate, "upper95"),
+             fact_number(candidate, "utility"), passed ? "yes" : "no",
+             passed ? "✓ passed" : "✗ not passed");
+}
+
+/* All that were tried, so that nobody looks for a pass unseen. */
+static void write_candidates(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *tried = fact(page->facts->candidates, "candidates");
+    if (!tried)
+        return;
+    html_put(
+        html,
+        "<h3>Candidates that were tried</h3><p>$i generators or checkpoints were tried on the "
+        "same policy. Trying several and releasing the best makes a pass by chance more likely; "
+        "all are shown.</p><div class=\"scroll\"><table><thead><tr><th scope=\"col\">Candidate</th>"
+        "<th scope=\"col\" class=\"n\">Flagged</th><th scope=\"col\" class=\"n\">at most</th>"
+        "<th scope=\"col\" class=\"n\">Usefulness</th><th scope=\"col\">Verdict</th></tr></thead>"
+        "<tbody>",
+        (int64_t)json_length(tried));
+    for (size_t i = 0; i < json_length(tried); i++)
+        put_candidate(html, json_at(tried, i));
+    html_put(html, "</tbody></table></div>");
+}
+
+/* ---- how it was made ------------------------------------------------------------------------- */
+
+/* The public report of a set that did not pass shows no image: it may be a patient. */
+static void write_samples(struct page *page)
+{
+    const struct facts *facts = page->facts;
+    size_t images[32], count = 0, wanted = (size_t)facts->job->settings->samples;
+    const struct dataset *set = &facts->synthetic;
+    if (!facts->has_synthetic || !wanted || !facts->memorization ||
+        (!page->internal && !facts->passed)) {
+        html_put(page->html, "<p>No images are shown here$t.</p>",
+                 facts->memorization && !facts->passed
+                     ? ": the set did not pass, and may hold images of patients"
+                     : "");
+        return;
+    }
+    wanted = wanted < 32 ? wanted : 32;
+    for (size_t i = 0; i < wanted && set->count; i++) {
+        size_t image = (2 * i + 1) * set->count / (2 * wanted);
+        if (!fact_is_flagged(facts, (int64_t)image))
+            images[count++] = image;
+    }
+    if (!count)
+        return;
+    html_put(page->html, "<figure class=\"sheet\">");
+    put_picture(page, set, images, count, "A sheet of synthetic images, one a row");
+    html_put(page->html, "<figcaption>Synthetic images, spread evenly over the set. Columns:");
+    for (size_t c = 0; c < set->channels; c++)
+        html_put(page->html, " $t,", set->channel_names[c]);
+    html_put(page->html, "$t.</figcaption></figure>",
+             set->masks ? " and the labels in colour" : " nothing else");
+}
+
+static void write_making(struct page *page)
+{
+    struct html *html = page->html;
+    const struct facts *facts = page->facts;
+    const struct json *real = facts->has_real ? facts->real.description : NULL;
+    const struct json *made = facts->has_synthetic ? facts->synthetic.description : NULL;
+    html_put(html, "<div class=\"scroll\"><table class=\"facts\"><tbody>");
+    put_row(html, "Name", facts->job->name);
+    put_number_row(html, "Synthetic images", fact_number(made, "images"));
+    if (made)
+        html_put(html, "<tr><th scope=\"row\">Size</th><td class=\"n\">$i × $i pixels</td></tr>",
+                 (int64_t)fact_number(made, "height"), (int64_t)fact_number(made, "width"));
+    put_row(html, "Generator",
+            facts->job->generator ? facts->job->generator : "made elsewhere, not by this tool");
+    put_number_row(html, "Steps of training", fact_number(made, "origin.trained_steps"));
+    put_number_row(html, "Seed of the set", fact_number(made, "origin.seed"));
+    put_number_row(html, "Patients that the generator learned from",
+                   fact_number(real, "origin.splits.train.subjects"));
+    put_number_row(html, "… with images", fact_number(real, "origin.splits.train.images"));
+    put_number_row(html, "Patients kept apart, as control",
+                   fact_number(real, "origin.splits.holdout.subjects"));
+    put_number_row(html, "… with images", fact_number(real, "origin.splits.holdout.images"));
+    put_row(html, "Licence", facts->job->licence ? facts->job->licence : "not stated in the plan");
+    put_row(html, "Intended use", facts->job->settings->intended_use);
+    put_row(html, "To be assessed again", facts->job->settings->reassess);
+    html_put(html, "</tbody></table></div><h3>What the images look like</h3>");
+    write_samples(page);
+    html_put(html, "<p>These images are synthetic: they were generated by a computer and show no "
+                   "person. (Marking required by Article 50(2) of Regulation (EU) 2024/1689.)</p>");
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static void write_training(struct page *page)
+{
+    struct metrics metrics;
+    struct html *html = page->html;
+    const struct report_job *job = page->facts->job;
+    char *path = job->model ? path_join(&page->facts->arena, job->model, "metrics.jsonl") : NULL;
+    if (!path || !job->generator || path_kind(path) != PATH_FILE ||
+        !metrics_read(path, &metrics, NULL)) {
+        html_put(html, "<p>No record of a training belongs to this run.</p>");
+        return;
+    }
+    put_plain(html, "How the training went, for those who know such curves: they should have "
+                    "settled, and nothing should have exploded.</p>");
+    html_put(html, "<div class=\"curves\">");
+    for (size_t i = 0; i < metrics.series_count; i++) {
+        const struct metrics_series *series = &metrics.series[i];
+        struct chart_axes axes = { series->name, "images trained on", "A curve of training" };
+        if (series->loss)
+            chart_curve(html, &axes, series->images, series->value, series->count);
+    }
+    html_put(html, "</div>");
+    metrics_release(&metrics);
+    if (page->internal && job->train_settings)
+        html_put(html,
+                 "<details class=\"numbers\"><summary>Every setting of the training</summary>"
+                 "<pre>$t</pre></details>",
+                 job->train_settings);
+}
+
+/* ---- the three risks ------------------------------------------------------------------------- */
+
+static void put_risk(struct html *html, const char *name, const char *question, const char *tone,
+                     const char *state)
+{
+    html_put(html, "<h3>$t <span class=\"badge $t\">$t</span></h3><p class=\"lead\">$t</p>", name,
+             tone, state, question);
+}
+
+static void write_risks(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *audit = page->facts->memorization;
+    double auc = fact_number(audit, "companions.mia.auc.value");
+    const struct json *searched = fact(audit, "transforms.searched");
+    const char *tone = audit ? "open" : "no", *partly = audit ? "assessed in part" : "not assessed";
+    html_put(html, "<p>The Article 29 Working Party (Opinion 05/2014, WP216) names three risks by "
+                   "which anonymisation is to be judged. This is what was measured about each, and "
+                   "what was not.</p>");
+    put_risk(html, "Singling out", "Can one person be isolated in the released data?", tone,
+             partly);
+    html_put(
+        html,
+        "<p>Measured: for each synthetic image the nearest image of every training patient, by "
+        "exact search, against a threshold from patients whom the generator never saw: "
+        "$r of $r images flagged; at most $p of such images, with 95 % confidence. "
+        "Not measured: persons who can be recognised by a feature that leaves most of the image "
+        "as it is (an implant, a rare malformation).</p>",
+        fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
+        fact_number(audit, "flagged.upper95"));
+    put_risk(html, "Linkability", "Can records about one person be linked, within or across sets?",
+             tone, partly);
+    html_put(
+        html,
+        "<p>Measured: how many synthetic images lie nearest to each patient. Copies in disguise "
+        "(mirrored, turned, in other greys) $t looked for. Not measured: linking with data "
+        "outside of this release that an attacker may hold.</p>",
+        searched && json_length(searched) ? "were" : "were not");
+    put_risk(html, "Inference", "Can something about a person be deduced from the released data?",
+             tone, partly);
+    html_put(
+        html,
+        "<p>Measured: whether somebody who holds the released set and a patient's image can tell "
+        "that this patient was in the training set: area under the curve $r (0.5 is a guess)."
+        " Not measured: inference of other attributes, such as age, sex or diagnosis.</p>",
+        auc);
+}
+
+/* ---- limits ---------------------------------------------------------------------------------- */
+
+static void write_limits(struct page *page)
+{
+    struct html *html = page->html;
+    html_put(
+        html,
+        "<ul><li>This report does not say that the images are anonymous in the legal sense. It "
+        "says which measurements were made, and that they met limits set beforehand.</li>"
+        "<li>A copy is looked for by how alike images are, pixel by pixel, also after simple "
+        "transformations. A likeness that no such measure sees is not found.</li>"
+        "<li>The bound on flagged images is about this generator and sampling settings: it "
+        "covers images drawn in the same way, not other uses of the model.</li>"
+        "<li>The model's weights may hold more about patients than its images show. They are "
+        "not part of the release.</li>"
+        "<li>Thresholds rest on the patients kept apart. A group of patients that is missing "
+        "among them, or rare, is protected less surely.</li>"
+        "<li>Images made by a generator can show findings that no patient has. They are for "
+        "research and for training of software, not for diagnosis.</li></ul>");
+    const struct json *audit = page->facts->memorization;
+    double subjects = fact_number(audit, "control.holdout.subjects");
+    if (subjects < 20)
+        html_put(html,
+                 "<p><span class=\"badge open\">note</span> Just $r patients were kept apart as "
+                 "control; with so few, the threshold is uncertain.</p>",
+                 subjects);
+}
+
+/* ---- digests and how to verify --------------------------------------------------------------- */
+
+/* A commitment to the training set: whoever holds the salt and the set can show that it was this
+ * one; others learn nothing, not even by guessing the set. */
+static const char *commitment(struct facts *facts)
+{
+    const char *dataset =
+        facts->has_real
+            ? fact_digest(facts, path_join(&facts->arena, facts->job->dataset, "dataset.json"))
+            : NULL;
+    const char *salt = facts->job->settings->salt;
+    if (!dataset || !salt || !*salt)
+        return "none, for the plan holds no salt";
+    char hex[DIGEST_HEX];
+    const char *text = arena_format(&facts->arena, "%s\n%s\n", salt, dataset);
+    struct digest digest = digest_of(text, strlen(text));
+    return arena_string(&facts->arena, digest_hex(&digest, hex));
+}
+
+static const char *digest_in(struct facts *facts, const char *folder, const char *name)
+{
+    return folder ? fact_digest(facts, path_join(&facts->arena, folder, name)) : NULL;
+}
+
+static void write_evidence(struct page *page)
+{
+    struct html *html = page->html;
+    struct facts *facts = page->facts;
+    const struct report_job *job = facts->job;
+    html_put(
+        html,
+        "<div class=\"scroll\"><table class=\"facts\"><caption>SHA-256 digests</caption><tbody>");
+    put_digest_row(html, "Plan", job->plan_sha256);
+    put_digest_row(html, "Commitment to the training set", commitment(facts));
+    put_digest_row(html, "Synthetic set", digest_in(facts, job->synthetic, "dataset.json"));
+    put_digest_row(
+        html, "Weights of the generator",
+        facts->has_synthetic ? fact_string(facts->synthetic.description, "origin.weights") : NULL);
+    put_digest_row(html, "Memorisation audit", digest_in(facts, job->audit, "memorization.json"));
+    put_digest_row(html, "Utility", digest_in(facts, job->utility, "utility.json"));
+    if (page->internal) {
+        put_digest_row(html, "Training set (dataset.json)",
+                       digest_in(facts, job->dataset, "dataset.json"));
+        put_digest_row(html, "The public report beside this one", page->public_sha256);
+        put_row(html, "Salt of the commitment", job->settings->salt);
+        html_put(html,
+                 "<tr><th scope=\"row\">Journal</th><td>$i lines, head <span class=\"digest\">$t"
+                 "</span></td></tr>",
+                 (int64_t)job->journal_length, job->journal_head);
+    }
+    put_row(html, "Tool", "lethe " LETHE_VERSION);
+    html_put(
+        html,
+        "</tbody></table></div><h3>How to verify</h3><p>With the archive come a manifest and "
+        "signatures. Who holds the signers' public keys from elsewhere checks all of it without "
+        "trusting anything in the archive:</p>"
+        "<pre>lethe-verify ARCHIVE --trust trust.yaml</pre>"
+        "<p>The manifest names the digest of this report; the verifier's last line says whether "
+        "what you hold is what was signed.</p>");
+    html_put(html, "<h3>Who reviewed</h3><p>");
+    for (size_t i = 0; i < job->settings->reviewers.count; i++)
+        html_put(html, "$t$t", i ? ", " : "", job->settings->reviewers.items[i]);
+    html_put(html, "$t</p><p>Questions: $t</p>",
+             job->settings->reviewers.count ? "" : "No reviewer is named in the plan.",
+             job->settings->contact ? job->settings->contact : "no contact is named in the plan");
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+static void write_verdict(struct page *page)
+{
+    write_policy(page);
+    write_candidates(page);
+}
+
+const struct section sections[] = {
+    { "verdict", "Verdict and policy", false, write_verdict },
+    { "made", "What was made, and how", false, write_making },
+    { "memorisation", "Memorisation: is any patient in the images?", false, write_memorization },
+    { "pairs", "The worst pairs, for review", true, write_pairs },
+    { "exposure", "Exposure by patient", true, write_exposure },
+    { "utility", "Utility: are the images worth having?", false, write_utility },
+    { "training", "Training", false, write_training },
+    { "risks", "The three risks", false, write_risks },
+    { "limits", "Limits, in plain words", false, write_limits },
+    { "evidence", "Digests, and how to verify", false, write_evidence },
+    { 0 },
+};

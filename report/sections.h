@@ -1,0 +1,44 @@
+/* The sections of a report: a table of title, audience and function. */
+#ifndef REPORT_SECTIONS_H
+#define REPORT_SECTIONS_H
+
+#include "report/facts.h"
+#include "report/html.h"
+
+/* One report being written. */
+struct page {
+    struct html *html;
+    struct facts *facts;
+    bool internal;
+    const char *public_sha256; /* of the other one, for the internal; else NULL */
+};
+
+struct section {
+    const char *id, *title;
+    bool internal_only;
+    void (*write)(struct page *page);
+};
+extern const struct section sections[]; /* ended by a row without a title */
+
+/* memorization.c, utility.c */
+void write_memorization(struct page *page);
+void write_exposure(struct page *page);
+void write_pairs(struct page *page);
+void write_utility(struct page *page);
+
+/* The verdict in one word, and its class in the style. */
+const char *verdict_word(const struct facts *facts);
+const char *verdict_tone(const struct facts *facts);
+
+/* A row of two cells; value NULL or NaN: a dash. */
+void put_row(struct html *html, const char *name, const char *value);
+void put_number_row(struct html *html, const char *name, double value);
+
+/* An image drawn from a set, with a text for those who do not see it. */
+void put_picture(struct page *page, const struct dataset *dataset, const size_t *images,
+                 size_t count, const char *alternative);
+
+/* A paragraph for a reader who is no technician. */
+#define put_plain(html, ...) html_put(html, "<p class=\"plain\"><b>In plain words</b>" __VA_ARGS__)
+
+#endif

@@ -1,0 +1,86 @@
+#include "test.h"
+
+#include "report/html.h"
+
+#include <math.h>
+
+static struct html html;
+
+static int teardown(void **state)
+{
+    (void)state;
+    text_release(&html.text);
+    html = (struct html){ 0 };
+    return 0;
+}
+
+static void text_cannot_become_markup(void **state)
+{
+    (void)state;
+    html_put(&html, "<p title=\"$t\">$t</p>", "\" onload='x' & <b>",
+             "<script>alert(1)</script> & co");
+    assert_string_equal(html.text.bytes, "<p title=\"&#34; onload=&#39;x&#39; &#38; &#60;b&#62;\">"
+                                         "&#60;script&#62;alert(1)&#60;/script&#62; &#38; co</p>");
+}
+
+static void numbers_are_for_people(void **state)
+{
+    (void)state;
+    html_put(&html, "$i|$i|$i|$n|$f", (int64_t)1234567, (int64_t)1234, (int64_t)-12345,
+             (int64_t)1234567, 1.5);
+    assert_string_equal(html.text.bytes, "1\u202f234\u202f567|1234|−12\u202f345|1234567|1.50");
+}
+
+static void reals_have_digits_that_matter(void **state)
+{
+    (void)state;
+    char buffer[HTML_NUMBER];
+    assert_string_equal(html_real(buffer, 0), "0");
+    assert_string_equal(html_real(buffer, 400), "400");
+    assert_string_equal(html_real(buffer, 0.8641), "0.864");
+    assert_string_equal(html_real(buffer, 0.0092), "0.0092");
+    assert_string_equal(html_real(buffer, 12.34), "12.3");
+    assert_string_equal(html_real(buffer, 1e-7), "1.00e-07");
+    assert_string_equal(html_real(buffer, NAN), "–");
+    assert_string_equal(html_percent(buffer, 0.0092), "0.92 %");
+    assert_string_equal(html_percent(buffer, 0.25), "25 %");
+    assert_string_equal(html_percent(buffer, NAN), "–");
+}
+
+static void what_is_not_there_is_a_dash(void **state)
+{
+    (void)state;
+    html_put(&html, "$t $r $p $$", NULL, NAN, NAN);
+    assert_string_equal(html.text.bytes, "– – – $");
+}
+
+static void a_document_cannot_end_its_script(void **state)
+{
+    (void)state;
+    struct json *document = json_new_object();
+    json_put_string(document, "name", "</script><script>alert(1)//<!--&");
+    html_json(&html, document);
+    json_free(document);
+    assert_null(strchr(html.text.bytes, '<'));
+    assert_null(strchr(html.text.bytes, '&'));
+    assert_contains(html.text.bytes, "\\u003c/script\\u003e");
+}
+
+static void an_image_is_a_data_uri(void **state)
+{
+    (void)state;
+    html_png(&html, "\x89PNG", 4);
+    assert_string_equal(html.text.bytes, "\"data:image/png;base64,iVBORw==\"");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, NULL, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(text_cannot_become_markup),        TEST(numbers_are_for_people),
+        TEST(reals_have_digits_that_matter),    TEST(what_is_not_there_is_a_dash),
+        TEST(a_document_cannot_end_its_script), TEST(an_image_is_a_data_uri),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,229 @@
+/* The report. With a folder as argument it is left there for the browser's test. */
+#include "evidence.h"
+
+#include "base/json.h"
+
+static char *public_page, *internal_page;
+
+static struct report_result write_report(int flagged)
+{
+    struct error err;
+    size_t size;
+    struct report_result result;
+    evidence_make(flagged);
+    struct report_job job = evidence_job();
+    assert_ok(report_write(&job, &result, &err), err);
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    assert_ok(public_page, err);
+    internal_page = file_read(scratch("report/report.internal.html"), 1 << 24, &size, &err);
+    assert_ok(internal_page, err);
+    return result;
+}
+
+static int teardown(void **state)
+{
+    memory_free(public_page);
+    memory_free(internal_page);
+    public_page = internal_page = NULL;
+    return scratch_remove(state);
+}
+
+static void a_set_that_meets_the_policy_passes(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    assert_true(result.passed);
+    assert_int_equal(result.rows, result.rows_passed);
+    assert_null(result.advice.bytes);
+    assert_contains(public_page, "<strong class=\"word\">PASSED</strong>");
+    assert_contains(internal_page, "<strong class=\"word\">PASSED</strong>");
+}
+
+static void a_set_that_does_not_is_told_what_to_do(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(1);
+    assert_false(result.passed);
+    assert_contains(public_page, "NOT PASSED");
+    assert_contains(result.advice.bytes, "try earlier checkpoints");
+    assert_contains(result.advice.bytes, "It learned from 3 patients only");
+    assert_contains(result.advice.bytes, "2 pairs of training images are nearly equal");
+    text_release(&result.advice);
+}
+
+/* The names of every subject and source, and the folders that they are in. */
+static void the_public_report_names_no_patient_and_no_path(void **state)
+{
+    (void)state;
+    for (int flagged = 0; flagged < 2; flagged++) {
+        struct report_result result = write_report(flagged);
+        for (int i = 0; i < 4; i++)
+            assert_null(strstr(public_page, evidence_subject(i)));
+        assert_null(strstr(public_page, "Hiddenvault"));
+        assert_null(strstr(public_page, scratch_folder));
+        assert_null(strstr(public_page, "pepper-and-salt"));
+        assert_contains(internal_page, "Quillfeather");
+        text_release(&result.advice);
+        memory_free(public_page);
+        memory_free(internal_page);
+    }
+    public_page = internal_page = NULL;
+}
+
+static size_t count(const char *text, const char *part)
+{
+    size_t found = 0;
+    for (; (text = strstr(text, part)); text += strlen(part))
+        found++;
+    return found;
+}
+
+/* One sheet of synthetic images where the set passed; none where it did not: these may be patients.
+ * Pairs, which show patients, are for the reviewer. */
+static void the_public_report_shows_no_patient(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    assert_int_equal(count(public_page, "<img "), 1);
+    assert_int_equal(count(internal_page, "<img "), 1 + 4);
+    memory_free(public_page);
+    memory_free(internal_page);
+    result = write_report(1);
+    assert_int_equal(count(public_page, "<img "), 0);
+    assert_contains(public_page, "may hold images of patients");
+    text_release(&result.advice);
+}
+
+static void the_public_report_depends_neither_on_time_nor_on_the_journal(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result again, result = write_report(0);
+    struct report_job job = evidence_job();
+    job.journal_length = 99;
+    job.journal_head = "cafe";
+    assert_ok(report_write(&job, &again, &err), err);
+    assert_string_equal(result.public_sha256, again.public_sha256);
+    assert_string_not_equal(result.internal_sha256, again.internal_sha256);
+}
+
+static void pages_ask_nothing_of_any_server(void **state)
+{
+    (void)state;
+    write_report(0);
+    const char *pages[] = { public_page, internal_page };
+    for (int i = 0; i < 2; i++) {
+        assert_contains(pages[i], "default-src 'none'");
+        assert_null(strstr(pages[i], "http:"));
+        assert_null(strstr(pages[i], "https:"));
+        assert_null(strstr(pages[i], "<link"));
+        assert_null(strstr(pages[i], "@import"));
+        assert_int_equal(count(pages[i], "src="), count(pages[i], "src=\"data:image/png;base64,"));
+    }
+    assert_null(strstr(public_page, "<script"));
+    assert_contains(public_page, "script-src 'none'");
+}
+
+static void values_are_text(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_contains(public_page, "An &#60;exemplary&#62; release");
+    assert_null(strstr(public_page, "<exemplary>"));
+    assert_contains(public_page, "the control is &#60;small&#62;");
+}
+
+static void every_image_has_a_text_and_every_section_a_heading(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_int_equal(count(internal_page, "<img "), count(internal_page, "<img alt=\""));
+    assert_int_equal(count(internal_page, "<section "), count(internal_page, "<h2 "));
+    assert_int_equal(count(internal_page, "<svg "), count(internal_page, "role=\"img\""));
+    assert_int_equal(count(internal_page, "<svg "), count(internal_page, "<title id="));
+    assert_int_equal(count(public_page, "<h1>"), 1);
+}
+
+/* The two are bound: the document names both, and the internal one names the public one. */
+static void the_two_are_bound_by_digest(void **state)
+{
+    (void)state;
+    struct error err;
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    struct report_result result = write_report(0);
+    assert_ok(digest_file(scratch("report/report.public.html"), &digest, &err), err);
+    assert_string_equal(result.public_sha256, digest_hex(&digest, hex));
+    assert_contains(internal_page, hex);
+    struct json *document = json_load_schema(scratch("report/report.json"), REPORT_SCHEMA, &err);
+    assert_ok(document, err);
+    const struct json *digests = json_get(document, "sha256", &err);
+    assert_string_equal(json_get_string(digests, "public", &err), hex);
+    assert_ok(digest_file(scratch("report/report.internal.html"), &digest, &err), err);
+    assert_string_equal(json_get_string(digests, "internal", &err), digest_hex(&digest, hex));
+    assert_ok(digest_file(scratch("audit/memorization.json"), &digest, &err), err);
+    assert_string_equal(json_get_string(digests, "memorization", &err), digest_hex(&digest, hex));
+    assert_string_equal(json_get_string(json_get(document, "journal", &err), "head", &err), "feed");
+    json_free(document);
+}
+
+static void what_was_not_measured_is_said(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result result;
+    evidence_make(0);
+    struct report_job job = evidence_job();
+    job.audit = job.utility = job.model = NULL;
+    job.generator = NULL;
+    assert_ok(report_write(&job, &result, &err), err);
+    assert_false(result.passed);
+    size_t size;
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    internal_page = NULL;
+    assert_contains(public_page, "NOT AUDITED");
+    assert_contains(public_page, "Utility was not measured");
+    assert_contains(public_page, "made elsewhere");
+    text_release(&result.advice);
+}
+
+static void a_damaged_document_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result result;
+    evidence_make(0);
+    write_text(scratch("audit/memorization.json"), "{\"schema\": \"lethe/other/1\"}");
+    struct report_job job = evidence_job();
+    assert_false(report_write(&job, &result, &err));
+    assert_contains(err.message, "memorization.json");
+    assert_int_equal(path_kind(scratch("report")), PATH_NOTHING);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_set_that_meets_the_policy_passes),
+        TEST(a_set_that_does_not_is_told_what_to_do),
+        TEST(the_public_report_names_no_patient_and_no_path),
+        TEST(the_public_report_shows_no_patient),
+        TEST(the_public_report_depends_neither_on_time_nor_on_the_journal),
+        TEST(pages_ask_nothing_of_any_server),
+        TEST(values_are_text),
+        TEST(every_image_has_a_text_and_every_section_a_heading),
+        TEST(the_two_are_bound_by_digest),
+        TEST(what_was_not_measured_is_said),
+        TEST(a_damaged_document_is_refused),
+    };
+    if (argc == 2) {
+        struct error err;
+        struct report_result result;
+        snprintf(scratch_folder, sizeof scratch_folder, "%s", argv[1]);
+        evidence_make(1);
+        struct report_job job = evidence_job();
+        return report_write(&job, &result, &err) ? 0 : 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
