@@ -46,7 +46,7 @@ struct command {
 /* clang-format off */
 extern const struct command
     command_audit,
-    command_curves,
+    command_curves, command_import_weights,
     command_doctor,
     command_ingest,
     command_init,

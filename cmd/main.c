@@ -17,7 +17,7 @@ const struct command *const commands[] = {
     &command_ingest,
     &command_inspect,
     &command_train,
-    &command_curves,
+    &command_curves, &command_import_weights,
     &command_sample,
     &command_audit,
     &command_score,
@@ -38,7 +38,7 @@ static void list_commands(void)
         "usage: lethe COMMAND [ARGUMENTS]     lethe COMMAND -h tells more\n\n"
         "Share synthetic medical images instead of patients' images, and prove that you may.\n\n");
     for (const struct command *const *command = commands; *command; command++)
-        printf("  %-10s %s\n", (*command)->name, (*command)->summary);
+        printf("  %-15s %s\n", (*command)->name, (*command)->summary);
     printf("\nExit codes: 0 yes, 1 no, 2 could not tell (usage, input, output), "
            "3 authentic but policy unmet\n");
 }

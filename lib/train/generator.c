@@ -189,6 +189,17 @@ void generator_follow(struct generator *generator, const struct store *training)
     arena_release(&arena);
 }
 
+const struct store *generator_store(const struct generator *generator)
+{
+    return generator->store;
+}
+
+const char *generator_name_in_training(const struct generator *generator, const char *tensor,
+                                       struct arena *arena)
+{
+    return name_in_training(generator->sampling.graph, tensor, arena);
+}
+
 bool generator_validates(const struct generator *generator)
 {
     return generator->validation.graph;

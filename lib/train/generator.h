@@ -51,6 +51,11 @@ struct generator *generator_beside(const struct train_settings *settings,
 /* Copies the running averages out of a store of training. */
 void generator_follow(struct generator *generator, const struct store *training);
 
+/* What it draws with, and the name that a tensor of it has in a checkpoint. */
+const struct store *generator_store(const struct generator *generator);
+const char *generator_name_in_training(const struct generator *generator, const char *tensor,
+                                       struct arena *arena);
+
 /* The mean loss of images (count,C,S,S), count at least 1, under noise that is always the same. Not
  * every model has one: generator_validates tells. */
 bool generator_validates(const struct generator *generator);

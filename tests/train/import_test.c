@@ -1,0 +1,161 @@
+/* Weights from elsewhere: what fits is taken bit for bit, and every difference is told. Images are
+ * compared with PyTorch's in tests/parity/weights.py. */
+#include "scratch.h"
+
+#include "base/random.h"
+#include "data/safetensors.h"
+#include "train/checkpoint.h"
+#include "train/generator.h"
+#include "train/import.h"
+
+#include <math.h>
+
+enum { SIDE = 16, MOST = 128 };
+
+static struct train_settings small_gan(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN2;
+    settings.stylegan2.z_width = settings.stylegan2.w_width = 8;
+    settings.stylegan2.mapping_layers = 2;
+    settings.stylegan2.channel_base = 64;
+    settings.stylegan2.channel_max = 8;
+    return settings;
+}
+
+/* A file as docs/weights.md makes it: the names of the official code, buffers too. */
+struct official {
+    struct tensor_entry entries[MOST];
+    size_t count;
+    struct arena arena;
+};
+
+static void add_tensor(struct official *file, const char *name, int rank, const size_t *shape)
+{
+    struct tensor_entry *entry = &file->entries[file->count++];
+    assert_true(file->count < MOST);
+    *entry = (struct tensor_entry){ .name = arena_string(&file->arena, name),
+                                    .type = ELEMENT_FLOAT32,
+                                    .rank = rank };
+    size_t values = 1;
+    for (int i = 0; i < rank; i++)
+        values *= entry->shape[i] = shape[i];
+    float *data = arena_array(&file->arena, float, values);
+    random_fill_normal(3, random_stream(name), 0, values, data);
+    entry->data = data;
+    entry->bytes = values * sizeof *data;
+}
+
+static void add_filter(struct official *file, const char *name)
+{
+    static const float line[] = { 0.125f, 0.375f, 0.375f, 0.125f };
+    add_tensor(file, name, 2, (size_t[]){ 4, 4 });
+    float *data = (float *)(uintptr_t)file->entries[file->count - 1].data;
+    for (int i = 0; i < 16; i++)
+        data[i] = line[i / 4] * line[i % 4];
+}
+
+static void make_official(struct official *file)
+{
+    struct error err;
+    struct train_settings settings = small_gan();
+    struct checkpoint_record record = { .channels = "a,b", .channel_count = 2, .size = SIDE };
+    struct draw_options options = { .truncation = 0.5, .device = "cpu" };
+    *file = (struct official){ .count = 0 };
+    arena_init(&file->arena);
+    struct generator *generator = generator_beside(&settings, &record, &options, &err);
+    assert_ok(generator, err);
+    const struct store *store = generator_store(generator);
+    for (size_t i = 0; i < store_count(store); i++) {
+        const struct tensor *tensor = store_tensor(store, i);
+        size_t shape[TENSOR_MAX_RANK];
+        for (int k = 0; k < tensor->shape.rank; k++)
+            shape[k] = (size_t)tensor->shape.size[k];
+        assert_true(strncmp(tensor->name, "G.", 2) == 0);
+        add_tensor(file, tensor->name + 2, tensor->shape.rank, shape);
+    }
+    generator_free(generator);
+    add_tensor(file, "synthesis.b8.conv0.noise_const", 2, (size_t[]){ 8, 8 });
+    add_filter(file, "synthesis.b8.resample_filter");
+}
+
+static bool import(const struct official *file, struct import_report *report, struct error *err)
+{
+    struct train_settings settings = small_gan();
+    struct import_job job = { scratch("weights.safetensors"), scratch("model"), &settings, SIDE,
+                              "a,b" };
+    assert_ok(safetensors_write(job.weights, file->entries, file->count, NULL, 0, err), *err);
+    *report = (struct import_report){ 0 };
+    return import_weights(&job, report, err);
+}
+
+static void what_fits_is_taken_bit_for_bit(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    struct import_report report;
+    struct safetensors saved;
+    make_official(&file);
+    assert_ok(import(&file, &report, &err), err);
+    assert_int_equal(report.taken, file.count - 2);
+    assert_int_equal(report.passed_over, 2);
+    assert_ok(
+        safetensors_open(&saved, scratch("model/checkpoints/step-000000000000.safetensors"), &err),
+        err);
+    assert_int_equal(saved.count, file.count - 2);
+    for (size_t i = 0; i + 2 < file.count; i++) {
+        char name[256];
+        bool average = strcmp(file.entries[i].name, "mapping.w_avg") != 0;
+        snprintf(name, sizeof name, "%sG.%s", average ? "average." : "", file.entries[i].name);
+        const struct tensor_entry *entry = safetensors_find(&saved, name);
+        assert_non_null(entry);
+        assert_int_equal(entry->bytes, file.entries[i].bytes);
+        assert_memory_equal(entry->data, file.entries[i].data, entry->bytes);
+    }
+    safetensors_close(&saved);
+    import_report_release(&report);
+    arena_release(&file.arena);
+}
+
+static void every_difference_is_told_and_nothing_written(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    struct import_report report;
+    make_official(&file);
+    struct tensor_entry *changed = NULL;
+    for (size_t i = 0; i < file.count; i++) {
+        if (strcmp(file.entries[i].name, "mapping.fc0.weight") == 0)
+            file.entries[i].name = "mapping.fc9.weight"; /* one is missing, one left over */
+        if (strcmp(file.entries[i].name, "synthesis.b4.const") == 0)
+            changed = &file.entries[i];
+    }
+    changed->shape[1] *= changed->shape[2];
+    changed->shape[2] = 1;
+    float *filter = (float *)(uintptr_t)file.entries[file.count - 1].data;
+    filter[5] += 0.01f;
+    assert_false(import(&file, &report, &err));
+    assert_contains(err.message, "4 differences from what the settings ask for");
+    assert_contains(report.differences.bytes, "mapping.fc0.weight: not in the file\n");
+    assert_contains(report.differences.bytes,
+                    "mapping.fc9.weight: in the file, not asked for by the settings\n");
+    assert_contains(report.differences.bytes, "synthesis.b4.const: (8,16,1) in the file, (8,4,4)");
+    assert_contains(report.differences.bytes,
+                    "synthesis.b8.resample_filter: not the filter [1,3,3,1]\n");
+    assert_int_equal(path_kind(scratch("model")), PATH_NOTHING);
+    import_report_release(&report);
+    arena_release(&file.arena);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(what_fits_is_taken_bit_for_bit),
+        TEST(every_difference_is_told_and_nothing_written),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
