@@ -52,6 +52,7 @@ extern const struct command
     command_init,
     command_inspect,
     command_keygen,
+    command_package,
     command_phantom,
     command_purge,
     command_report,

@@ -23,6 +23,7 @@ const struct command *const commands[] = {
     &command_score,
     &command_report,
     &command_review,
+    &command_package,
     &command_sign,
     &command_verify,
     &command_keygen,

@@ -23,6 +23,7 @@ const struct yaml_field plan_fields[] = {
           .help = "whether the set holds copies of training images"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     FIELD(report, YAML_SECTION, .section = report_fields, .help = "what the report tells"),
+    FIELD(package, YAML_SECTION, .section = package_fields, .help = "from a set to an archive"),
     { 0 },
 };
 
@@ -53,6 +54,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->audit = audit_defaults;
     plan->policy = policy_defaults;
     plan->report = report_defaults;
+    plan->package = package_defaults;
     plan->ingest.seed = plan->train.seed = plan->audit.seed = -1;
     if (!yaml_load(path, plan_fields, plan, arena, err) || !digest_plan(plan, err))
         return false;
@@ -70,5 +72,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);
     plan->ingest.subjects_file = beside_plan(plan, plan->ingest.subjects_file, arena);
+    for (size_t i = 0; i < plan->package.include.count; i++)
+        plan->package.include.items[i] = beside_plan(plan, plan->package.include.items[i], arena);
     return true;
 }

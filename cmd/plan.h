@@ -5,7 +5,7 @@
 
 #include "audit/memorization.h"
 #include "data/ingest.h"
-#include "release/policy.h"
+#include "release/package.h"
 #include "report/report.h"
 #include "train/sampler.h"
 
@@ -21,6 +21,7 @@ struct release_plan {
     struct audit_settings audit;
     struct policy_settings policy;
     struct report_settings report;
+    struct package_settings package;
 };
 extern const struct yaml_field plan_fields[];
 

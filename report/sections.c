@@ -38,7 +38,7 @@ void put_picture(struct page *page, const struct dataset *dataset, const size_t 
     size_t size;
     if (!sheet_draw(dataset, images, count, 1, &image, NULL))
         return;
-    void *png = png_pack(&image, &size, NULL);
+    void *png = png_encode(&image, NULL, &size, NULL);
     if (png) {
         html_put(page->html,
                  "<img alt=\"$t\" width=\"$n\" height=\"$n\" loading=\"lazy\" src=", alternative,

@@ -48,15 +48,58 @@ bool digest_equal(const struct digest *a, const struct digest *b)
     return memcmp(a->bytes, b->bytes, DIGEST_BYTES) == 0;
 }
 
-const char *digest_hex(const struct digest *digest, char hex[DIGEST_HEX])
+static const char *write_hex(const unsigned char *bytes, size_t size, char *hex)
 {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < DIGEST_BYTES; i++) {
-        hex[2 * i] = digits[digest->bytes[i] >> 4];
-        hex[2 * i + 1] = digits[digest->bytes[i] & 15];
+    for (size_t i = 0; i < size; i++) {
+        hex[2 * i] = digits[bytes[i] >> 4];
+        hex[2 * i + 1] = digits[bytes[i] & 15];
     }
-    hex[2 * DIGEST_BYTES] = '\0';
+    hex[2 * size] = '\0';
     return hex;
+}
+
+const char *digest_hex(const struct digest *digest, char hex[DIGEST_HEX])
+{
+    return write_hex(digest->bytes, DIGEST_BYTES, hex);
+}
+
+/* ---- other digests --------------------------------------------------------------------------- */
+
+struct checksum_state *checksum_begin(enum checksum_kind kind)
+{
+    const EVP_MD *const kinds[CHECKSUM_COUNT] = {
+        [CHECKSUM_MD5] = EVP_md5(), [CHECKSUM_SHA512] = EVP_sha512()
+    };
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    CHECK(context && EVP_DigestInit_ex(context, kinds[kind], NULL) == 1,
+          "OpenSSL cannot begin a checksum");
+    return (struct checksum_state *)context;
+}
+
+void checksum_add(struct checksum_state *state, const void *bytes, size_t size)
+{
+    CHECK(EVP_DigestUpdate((EVP_MD_CTX *)state, bytes, size) == 1, "OpenSSL's checksum failed");
+}
+
+size_t checksum_end(struct checksum_state *state, unsigned char *bytes)
+{
+    unsigned size;
+    CHECK(EVP_DigestFinal_ex((EVP_MD_CTX *)state, bytes, &size) == 1, "OpenSSL's checksum failed");
+    EVP_MD_CTX_free((EVP_MD_CTX *)state);
+    return size;
+}
+
+size_t checksum_of(enum checksum_kind kind, const void *bytes, size_t size, unsigned char *out)
+{
+    struct checksum_state *state = checksum_begin(kind);
+    checksum_add(state, bytes, size);
+    return checksum_end(state, out);
+}
+
+const char *checksum_hex(const unsigned char *bytes, size_t size, char hex[CHECKSUM_HEX])
+{
+    return write_hex(bytes, size, hex);
 }
 
 static int digit_value(char digit)

@@ -56,6 +56,18 @@ struct digest digest_of_entries(const struct digest_entry *entries, size_t count
 bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
                  struct digest_entry **entries, size_t *count, struct error *err) MUST_USE;
 
+/* Other digests, for lists that other tools read; never for a decision of ours. Text is lower-case
+ * hexadecimal, terminated. */
+enum checksum_kind { CHECKSUM_MD5, CHECKSUM_SHA512, CHECKSUM_COUNT };
+enum { CHECKSUM_HEX = 129 };
+struct checksum_state; /* opaque */
+struct checksum_state *checksum_begin(enum checksum_kind kind) MUST_USE;
+void checksum_add(struct checksum_state *state, const void *bytes, size_t size);
+/* Also frees the state; `bytes` has room for 64. Returns how many there are (16 or 64). */
+size_t checksum_end(struct checksum_state *state, unsigned char *bytes);
+size_t checksum_of(enum checksum_kind kind, const void *bytes, size_t size, unsigned char *out);
+const char *checksum_hex(const unsigned char *bytes, size_t size, char hex[CHECKSUM_HEX]);
+
 /* The version of OpenSSL that is loaded. */
 const char *digest_library_version(void);
 

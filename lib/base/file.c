@@ -94,6 +94,24 @@ void file_map_close(struct file_map *map)
     *map = (struct file_map){ 0 };
 }
 
+bool file_create(const char *path, const void *bytes, size_t size, struct error *err)
+{
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, PRIVATE_FILE);
+    if (descriptor < 0)
+        return error_set_errno(err, "%s: cannot be created", path);
+    bool ok = true;
+    for (size_t done = 0; ok && done < size;) {
+        ssize_t put = write(descriptor, (const char *)bytes + done, size - done);
+        if (put < 0 && errno == EINTR)
+            continue;
+        ok = put > 0 || error_set_errno(err, "%s: cannot write at byte %zu", path, done);
+        done += ok ? (size_t)put : 0;
+    }
+    if (close(descriptor) != 0 && ok)
+        ok = error_set_errno(err, "%s: cannot be written", path);
+    return ok;
+}
+
 /* ---- file_writer --------------------------------------------------------------------------- */
 
 static void writer_release(struct file_writer *writer)

@@ -29,6 +29,10 @@ char *file_read(const char *path, size_t limit, size_t *size, struct error *err)
 /* Replaces the file by these bytes, atomically. */
 bool file_write(const char *path, const void *bytes, size_t size, struct error *err) MUST_USE;
 
+/* Makes a file inside a folder that is itself not in place yet: neither atomic nor synced, which
+ * for thousands of small files is most of the time. An existing file is an error. */
+bool file_create(const char *path, const void *bytes, size_t size, struct error *err) MUST_USE;
+
 /* A read-only view of a regular file. An empty file maps to size 0 and bytes NULL. */
 struct file_map {
     const unsigned char *bytes;

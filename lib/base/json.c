@@ -241,6 +241,43 @@ char *json_line(const struct json *root)
     return out.bytes;
 }
 
+static int by_key(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* jansson keeps the order in which keys were put in, so each is taken out and put in again. */
+static void sort_object(json_t *object)
+{
+    size_t count = json_object_size(object), i = 0;
+    char **keys = memory_grow(NULL, count + 1, sizeof *keys);
+    const char *key;
+    json_t *item;
+    json_object_foreach(object, key, item)
+    {
+        keys[i] = memory_grow(NULL, strlen(key) + 1, 1);
+        strcpy(keys[i++], key);
+        json_sort((struct json *)item);
+    }
+    qsort(keys, count, sizeof *keys, by_key);
+    for (i = 0; i < count; i++) {
+        item = json_incref(json_object_get(object, keys[i]));
+        json_object_del(object, keys[i]);
+        CHECK(json_object_set_new_nocheck(object, keys[i], item) == 0, "JSON key %s", keys[i]);
+        memory_free(keys[i]);
+    }
+    memory_free(keys);
+}
+
+void json_sort(struct json *root)
+{
+    size_t i;
+    json_t *item;
+    if (json_is_object(inner(root)))
+        sort_object(inner(root));
+    json_array_foreach(inner(root), i, item) json_sort((struct json *)item);
+}
+
 bool json_save(const struct json *root, const char *path, struct error *err)
 {
     char *text = json_text(root);

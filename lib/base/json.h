@@ -42,6 +42,8 @@ void json_push_real(struct json *array, double value);
 char *json_text(const struct json *root) MUST_USE;
 /* The same on one line, for JSON lines. */
 char *json_line(const struct json *root) MUST_USE;
+/* Puts the keys of every object, at any depth, into byte order. */
+void json_sort(struct json *root);
 bool json_save(const struct json *root, const char *path, struct error *err) MUST_USE;
 
 struct json *json_load(const char *path, struct error *err) MUST_USE;

@@ -25,7 +25,7 @@ bool gzip_is(const void *bytes, size_t size)
 
 struct output {
     unsigned char *bytes;
-    size_t size, capacity, limit;
+    size_t size, capacity, limit, members;
     const char *name;
 };
 
@@ -87,12 +87,21 @@ static bool decompress_all(struct libdeflate_decompressor *decompressor, const u
                              size - at);
         if (!decompress_member(decompressor, bytes + at, size - at, out, &taken, err))
             return false;
+        out->members++;
     }
     return true;
 }
 
 unsigned char *gzip_decompress(const void *bytes, size_t size, size_t limit, const char *name,
                                size_t *out_size, struct error *err)
+{
+    size_t members;
+    return gzip_decompress_members(bytes, size, limit, name, out_size, &members, err);
+}
+
+unsigned char *gzip_decompress_members(const void *bytes, size_t size, size_t limit,
+                                       const char *name, size_t *out_size, size_t *members,
+                                       struct error *err)
 {
     *out_size = 0;
     if (size < SMALLEST_MEMBER || !gzip_is(bytes, size)) {
@@ -109,6 +118,7 @@ unsigned char *gzip_decompress(const void *bytes, size_t size, size_t limit, con
         return NULL;
     }
     *out_size = out.size;
+    *members = out.members;
     return out.bytes;
 }
 

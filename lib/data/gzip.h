@@ -15,6 +15,11 @@ bool gzip_is(const void *bytes, size_t size);
 unsigned char *gzip_decompress(const void *bytes, size_t size, size_t limit, const char *name,
                                size_t *out_size, struct error *err) MUST_USE;
 
+/* The same, telling how many members there were. */
+unsigned char *gzip_decompress_members(const void *bytes, size_t size, size_t limit,
+                                       const char *name, size_t *out_size, size_t *members,
+                                       struct error *err) MUST_USE;
+
 /* The first bytes of what the first member holds, at most so many: to judge a header before
  * anything is decompressed whole. Returns how many there are; 0 where the data are damaged. */
 size_t gzip_peek(const void *bytes, size_t size, void *out, size_t most);

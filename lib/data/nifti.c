@@ -251,6 +251,14 @@ static void set_transforms(nifti_1_header *header, const double affine[3][4])
     header->qform_code = header->sform_code = NIFTI_XFORM_SCANNER_ANAT;
 }
 
+static void put_text(char *field, size_t size, const char *text)
+{
+    if (!text)
+        return;
+    CHECK(strlen(text) < size, "\"%s\" does not fit into a NIfTI header", text);
+    memcpy(field, text, strlen(text));
+}
+
 static void fill_header(nifti_1_header *header, const struct nifti_output *output)
 {
     *header = (nifti_1_header){ .sizeof_hdr = NIFTI1_HEADER,
@@ -264,22 +272,24 @@ static void fill_header(nifti_1_header *header, const struct nifti_output *outpu
     header->scl_slope = 1;
     header->xyzt_units = NIFTI_UNITS_MM;
     memcpy(header->magic, "n+1", 4);
+    put_text(header->descrip, sizeof header->descrip, output->descrip);
+    put_text(header->intent_name, sizeof header->intent_name, output->intent_name);
+    if (output->labels)
+        header->intent_code = NIFTI_INTENT_LABEL;
     set_transforms(header, output->affine);
 }
 
-static bool write_compressed(const char *path, const unsigned char *bytes, size_t size,
-                             struct error *err)
+/* Compressed instead of the plain bytes, which are freed. */
+static unsigned char *packed(unsigned char *bytes, size_t *size, struct error *err)
 {
-    size_t packed_size;
-    unsigned char *packed = gzip_compress(bytes, size, COMPRESSION_LEVEL, &packed_size, err);
-    if (!packed)
-        return error_prefix(err, "%s", path);
-    bool ok = file_write(path, packed, packed_size, err);
-    free(packed);
-    return ok;
+    size_t plain = *size;
+    unsigned char *out = gzip_compress(bytes, plain, COMPRESSION_LEVEL, size, err);
+    memory_free(bytes);
+    return out;
 }
 
-bool nifti_write(const char *path, const struct nifti_output *output, struct error *err)
+unsigned char *nifti_encode(const struct nifti_output *output, bool compress, size_t *size,
+                            struct error *err)
 {
     const int64_t *n = output->shape;
     size_t voxels = (size_t)n[0] * (size_t)n[1] * (size_t)n[2] * voxel_bytes(output->type);
@@ -289,14 +299,22 @@ bool nifti_write(const char *path, const struct nifti_output *output, struct err
           (long long)n[2]);
     nifti_1_header header;
     fill_header(&header, output);
-    size_t size = NIFTI1_HEADER + 4 + voxels;
-    unsigned char *bytes = memory_allocate(size, 1, path, err);
+    *size = NIFTI1_HEADER + 4 + voxels;
+    unsigned char *bytes = memory_allocate(*size, 1, "a NIfTI file", err);
     if (!bytes)
-        return false;
+        return NULL;
     memcpy(bytes, &header, NIFTI1_HEADER);
     memcpy(bytes + NIFTI1_HEADER + 4, output->voxels, voxels);
-    bool ok = text_ends_with_any_case(path, ".gz") ? write_compressed(path, bytes, size, err)
-                                                   : file_write(path, bytes, size, err);
+    return compress ? packed(bytes, size, err) : bytes;
+}
+
+bool nifti_write(const char *path, const struct nifti_output *output, struct error *err)
+{
+    size_t size;
+    unsigned char *bytes = nifti_encode(output, text_ends_with_any_case(path, ".gz"), &size, err);
+    if (!bytes)
+        return error_prefix(err, "%s", path);
+    bool ok = file_write(path, bytes, size, err);
     memory_free(bytes);
     return ok;
 }

@@ -26,11 +26,17 @@ struct nifti_output {
     enum voxel_type type;
     const void *voxels;
     double affine[3][4];
+    const char *descrip, *intent_name; /* free text: at most 79 and 15 bytes; NULL: empty */
+    bool labels;                       /* voxels are labels: the intent says so */
 };
 
 /* The affine of axes that run left, back and up, with this spacing and the first voxel at
  * (origin): what BraTS files have. */
 void nifti_lps_affine(const double spacing[3], const double origin[3], double affine[3][4]);
+
+/* The file's bytes, as nifti_write would write them; free with memory_free. */
+unsigned char *nifti_encode(const struct nifti_output *output, bool compress, size_t *size,
+                            struct error *err) MUST_USE;
 
 /* Writes a NIfTI-1 file, atomically: no free text, no extension; .gz by the name, as one member
  * without name and time. The same bytes for the same input. */

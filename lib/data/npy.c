@@ -12,7 +12,7 @@
 #include <string.h>
 
 static const char magic[] = "\x93NUMPY";
-enum { MAGIC = 6, ALIGNMENT = 64, LONGEST_HEADER = 65536, WRITTEN_HEADER = 192 };
+enum { MAGIC = 6, ALIGNMENT = 64, LONGEST_HEADER = 65536 };
 
 /* ---- the header's dict --------------------------------------------------------------------- */
 
@@ -227,30 +227,28 @@ void npy_close(struct npy *array)
 /* ---- writing ------------------------------------------------------------------------------- */
 
 /* A version 1 header of fixed length, so that the count can be put in at the end. */
-static void make_header(const struct npy_writer *writer, char header[WRITTEN_HEADER])
+void npy_header(enum element_type type, int rank, const size_t *shape,
+                char header[NPY_WRITTEN_HEADER])
 {
     struct text dict = { 0 };
     text_format(&dict, "{'descr': '%s', 'fortran_order': False, 'shape': (",
-                element_info[writer->type].npy);
-    for (int i = 0; i < writer->rank; i++)
-        text_format(&dict, "%zu%s", writer->shape[i],
-                    i + 1 < writer->rank ? ", "
-                    : writer->rank == 1  ? ","
-                                         : "");
+                element_info[type].npy);
+    for (int i = 0; i < rank; i++)
+        text_format(&dict, "%zu%s", shape[i], i + 1 < rank ? ", " : rank == 1 ? "," : "");
     text_add(&dict, "), }");
-    size_t room = WRITTEN_HEADER - MAGIC - 4;
+    size_t room = NPY_WRITTEN_HEADER - MAGIC - 4;
     CHECK(dict.length < room, "a .npy header of %zu bytes", dict.length);
-    memset(header, ' ', WRITTEN_HEADER);
+    memset(header, ' ', NPY_WRITTEN_HEADER);
     memcpy(header, magic, MAGIC);
     header[MAGIC] = 1;
     header[MAGIC + 1] = 0;
     header[MAGIC + 2] = (char)(room & 255);
     header[MAGIC + 3] = (char)(room >> 8);
     memcpy(header + MAGIC + 4, dict.bytes, dict.length);
-    header[WRITTEN_HEADER - 1] = '\n';
+    header[NPY_WRITTEN_HEADER - 1] = '\n';
     text_release(&dict);
 }
-_Static_assert(WRITTEN_HEADER % ALIGNMENT == 0, "NumPy aligns data to 64 bytes");
+_Static_assert(NPY_WRITTEN_HEADER % ALIGNMENT == 0, "NumPy aligns data to 64 bytes");
 
 bool npy_writer_open(struct npy_writer *writer, const char *path, enum element_type type,
                      int item_rank, const size_t *item_shape, struct error *err)
@@ -263,8 +261,8 @@ bool npy_writer_open(struct npy_writer *writer, const char *path, enum element_t
         writer->shape[i + 1] = item_shape[i];
         writer->item_bytes *= item_shape[i];
     }
-    char header[WRITTEN_HEADER];
-    make_header(writer, header);
+    char header[NPY_WRITTEN_HEADER];
+    npy_header(writer->type, writer->rank, writer->shape, header);
     if (!file_writer_open(&writer->file, path, err))
         return false;
     if (file_writer_write(&writer->file, header, sizeof header, err))
@@ -282,8 +280,8 @@ bool npy_writer_append(struct npy_writer *writer, const void *items, size_t coun
 
 bool npy_writer_commit(struct npy_writer *writer, struct error *err)
 {
-    char header[WRITTEN_HEADER];
-    make_header(writer, header);
+    char header[NPY_WRITTEN_HEADER];
+    npy_header(writer->type, writer->rank, writer->shape, header);
     if (file_writer_patch(&writer->file, 0, header, sizeof header, err))
         return file_writer_commit(&writer->file, err);
     npy_writer_abandon(writer);

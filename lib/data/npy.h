@@ -36,6 +36,11 @@ void npy_close(struct npy *array);
 bool npy_parse(struct npy *array, const unsigned char *bytes, size_t size, const char *name,
                struct error *err) MUST_USE;
 
+/* The bytes that a .npy file of this type and shape begins with, as npy_writer writes them. */
+enum { NPY_WRITTEN_HEADER = 192 };
+void npy_header(enum element_type type, int rank, const size_t *shape,
+                char header[NPY_WRITTEN_HEADER]);
+
 /* Writes (count, item_shape…), item by item. */
 struct npy_writer {
     struct file_writer file;

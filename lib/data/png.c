@@ -4,7 +4,7 @@
 #include "base/arena.h"
 #include "base/file.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #include <spng.h>
 
@@ -91,7 +91,20 @@ bool png_read(struct png_image *image, const char *path, struct error *err)
     return ok;
 }
 
-void *png_pack(const struct png_image *image, size_t *packed_size, struct error *err)
+static int set_text(spng_ctx *context, const struct png_text *text)
+{
+    struct spng_text chunk = { .type = SPNG_TEXT };
+    if (!text)
+        return 0;
+    CHECK(strlen(text->keyword) < sizeof chunk.keyword, "the PNG keyword \"%s\"", text->keyword);
+    strcpy(chunk.keyword, text->keyword);
+    chunk.text = (char *)(uintptr_t)text->text; /* only read */
+    chunk.length = strlen(text->text);
+    return spng_set_text(context, &chunk, 1);
+}
+
+void *png_encode(const struct png_image *image, const struct png_text *text, size_t *size,
+                 struct error *err)
 {
     static const uint8_t colour[] = { [1] = SPNG_COLOR_TYPE_GRAYSCALE,
                                       [2] = SPNG_COLOR_TYPE_GRAYSCALE_ALPHA,
@@ -105,17 +118,17 @@ void *png_pack(const struct png_image *image, size_t *packed_size, struct error 
                                 .color_type = colour[image->channels] };
     spng_ctx *context = spng_ctx_new(SPNG_CTX_ENCODER);
     CHECK(context, "out of memory for a PNG encoder");
-    size_t size =
+    size_t pixels =
         (size_t)image->width * image->height * (size_t)image->channels * (size_t)(image->bits / 8);
     int code = spng_set_option(context, SPNG_ENCODE_TO_BUFFER, 1);
     code = code ? code : spng_set_ihdr(context, &header);
-    code =
-        code ? code
-             : spng_encode_image(context, image->pixels, size, SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
-    *packed_size = 0;
-    void *packed = code ? NULL : spng_get_png_buffer(context, packed_size, &code);
+    code = code ? code : set_text(context, text);
+    code = code ? code
+                : spng_encode_image(context, image->pixels, pixels, SPNG_FMT_PNG,
+                                    SPNG_ENCODE_FINALIZE);
+    void *packed = code ? NULL : spng_get_png_buffer(context, size, &code);
     if (!packed)
-        error_set(err, "an image cannot be encoded as PNG: %s", spng_strerror(code));
+        error_set(err, "a PNG cannot be encoded: %s", spng_strerror(code));
     spng_ctx_free(context);
     return packed;
 }
@@ -123,8 +136,10 @@ void *png_pack(const struct png_image *image, size_t *packed_size, struct error 
 bool png_write(const char *path, const struct png_image *image, struct error *err)
 {
     size_t size;
-    void *packed = png_pack(image, &size, err);
-    bool ok = packed ? file_write(path, packed, size, err) : error_prefix(err, "%s", path);
+    void *packed = png_encode(image, NULL, &size, err);
+    if (!packed)
+        return error_prefix(err, "%s", path);
+    bool ok = file_write(path, packed, size, err);
     memory_free(packed);
     return ok;
 }

@@ -20,11 +20,18 @@ bool png_read(struct png_image *image, const char *path, struct error *err) MUST
 bool png_parse(struct png_image *image, const void *bytes, size_t size, const char *name,
                struct error *err) MUST_USE;
 
+/* A text chunk (tEXt): a keyword of 1 to 79 Latin-1 characters and what is said about it. */
+struct png_text {
+    const char *keyword, *text;
+};
+
+/* The file's bytes, with the necessary chunks and `text` unless it is NULL; free with memory_free.
+ */
+void *png_encode(const struct png_image *image, const struct png_text *text, size_t *size,
+                 struct error *err) MUST_USE;
+
 /* Writes atomically, with no chunk but the necessary ones. */
 bool png_write(const char *path, const struct png_image *image, struct error *err) MUST_USE;
-
-/* The same bytes in memory; free with memory_free. NULL when it cannot be encoded. */
-void *png_pack(const struct png_image *image, size_t *size, struct error *err) MUST_USE;
 
 /* The version of libspng that is loaded. */
 const char *png_library_version(void);

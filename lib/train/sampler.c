@@ -48,7 +48,7 @@ struct sampling_run {
     float *batch;
     uint8_t *decoded; /* the batch as bytes: image, mask, image, … */
     struct drawn drawn;
-    char weights[DIGEST_HEX];
+    char weights[DIGEST_HEX], checkpoint[DIGEST_HEX]; /* of the tensors used; of the file */
     struct progress progress;
 };
 
@@ -138,6 +138,8 @@ static struct json *origin(const struct sampling_run *run)
     json_put_string(origin, "stage", "sample");
     json_put_string(origin, "model", format->model);
     json_put_string(origin, "weights", run->weights);
+    json_put_string(origin, "checkpoint", path_name(format->checkpoint));
+    json_put_string(origin, "checkpoint_sha256", run->checkpoint);
     json_put_integer(origin, "trained_steps", (int64_t)format->step);
     json_put_integer(origin, "seed", (int64_t)run->options.seed);
     json_put_integer(origin, "first", (int64_t)run->first);
@@ -215,6 +217,10 @@ static bool prepare(struct sampling_run *run, struct error *err)
     if (!run->generator)
         return false;
     run->format = generator_format(run->generator);
+    struct digest checkpoint;
+    if (!digest_file(run->format->checkpoint, &checkpoint, err))
+        return false;
+    digest_hex(&checkpoint, run->checkpoint);
     digest_hex(&run->format->weights, run->weights);
     size_t values = GENERATOR_BATCH * image_bytes(run->format);
     run->batch = memory_allocate(values, sizeof(float), "a batch", err);

@@ -1,0 +1,661 @@
+/* From an audited synthetic set to an archive; see package.h. */
+#include "release/package.h"
+
+#include "base/file.h"
+#include "release/manifest.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+const struct package_settings package_defaults = {
+    .version = "1.0.0",
+    .spacing = 1,
+    .thickness = 1,
+    .level = 3,
+    .card = { .organ = "Brain (SNOMED CT 12738006)", .modality = "MR" },
+};
+
+#define FIELD(name_, kind_, ...)                                                                   \
+    {                                                                                              \
+        .key = #name_, .kind = kind_, .offset = offsetof(struct package_settings, name_),          \
+        __VA_ARGS__                                                                                \
+    }
+#define CARD(name_, kind_, ...)                                                                    \
+    {                                                                                              \
+        .key = #name_, .kind = kind_, .offset = offsetof(struct package_settings, card.name_),     \
+        __VA_ARGS__                                                                                \
+    }
+const struct yaml_field package_fields[] = {
+    FIELD(version, YAML_STRING, .metavar = "V", .help = "of the release (default 1.0.0)"),
+    FIELD(format, YAML_CHOICE, .choices = payload_format_names, .help = "of the images"),
+    FIELD(spacing, YAML_REAL, .minimum = 0.001, .maximum = 1000, .metavar = "MM",
+          .help = "between pixels (default 1)"),
+    FIELD(thickness, YAML_REAL, .minimum = 0.001, .maximum = 1000, .metavar = "MM",
+          .help = "of a slice (default 1)"),
+    FIELD(date, YAML_STRING, .metavar = "YYYY-MM-DD",
+          .help = "of the release (default SOURCE_DATE_EPOCH, else today)"),
+    CARD(title, YAML_STRING, .metavar = "TEXT", .help = "for people (default: the name)"),
+    CARD(description, YAML_STRING, .metavar = "TEXT", .help = "a paragraph"),
+    CARD(licence, YAML_STRING, .metavar = "SPDX", .help = "CC-BY-4.0 …; none: all rights reserved"),
+    CARD(creators, YAML_STRINGS, .metavar = "NAMES", .help = "who made it"),
+    CARD(publisher, YAML_STRING, .metavar = "NAME", .help = "the institution"),
+    CARD(contact, YAML_STRING, .metavar = "MAIL", .help = "whom to ask"),
+    CARD(url, YAML_STRING, .metavar = "URL", .help = "where it is published"),
+    CARD(keywords, YAML_STRINGS, .metavar = "WORDS", .help = "to be found by"),
+    CARD(organ, YAML_STRING, .metavar = "TEXT", .help = "for the AIDA record (default brain)"),
+    CARD(modality, YAML_STRING, .metavar = "TEXT", .help = "likewise (default MR)"),
+    FIELD(include, YAML_STRINGS, .metavar = "PATHS", .help = "files or folders to add"),
+    FIELD(level, YAML_INTEGER, .minimum = 1, .maximum = 19, .metavar = "N",
+          .help = "of compression (default 3)"),
+    FIELD(volume_size, YAML_INTEGER, .minimum = 0, .maximum = 1e9, .metavar = "MB",
+          .help = "split the archive into volumes; 0: one file"),
+    FIELD(keep_tree, YAML_BOOL, .help = "leave the unpacked tree beside the archive"),
+    { 0 },
+};
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static bool day_of(const char *date, int64_t *created, struct error *err)
+{
+    struct tm day = { 0 };
+    char back[16];
+    const char *end = strptime(date, "%Y-%m-%d", &day);
+    *created = end && !*end ? (int64_t)timegm(&day) : -1;
+    if (*created >= 0 && strcmp(card_date(*created, back), date) == 0)
+        return true;
+    return error_set(err, "the date \"%s\" is no day; expected YYYY-MM-DD, from 1970 on", date);
+}
+
+bool package_check(const char *name, const struct package_settings *settings, struct error *err)
+{
+    int64_t created;
+    char *root = NULL;
+    if (asprintf(&root, "%s-%s", name, settings->version) < 0)
+        BUG("out of memory for a name");
+    bool ok = *name && *settings->version && !strchr(root, '/') && strlen(root) <= 80 &&
+              manifest_path_is_portable(root, err);
+    if (!ok)
+        error_set(err,
+                  "\"%s\" cannot be the name of an archive; name and version have to be made "
+                  "of A–Z a–z 0–9 . _ - + and be at most 80 long",
+                  root);
+    free(root);
+    return ok && (!settings->date || day_of(settings->date, &created, err));
+}
+
+bool package_is_signed(const char *out, const char *name, const char *version)
+{
+    struct arena arena;
+    struct error err;
+    char **files;
+    size_t count;
+    static const char *const endings[] = { ".sigstore.json", ".minisig", ".sig", ".tsr" };
+    bool found = false;
+    arena_init(&arena);
+    const char *prefix = arena_format(&arena, "%s-%s.", name, version);
+    if (path_kind(out) == PATH_FOLDER && folder_walk(out, &arena, &files, &count, &err))
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < sizeof endings / sizeof *endings; j++)
+                found = found || (text_starts_with(files[i], prefix) &&
+                                  text_ends_with(files[i], endings[j]));
+    arena_release(&arena);
+    return found;
+}
+
+/* ---- what is decided
+ * ------------------------------------------------------------------------------ */
+
+struct packaging {
+    const struct package_job *job;
+    struct package_report *report;
+    struct arena *arena;
+    struct error *err;
+    struct dataset store;
+    struct json *memorization, *utility;
+    size_t *images; /* to be packed */
+    const char *root;
+    int64_t created;
+};
+
+static bool open_inputs(struct packaging *packaging)
+{
+    const struct package_job *job = packaging->job;
+    struct error *err = packaging->err;
+    const char *audit = path_join(packaging->arena, job->audit, "memorization.json");
+    if (path_kind(audit) != PATH_FILE)
+        return error_set(err, "%s: not there; a set is packed only after lethe audit", audit);
+    packaging->memorization = json_load_schema(audit, "lethe/memorization/1", err);
+    if (!packaging->memorization)
+        return false;
+    if (job->utility) {
+        const char *utility = path_join(packaging->arena, job->utility, "utility.json");
+        packaging->utility = json_load_schema(utility, "lethe/utility/1", err);
+        if (!packaging->utility)
+            return false;
+    }
+    if (!dataset_open(&packaging->store, job->synthetic, err))
+        return false;
+    return packaging->store.role == ROLE_SYNTHETIC ||
+           error_set(err, "%s holds real images; only synthetic ones are packed", job->synthetic);
+}
+
+/* The image that an audit means: by its place in the store or by its name there. */
+static bool find_image(const struct packaging *packaging, const struct json *id, size_t *image)
+{
+    const struct dataset *store = &packaging->store;
+    const char *name = json_as_string(id);
+    int64_t place;
+    if (!name) {
+        bool fits = json_as_integer(id, &place) && place >= 0 && (size_t)place < store->count;
+        *image = fits ? (size_t)place : 0;
+        return fits;
+    }
+    for (*image = 0; *image < store->count; ++*image)
+        if (strcmp(store->index[*image].subject, name) == 0)
+            return true;
+    return false;
+}
+
+/* Which images the audit flagged. The list has to be complete: as long as the count says. */
+static bool flagged_images(struct packaging *packaging, bool *flagged)
+{
+    const struct json *found = json_member(packaging->memorization, "flagged");
+    const struct json *images = json_member(found, "images");
+    int64_t count = -1;
+    size_t distinct = 0, image;
+    if (!json_get_integer(found, "count", &count, packaging->err))
+        return error_prefix(packaging->err, "%s/memorization.json: flagged", packaging->job->audit);
+    for (size_t i = 0; i < json_length(images); i++) {
+        if (!find_image(packaging, json_at(images, i), &image))
+            return error_set(packaging->err,
+                             "%s/memorization.json: entry %zu of flagged.images is no image of %s",
+                             packaging->job->audit, i, packaging->job->synthetic);
+        distinct += !flagged[image];
+        flagged[image] = true;
+    }
+    return (int64_t)distinct == count ||
+           error_set(packaging->err,
+                     "%s/memorization.json: %" PRId64 " images are flagged, but %zu are named",
+                     packaging->job->audit, count, distinct);
+}
+
+/* What the audit would say of the images that are left. Counts and fraction follow from what was
+ * removed; the bounds stay, for they speak of the generator and not of the images that it happened
+ * to draw: leaving out what was caught does not make what was not caught rarer. */
+static void re_evaluate(struct packaging *packaging, size_t removed)
+{
+    struct json *root = packaging->memorization;
+    struct json *flagged = json_new_object(), *counts = json_new_object();
+    static const char *const bounds[] = { "lower95", "upper95" };
+    const struct json *before = json_member(root, "flagged");
+    double value;
+    json_put_integer(flagged, "count", 0);
+    json_put_real(flagged, "fraction", 0);
+    for (size_t i = 0; i < 2; i++)
+        if (json_as_real(json_member(before, bounds[i]), &value))
+            json_put_real(flagged, bounds[i], value);
+    static const char *const kept[] = { "train", "holdout", "subjects" };
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (json_as_real(json_member(json_member(root, "counts"), kept[i]), &value))
+            json_put_real(counts, kept[i], value);
+    json_put_integer(counts, "synthetic", (int64_t)(packaging->store.count - removed));
+    json_put(root, "flagged", flagged);
+    json_put(root, "counts", counts);
+}
+
+static bool choose_images(struct packaging *packaging)
+{
+    size_t count = packaging->store.count;
+    bool *flagged = arena_array(packaging->arena, bool, count);
+    packaging->images = arena_array(packaging->arena, size_t, count);
+    if (packaging->job->policy->quarantine == QUARANTINE_DROP &&
+        !flagged_images(packaging, flagged))
+        return false;
+    struct package_report *report = packaging->report;
+    for (size_t i = 0; i < count; i++)
+        if (!flagged[i])
+            packaging->images[report->images++] = i;
+    report->removed = count - report->images;
+    if (report->removed)
+        re_evaluate(packaging, report->removed);
+    return report->images || error_set(packaging->err,
+                                       "%s: every image was flagged; nothing is "
+                                       "left to pack",
+                                       packaging->job->synthetic);
+}
+
+static bool decide(struct packaging *packaging)
+{
+    const struct package_job *job = packaging->job;
+    struct package_report *report = packaging->report;
+    struct chain chain = { &packaging->store, packaging->memorization, packaging->utility,
+                           job->dataset, job->model };
+    policy_digest(job->policy, &chain.policy);
+    report->linked = chain_check(&chain, report->links, packaging->arena);
+    if (!choose_images(packaging))
+        return false;
+    const struct policy_document documents[] = {
+        { "memorization", "audit", packaging->memorization },
+        { "utility", "utility", packaging->utility },
+    };
+    struct policy_result *results;
+    report->passed = policy_evaluate(job->policy, documents, 2, packaging->arena, &results);
+    report->results = results;
+    report->result_count = job->policy->rows.count;
+    report->released = report->linked && report->passed;
+    return true;
+}
+
+/* ---- policy.json
+ * ----------------------------------------------------------------------------------- */
+
+static struct json *policy_document(const struct packaging *packaging)
+{
+    const struct package_report *report = packaging->report;
+    struct json *document = json_new_object(), *removed = json_new_array();
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    policy_digest(packaging->job->policy, &digest);
+    json_put_string(document, "schema", POLICY_SCHEMA);
+    json_put_string(document, "version", LETHE_VERSION);
+    json_put_string(document, "policy_sha256", digest_hex(&digest, hex));
+    json_put_string(document, "verdict", report->released ? "passed" : "failed");
+    json_put(document, "rows", policy_results_json(report->results, report->result_count));
+    json_put(document, "chain", chain_json(report->links));
+    json_put_string(document, "quarantine", quarantine_names[packaging->job->policy->quarantine]);
+    for (size_t i = 0, next = 0; i < packaging->store.count; i++) {
+        bool packed = next < report->images && packaging->images[next] == i;
+        next += packed;
+        if (!packed)
+            json_push_integer(removed, (int64_t)i);
+    }
+    json_put_integer(document, "images", (int64_t)report->images);
+    json_put_integer(document, "lint_findings", (int64_t)report->finding_count);
+    json_put(document, "removed", removed);
+    json_sort(document);
+    return document;
+}
+
+static bool save_policy(struct packaging *packaging, struct digest *digest)
+{
+    struct json *document = policy_document(packaging);
+    char *text = json_text(document);
+    *digest = digest_of(text, strlen(text));
+    bool ok = file_write(path_join(packaging->arena, packaging->job->out, "policy.json"), text,
+                         strlen(text), packaging->err);
+    memory_free(text);
+    json_free(document);
+    return ok;
+}
+
+/* ---- the tree
+ * ---------------------------------------------------------------------------------------- */
+
+static bool add_file(struct packaging *packaging, struct tree *tree, const char *from,
+                     const char *path)
+{
+    size_t size;
+    char *bytes = file_read(from, (size_t)4 << 30, &size, packaging->err);
+    if (!bytes)
+        return false;
+    bool ok = (manifest_path_is_portable(path, packaging->err) ||
+               error_prefix(packaging->err, "%s", from)) &&
+              tree_add(tree, path, bytes, size, packaging->err);
+    memory_free(bytes);
+    return ok;
+}
+
+static bool include(struct packaging *packaging, struct tree *tree, const char *from)
+{
+    struct arena *arena = packaging->arena;
+    const char *name = path_join(arena, "data/included", path_name(from));
+    char **files;
+    size_t count;
+    if (path_kind(from) != PATH_FOLDER)
+        return add_file(packaging, tree, from, name);
+    if (!folder_walk(from, arena, &files, &count, packaging->err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (!add_file(packaging, tree, path_join(arena, from, files[i]),
+                      path_join(arena, name, files[i])))
+            return false;
+    return true;
+}
+
+static bool add_documents(struct packaging *packaging, struct tree *tree)
+{
+    const struct package_job *job = packaging->job;
+    struct json *document = policy_document(packaging);
+    char *text = json_text(document);
+    bool ok = tree_add(tree, "data/policy.json", text, strlen(text), packaging->err);
+    memory_free(text);
+    json_free(document);
+    if (ok && job->report_public)
+        ok = add_file(packaging, tree, job->report_public, "data/report.html");
+    for (size_t i = 0; ok && i < job->settings->include.count; i++)
+        ok = include(packaging, tree, job->settings->include.items[i]);
+    return ok;
+}
+
+static const char *model_words(const struct packaging *packaging)
+{
+    const struct json *origin = json_member(packaging->store.description, "origin");
+    const char *model = json_as_string(json_member(origin, "model"));
+    int64_t steps;
+    if (!model)
+        return NULL;
+    if (!json_as_integer(json_member(origin, "trained_steps"), &steps))
+        return model;
+    return arena_format(packaging->arena, "%s, trained for %" PRId64 " steps", model, steps);
+}
+
+static bool build_tree(struct packaging *packaging, struct tree *tree)
+{
+    const struct package_job *job = packaging->job;
+    const struct package_settings *settings = job->settings;
+    const struct payload payload = { &packaging->store, packaging->images,
+                                     packaging->report->images };
+    const struct payload_settings format = { (enum payload_format)settings->format,
+                                             settings->spacing, settings->thickness };
+    const struct card card = { .name = job->name,
+                               .version = settings->version,
+                               .settings = &settings->card,
+                               .payload = &payload,
+                               .format = &format,
+                               .created = packaging->created,
+                               .results = packaging->report->results,
+                               .result_count = packaging->report->result_count,
+                               .removed = packaging->report->removed,
+                               .model = model_words(packaging),
+                               .report = job->report_public };
+    return payload_write(&payload, &format, tree, packaging->err) &&
+           add_documents(packaging, tree) && card_write(&card, tree, packaging->err) &&
+           bag_write(&card, tree, packaging->err);
+}
+
+/* ---- the lint
+ * ------------------------------------------------------------------------------------------ */
+
+static struct lint *make_lint(const struct packaging *packaging, struct error *err)
+{
+    const struct package_job *job = packaging->job;
+    const struct card_settings *card = &job->settings->card;
+    const char *const allowed[] = { card->title,     card->description, card->licence,
+                                    card->publisher, card->contact,     card->url };
+    char date[16];
+    struct lint *lint = lint_new();
+    lint_allow(lint, card_date(packaging->created, date));
+    for (size_t i = 0; i < sizeof allowed / sizeof *allowed; i++)
+        if (allowed[i])
+            lint_allow(lint, allowed[i]);
+    for (size_t i = 0; i < card->creators.count; i++)
+        lint_allow(lint, card->creators.items[i]);
+    if (!job->dataset)
+        return lint;
+    struct dataset real;
+    bool ok = dataset_open(&real, job->dataset, err);
+    for (size_t i = 0; ok && i < real.count; i++) {
+        lint_add_source(lint, real.index[i].subject);
+        lint_add_source(lint, real.index[i].source);
+    }
+    if (ok) {
+        dataset_close(&real);
+        return lint;
+    }
+    lint_free(lint);
+    return NULL;
+}
+
+/* ---- what comes out
+ * -------------------------------------------------------------------------------------- */
+
+static bool remember(struct manifest *manifest, enum manifest_claim claim, const char *path,
+                     struct error *err)
+{
+    if (!path || path_kind(path) != PATH_FILE)
+        return true;
+    manifest->claims.known[claim] = true;
+    return digest_file(path, &manifest->claims.sha256[claim], err);
+}
+
+static bool fill_claims(const struct packaging *packaging, const struct digest *policy,
+                        struct manifest *manifest)
+{
+    const struct package_job *job = packaging->job;
+    struct arena *arena = packaging->arena;
+    struct error *err = packaging->err;
+    const struct json *origin = json_member(packaging->store.description, "origin");
+    const char *weights = json_as_string(json_member(origin, "weights"));
+    manifest->claims.verdict = VERDICT_PASSED;
+    manifest->claims.known[CLAIM_POLICY] = true;
+    manifest->claims.sha256[CLAIM_POLICY] = *policy;
+    manifest->claims.known[CLAIM_WEIGHTS] =
+        weights && digest_from_hex(weights, &manifest->claims.sha256[CLAIM_WEIGHTS]);
+    manifest->claims.known[CLAIM_PLAN] =
+        job->plan_sha256 && digest_from_hex(job->plan_sha256, &manifest->claims.sha256[CLAIM_PLAN]);
+    return remember(manifest, CLAIM_DATASET,
+                    job->dataset ? path_join(arena, job->dataset, "dataset.json") : NULL, err) &&
+           remember(manifest, CLAIM_SYNTHETIC, path_join(arena, job->synthetic, "dataset.json"),
+                    err) &&
+           remember(manifest, CLAIM_MEMORIZATION, path_join(arena, job->audit, "memorization.json"),
+                    err) &&
+           remember(manifest, CLAIM_UTILITY,
+                    job->utility ? path_join(arena, job->utility, "utility.json") : NULL, err) &&
+           remember(manifest, CLAIM_REPORT_PUBLIC, job->report_public, err) &&
+           remember(manifest, CLAIM_REPORT_INTERNAL, job->report_internal, err);
+}
+
+/* "HEX  NAME" lines, as sha256sum and md5sum read them. */
+static bool write_sums(const struct packaging *packaging, const char *name, bool md5)
+{
+    const struct archive_result *result = &packaging->report->result;
+    const struct archive_part *parts = result->volume_count ? result->volumes : &result->whole;
+    size_t count = result->volume_count ? result->volume_count : 1;
+    struct text text = { 0 };
+    char hex[CHECKSUM_HEX];
+    for (size_t i = 0; i < count; i++)
+        text_format(&text, "%s  %s\n",
+                    md5 ? checksum_hex(parts[i].md5, sizeof parts[i].md5, hex)
+                        : digest_hex(&parts[i].sha256, hex),
+                    parts[i].name);
+    bool ok = file_write(path_join(packaging->arena, packaging->job->out, name), text.bytes,
+                         text.length, packaging->err);
+    text_release(&text);
+    return ok;
+}
+
+static bool write_manifest(const struct packaging *packaging, struct digest_entry *files,
+                           size_t count, const struct digest *policy)
+{
+    const struct archive_result *result = &packaging->report->result;
+    struct manifest manifest = { .name = packaging->job->name,
+                                 .version = packaging->job->settings->version,
+                                 .root = packaging->root,
+                                 .created = packaging->created,
+                                 .tool_name = "lethe",
+                                 .tool_version = LETHE_VERSION,
+                                 .archive = { .name = result->whole.name,
+                                              .size = result->whole.size,
+                                              .sha256 = result->whole.sha256 },
+                                 .tar = { result->tar_size, result->tar },
+                                 .files = files,
+                                 .file_count = count,
+                                 .volume_count = result->volume_count };
+    memcpy(manifest.archive.md5, result->whole.md5, sizeof manifest.archive.md5);
+    manifest.volumes =
+        arena_array(packaging->arena, struct manifest_volume, result->volume_count + 1);
+    for (size_t i = 0; i < result->volume_count; i++)
+        manifest.volumes[i] =
+            (struct manifest_volume){ result->volumes[i].name, result->volumes[i].size,
+                                      result->volumes[i].sha256 };
+    struct text text = { 0 };
+    bool ok = fill_claims(packaging, policy, &manifest) &&
+              manifest_write(&manifest, &text, packaging->err) &&
+              file_write(packaging->report->manifest, text.bytes, text.length, packaging->err);
+    text_release(&text);
+    return ok;
+}
+
+/* What a run that was killed left: files begin with a dot until they are put in place (file.h). The
+ * folder's lock is held, so nobody is writing them. */
+static void remove_unfinished(const struct packaging *packaging)
+{
+    const char *const names[] = { path_name(packaging->report->archive),
+                                  path_name(packaging->report->manifest), "policy.json",
+                                  "SHA256SUMS", "MD5SUMS" };
+    DIR *stream = opendir(packaging->job->out);
+    struct dirent *entry;
+    while (stream && (entry = readdir(stream)))
+        for (size_t i = 0; entry->d_name[0] == '.' && i < sizeof names / sizeof *names; i++)
+            if (text_starts_with(entry->d_name + 1, names[i]))
+                unlinkat(dirfd(stream), entry->d_name, 0);
+    if (stream)
+        closedir(stream);
+}
+
+/* What an earlier run left of this release: it would vouch for what is about to change. The
+ * manifest goes first, for it is what makes the rest look finished. */
+static bool remove_old(const struct packaging *packaging)
+{
+    struct arena *arena = packaging->arena;
+    char **files;
+    size_t count;
+    unlink(packaging->report->manifest);
+    if (!folder_walk(packaging->job->out, arena, &files, &count, packaging->err))
+        return false;
+    remove_unfinished(packaging);
+    for (size_t i = 0; i < count; i++)
+        if (text_starts_with(files[i], path_name(packaging->report->archive)) ||
+            strcmp(files[i], "SHA256SUMS") == 0 || strcmp(files[i], "MD5SUMS") == 0)
+            unlink(path_join(arena, packaging->job->out, files[i]));
+    return folder_remove(path_join(arena, packaging->job->out, packaging->root), packaging->err);
+}
+
+static bool pack(struct packaging *packaging, const struct tree *tree, const struct digest *policy)
+{
+    struct package_report *report = packaging->report;
+    struct archive_settings settings = {
+        .root = packaging->root,
+        .created = packaging->created,
+        .level = (int)packaging->job->settings->level,
+        .volume_size = (uint64_t)packaging->job->settings->volume_size * 1000000,
+    };
+    struct digest_entry *files =
+        memory_allocate(tree->count, sizeof *files, "the list of files", packaging->err);
+    if (!files)
+        return false;
+    for (size_t i = 0; i < tree->count; i++)
+        files[i] = (struct digest_entry){ tree->files[i].path, tree->files[i].size,
+                                          tree->files[i].sha256 };
+    report->files = tree->count;
+    bool ok = archive_write(report->archive, tree->folder, files, tree->count, &settings,
+                            &report->result, packaging->arena, packaging->err) &&
+              write_sums(packaging, "SHA256SUMS", false) &&
+              write_sums(packaging, "MD5SUMS", true) &&
+              write_manifest(packaging, files, tree->count, policy);
+    memory_free(files);
+    if (!ok) { /* an archive that no manifest vouches for would only look finished */
+        struct error reason = *packaging->err;
+        if (remove_old(packaging))
+            *packaging->err = reason;
+    }
+    return ok;
+}
+
+static void keep_findings(const struct tree *tree, struct package_report *report,
+                          struct arena *arena)
+{
+    if (tree->findings.length)
+        report->findings = arena_string(arena, tree->findings.bytes);
+    for (const char *byte = report->findings; *byte; byte++)
+        report->finding_count += *byte == '\n';
+}
+
+static bool make_release(struct packaging *packaging, const char *folder,
+                         const struct digest *policy)
+{
+    struct tree tree;
+    struct lint *lint = make_lint(packaging, packaging->err);
+    if (!lint)
+        return false;
+    tree_init(&tree, folder, lint);
+    bool ok = build_tree(packaging, &tree);
+    keep_findings(&tree, packaging->report, packaging->arena);
+    if (ok && packaging->report->finding_count)
+        packaging->report->released = false;
+    else
+        ok = ok && pack(packaging, &tree, policy);
+    tree_release(&tree);
+    lint_free(lint);
+    return ok;
+}
+
+/* With the folder of the tree locked: from the verdict to the manifest. */
+static bool write_out(struct packaging *packaging, const char *folder)
+{
+    struct package_report *report = packaging->report;
+    struct digest policy;
+    if (!remove_old(packaging) || !save_policy(packaging, &policy))
+        return false;
+    if (!report->released)
+        return true;
+    return make_release(packaging, folder, &policy) &&
+           (report->released || save_policy(packaging, &policy));
+}
+
+static bool set_time(struct packaging *packaging)
+{
+    const struct package_job *job = packaging->job;
+    packaging->created = job->created;
+    if (job->settings->date)
+        return day_of(job->settings->date, &packaging->created, packaging->err);
+    if (packaging->created < 0)
+        packaging->created = (int64_t)time(NULL) / 86400 * 86400;
+    return true;
+}
+
+static bool run(struct packaging *packaging)
+{
+    const struct package_job *job = packaging->job;
+    struct package_report *report = packaging->report;
+    struct folder_stage stage;
+    packaging->root = arena_format(packaging->arena, "%s-%s", job->name, job->settings->version);
+    report->archive = arena_format(packaging->arena, "%s/%s.tar.zst", job->out, packaging->root);
+    report->manifest =
+        arena_format(packaging->arena, "%s/%s.manifest.json", job->out, packaging->root);
+    if (!package_check(job->name, job->settings, packaging->err) || !set_time(packaging) ||
+        !open_inputs(packaging) || !decide(packaging))
+        return false;
+    if (package_is_signed(job->out, job->name, job->settings->version))
+        return error_set(packaging->err,
+                         "%s has been signed, so it is not made again; give the release another "
+                         "version, or move what was signed elsewhere",
+                         report->archive);
+    if (!folder_create(job->out, packaging->err) ||
+        !folder_stage_open(&stage, path_join(packaging->arena, job->out, packaging->root),
+                           packaging->err))
+        return false;
+    bool ok = write_out(packaging, stage.partial);
+    if (ok && report->released && job->settings->keep_tree)
+        return folder_stage_commit(&stage, true, packaging->err);
+    folder_stage_abandon(&stage);
+    return ok;
+}
+
+bool package(const struct package_job *job, struct package_report *report, struct arena *arena,
+             struct error *err)
+{
+    *report = (struct package_report){ .findings = "" };
+    struct packaging packaging = { .job = job, .report = report, .arena = arena, .err = err };
+    bool ok = run(&packaging);
+    json_free(packaging.memorization);
+    json_free(packaging.utility);
+    if (packaging.store.path)
+        dataset_close(&packaging.store);
+    return ok;
+}

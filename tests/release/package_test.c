@@ -1,0 +1,512 @@
+/* From an audited set to an archive, or to the reasons why not. */
+#include "sets.h"
+
+#include "base/parallel.h"
+#include "data/nifti.h"
+#include "data/png.h"
+#include "data/safetensors.h"
+#include "release/manifest.h"
+#include "release/package.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+enum { IMAGES = 12 };
+
+static struct arena arena;
+static struct error err;
+static struct package_settings settings;
+static struct policy_settings policy;
+static struct package_job job;
+static struct package_report report;
+static char folder[64];
+
+static const char *in_scratch(const char *name)
+{
+    return arena_format(&arena, "%s/%s", folder, name);
+}
+
+static void save_audit(struct json *record)
+{
+    assert_ok(folder_create(in_scratch("audit"), &err), err);
+    assert_ok(json_save(record, in_scratch("audit/memorization.json"), &err), err);
+    json_free(record);
+}
+
+static void audit(const size_t *flagged, size_t count)
+{
+    struct digest digest;
+    policy_digest(&policy, &digest);
+    save_audit(
+        audit_record(in_scratch("synthetic"), in_scratch("real"), &digest, IMAGES, flagged, count));
+}
+
+static int setup(void **state)
+{
+    if (scratch_make(state))
+        return -1;
+    strcpy(folder, scratch_folder);
+    arena_init(&arena);
+    settings = package_defaults;
+    settings.date = "2026-11-22";
+    policy = policy_defaults;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_UINT8, IMAGES, 1);
+    write_set(in_scratch("real"), ROLE_REAL, ELEMENT_UINT8, 4, 2);
+    audit(NULL, 0);
+    job = (struct package_job){ .name = "brain",
+                                .synthetic = in_scratch("synthetic"),
+                                .audit = in_scratch("audit"),
+                                .dataset = in_scratch("real"),
+                                .out = in_scratch("release"),
+                                .created = -1,
+                                .settings = &settings,
+                                .policy = &policy };
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    arena_release(&arena);
+    parallel_set_threads(2);
+    return scratch_remove(state);
+}
+
+static void expect_released(void)
+{
+    assert_ok(package(&job, &report, &arena, &err), err);
+    if (!report.released)
+        fail_msg("not released: %s", report.findings);
+    assert_int_equal(path_kind(report.archive), PATH_FILE);
+    assert_int_equal(path_kind(report.manifest), PATH_FILE);
+}
+
+/* Only policy.json may be there. */
+static void expect_refused(void)
+{
+    assert_ok(package(&job, &report, &arena, &err), err);
+    assert_false(report.released);
+    assert_int_equal(names_in(job.out), 1);
+    assert_int_equal(path_kind(in_scratch("release/policy.json")), PATH_FILE);
+}
+
+static void expect_error(const char *message)
+{
+    assert_false(package(&job, &report, &arena, &err));
+    assert_contains(err.message, message);
+    assert_int_not_equal(path_kind(report.manifest ? report.manifest : "/nowhere"), PATH_FILE);
+}
+
+static void run_shell(const char *command)
+{
+    if (system(arena_format(&arena, "cd '%s' && %s", folder, command)) != 0)
+        fail_msg("%s", command);
+}
+
+static enum link_state state_of(const char *name, const char *reason)
+{
+    for (size_t i = 0; i < CHAIN_LINKS; i++)
+        if (strcmp(report.links[i].name, name) == 0) {
+            if (reason)
+                assert_contains(report.links[i].reason, reason);
+            return report.links[i].state;
+        }
+    fail_msg("no link %s", name);
+    return LINK_UNKNOWN;
+}
+
+/* ---- what is released
+ * ------------------------------------------------------------------------------ */
+
+static void the_manifest_tells_every_file_of_the_archive(void **state)
+{
+    (void)state;
+    struct manifest manifest;
+    expect_released();
+    assert_ok(manifest_load(report.manifest, &manifest, &arena, &err), err);
+    assert_int_equal(manifest.file_count, report.files);
+    run_shell("mkdir x && tar --zstd -xf release/brain-1.0.0.tar.zst -C x && cd x/brain-1.0.0 && "
+              "sha256sum --quiet -c manifest-sha256.txt tagmanifest-sha256.txt && "
+              "sha512sum --quiet -c manifest-sha512.txt tagmanifest-sha512.txt");
+    for (size_t i = 0; i < manifest.file_count; i++) {
+        struct digest digest;
+        const char *path =
+            arena_format(&arena, "%s/x/brain-1.0.0/%s", folder, manifest.files[i].path);
+        assert_ok(digest_file(path, &digest, &err), err);
+        assert_true(digest_equal(&digest, &manifest.files[i].digest));
+    }
+    assert_int_equal(names_in(job.out), 5); /* archive, manifest, two lists of sums, policy.json */
+    assert_int_equal(mode_of(report.archive), 0600);
+}
+
+static void the_same_inputs_give_the_same_bytes(void **state)
+{
+    (void)state;
+    parallel_set_threads(1);
+    expect_released();
+    struct archive_result first = report.result;
+    parallel_set_threads(4);
+    expect_released();
+    assert_true(digest_equal(&first.whole.sha256, &report.result.whole.sha256));
+    assert_true(digest_equal(&first.tar, &report.result.tar));
+    settings.date = "2026-11-23";
+    expect_released();
+    assert_false(digest_equal(&first.tar, &report.result.tar));
+}
+
+static void unpack(void)
+{
+    run_shell("rm -rf x && mkdir x && tar --zstd -xf release/brain-1.0.0.tar.zst -C x");
+}
+
+static void volumes_hold_the_pixels_of_the_store(void **state)
+{
+    (void)state;
+    struct dataset store;
+    settings.spacing = 0.5;
+    settings.thickness = 5;
+    expect_released();
+    unpack();
+    assert_ok(dataset_open(&store, job.synthetic, &err), err);
+    for (size_t i = 0; i < IMAGES; i++) {
+        static const char *const names[] = { "T1w", "ce-gadolinium_T1w", "dseg" };
+        for (size_t k = 0; k < 3; k++) {
+            struct volume volume;
+            double plane[SET_SIDE * SET_SIDE];
+            const uint8_t *expected = k < 2 ? store.images + (2 * i + k) * SET_SIDE * SET_SIDE
+                                            : store.masks + i * SET_SIDE * SET_SIDE;
+            assert_ok(nifti_read(&volume,
+                                 arena_format(&arena,
+                                              "%s/x/brain-1.0.0/data/sub-synth%08zu/anat/"
+                                              "sub-synth%08zu_%s.nii.gz",
+                                              folder, i, i, names[k]),
+                                 &err),
+                      err);
+            assert_true(volume.spacing[0] == 0.5 && volume.spacing[2] == 5 && volume.oriented);
+            volume_plane(&volume, PLANE_AXIAL, 0, plane);
+            for (size_t j = 0; j < SET_SIDE * SET_SIDE; j++)
+                assert_true(plane[j] == expected[j]);
+            volume_release(&volume);
+        }
+    }
+    dataset_close(&store);
+}
+
+static void sixteen_bits_stay_sixteen_bits_in_png(void **state)
+{
+    (void)state;
+    struct dataset store;
+    struct png_image image;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_UINT16, IMAGES, 1);
+    audit(NULL, 0);
+    settings.format = PAYLOAD_PNG;
+    expect_released();
+    unpack();
+    assert_ok(dataset_open(&store, job.synthetic, &err), err);
+    assert_ok(png_read(&image,
+                       in_scratch("x/brain-1.0.0/data/sourcedata/png/000/"
+                                  "synth00000003_ce-gadolinium_t1w.png"),
+                       &err),
+              err);
+    assert_true(image.bits == 16 && image.channels == 1 && image.width == SET_SIDE);
+    assert_memory_equal(image.pixels, store.images + 2 * (2 * 3 + 1) * SET_SIDE * SET_SIDE,
+                        2 * SET_SIDE * SET_SIDE);
+    memory_free(image.pixels);
+    dataset_close(&store);
+}
+
+static void shards_hold_the_arrays_of_the_store(void **state)
+{
+    (void)state;
+    struct dataset store;
+    struct npy images, labels;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_FLOAT16, IMAGES, 1);
+    audit(NULL, 0);
+    settings.format = PAYLOAD_NPY;
+    expect_released();
+    unpack();
+    const char *npy = in_scratch("x/brain-1.0.0/data/sourcedata/npy");
+    assert_ok(dataset_open(&store, job.synthetic, &err), err);
+    assert_ok(npy_open(&images, path_join(&arena, npy, "synth-images-00000.npy"), &err), err);
+    assert_ok(npy_open(&labels, path_join(&arena, npy, "synth-labels-00000.npy"), &err), err);
+    assert_true(images.type == ELEMENT_FLOAT16 && images.shape[0] == IMAGES);
+    assert_memory_equal(images.data, store.images, IMAGES * 2 * SET_SIDE * SET_SIDE * 2);
+    assert_memory_equal(labels.data, store.masks, IMAGES * SET_SIDE * SET_SIDE);
+    npy_close(&images);
+    npy_close(&labels);
+    dataset_close(&store);
+}
+
+static void flagged_images_are_left_out_when_the_policy_says_so(void **state)
+{
+    (void)state;
+    static const size_t flagged[] = { 3, 7 };
+    policy.quarantine = QUARANTINE_DROP;
+    audit(flagged, 2);
+    expect_released();
+    assert_int_equal(report.images, IMAGES - 2);
+    assert_int_equal(report.removed, 2);
+    unpack();
+    run_shell("cd x/brain-1.0.0/data && test ! -e sub-synth00000003 && test ! -e sub-synth00000007"
+              " && test -e sub-synth00000008 && grep -q '\"removed\": \\[3, 7\\]' policy.json &&"
+              " test $(grep -c ^sub- participants.tsv) = 10");
+    assert_true(report.results[0].value == 0);     /* flagged.count, evaluated again */
+    assert_true(report.results[1].value == 0.009); /* what is known of the generator stays */
+}
+
+/* ---- what is refused
+ * ------------------------------------------------------------------------------- */
+
+static void flagged_images_are_a_refusal_otherwise(void **state)
+{
+    (void)state;
+    static const size_t flagged[] = { 3 };
+    audit(flagged, 1);
+    expect_refused();
+    assert_true(report.linked && !report.passed);
+    assert_false(report.results[0].passed);
+}
+
+static void a_policy_that_was_changed_after_the_audit_is_a_refusal(void **state)
+{
+    (void)state;
+    struct policy_row row = { "memorization.flagged.fraction", BOUND_UPPER95, 0, 0.5 };
+    policy.rows = (struct yaml_rows){ &row, 1 };
+    expect_refused();
+    assert_true(report.passed && !report.linked);
+    assert_int_equal(state_of("policy", "changed after the audit ran"), LINK_BROKEN);
+}
+
+static void images_that_were_changed_after_the_audit_are_a_refusal(void **state)
+{
+    (void)state;
+    FILE *file = fopen(in_scratch("synthetic/images.npy"), "r+");
+    fseek(file, -1, SEEK_END);
+    fputc(0x77, file);
+    fclose(file);
+    expect_refused();
+    assert_int_equal(state_of("intact", "images.npy"), LINK_BROKEN);
+}
+
+static void another_set_than_the_audited_one_is_a_refusal(void **state)
+{
+    (void)state;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_UINT8, IMAGES, 99);
+    expect_refused();
+    assert_int_equal(state_of("intact", NULL), LINK_HOLDS);
+    assert_int_equal(state_of("audited", "images.npy is not the file that was looked at"),
+                     LINK_BROKEN);
+}
+
+static void other_training_data_than_the_audited_ones_are_a_refusal(void **state)
+{
+    (void)state;
+    write_set(in_scratch("real"), ROLE_REAL, ELEMENT_UINT8, 4, 98);
+    expect_refused();
+    assert_int_equal(state_of("compared", "real/images.npy"), LINK_BROKEN);
+}
+
+static void a_record_without_digests_is_a_refusal(void **state)
+{
+    (void)state;
+    struct json *record = json_load(in_scratch("audit/memorization.json"), &err);
+    json_put(record, "digests", json_new_object());
+    save_audit(record);
+    expect_refused();
+    assert_int_equal(state_of("audited", "holds no digest of"), LINK_BROKEN);
+}
+
+/* A model that says which data it was trained on, and a set that says which checkpoint it is of. */
+static void write_model(const char *data_digest)
+{
+    const float weight = 1;
+    const struct tensor_entry tensor = { "w", ELEMENT_FLOAT32, 1, { 1 }, 4, &weight };
+    const struct metadata_entry metadata = { "dataset", data_digest };
+    assert_ok(folder_create(in_scratch("model/checkpoints"), &err), err);
+    assert_ok(safetensors_write(in_scratch("model/checkpoints/step-1.safetensors"), &tensor, 1,
+                                &metadata, 1, &err),
+              err);
+}
+
+/* As train/batches.c has it: of the lines of dataset.json's list of files. */
+static const char *training_digest(void)
+{
+    static char hex[DIGEST_HEX];
+    struct text lines = { 0 };
+    static const char *const names[] = { "images.npy", "masks.npy", "index.csv" };
+    struct json *description = json_load(in_scratch("real/dataset.json"), &err);
+    const struct json *files = json_get(description, "files", &err);
+    for (size_t i = 0; i < 3; i++)
+        text_format(&lines, "%s %s\n", names[i], json_get_string(files, names[i], &err));
+    struct digest digest = digest_of(lines.bytes, lines.length);
+    json_free(description);
+    text_release(&lines);
+    return digest_hex(&digest, hex);
+}
+
+static void write_origin(void)
+{
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    struct json *description = json_load(in_scratch("synthetic/dataset.json"), &err);
+    struct json *origin = json_new_object();
+    assert_ok(digest_file(in_scratch("model/checkpoints/step-1.safetensors"), &digest, &err), err);
+    json_put_string(origin, "checkpoint", "step-1.safetensors");
+    json_put_string(origin, "checkpoint_sha256", digest_hex(&digest, hex));
+    json_put(description, "origin", origin);
+    assert_ok(json_save(description, in_scratch("synthetic/dataset.json"), &err), err);
+    json_free(description);
+    audit(NULL, 0);
+}
+
+static void every_link_back_to_the_data_holds(void **state)
+{
+    (void)state;
+    job.model = in_scratch("model");
+    write_model(training_digest());
+    write_origin();
+    expect_released();
+    static const char *const links[] = { "policy",   "intact",    "audited",
+                                         "compared", "generated", "trained" };
+    for (size_t i = 0; i < 6; i++)
+        assert_int_equal(state_of(links[i], NULL), LINK_HOLDS);
+    assert_int_equal(state_of("used", "not measured"), LINK_UNKNOWN);
+}
+
+static void a_model_of_other_data_or_other_weights_is_a_refusal(void **state)
+{
+    (void)state;
+    job.model = in_scratch("model");
+    expect_refused();
+    assert_int_equal(state_of("generated", "does not tell which checkpoint"), LINK_BROKEN);
+    write_model("0123");
+    write_origin();
+    expect_refused();
+    assert_int_equal(state_of("generated", NULL), LINK_HOLDS);
+    assert_int_equal(state_of("trained", "was trained on other data"), LINK_BROKEN);
+    write_model(training_digest());
+    expect_refused();
+    assert_int_equal(state_of("generated", "is not the checkpoint"), LINK_BROKEN);
+}
+
+static void a_leak_in_what_is_included_is_a_refusal(void **state)
+{
+    (void)state;
+    const char *path = in_scratch("notes.md");
+    settings.include = (struct yaml_strings){ &path, 1 };
+    write_text(path, "As seen in Patient_0002 on 2019-05-04.\n");
+    expect_refused();
+    assert_int_equal(report.finding_count, 2);
+    assert_contains(report.findings, "data/included/notes.md: a name of the source data");
+    assert_contains(report.findings, "data/included/notes.md: a date: \"2019-05-04\"");
+    write_text(path, "As seen in nobody.\n");
+    expect_released();
+    unpack();
+    run_shell("cmp notes.md x/brain-1.0.0/data/included/notes.md");
+}
+
+static void a_refusal_removes_what_was_released_before(void **state)
+{
+    (void)state;
+    static const size_t flagged[] = { 0 };
+    expect_released();
+    audit(flagged, 1);
+    expect_refused();
+}
+
+static void what_was_signed_is_not_made_again(void **state)
+{
+    (void)state;
+    expect_released();
+    write_text(in_scratch("release/brain-1.0.0.producer.sigstore.json"), "{}");
+    assert_false(package(&job, &report, &arena, &err));
+    assert_contains(err.message, "has been signed");
+    assert_int_equal(path_kind(in_scratch("release/brain-1.0.0.tar.zst")), PATH_FILE);
+    settings.version = "1.0.1";
+    expect_released();
+}
+
+/* ---- what cannot be told
+ * --------------------------------------------------------------------------- */
+
+static void bad_inputs_are_errors_before_anything_is_written(void **state)
+{
+    (void)state;
+    static const size_t flagged[] = { IMAGES + 5 };
+    policy.quarantine = QUARANTINE_DROP;
+    audit(flagged, 1);
+    expect_error("entry 0 of flagged.images is no image");
+    struct json *record = json_load(in_scratch("audit/memorization.json"), &err);
+    json_put(record, "flagged", json_parse("{\"count\":3,\"images\":[1,2]}", 26, "x", &err));
+    save_audit(record);
+    expect_error("3 images are flagged, but 2 are named");
+    policy.quarantine = QUARANTINE_REFUSE;
+    settings.date = "2026-02-30";
+    expect_error("is no day");
+    settings.date = NULL;
+    job.name = "a/b";
+    expect_error("cannot be the name of an archive");
+    job.name = "brain";
+    job.synthetic = in_scratch("real");
+    expect_error("holds real images");
+    job.audit = in_scratch("nowhere");
+    expect_error("only after lethe audit");
+    assert_int_equal(path_kind(job.out), PATH_NOTHING);
+}
+
+static void a_full_disk_leaves_nothing_that_looks_finished(void **state)
+{
+    (void)state;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_UINT8, 200, 1);
+    struct digest digest;
+    policy_digest(&policy, &digest);
+    save_audit(audit_record(job.synthetic, in_scratch("real"), &digest, 200, NULL, 0));
+    static const rlim_t limits[] = { 10, 2000, 20000, 50000, 100000 };
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (!child) {
+            struct rlimit limit = { limits[i], limits[i] };
+            signal(SIGXFSZ, SIG_IGN);
+            parallel_set_threads(1);
+            bool failed = setrlimit(RLIMIT_FSIZE, &limit) == 0 &&
+                          !package(&job, &report, &arena, &err) &&
+                          strstr(err.message, "File too large");
+            _exit(failed ? 0 : 1);
+        }
+        int status;
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_int_equal(path_kind(in_scratch("release/brain-1.0.0.manifest.json")), PATH_NOTHING);
+        assert_int_equal(path_kind(in_scratch("release/brain-1.0.0.tar.zst")), PATH_NOTHING);
+    }
+    expect_released();
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_manifest_tells_every_file_of_the_archive),
+        TEST(the_same_inputs_give_the_same_bytes),
+        TEST(volumes_hold_the_pixels_of_the_store),
+        TEST(sixteen_bits_stay_sixteen_bits_in_png),
+        TEST(shards_hold_the_arrays_of_the_store),
+        TEST(flagged_images_are_left_out_when_the_policy_says_so),
+        TEST(flagged_images_are_a_refusal_otherwise),
+        TEST(a_policy_that_was_changed_after_the_audit_is_a_refusal),
+        TEST(images_that_were_changed_after_the_audit_are_a_refusal),
+        TEST(another_set_than_the_audited_one_is_a_refusal),
+        TEST(other_training_data_than_the_audited_ones_are_a_refusal),
+        TEST(a_record_without_digests_is_a_refusal),
+        TEST(every_link_back_to_the_data_holds),
+        TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
+        TEST(a_leak_in_what_is_included_is_a_refusal),
+        TEST(a_refusal_removes_what_was_released_before),
+        TEST(what_was_signed_is_not_made_again),
+        TEST(bad_inputs_are_errors_before_anything_is_written),
+        TEST(a_full_disk_leaves_nothing_that_looks_finished),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
