@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct options {
-    const char *train, *synthetic, *holdout, *subjects, *holdout_subjects, *out;
+    const char *train, *synthetic, *holdout, *subjects, *holdout_subjects, *out, *policy;
     struct audit_settings settings;
 };
 
@@ -30,6 +30,9 @@ static const struct yaml_field options[] = {
            .help = "of training: subject a row (.npy), or file,subject (PNG)"),
     OPTION(holdout_subjects, YAML_STRING, .metavar = "CSV", .help = "of the holdout, likewise"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "folder to write; must not exist"),
+    OPTION(policy, YAML_STRING, .metavar = "FILE",
+           .help =
+               "a policy to be recorded before anything is measured (default: lethe package's)"),
     OPTION(settings, YAML_SECTION, .section = audit_fields),
     { 0 },
 };
@@ -61,10 +64,10 @@ static enum exit_code run_job(struct stage_work *work, const struct audit_job *j
 /* ---- the stage of a plan ----------------------------------------------------------------------
  */
 
-static const char *policy_sha256(const struct release_plan *plan, char hex[DIGEST_HEX])
+static const char *policy_sha256(const struct policy_settings *policy, char hex[DIGEST_HEX])
 {
     struct digest digest;
-    policy_digest(&plan->policy, &digest);
+    policy_digest(policy, &digest);
     return digest_hex(&digest, hex);
 }
 
@@ -75,7 +78,7 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     char hex[DIGEST_HEX];
     (void)arena;
     (void)err;
-    text_format(inputs, "policy %s\n", policy_sha256(plan, hex));
+    text_format(inputs, "policy %s\n", policy_sha256(&plan->policy, hex));
     return true;
 }
 
@@ -87,7 +90,7 @@ static enum exit_code work_on(struct stage_work *work)
                              .out = work->folder,
                              .replace = true,
                              .plan_sha256 = work->plan->sha256,
-                             .policy_sha256 = policy_sha256(work->plan, hex),
+                             .policy_sha256 = policy_sha256(&work->plan->policy, hex),
                              .settings = &work->plan->audit };
     return run_job(work, &job);
 }
@@ -119,12 +122,19 @@ static enum exit_code run(struct invocation *invocation)
     if (!values->train || !values->synthetic || !values->out)
         return command_refuse(invocation,
                               "give a plan, or --train SET, --synthetic SET and --out FOLDER");
+    char hex[DIGEST_HEX];
+    struct policy_settings policy = policy_defaults;
+    if (values->policy &&
+        !(yaml_load(values->policy, policy_fields, &policy, &invocation->arena, &invocation->err) &&
+          policy_check(&policy, &invocation->err)))
+        return command_failed(invocation);
     struct audit_job job = { .train = values->train,
                              .synthetic = values->synthetic,
                              .holdout = values->holdout,
                              .subjects = values->subjects,
                              .holdout_subjects = values->holdout_subjects,
                              .out = values->out,
+                             .policy_sha256 = policy_sha256(&policy, hex),
                              .settings = &values->settings };
     struct stage_work work = stage_without_plan(invocation, values->out);
     return stage_finish(invocation, &work, run_job(&work, &job));

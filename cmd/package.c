@@ -211,7 +211,7 @@ static struct package_job job_of_plan(const struct release_plan *plan, struct ar
     struct package_job job = {
         .name = plan->name,
         .synthetic = stage_folder(plan, "sample", arena),
-        .audit = path_join(arena, plan->run, "audit"),
+        .audit = stage_folder(plan, "audit", arena),
         .utility = if_file(path_join(arena, utility, "utility.json")) ? utility : NULL,
         .dataset = stage_folder(plan, "ingest", arena),
         .model = stage_folder(plan, "train", arena),
@@ -246,8 +246,8 @@ static bool add_file_digest(const char *path, struct text *inputs, struct error 
 static bool add_inputs(const struct release_plan *plan, struct arena *arena, struct text *inputs,
                        struct error *err)
 {
-    static const char *const files[] = { "audit/memorization.json", "utility/utility.json",
-                                         "report.public.html", "report.internal.html" };
+    static const char *const files[] = { "utility/utility.json", "report.public.html",
+                                         "report.internal.html" };
     struct digest policy;
     char hex[DIGEST_HEX];
     policy_digest(&plan->policy, &policy);
@@ -275,16 +275,29 @@ static enum exit_code work_on(struct stage_work *work)
     return pack(work, &job);
 }
 
+/* lethe run packs when the plan says anything about the package; lethe package in any case. */
+static bool is_wanted(const struct release_plan *plan)
+{
+    struct text given = { 0 }, defaults = { 0 };
+    yaml_describe(package_fields, &plan->package, &given);
+    yaml_describe(package_fields, &package_defaults, &defaults);
+    bool wanted = strcmp(given.bytes, defaults.bytes) != 0;
+    text_release(&given);
+    text_release(&defaults);
+    return wanted;
+}
+
 const struct stage stage_package = {
     .name = "package",
     .folder = "release",
     .product = "",
-    .needs = { "ingest", "train", "sample" },
+    .needs = { "ingest", "train", "sample", "audit" },
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
     .in_place = true,
     .accepts = accepts,
     .add_inputs = add_inputs,
+    .is_wanted = is_wanted,
     .run = work_on,
 };
 

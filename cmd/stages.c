@@ -17,6 +17,7 @@ const struct stage *const stages[] = {
     &stage_sample,
     &stage_audit,
     &stage_report,
+    &stage_package,
     NULL,
     /* clang-format on */
 };

@@ -68,7 +68,7 @@ static bool list_store(const struct json *description, const char *folder,
 static const char *recorded(const struct json *record, const char *set, const char *name)
 {
     const struct json *files =
-        json_member(json_member(json_member(record, "digests"), set), "files");
+        json_member(json_member(json_member(record, "inputs"), set), "files");
     for (size_t i = 0; i < json_length(files); i++) {
         const char *path = json_as_string(json_member(json_at(files, i), "path"));
         if (path && strcmp(path, name) == 0)

@@ -4,7 +4,7 @@
  * the limit:
  *
  *     policy:
- *       quarantine: refuse
+ *       quarantine: drop
  *       rows:
  *         - { metric: memorization.flagged.fraction, bound: upper95, limit: 0.01 }
  *         - { metric: "utility.relative_dice[source=synthetic].mean", bound: lower95, limit: 0.8 }

@@ -95,7 +95,7 @@ static inline struct json *audit_record(const char *synthetic, const char *train
     json_put(digests, "synthetic", files_of(synthetic));
     if (train)
         json_put(digests, "train", files_of(train));
-    json_put(root, "digests", digests);
+    json_put(root, "inputs", digests);
     return root;
 }
 
