@@ -208,6 +208,7 @@ static const char *if_file(const char *path)
 static struct package_job job_of_plan(const struct release_plan *plan, struct arena *arena)
 {
     const char *utility = path_join(arena, plan->run, "utility");
+    const char *report = stage_folder(plan, "report", arena);
     struct package_job job = {
         .name = plan->name,
         .synthetic = stage_folder(plan, "sample", arena),
@@ -215,8 +216,8 @@ static struct package_job job_of_plan(const struct release_plan *plan, struct ar
         .utility = if_file(path_join(arena, utility, "utility.json")) ? utility : NULL,
         .dataset = stage_folder(plan, "ingest", arena),
         .model = stage_folder(plan, "train", arena),
-        .report_public = if_file(path_join(arena, plan->run, "report.public.html")),
-        .report_internal = if_file(path_join(arena, plan->run, "report.internal.html")),
+        .report_public = if_file(path_join(arena, report, "report.public.html")),
+        .report_internal = if_file(path_join(arena, report, "report.internal.html")),
         .plan_sha256 = plan->sha256,
         .out = path_join(arena, plan->run, "release"),
         .created = source_date(),
@@ -246,16 +247,13 @@ static bool add_file_digest(const char *path, struct text *inputs, struct error 
 static bool add_inputs(const struct release_plan *plan, struct arena *arena, struct text *inputs,
                        struct error *err)
 {
-    static const char *const files[] = { "utility/utility.json", "report.public.html",
-                                         "report.internal.html" };
     struct digest policy;
     char hex[DIGEST_HEX];
     policy_digest(&plan->policy, &policy);
     text_format(inputs, "name %s\npolicy %s\ndate %lld\n", plan->name, digest_hex(&policy, hex),
                 (long long)source_date());
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        if (!add_file_digest(path_join(arena, plan->run, files[i]), inputs, err))
-            return false;
+    if (!add_file_digest(path_join(arena, plan->run, "utility/utility.json"), inputs, err))
+        return false;
     for (size_t i = 0; i < plan->package.include.count; i++) {
         struct digest digest;
         const char *path = plan->package.include.items[i];
@@ -291,7 +289,7 @@ const struct stage stage_package = {
     .name = "package",
     .folder = "release",
     .product = "",
-    .needs = { "ingest", "train", "sample", "audit" },
+    .needs = { "ingest", "train", "sample", "audit", "report" },
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
     .in_place = true,
