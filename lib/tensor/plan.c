@@ -125,7 +125,7 @@ static void plan_fused(struct plan *plan, struct node *const *roots, const bool 
 {
     struct node **image;
     plan->rewritten =
-        rewrite_graph(&plan->arena, roots, root_count, store_precision(plan->store), &image);
+        rewrite_graph(&plan->arena, roots, root_count, store_mixed(plan->store), &image);
     struct node **new_roots = arena_array(&plan->arena, struct node *, root_count);
     for (size_t i = 0; i < root_count; i++)
         new_roots[i] = image[roots[i]->id];

@@ -3,9 +3,11 @@
 
 enum { SHORT_SIDE = 32 };
 
-bool precision_casts(enum precision precision, const struct node *node)
+bool precision_casts(const struct mixed *mixed, const struct node *node)
 {
-    if (precision == PRECISION_F32 || node->dtype != DTYPE_F32)
+    if (mixed->precision == PRECISION_F32 || node->dtype != DTYPE_F32)
+        return false;
+    if (mixed->accepts && !mixed->accepts(node->scope, mixed->context))
         return false;
     if (node->op == OP_CONV || node->op == OP_CONV_DX || node->op == OP_CONV_DW)
         return true;

@@ -17,7 +17,14 @@
 
 enum precision { PRECISION_F32, PRECISION_BF16 };
 
+/* Which layers: those whose scope (graph_push) the function accepts, or all where it is NULL. */
+struct mixed {
+    enum precision precision;
+    bool (*accepts)(const char *scope, int64_t context);
+    int64_t context;
+};
+
 /* Whether this matrix op, of f32, is to be done in bf16. */
-bool precision_casts(enum precision precision, const struct node *node);
+bool precision_casts(const struct mixed *mixed, const struct node *node);
 
 #endif

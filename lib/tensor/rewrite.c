@@ -19,7 +19,7 @@ enum { FACTORS_MAX = 8 };
 struct rewriter {
     struct graph *graph;
     struct arena *arena;
-    enum precision precision;
+    const struct mixed *mixed;
     struct node **table; /* open addressing, capacity a power of two */
     size_t capacity, count;
 };
@@ -386,15 +386,16 @@ static struct node *make_cast(struct rewriter *r, const struct node *like, struc
 /* Filters work on what lies in memory as bf16 without being cast first. */
 static bool filters_bf16(const struct rewriter *r, const struct node *node, struct node *const *src)
 {
-    return r->precision == PRECISION_BF16 && node->op == OP_UPFIRDN && src[0]->op == OP_CAST &&
-           src[0]->dtype == DTYPE_F32 && src[0]->src[0]->dtype == DTYPE_BF16;
+    return r->mixed->precision == PRECISION_BF16 && node->op == OP_UPFIRDN &&
+           src[0]->op == OP_CAST && src[0]->dtype == DTYPE_F32 &&
+           src[0]->src[0]->dtype == DTYPE_BF16;
 }
 
 /* The node's copy over the new sources, in the precision asked for. */
 static struct node *copy_node(struct rewriter *r, const struct node *node, struct node **src)
 {
     bool filter = filters_bf16(r, node, src);
-    if (!filter && !precision_casts(r->precision, node))
+    if (!filter && !precision_casts(r->mixed, node))
         return make(r, node, node, node->sources, src);
     for (int i = 0; i < (filter ? 1 : node->sources); i++)
         src[i] = make_cast(r, node, src[i], DTYPE_BF16);
@@ -418,12 +419,10 @@ static bool *mark_needed(struct arena *arena, const struct graph *graph, struct 
 }
 
 struct graph *rewrite_graph(struct arena *arena, struct node *const *roots, size_t count,
-                            enum precision precision, struct node ***image)
+                            const struct mixed *mixed, struct node ***image)
 {
     const struct graph *from = roots[0]->graph;
-    struct rewriter r = {
-        .graph = graph_new(), .arena = arena, .precision = precision, .capacity = 1024
-    };
+    struct rewriter r = { .graph = graph_new(), .arena = arena, .mixed = mixed, .capacity = 1024 };
     r.table = arena_array(arena, struct node *, r.capacity);
     bool *needed = mark_needed(arena, from, roots, count);
     struct node **to = arena_array(arena, struct node *, graph_size(from));

@@ -12,6 +12,6 @@
 /* The private graph; it borrows names and constants of the original. image[id] is the node that
  * took the place of the original's node id; NULL where no root needs it. From the arena. */
 struct graph *rewrite_graph(struct arena *arena, struct node *const *roots, size_t count,
-                            enum precision precision, struct node ***image);
+                            const struct mixed *mixed, struct node ***image);
 
 #endif

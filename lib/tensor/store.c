@@ -8,7 +8,7 @@
 
 struct store {
     const struct backend *backend;
-    enum precision precision;
+    struct mixed mixed;
     void *workspace;
     size_t workspace_bytes;
     struct arena arena; /* names and tensor structs, which so never move */
@@ -78,13 +78,25 @@ bool store_set_precision(struct store *store, enum precision precision, struct e
                          "mixed precision: the backend \"%s\" has no fast bf16 arithmetic on this "
                          "machine (on CPUs it takes AVX512-BF16); train in f32",
                          backend->name);
-    store->precision = precision;
+    store->mixed.precision = precision;
     return true;
+}
+
+void store_set_precision_where(struct store *store, bool (*accepts)(const char *, int64_t),
+                               int64_t context)
+{
+    store->mixed.accepts = accepts;
+    store->mixed.context = context;
+}
+
+const struct mixed *store_mixed(const struct store *store)
+{
+    return &store->mixed;
 }
 
 enum precision store_precision(const struct store *store)
 {
-    return store->precision;
+    return store->mixed.precision;
 }
 
 size_t store_count(const struct store *store)

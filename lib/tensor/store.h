@@ -37,7 +37,12 @@ void *store_workspace(const struct store *store);
 /* In which precision the plans of this store do their matrix work, from now on; see precision.h.
  * False and a message where the backend gains nothing from it on this machine. */
 bool store_set_precision(struct store *store, enum precision precision, struct error *err) MUST_USE;
+/* Only in layers whose scope `accepts` says yes to; those of others stay f32. */
+void store_set_precision_where(struct store *store, bool (*accepts)(const char *, int64_t),
+                               int64_t context);
 enum precision store_precision(const struct store *store);
+const struct mixed *store_mixed(const struct store *store);
+
 size_t store_count(const struct store *store);
 struct tensor *store_tensor(const struct store *store, size_t i);       /* in order of adding */
 struct tensor *store_find(const struct store *store, const char *name); /* NULL: none */

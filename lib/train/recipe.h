@@ -76,6 +76,10 @@ struct recipe {
     /* What the settings ask for and no network can be. */
     bool (*check)(const struct train_settings *settings, int channels, int size, struct error *err);
     void (*build)(struct training *training);
+    /* With precision bf16: whether a layer uses it, by its scope and a number that settings and
+     * the images' size decide; NULL: all do. */
+    bool (*accepts_bf16)(const char *scope, int64_t context);
+    int64_t (*bf16_context)(const struct train_settings *settings, int size);
     /* The running averages' decay at a step. */
     double (*decay)(const struct train_settings *settings, uint64_t step);
     void (*build_sampling)(struct sampling *sampling);

@@ -12,6 +12,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const double PATH_DECAY = 0.01, CLAMP = 256;
@@ -176,6 +177,33 @@ static double decay(const struct train_settings *settings, uint64_t step)
     return pow(0.5, batch / fmax(half_life, 1e-8));
 }
 
+/* ---- precision ------------------------------------------------------------------------------- */
+
+/* As the official num_fp16_res: the blocks of the highest resolutions, "….b64.conv0", from `least`
+ * on; never the mapping, nor the discriminator's last block, where statistics of a batch are taken.
+ */
+static bool accepts_bf16(const char *scope, int64_t least)
+{
+    for (const char *at = strchr(scope, 'b'); at; at = strchr(at + 1, 'b')) {
+        char *end;
+        if (at != scope && at[-1] != '.')
+            continue;
+        long side = strtol(at + 1, &end, 10);
+        if (end > at + 1 && (*end == '.' || !*end))
+            return side >= least;
+    }
+    return false;
+}
+
+/* The least of the resolutions; the lowest, 4, is never among them. */
+static int64_t bf16_context(const struct train_settings *settings, int size)
+{
+    int64_t least = size;
+    for (int64_t i = 1; i < settings->stylegan2.bf16_resolutions && least > 8; i++)
+        least /= 2;
+    return least;
+}
+
 /* ---- sampling -------------------------------------------------------------------------------- */
 
 /* z, then the noise of each layer: every image has its own. */
@@ -218,6 +246,8 @@ const struct recipe recipe_stylegan2 = {
     .name = "stylegan2",
     .check = check,
     .build = build,
+    .accepts_bf16 = accepts_bf16,
+    .bf16_context = bf16_context,
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,

@@ -108,6 +108,10 @@ static bool build(struct runner *runner, const struct train_settings *settings, 
     if (!training_init(&runner->training, settings, channels, size, err))
         return false;
     runner->store = store_new(backend);
+    const struct recipe *recipe = recipe_of(settings);
+    if (recipe->accepts_bf16)
+        store_set_precision_where(runner->store, recipe->accepts_bf16,
+                                  recipe->bf16_context(&runner->training.settings, size));
     return store_set_precision(runner->store, (enum precision)settings->precision, err) &&
            (runner->training.settings.accumulate == 1 || backend->draws_parts ||
             error_set(err, "this device cannot compute a batch in parts (accumulate)"));

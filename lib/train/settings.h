@@ -29,7 +29,8 @@ struct ddpm_settings {
 };
 
 struct stylegan2_settings {
-    int64_t z_width, w_width, mapping_layers, channel_base, channel_max, r1_interval, path_interval;
+    int64_t z_width, w_width, mapping_layers, channel_base, channel_max, r1_interval, path_interval,
+        bf16_resolutions;
     double gamma, path_weight, mixing, average_kimg, average_ramp;
 };
 

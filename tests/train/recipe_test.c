@@ -4,6 +4,7 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "tensor/cpu.h"
 #include "train/runner.h"
 #include "twin.h"
 
@@ -262,6 +263,82 @@ static void a_batch_that_cannot_be_cut_so_is_refused(void **state)
     assert_contains(err.message, "a batch of 8 cannot be computed in 3 equal parts");
 }
 
+/* ---- mixed precision ------------------------------------------------------------------------- */
+
+static void bf16_is_for_the_highest_resolutions(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scope;
+        bool at_32; /* whether its layer is of side 32 or more */
+    } rows[] = {
+        { "G.synthesis.b64.conv0", true },
+        { "G.synthesis.b32.torgb.affine", true },
+        { "G.synthesis.b16.conv1", false },
+        { "G.synthesis.b4.conv1", false },
+        { "D.b64.fromrgb", true },
+        { "D.b16.skip", false },
+        { "G.mapping.fc0", false },
+        { "D.b4.conv", false },
+        { "", false },
+        { "D.b128.conv0", true },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(recipe_stylegan2.accepts_bf16(rows[i].scope, 32), rows[i].at_32);
+    struct train_settings settings = train_defaults; /* 4 resolutions, as the official code */
+    assert_int_equal(recipe_stylegan2.bf16_context(&settings, 256), 32);
+    assert_int_equal(recipe_stylegan2.bf16_context(&settings, 16), 8); /* 4 is never among them */
+    settings.stylegan2.bf16_resolutions = 1;
+    assert_int_equal(recipe_stylegan2.bf16_context(&settings, 64), 64);
+}
+
+enum { MIXED_STEPS = 12 };
+
+/* The first phase's first term at each step. */
+static struct runner train_mixed(struct train_settings settings, int size, int precision,
+                                 const float *real, double losses[MIXED_STEPS])
+{
+    struct error err;
+    struct runner runner;
+    settings.precision = precision;
+    assert_ok(runner_init(&runner, &settings, CHANNELS, size, &err), err);
+    assert_ok(runner_begin(&runner, &err), err);
+    for (uint64_t step = 0; step < MIXED_STEPS; step++) {
+        assert_ok(runner_step(&runner, step, real, &err), err);
+        losses[step] = runner.terms[0][0];
+    }
+    return runner;
+}
+
+static void training_in_bf16_follows_that_in_f32(void **state)
+{
+    (void)state;
+    if (!cpu_backend.has_bf16()) {
+        print_message("this processor has no bf16: not tried\n");
+        skip();
+    }
+    struct train_settings settings[] = { small_ddpm(), small_gan(), small_gan() };
+    int sides[] = { 8, 16, 16 };
+    settings[2].stylegan2.bf16_resolutions = 1;
+    parallel_set_threads(1);
+    float *real = random_images(8 * CHANNELS * 16 * 16);
+    double mixed_of_all = 0;
+    for (int i = 0; i < 3; i++) {
+        double full[MIXED_STEPS], mixed[MIXED_STEPS], most = 0;
+        struct runner f32 = train_mixed(settings[i], sides[i], PRECISION_F32, real, full);
+        struct runner bf16 = train_mixed(settings[i], sides[i], PRECISION_BF16, real, mixed);
+        for (int step = 0; step < MIXED_STEPS; step++)
+            most = fmax(most, fabs(mixed[step] - full[step]) / fabs(full[step]));
+        print_message("%s: losses differ by up to %.2g\n", model_names[settings[i].model], most);
+        assert_true(most > 0 && most < 0.05);
+        assert_true(i < 2 || mixed[1] != mixed_of_all); /* fewer layers are another rounding */
+        mixed_of_all = mixed[1];
+        runner_release(&f32);
+        runner_release(&bf16);
+    }
+    free(real);
+}
+
 static void lazy_phases_run_at_their_intervals(void **state)
 {
     (void)state;
@@ -347,6 +424,8 @@ int main(void)
         cmocka_unit_test(stylegan2_in_parts_draws_for_each_part),
         cmocka_unit_test(parts_that_are_equal_have_their_common_gradient),
         cmocka_unit_test(a_batch_that_cannot_be_cut_so_is_refused),
+        cmocka_unit_test(bf16_is_for_the_highest_resolutions),
+        cmocka_unit_test(training_in_bf16_follows_that_in_f32),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),
         cmocka_unit_test(penalties_of_no_weight_leave_no_phase),
         cmocka_unit_test(the_generators_average_has_its_half_life_and_ramp),
