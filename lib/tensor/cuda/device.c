@@ -21,7 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 8, STAGED_LEAST = 1 << 16, CACHED_MOST = 1 << 28 };
+enum { SLOTS = 8, STAGED_LEAST = 1 << 16, STAGED_MOST = 32 << 20, CACHED_MOST = 1 << 28 };
 
 /* On its way to the device. */
 struct slot {
@@ -160,7 +160,7 @@ void device_copy_in(void *to, const void *host, size_t bytes)
     device.next = (device.next + 1) % SLOTS;
     if (slot->busy)
         note(cudaEventSynchronize(slot->taken), "copying in");
-    slot->busy = reserve(slot, bytes > STAGED_LEAST ? bytes : STAGED_LEAST);
+    slot->busy = bytes <= STAGED_MOST && reserve(slot, bytes > STAGED_LEAST ? bytes : STAGED_LEAST);
     if (!slot->busy) {
         note(cudaMemcpyAsync(to, host, bytes, cudaMemcpyHostToDevice, device.stream), "copying in");
         device_wait(); /* host memory is the caller's again */
