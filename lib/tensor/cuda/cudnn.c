@@ -3,7 +3,7 @@
  *
  * The library proposes engines; the first that runs here, and is deterministic, is taken, so that
  * for one library and device it is always the same one. In f32 engines on tensor cores round
- * factors to TF32 and are passed over unless LETHE_TF32=1.
+ * factors to TF32 and are passed over unless LETHE_TF32=1, or nothing else can do it.
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
@@ -238,9 +238,10 @@ bool convolution_prepare(const struct convolution *c, void **out, size_t *scratc
     if (status == CUDNN_STATUS_SUCCESS)
         status = describe_graph(state, c->op);
     bool single = c->dtype == DTYPE_F32 && !context_tf32();
-    bool found =
-        status == CUDNN_STATUS_SUCCESS && (choose(state, CUDNN_HEUR_MODE_A, single) ||
-                                           choose(state, CUDNN_HEUR_MODE_FALLBACK, single));
+    bool found = false;
+    for (int pass = 0; status == CUDNN_STATUS_SUCCESS && !found && pass <= single; pass++)
+        found = choose(state, CUDNN_HEUR_MODE_A, single && !pass) ||
+                choose(state, CUDNN_HEUR_MODE_FALLBACK, single && !pass);
     if (!found) {
         convolution_dispose(state);
         return c->dtype != c->result_dtype
