@@ -21,6 +21,59 @@ enum {
     BLURS = 12
 };
 
+/* ---- gamma ------------------------------------------------------------------------------------
+ */
+
+enum { LEVELS = 1024 };
+
+HOT static void look_up(const float *values, size_t count, float low, float high,
+                        const float *table, float *out)
+{
+    float range = high - low, scale = LEVELS / range;
+    for (size_t i = 0; i < count; i++) {
+        float at = (values[i] - low) * scale;
+        at = at < 0 ? 0 : at > LEVELS ? LEVELS : at;
+        int level = (int)at;
+        out[i] =
+            low + range * (table[level] + (at - (float)level) * (table[level + 1] - table[level]));
+    }
+}
+
+/* share^gamma of LEVELS + 1 shares from 0 to 1, the last twice. */
+static void fill_table(double gamma, float table[LEVELS + 2])
+{
+    for (int l = 0; l <= LEVELS; l++)
+        table[l] = (float)pow((double)l / LEVELS, gamma);
+    table[LEVELS + 1] = table[LEVELS];
+}
+
+void gamma_apply(const float *values, size_t count, float low, float high, double gamma, float *out)
+{
+    float table[LEVELS + 2];
+    if (gamma == 1 || !(high > low)) {
+        memmove(out, values, count * sizeof *out);
+        return;
+    }
+    fill_table(gamma, table);
+    look_up(values, count, low, high, table, out);
+}
+
+static double gamma_of(int step)
+{
+    return exp2((double)step / GAMMA_STEPS);
+}
+
+/* The same for a gamma of a table of the room. */
+static void apply_step(const struct align_room *room, const struct align_image *moving, int step,
+                       size_t count, float *out)
+{
+    if (moving->high > moving->low)
+        look_up(room->moved, count, moving->low, moving->high,
+                room->gammas + (size_t)(step + GAMMA_STEPS) * (LEVELS + 2), out);
+    else
+        memmove(out, room->moved, count * sizeof *out);
+}
+
 void align_room_init(struct align_room *room, const struct grid *grid)
 {
     size_t cells = grid_cells(grid);
@@ -29,6 +82,9 @@ void align_room_init(struct align_room *room, const struct grid *grid)
     room->cropped = memory_grow(NULL, cells, sizeof(float));
     room->trial = memory_grow(NULL, cells, sizeof(float));
     room->derivatives = memory_grow(NULL, POSE_FREEDOMS * cells, sizeof(float));
+    room->gammas = memory_grow(NULL, (2 * GAMMA_STEPS + 1) * (LEVELS + 2), sizeof(float));
+    for (int step = -GAMMA_STEPS; step <= GAMMA_STEPS; step++)
+        fill_table(gamma_of(step), room->gammas + (size_t)(step + GAMMA_STEPS) * (LEVELS + 2));
 }
 
 void align_room_release(struct align_room *room)
@@ -38,37 +94,8 @@ void align_room_release(struct align_room *room)
     memory_free(room->cropped);
     memory_free(room->trial);
     memory_free(room->derivatives);
+    memory_free(room->gammas);
     *room = (struct align_room){ 0 };
-}
-
-/* ---- gamma ------------------------------------------------------------------------------------
- */
-
-enum { LEVELS = 4096 };
-
-HOT static void look_up(const float *values, size_t count, float low, float scale,
-                        const float *table, float *out)
-{
-    for (size_t i = 0; i < count; i++) {
-        float at = (values[i] - low) * scale;
-        at = at < 0 ? 0 : at > LEVELS - 1 ? LEVELS - 1 : at;
-        int level = (int)at;
-        out[i] = table[level] + (at - (float)level) * (table[level + 1] - table[level]);
-    }
-}
-
-void gamma_apply(const float *values, size_t count, float low, float high, double gamma, float *out)
-{
-    if (gamma == 1 || !(high > low)) {
-        memmove(out, values, count * sizeof *out);
-        return;
-    }
-    float table[LEVELS + 1];
-    for (int l = 0; l <= LEVELS; l++) {
-        float share = l < LEVELS - 1 ? (float)l / (LEVELS - 1) : 1;
-        table[l] = low + (high - low) * powf(share, (float)gamma);
-    }
-    look_up(values, count, low, (LEVELS - 1) / (high - low), table, out);
 }
 
 /* Up or down in steps of a sixth of an octave, as long as it helps. */
@@ -76,23 +103,21 @@ static void improve_gamma(const struct grid *grid, const struct align_image *mov
                           struct align_room *room, struct alignment *alignment)
 {
     size_t cells = grid_cells(grid);
-    for (int direction = -1; direction <= 1; direction += 2) {
-        bool better = false;
+    int best = 0;
+    for (int direction = -1; direction <= 1 && best == 0; direction += 2) {
         for (int step = 1; step <= GAMMA_STEPS; step++) {
-            double gamma = exp2((double)(direction * step) / GAMMA_STEPS);
-            gamma_apply(room->moved, cells, moving->low, moving->high, gamma, room->trial);
+            apply_step(room, moving, direction * step, cells, room->trial);
             double r = float_correlation(room->trial, room->cropped, cells);
             if (r <= alignment->correlation)
                 break;
             alignment->correlation = r;
-            alignment->gamma = gamma;
-            better = true;
+            best = direction * step;
         }
-        if (better)
-            break;
     }
-    if (alignment->gamma != 1)
-        gamma_apply(room->moved, cells, moving->low, moving->high, alignment->gamma, room->moved);
+    if (best) {
+        alignment->gamma = gamma_of(best);
+        apply_step(room, moving, best, cells, room->moved);
+    }
 }
 
 /* Smooths the fixed image a little further, as long as it helps. */

@@ -34,6 +34,7 @@ struct align_image {
  * fixed one is to be compared with: as soft as that, and without what was moved out of it. */
 struct align_room {
     float *moved, *softened, *cropped, *trial, *derivatives;
+    float *gammas; /* tables */
 };
 void align_room_init(struct align_room *room, const struct grid *grid);
 void align_room_release(struct align_room *room);

@@ -172,10 +172,21 @@ struct line {
     float limit[2];
 };
 
-static struct line line_of(const struct grid *grid, const struct pose *pose, size_t row)
+/* The inverse of a pose's turn and scale: cos and sin of the angle, shrunk. */
+struct turn {
+    double c, s;
+};
+
+static struct turn turn_of(const struct pose *pose)
 {
-    double shrink = exp(-pose->log_scale), c = shrink * cos(pose->angle),
-           s = shrink * sin(pose->angle), dy = (double)row - pose->shift[0] - pose->centre[0],
+    double shrink = exp(-pose->log_scale);
+    return (struct turn){ shrink * cos(pose->angle), shrink * sin(pose->angle) };
+}
+
+static struct line line_of(const struct grid *grid, const struct pose *pose, struct turn turn,
+                           size_t row)
+{
+    double c = turn.c, s = turn.s, dy = (double)row - pose->shift[0] - pose->centre[0],
            dx = -pose->shift[1] - pose->centre[1];
     return (struct line){
         .start = { (float)(pose->centre[0] + c * dy - s * dx + 1),
@@ -223,9 +234,10 @@ HOT static void slope_line(const float *padded, size_t stride, const struct line
 void grid_warp(const struct grid *grid, const float *padded, const struct pose *pose, float *out)
 {
     size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME;
+    struct turn turn = turn_of(pose);
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, y);
+            struct line line = line_of(grid, pose, turn, y);
             sample_line(padded + p * (rows + FRAME) * stride, stride, &line, columns,
                         out + (p * rows + y) * columns);
         }
@@ -247,9 +259,10 @@ void grid_crop(const struct grid *grid, const float *cells, const struct pose *p
                float background, float *out)
 {
     size_t rows = grid->rows, columns = grid->columns;
+    struct turn turn = turn_of(pose);
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, y);
+            struct line line = line_of(grid, pose, turn, y);
             size_t at = (p * rows + y) * columns;
             crop_line(cells + at, &line, background, columns, out + at);
         }
@@ -278,19 +291,19 @@ void grid_warp_derivatives(const struct grid *grid, const float *padded, const s
 {
     size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME,
            cells = grid_cells(grid);
-    double shrink = exp(-pose->log_scale);
-    float turn[2] = { (float)(shrink * cos(pose->angle)), (float)(shrink * sin(pose->angle)) },
+    struct turn turn = turn_of(pose);
+    float cosine_sine[2] = { (float)turn.c, (float)turn.s },
           centre[2] = { (float)(pose->centre[0] + 1), (float)(pose->centre[1] + 1) };
     float *slopes = memory_grow(NULL, 2 * columns, sizeof *slopes);
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, y);
+            struct line line = line_of(grid, pose, turn, y);
             const float *plane = padded + p * (rows + FRAME) * stride;
             size_t at = (p * rows + y) * columns;
             sample_line(plane, stride, &line, columns, out + at);
             slope_line(plane, stride, &line, columns, slopes, slopes + columns);
-            freedoms_line(&line, turn, centre, (float)(1 / grid_reach(grid)), columns, slopes,
-                          slopes + columns,
+            freedoms_line(&line, cosine_sine, centre, (float)(1 / grid_reach(grid)), columns,
+                          slopes, slopes + columns,
                           (float *const[]){ derivatives + at, derivatives + cells + at,
                                             derivatives + 2 * cells + at,
                                             derivatives + 3 * cells + at });

@@ -21,7 +21,8 @@
  *     --world NAME   only that world      --quick   a quarter of the copies and of the control
  *     --values FILE  CSV: world, kind, strength and every statistic of each image
  *
- * Ids found: of the copies flagged by disguise, how many were traced to the image they copy.
+ * The last column, traced, counts the copies that led back to the very image that was copied: by
+ * tile_ratio for a pasted tumour, by disguise for the others.
  */
 #include "bench.h"
 
@@ -29,6 +30,7 @@
 #include "audit/calibrate.h"
 #include "audit/disguise.h"
 #include "audit/search.h"
+#include "audit/tile.h"
 #include "base/json.h"
 #include "base/parallel.h"
 #include "base/random.h"
@@ -500,6 +502,7 @@ enum {
     LOCAL_RATIO,
     DISGUISE,
     DISGUISE_RATIO,
+    TILE_RATIO,
     OURS,          /* so many are calibrated together */
     EUCLID = OURS, /* a rival: the distance to the nearest training image */
     STATISTICS
@@ -509,17 +512,15 @@ static const struct {
     const char *name;
     bool small;
 } statistic_rows[STATISTICS] = {
-    [CORRELATION] = { "correlation", false },
-    [LOCAL_RATIO] = { "local_ratio", true },
-    [DISGUISE] = { "disguise", false },
-    [DISGUISE_RATIO] = { "disguise_ratio", true },
-    [EUCLID] = { "euclid", true },
+    [CORRELATION] = { "correlation", false }, [LOCAL_RATIO] = { "local_ratio", true },
+    [DISGUISE] = { "disguise", false },       [DISGUISE_RATIO] = { "disguise_ratio", true },
+    [TILE_RATIO] = { "tile_ratio", true },    [EUCLID] = { "euclid", true },
 };
 
 struct values {
     size_t count;
     double *of[STATISTICS];
-    uint64_t *nearest, *disguised; /* ids */
+    uint64_t *nearest, *disguised, *tiled; /* ids */
 };
 
 static void values_init(struct values *values, size_t count)
@@ -529,6 +530,7 @@ static void values_init(struct values *values, size_t count)
         values->of[s] = memory_grow(NULL, count, sizeof(double));
     values->nearest = memory_grow(NULL, count, sizeof(uint64_t));
     values->disguised = memory_grow(NULL, count, sizeof(uint64_t));
+    values->tiled = memory_grow(NULL, count, sizeof(uint64_t));
 }
 
 static void values_release(struct values *values)
@@ -537,6 +539,7 @@ static void values_release(struct values *values)
         memory_free(values->of[s]);
     memory_free(values->nearest);
     memory_free(values->disguised);
+    memory_free(values->tiled);
 }
 
 static struct search_result neighbours(const struct image_set *queries,
@@ -644,6 +647,23 @@ static void disguise_values(const struct image_set *queries, const struct image_
     memory_free(match);
 }
 
+static void tile_values(const struct image_set *queries, const struct image_set *train,
+                        struct values *values)
+{
+    struct tile_settings settings = { 0 };
+    struct error err;
+    struct tile_match *match = memory_grow(NULL, queries->count, sizeof *match);
+    struct tile_search *search = tile_open(queries, train, &settings, &err);
+    if (!search || !tile_run(search, 0, queries->count, match, &err))
+        bench_fail("%s", err.message);
+    for (size_t q = 0; q < queries->count; q++) {
+        values->of[TILE_RATIO][q] = match[q].local_ratio;
+        values->tiled[q] = match[q].id;
+    }
+    tile_close(search);
+    memory_free(match);
+}
+
 static void measure(const struct image_set *queries, const struct image_set *train,
                     struct values *values)
 {
@@ -653,7 +673,8 @@ static void measure(const struct image_set *queries, const struct image_set *tra
                         struct values *values);
     } parts[] = { { "nearest", plain_values },
                   { "euclid", euclid_values },
-                  { "disguise", disguise_values } };
+                  { "disguise", disguise_values },
+                  { "tile", tile_values } };
     values_init(values, queries->count);
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
         double started = bench_seconds();
@@ -721,7 +742,7 @@ static size_t traced(const struct group *group, const struct values *values, con
 {
     size_t found = 0;
     for (size_t i = group->first; i < group->first + group->count; i++)
-        found += values->disguised[i] == from[i];
+        found += (group->plant->tumour ? values->tiled : values->disguised)[i] == from[i];
     return found;
 }
 
