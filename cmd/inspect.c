@@ -1,5 +1,7 @@
-/* lethe inspect: what is in a dataset store. */
-#include "command.h"
+/* lethe inspect: what is in a dataset store; releases are in inspect_release.c. */
+#include "inspect.h"
+
+#include "base/file.h"
 
 #include "base/json.h"
 #include "data/sheet.h"
@@ -133,6 +135,12 @@ static enum exit_code run(struct invocation *invocation)
     struct options *values = invocation->values;
     struct dataset dataset;
     struct census census;
+    if (path_kind(invocation->operands[0]) == PATH_FILE) {
+        if (values->png || values->verify)
+            return command_refuse(invocation, "--png and --verify are for a store; for a release "
+                                              "there is lethe verify");
+        return inspect_release(invocation, invocation->operands[0]);
+    }
     if (!dataset_open(&dataset, invocation->operands[0], &invocation->err))
         return command_failed(invocation);
     enum exit_code code = EXIT_YES;
@@ -158,10 +166,10 @@ static void set_defaults(void *values)
 
 const struct command command_inspect = {
     .name = "inspect",
-    .operands = "STORE",
+    .operands = "STORE | ARCHIVE",
     .least_operands = 1,
     .most_operands = 1,
-    .summary = "tell what is in a dataset store, or draw it",
+    .summary = "tell what is in a dataset store, or draw it; or what a release says of itself",
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,

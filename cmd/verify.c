@@ -1,5 +1,6 @@
 /* lethe verify, and all of lethe-verify: whether a release is what its signers signed. */
 #include "command.h"
+#include "safe.h"
 
 #include "base/json.h"
 #include "base/text.h"
@@ -37,29 +38,6 @@ static const struct yaml_field options[] = {
 
 /* ---- what is shown --------------------------------------------------------------------------- */
 
-/* Texts come from strangers: no control characters, and none that turn the order of letters. */
-static char *safe(struct arena *arena, const char *text)
-{
-    struct text out = { 0 };
-    for (const char *at = text; *at;) {
-        unsigned char byte = (unsigned char)*at;
-        size_t length = byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;
-        length = strnlen(at, length);
-        bool shown =
-            text_is_utf8(at, length) && byte >= 0x20 && byte != 0x7f &&
-            !(byte == 0xc2 && (unsigned char)at[1] < 0xa0) && /* C1 controls */
-            !(byte == 0xe2 && ((unsigned char)at[1] == 0x80 || (unsigned char)at[1] == 0x81) &&
-              (unsigned char)at[2] >= 0x80 && (unsigned char)at[2] != 0x93 &&
-              (unsigned char)at[2] != 0x94 && (unsigned char)at[2] != 0x99 &&
-              (unsigned char)at[2] != 0xa6); /* U+2000 … 206F, but – — ’ … */
-        text_add_bytes(&out, shown ? at : "?", shown ? length : 1);
-        at += shown ? length : 1;
-    }
-    char *copy = arena_substring(arena, out.bytes ? out.bytes : "", out.length);
-    text_release(&out);
-    return copy;
-}
-
 static const char *final_line(struct invocation *invocation, const struct verification *result)
 {
     struct text line = { 0 };
@@ -88,7 +66,7 @@ static const char *final_line(struct invocation *invocation, const struct verifi
         else
             text_format(&line, "%zu problems, named above", count);
     }
-    const char *copy = safe(arena, line.bytes);
+    const char *copy = safe_text(arena, line.bytes);
     text_release(&line);
     return copy;
 }
@@ -98,11 +76,11 @@ static void print_signer(struct arena *arena, const struct signer *signer)
     char created[MOMENT_TEXT], expires[MOMENT_TEXT], stamped[MOMENT_TEXT];
     const struct statement *says = &signer->statement;
     if (says->kind == STATEMENT_FILES) {
-        printf("  %-9s %-10s %s\n", "files", safe(arena, signer->name), signer->identity);
+        printf("  %-9s %-10s %s\n", "files", safe_text(arena, signer->name), signer->identity);
         return;
     }
-    printf("  %-9s %-10s %s\n", role_names[says->role], safe(arena, signer->name),
-           safe(arena, signer->identity));
+    printf("  %-9s %-10s %s\n", role_names[says->role], safe_text(arena, signer->name),
+           safe_text(arena, signer->identity));
     printf("            %s %s", manifest_verdict_names[says->verdict],
            moment_text(says->created, created));
     if (says->expires != INT64_MAX)
@@ -127,7 +105,7 @@ static void print_text(struct invocation *invocation, const struct verification 
     }
     if (result->findings.count > 1)
         for (size_t i = 0; i < result->findings.count; i++)
-            printf("  %s\n", safe(arena, result->findings.items[i].text));
+            printf("  %s\n", safe_text(arena, result->findings.items[i].text));
     if (result->findings.more)
         printf("  and %zu more\n", result->findings.more);
     printf("%s\n", final_line(invocation, result));
@@ -192,7 +170,7 @@ static void print_json(struct invocation *invocation, const struct verification 
 /* Nothing could be told: that, too, is said in a final line. */
 static enum exit_code could_not_tell(struct invocation *invocation)
 {
-    const char *reason = safe(&invocation->arena, invocation->err.message);
+    const char *reason = safe_text(&invocation->arena, invocation->err.message);
     if (!invocation->json) {
         printf("NOT VERIFIED: could not tell: %s\n", reason);
         return EXIT_ERROR;

@@ -5,6 +5,7 @@
 #include "base/text.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void findings_init(struct findings *findings)
 {
@@ -37,6 +38,19 @@ bool findings_add(struct findings *findings, enum finding_kind kind, const char 
     }
     pthread_mutex_unlock(&findings->lock);
     return false;
+}
+
+static int by_kind_and_text(const void *a, const void *b)
+{
+    const struct finding *one = a, *other = b;
+    int kinds = (int)one->kind - (int)other->kind;
+    return kinds ? kinds : strcmp(one->text, other->text);
+}
+
+void findings_sort(struct findings *findings)
+{
+    if (findings->count)
+        qsort(findings->items, findings->count, sizeof *findings->items, by_kind_and_text);
 }
 
 bool findings_has(const struct findings *findings, enum finding_kind kind)

@@ -30,6 +30,8 @@ void findings_release(struct findings *findings);
 /* Always returns false, like error_set. */
 bool findings_add(struct findings *findings, enum finding_kind kind, const char *format, ...)
     PRINTF(3, 4);
+/* What is bad first, then by text: threads find things in any order. */
+void findings_sort(struct findings *findings);
 bool findings_has(const struct findings *findings, enum finding_kind kind);
 
 #endif

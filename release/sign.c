@@ -44,6 +44,7 @@ static bool check_archive(struct signing *s, struct findings *findings)
 {
     if (!stream_check(&s->manifest, s->job->archive, NULL, findings, s->err))
         return false;
+    findings_sort(findings);
     return !findings->count ||
            error_set(s->err, "%s is not what its manifest says; nothing was signed",
                      s->job->archive);

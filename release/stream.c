@@ -40,7 +40,7 @@ static void end_volume(struct packed *packed)
     const struct manifest_volume *volume = &packed->manifest->volumes[packed->index++];
     struct digest digest = digest_end(packed->volume);
     if (!digest_equal(&digest, &volume->sha256))
-        findings_add(packed->findings, FINDING_BAD, "%s: its SHA-256 is not the signed one",
+        findings_add(packed->findings, FINDING_BAD, "%s: its SHA-256 is not the manifest's",
                      volume->name);
     begin_volume(packed);
 }
@@ -143,7 +143,7 @@ static bool end_content(struct unpacked *tar)
     struct digest digest = digest_end(tar->content);
     tar->content = NULL;
     if (!digest_equal(&digest, &tar->manifest->files[tar->entry.file].digest))
-        findings_add(tar->findings, FINDING_BAD, "%s: its SHA-256 is not the signed one",
+        findings_add(tar->findings, FINDING_BAD, "%s: its SHA-256 is not the manifest's",
                      tar->entry.path);
     go(tar, IN_PADDING, tar_padding(tar->entry.size));
     return true;
@@ -247,8 +247,8 @@ static bool check_status(struct input *input, uint64_t expected)
         return error_set(input->err, "%s: not a regular file", input->name);
     if ((uint64_t)status.st_size != expected)
         findings_add(input->findings, FINDING_BAD,
-                     "%s: %" PRIu64 " bytes, but %" PRIu64 " were signed", path_name(input->name),
-                     (uint64_t)status.st_size, expected);
+                     "%s: %" PRIu64 " bytes, but the manifest says %" PRIu64,
+                     path_name(input->name), (uint64_t)status.st_size, expected);
     return true;
 }
 
@@ -399,9 +399,9 @@ static void hold_digests(struct passing *pass)
     if (pass->packed.volume)
         digest_end(pass->packed.volume);
     if (!digest_equal(&archive, &manifest->archive.sha256))
-        bad_archive(pass, "its SHA-256 is not the signed one");
+        bad_archive(pass, "its SHA-256 is not the manifest's");
     if (pass->decompressed == manifest->tar.size && !digest_equal(&tar, &manifest->tar.sha256))
-        bad_archive(pass, "the SHA-256 of the tar in it is not the signed one");
+        bad_archive(pass, "the SHA-256 of the tar in it is not the manifest's");
     tell_missing(&pass->unpacked);
 }
 

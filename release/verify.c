@@ -413,6 +413,7 @@ bool verify(const struct verify_job *job, struct verification *result, struct ar
     findings_init(&result->findings);
     bool ok = verify_all(&v);
     text_release(&v.signed_bytes);
+    findings_sort(&result->findings);
     if (is_bad(&v))
         result->answer = ANSWER_NO;
     else

@@ -327,7 +327,7 @@ static void two_files_that_changed_places(void **state)
     memcpy(swap, a + TAR_BLOCK, TAR_BLOCK);
     memcpy(a + TAR_BLOCK, b + TAR_BLOCK, TAR_BLOCK);
     memcpy(b + TAR_BLOCK, swap, TAR_BLOCK);
-    refused_when_packed(NULL, "brain-1.0/bagit.txt: its SHA-256 is not the signed one");
+    refused_when_packed(NULL, "brain-1.0/bagit.txt: its SHA-256 is not the manifest's");
 }
 
 /* ---- the zstd frame -------------------------------------------------------------------------- */

@@ -81,7 +81,7 @@ static void a_changed_volume_is_named(void **state)
     bytes[50] ^= 1;
     assert_true(file_write(path, bytes, size, &world.err));
     memory_free(bytes);
-    world_expect(&world, ANSWER_NO, "brain-1.0.tar.zst.002: its SHA-256 is not the signed one");
+    world_expect(&world, ANSWER_NO, "brain-1.0.tar.zst.002: its SHA-256 is not the manifest's");
 }
 
 static void without_a_signature_nothing_is_told(void **state)
@@ -244,9 +244,9 @@ static void every_bad_file_is_named(void **state)
     world_pack(&world, &(struct packing){ .keep_digests = true });
     assert_true(digest_equal(&tar, &world.manifest.tar.sha256));
     world_sign_both(&world);
-    world_expect(&world, ANSWER_NO, "brain-1.0/bagit.txt: its SHA-256 is not the signed one");
+    world_expect(&world, ANSWER_NO, "brain-1.0/bagit.txt: its SHA-256 is not the manifest's");
     world_expect(&world, ANSWER_NO, "brain-1.0/data/ro-crate-metadata.json: its SHA-256");
-    world_expect(&world, ANSWER_NO, "the SHA-256 of the tar in it is not the signed one");
+    world_expect(&world, ANSWER_NO, "the SHA-256 of the tar in it is not the manifest's");
 }
 
 static void an_archive_of_another_name_is_refused(void **state)
