@@ -224,7 +224,7 @@ static void prepare_range(void *context, size_t begin, size_t end)
           *padded = memory_grow(NULL, grid_padded(grid), sizeof *padded),
           *between = memory_grow(NULL, search->features.side * grid->columns, sizeof *between);
     for (size_t i = begin; i < end; i++) {
-        grid_read(grid, search->database.images + i * search->pixels.image_bytes, cells);
+        grid_read(grid, set_image(&search->pixels, &search->database, i), cells);
         float background = grid_background(grid, cells);
         double middle[2];
         struct pose pose = { 0 };
@@ -334,7 +334,10 @@ struct disguise_search *disguise_open(const struct image_set *queries,
     for (size_t first = 0; first < database->count; first += PREPARE) {
         size_t count = database->count - first < PREPARE ? database->count - first : PREPARE;
         struct disguise_search part = *search;
-        part.database.images += first * search->pixels.image_bytes;
+        if (database->rows)
+            part.database.rows += first;
+        else
+            part.database.images += first * search->pixels.image_bytes;
         for (int r = 0; r < 2; r++)
             part.rows[r] += first * search->features.count;
         parallel_ranges(count, 8, prepare_range, &part);
@@ -593,8 +596,7 @@ static void align_candidate(const struct disguise_search *search, struct room *r
                                          DISGUISE_DRIFT * longer };
     const struct trial *trial = best_trial(search, room, candidate->id);
     struct pose *pose = &candidate->alignment.pose;
-    grid_read(grid, search->database.images + candidate->id * search->pixels.image_bytes,
-              room->fixed);
+    grid_read(grid, set_image(&search->pixels, &search->database, candidate->id), room->fixed);
     struct align_image fixed = { .cells = room->fixed,
                                  .background = grid_background(grid, room->fixed) };
     grid_centroid(grid, room->fixed, fixed.background, place);
@@ -672,6 +674,43 @@ static double whole_correlation(const struct disguise_search *search, struct roo
     return float_correlation(room->whole_moved, room->whole_cropped, cells);
 }
 
+/* The mirrored image's centroid, as the alignment sees it: on the fine grid. */
+static void whole_centre(const struct grid *whole, const struct grid *fine, const void *image,
+                         unsigned mirror, double centre[2])
+{
+    float *cells = memory_grow(NULL, 2 * grid_cells(fine), sizeof *cells),
+          *mirrored = cells + grid_cells(fine);
+    grid_read(fine, image, cells);
+    grid_mirror(fine, cells, mirror, mirrored);
+    grid_centroid(fine, mirrored, grid_background(fine, cells), centre);
+    for (int a = 0; a < 2; a++)
+        centre[a] = between_grids(fine, whole, centre[a]);
+    free(cells);
+}
+
+void transform_apply(const struct pixels *pixels, size_t height, size_t width, const void *image,
+                     const struct transform *transform, float *out)
+{
+    struct grid whole, fine;
+    grid_init(&whole, pixels, height, width, height > width ? height : width);
+    grid_init(&fine, pixels, height, width, FINE);
+    size_t cells = grid_cells(&whole);
+    float *read = memory_grow(NULL, cells, sizeof *read),
+          *padded = memory_grow(NULL, grid_padded(&whole), sizeof *padded), low, high;
+    struct pose pose = { .angle = transform->degrees * M_PI / 180,
+                         .log_scale = log(transform->scale),
+                         .shift = { transform->shift_y, transform->shift_x } };
+    whole_centre(&whole, &fine, image, transform->mirror, pose.centre);
+    grid_read(&whole, image, read);
+    range_of(read, cells, &low, &high);
+    grid_mirror(&whole, read, transform->mirror, out);
+    gamma_apply(out, cells, low, high, transform->gamma, out);
+    grid_pad(&whole, out, grid_background(&whole, out), padded);
+    grid_warp(&whole, padded, &pose, out);
+    free(read);
+    free(padded);
+}
+
 /* What remains when small parts are left out: no turn below half a degree, no scale below one
  * hundredth, whole pixels. */
 static struct transform simpler(struct transform t)
@@ -709,9 +748,8 @@ static void finish_match(const struct disguise_search *search, struct room *room
                                    .shift_x = plain.shift_x },
                                  plain,
                                  found };
-    grid_read(whole, search->queries.images + query * search->pixels.image_bytes,
-              room->whole_cells);
-    grid_read(whole, search->database.images + candidate->id * search->pixels.image_bytes,
+    grid_read(whole, set_image(&search->pixels, &search->queries, query), room->whole_cells);
+    grid_read(whole, set_image(&search->pixels, &search->database, candidate->id),
               room->whole_fixed);
     room->whole_outside = grid_background(whole, room->whole_fixed);
     match->id = candidate->id;
@@ -728,7 +766,7 @@ static void finish_match(const struct disguise_search *search, struct room *room
 static void search_query(const struct disguise_search *search, struct room *room, size_t query,
                          struct disguise_match *match)
 {
-    const void *image = search->queries.images + query * search->pixels.image_bytes;
+    const void *image = set_image(&search->pixels, &search->queries, query);
     struct candidate candidates[CANDIDATES];
     size_t list[CANDIDATES], nearest[VIEWS];
     double centroid[MIRRORS][2], ratio[VIEWS];

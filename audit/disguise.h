@@ -30,6 +30,7 @@
 #ifndef AUDIT_DISGUISE_H
 #define AUDIT_DISGUISE_H
 
+#include "audit/exact.h"
 #include "audit/search.h"
 
 /* What was done to the synthetic image so that it resembles the training image, in this order. */
@@ -44,6 +45,12 @@ enum { TRANSFORM_NAME = 128 };
 /* "none", or e.g. "mirrored left-right, turned 3.1°, scaled 1.02, shifted (2.5, -4.0), gamma 1.26".
  * Returns `name`. */
 const char *transform_name(const struct transform *transform, char name[TRANSFORM_NAME]);
+
+/* What the transformation makes of an image: `out` holds the values of the channels that `pixels`
+ * chooses, plane by plane; the background where it samples outside. For showing what was compared.
+ */
+void transform_apply(const struct pixels *pixels, size_t height, size_t width, const void *image,
+                     const struct transform *transform, float *out);
 
 /* The table of trials, for reports: families of transformations, all combinations within one. */
 struct disguise_family {

@@ -2,6 +2,7 @@
  * number means. Nothing here depends on time, place or machine. */
 #include "audit/memorization_parts.h"
 
+#include "audit/disguise.h"
 #include "base/file.h"
 
 #include <math.h>
@@ -292,6 +293,24 @@ static struct json *thresholds_json(const struct calibration *calibration)
     return object;
 }
 
+static const char *const matcher_keys[MATCHER_COUNT] = { [MATCH_DISGUISE] = "by_disguise" };
+
+/* Images that one of the matcher's statistics flags. */
+static size_t flagged_by(const struct audit_run *run, int m)
+{
+    const struct calibration *calibration = &run->calibration;
+    size_t found = 0;
+    for (size_t i = 0; i < calibration->images; i++) {
+        bool hit = false;
+        for (size_t s = 0; s < calibration->statistics; s++)
+            for (int v = 0; v < 2; v++)
+                hit |= calibration->hit[s][i] &&
+                       calibration->threshold[s].name == matcher_statistics[m][v];
+        found += hit;
+    }
+    return found;
+}
+
 static struct json *flagged_json(const struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
@@ -304,11 +323,53 @@ static struct json *flagged_json(const struct audit_run *run)
         put_count(flagged, arena_format(arena, "by_%s", calibration->threshold[s].name),
                   calibration->threshold[s].flagged);
     }
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        put_count(flagged, matcher_keys[m], flagged_by(run, m));
     for (size_t i = 0; i < calibration->images; i++)
         if (calibration->flagged[i])
             json_push_integer(images, (int64_t)set_place(&run->sets.of[SET_SYNTHETIC], i));
     json_put(flagged, "images", images);
     return flagged;
+}
+
+/* ---- copies in disguise -----------------------------------------------------------------------
+ */
+
+/* What a matcher found: of the synthetic images, and of the control. */
+static void put_matched(struct json *object, const struct audit_run *run, int m)
+{
+    const struct matched *both[2] = { &run->matched[m], run->used < SOURCE_COUNT
+                                                            ? &run->control[run->used].matched[m]
+                                                            : NULL };
+    static const char *const keys[2] = { "nearest", "control" };
+    for (int s = 0; s < 2; s++) {
+        if (!both[s] || !both[s]->count) {
+            json_put_null(object, keys[s]);
+            continue;
+        }
+        struct json *part = summary_json(both[s]->correlation, both[s]->count);
+        json_put(part, "local_ratio", summary_json(both[s]->ratio, both[s]->count));
+        json_put(object, keys[s], part);
+    }
+}
+
+static struct json *transforms_json(const struct audit_run *run)
+{
+    struct json *object = json_new_object(), *searched = json_new_array(), *limits;
+    bool done = run->matched[MATCH_DISGUISE].count > 0;
+    for (size_t f = 0; done && f < disguise_family_count; f++)
+        json_push_string(searched, disguise_families[f].name);
+    json_put(object, "searched", searched);
+    if (!done)
+        return object;
+    limits = json_new_object();
+    put_count(object, "trials", disguise_trials());
+    json_put_real(limits, "degrees", DISGUISE_DEGREES);
+    json_put_real(limits, "scale", DISGUISE_SCALE);
+    json_put_real(limits, "gamma", DISGUISE_GAMMA);
+    json_put(object, "limits", limits);
+    put_matched(object, run, MATCH_DISGUISE);
+    return object;
 }
 
 /* ---- exposure ---------------------------------------------------------------------------------
@@ -342,10 +403,12 @@ static size_t expose(struct audit_run *run, struct exposed **exposed, size_t *fl
         uint64_t id = run->synthetic.nearest[i * run->k].id;
         if (run->looks[SET_SYNTHETIC][i].constant)
             continue;
-        struct exposed *subject = &all[train->images.groups[id]];
-        subject->subject = train->subjects[id];
-        subject->nearest++;
-        subject->flagged += run->calibration.flagged[i];
+        struct exposed *nearest = &all[train->images.groups[id]],
+                       *source = &all[train->images.groups[run->source[i]]];
+        nearest->subject = train->subjects[id];
+        nearest->nearest++;
+        source->subject = train->subjects[run->source[i]];
+        source->flagged += run->calibration.flagged[i];
     }
     size_t count = 0;
     *flagged_subjects = 0;
@@ -703,19 +766,34 @@ static struct json *flags_of(const struct audit_run *run, size_t image)
     return list;
 }
 
+/* What was done to the image so that it is like the one it is paired with. */
+static const char *transform_of(const struct audit_run *run, size_t image,
+                                char name[TRANSFORM_NAME])
+{
+    const struct disguise_match *match = run->matched[MATCH_DISGUISE].match;
+    if (run->found_by[image] != MATCH_DISGUISE)
+        return "none";
+    return transform_name(&match[image].transform, name);
+}
+
 static struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, size_t count)
 {
     const struct audit_set *train = &run->sets.of[SET_TRAIN];
+    char name[TRANSFORM_NAME];
     struct json *list = json_new_array();
     for (size_t i = 0; i < count; i++) {
         size_t image = pairs[i].synthetic;
-        uint64_t id = run->synthetic.nearest[image * run->k].id;
+        uint64_t id = run->source[image];
+        int m = run->found_by[image];
         struct json *pair = json_new_object();
         put_count(pair, "synthetic", set_place(&run->sets.of[SET_SYNTHETIC], image));
         put_count(pair, "training", set_place(train, id));
         json_put_string(pair, "subject", train->subjects[id]);
-        json_put_real(pair, "correlation", run->correlation[image]);
-        json_put_real(pair, "local_ratio", run->ratio[image]);
+        json_put_real(pair, "correlation",
+                      m < 0 ? run->correlation[image] : run->matched[m].correlation[image]);
+        json_put_real(pair, "local_ratio",
+                      m < 0 ? run->ratio[image] : run->matched[m].ratio[image]);
+        json_put_string(pair, "transform", transform_of(run, image, name));
         json_put(pair, "flagged_by", flags_of(run, image));
         json_put_string(pair, "png", pairs[i].png);
         json_push(list, pair);
@@ -750,6 +828,29 @@ static void warn_of_sets(struct audit_run *run)
                     constants(run, SET_SYNTHETIC));
 }
 
+/* One line for all statistics whose quantile the control cannot support. */
+static void warn_of_size(struct audit_run *run)
+{
+    const struct threshold *worst = NULL;
+    struct text names = { 0 };
+    for (size_t s = 0; s < run->calibration.statistics && run->used < SOURCE_COUNT; s++) {
+        const struct threshold *threshold = &run->calibration.threshold[s];
+        if (threshold->control.supported)
+            continue;
+        text_format(&names, "%s%s", names.length ? ", " : "", threshold->name);
+        if (!worst || threshold->attained > worst->attained)
+            worst = threshold;
+    }
+    if (worst)
+        text_format(&run->warnings,
+                    "the control of %zu images is too small for the %.6g %% quantile, which takes "
+                    "%.0f: its most extreme values are the thresholds of %s, each with a "
+                    "false-positive rate of at most %.3g %% (%.3g %% was asked for)\n",
+                    worst->control.count, 100 * (1 - worst->rate), ceil(1 / worst->rate - 1e-6) - 1,
+                    names.bytes, 100 * worst->attained, 100 * worst->rate);
+    text_release(&names);
+}
+
 static void warn_of_control(struct audit_run *run)
 {
     if (run->control[SOURCE_HOLDOUT].identical)
@@ -762,18 +863,7 @@ static void warn_of_control(struct audit_run *run)
                     "%zu training images correlate exactly 1 with one of another subject, and were "
                     "left out of the control; is a patient in the set under two names?\n",
                     run->control[SOURCE_OTHERS].identical);
-    for (size_t s = 0; s < run->calibration.statistics && run->used < SOURCE_COUNT; s++) {
-        const struct threshold *threshold = &run->calibration.threshold[s];
-        if (!threshold->control.supported)
-            text_format(
-                &run->warnings,
-                "the control of %zu images is too small for the %.6g %% quantile of %s: its "
-                "%s value is the threshold, whose false-positive rate is at most %.3g %% "
-                "(%.3g %% was asked for)\n",
-                threshold->control.count, 100 * (1 - threshold->rate), threshold->name,
-                threshold->small ? "smallest" : "largest", 100 * threshold->attained,
-                100 * threshold->rate);
-    }
+    warn_of_size(run);
 }
 
 static struct json *warnings_json(const struct audit_run *run)
@@ -835,11 +925,15 @@ static void summarise_flagged(struct audit_run *run, size_t subjects)
     const struct calibration *calibration = &run->calibration;
     text_format(&run->summary,
                 "flagged: %zu of %zu (%.3g %%, 95 %% interval %.3g … %.3g %%; by chance at most "
-                "%.3g expected), nearest to %zu training subject%s\n",
+                "%.3g expected)",
                 calibration->count, calibration->images,
                 100 * (double)calibration->count / (double)calibration->images,
                 100 * calibration->fraction.low, 100 * calibration->fraction.high,
-                calibration->expected, subjects, subjects == 1 ? "" : "s");
+                calibration->expected);
+    if (subjects)
+        text_format(&run->summary, ", nearest to %zu training subject%s", subjects,
+                    subjects == 1 ? "" : "s");
+    text_add(&run->summary, "\n");
 }
 
 /* ---- the document -----------------------------------------------------------------------------
@@ -865,9 +959,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "thresholds", thresholds_json(&run->calibration));
     json_put(document, "flagged", flagged_json(run));
     json_put(document, "exposure", exposure_json(exposed, exposed_count));
-    none = json_new_object();
-    json_put(none, "searched", json_new_array());
-    json_put(document, "transforms", none);
+    json_put(document, "transforms", transforms_json(run));
     none = json_new_object();
     json_put(none, "searched", json_new_array());
     json_put(document, "tiles", none);

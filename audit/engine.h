@@ -23,10 +23,17 @@ struct engine_methods {
 };
 extern const struct engine_methods certified_engine, faiss_engine;
 
+/* Where an image of a set begins. */
+static inline const unsigned char *set_image(const struct pixels *pixels,
+                                             const struct image_set *set, size_t index)
+{
+    return set->images + (set->rows ? set->rows[index] : index) * pixels->image_bytes;
+}
+
 static inline const void *image_at(const struct search *search, const struct image_set *set,
                                    size_t index)
 {
-    return set->images + (set->rows ? set->rows[index] : index) * search->pixels.image_bytes;
+    return set_image(&search->pixels, set, index);
 }
 
 /* Moments of images [first, first + count), refused where a pixel is not finite. */

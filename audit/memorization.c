@@ -24,6 +24,7 @@ const struct audit_settings audit_defaults = {
     .local_ratio_limit = 1,
     .duplicate = 0.99,
     .pairs = 16,
+    .transforms = true,
     .bootstrap = 1000,
     .seed = 1,
 };
@@ -44,6 +45,7 @@ const struct yaml_field audit_fields[] = {
           .help = "never flag at a local ratio of this or more (default 1)"),
     FIELD(channels, YAML_STRINGS, .metavar = "NAME",
           .help = "channels to compare, jointly (default: all but masks)"),
+    FIELD(transforms, YAML_BOOL, .help = "look for copies in disguise (default), or not"),
     FIELD(per_channel, YAML_BOOL, .help = "flag by each channel alone, too"),
     FIELD(neighbours, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "K",
           .help = "nearest training images to list (default 10)"),
@@ -76,7 +78,7 @@ static void calibrate_all(struct audit_run *run)
     const struct audit_settings *settings = run->settings;
     const struct control_values *control =
         run->used < SOURCE_COUNT ? &run->control[run->used] : NULL;
-    struct statistic statistics[2 + CHANNELS_MAX];
+    struct statistic statistics[2 + CHANNELS_MAX + 2 * MATCHER_COUNT];
     size_t count = 0;
     double rate = rint((1 - settings->quantile) * 1e12) / 1e12; /* 1 − .999 is .001 */
     statistics[count++] = (struct statistic){
@@ -102,8 +104,52 @@ static void calibrate_all(struct audit_run *run)
                 .control = control->channel[c],
                 .limit = NAN,
             };
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        for (int s = 0; run->matched[m].count && s < 2; s++)
+            statistics[count++] = (struct statistic){
+                .name = matcher_statistics[m][s],
+                .small = s == 1,
+                .synthetic = s ? run->matched[m].ratio : run->matched[m].correlation,
+                .control = s ? control->matched[m].ratio : control->matched[m].correlation,
+                .limit = NAN,
+            };
     calibrate(statistics, count, images_of(run, SET_SYNTHETIC)->count, control ? control->count : 0,
               &(struct calibration_settings){ rate, 0.95 }, &run->calibration);
+}
+
+const char *const matcher_statistics[MATCHER_COUNT][2] = {
+    [MATCH_DISGUISE] = { "disguise_correlation", "disguise_local_ratio" },
+};
+
+/* The matcher by whose statistics alone the image is flagged; −1 when it is flagged as it is. */
+static int flagging_matcher(const struct audit_run *run, size_t image)
+{
+    int found = -1;
+    for (size_t s = 0; s < run->calibration.statistics; s++) {
+        const char *name = run->calibration.threshold[s].name;
+        int matcher = -1;
+        if (!run->calibration.hit[s][image])
+            continue;
+        for (int m = 0; m < MATCHER_COUNT; m++)
+            for (int v = 0; v < 2; v++)
+                matcher = name == matcher_statistics[m][v] ? m : matcher;
+        if (matcher < 0)
+            return -1;
+        found = found < 0 ? matcher : found;
+    }
+    return found;
+}
+
+/* Of which training image each synthetic one is a copy, if it is one. */
+static void find_sources(struct audit_run *run)
+{
+    size_t count = images_of(run, SET_SYNTHETIC)->count;
+    run->found_by = arena_array(&run->arena, int, count);
+    run->source = arena_array(&run->arena, uint64_t, count);
+    for (size_t i = 0; i < count; i++) {
+        int m = run->found_by[i] = flagging_matcher(run, i);
+        run->source[i] = m < 0 ? run->synthetic.nearest[i * run->k].id : run->matched[m].id[i];
+    }
 }
 
 static void count_duplicates(struct audit_run *run)
@@ -168,6 +214,7 @@ static bool run_in(struct audit_run *run, const char *folder, struct error *err)
         return false;
     }
     calibrate_all(run);
+    find_sources(run);
     count_duplicates(run);
     return write_outputs(run, folder, err);
 }
@@ -177,6 +224,8 @@ static void control_release(struct control_values *control)
     near_release(&control->near);
     memory_free(control->correlation);
     memory_free(control->ratio);
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        matched_release(&control->matched[m]);
 }
 
 static void run_release(struct audit_run *run)
@@ -185,6 +234,8 @@ static void run_release(struct audit_run *run)
         control_release(&run->control[source]);
     for (int role = 0; role < SET_COUNT; role++)
         memory_free(run->looks[role]);
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        matched_release(&run->matched[m]);
     near_release(&run->synthetic);
     memory_free(run->correlation);
     memory_free(run->ratio);

@@ -6,6 +6,7 @@
 #include "audit/companions.h"
 #include "audit/duplicates.h"
 #include "audit/exact.h"
+#include "audit/matcher.h"
 #include "audit/memorization.h"
 #include "audit/passes.h"
 #include "audit/sets.h"
@@ -13,6 +14,11 @@
 /* Where a control comes from. */
 enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_COUNT };
 extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
+
+/* Searches for changed copies. */
+enum { MATCH_DISGUISE, MATCHER_COUNT };
+extern const struct matcher *const matchers[MATCHER_COUNT];
+extern const char *const matcher_statistics[MATCHER_COUNT][2]; /* correlation, local ratio */
 
 /* The values of real images that count as strangers. */
 struct control_values {
@@ -25,6 +31,7 @@ struct control_values {
     double *correlation;           /* count; NAN: left out */
     double *ratio;                 /* count; NAN: left out; NULL without local ratio */
     double *channel[CHANNELS_MAX]; /* per channel, where asked for */
+    struct matched matched[MATCHER_COUNT]; /* NAN: left out */
 };
 
 struct audit_run {
@@ -39,6 +46,7 @@ struct audit_run {
     struct near synthetic;
     double *correlation, *ratio; /* of synthetic images; NAN: without variance */
     double *channel[CHANNELS_MAX];
+    struct matched matched[MATCHER_COUNT];
     struct control_values control[SOURCE_COUNT];
     uint32_t *asked;    /* training images whose nearest of other subjects is known */
     size_t asked_count; /* … and how many these are */
@@ -49,6 +57,8 @@ struct audit_run {
     size_t within_k;
 
     struct calibration calibration;
+    int *found_by;    /* by synthetic image: the matcher that flagged it alone; −1: none */
+    uint64_t *source; /* the training image that it is nearest to, by what flagged it */
     struct duplicates duplicates[SET_COUNT];
     size_t copies; /* synthetic images that are, pixel by pixel, training images */
     struct json *document;

@@ -7,6 +7,7 @@
  *     train, holdout in synthetic  membership inference
  *     synthetic in holdout         DCR share
  *     each channel alone           where it was asked for
+ *     copies in disguise           the same images, and the control, once more by matcher.h
  */
 #include "audit/memorization_parts.h"
 
@@ -341,6 +342,51 @@ static bool search_channels(struct audit_run *run, struct error *err)
     return true;
 }
 
+/* ---- changed copies ---------------------------------------------------------------------------
+ */
+
+const struct matcher *const matchers[MATCHER_COUNT] = { [MATCH_DISGUISE] = &disguise_matcher };
+
+/* Images that have no correlation have no disguised one either. */
+static void leave_out_matches(struct matched *matched, const double *correlation)
+{
+    for (size_t i = 0; i < matched->count; i++)
+        if (isnan(correlation[i]))
+            matched->correlation[i] = matched->ratio[i] = NAN;
+}
+
+/* The synthetic images and the control that sets thresholds go through the same search. */
+static bool search_changed(struct audit_run *run, int m, struct error *err)
+{
+    struct matcher_job job = { .passes = &run->passes,
+                               .database = images_of(run, SET_TRAIN),
+                               .channels = run->sets.channels };
+    struct control_values *control = &run->control[run->used];
+    bool others = run->used == SOURCE_OTHERS;
+    struct image_set strangers =
+        others ? some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count)
+               : *images_of(run, SET_HOLDOUT);
+    bool ok = matcher_run(matchers[m], &job, "synthetic", images_of(run, SET_SYNTHETIC), false,
+                          &run->matched[m], err) &&
+              matcher_run(matchers[m], &job, control_source_names[run->used], &strangers, others,
+                          &control->matched[m], err);
+    matcher_close(matchers[m], &job);
+    if (!ok)
+        return false;
+    leave_out_matches(&run->matched[m], run->correlation);
+    leave_out_matches(&control->matched[m], control->correlation);
+    return true;
+}
+
+static bool search_all_changed(struct audit_run *run, struct error *err)
+{
+    const bool wanted[MATCHER_COUNT] = { [MATCH_DISGUISE] = run->settings->transforms };
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        if (wanted[m] && run->used < SOURCE_COUNT && !search_changed(run, m, err))
+            return false;
+    return true;
+}
+
 /* ---- in order ---------------------------------------------------------------------------------
  */
 
@@ -396,5 +442,5 @@ bool audit_search(struct audit_run *run, struct error *err)
     database_close(&run->database[SET_SYNTHETIC]);
     ok = ok && search_in_holdout(run, err);
     database_close(&run->database[SET_HOLDOUT]);
-    return ok && search_channels(run, err);
+    return ok && search_channels(run, err) && search_all_changed(run, err);
 }

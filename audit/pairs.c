@@ -1,10 +1,14 @@
 /* What an audit shows of single images: nearest.csv, and the worst pairs as strips.
  *
  * A strip has a row for each compared channel: the synthetic image, its nearest training image, and
- * the absolute difference of the two, all in the same greys. Small images are enlarged by whole
+ * the absolute difference of the two, all in the same greys. A copy in disguise has one picture
+ * more, after the first: the synthetic image as it was brought to the training image, of which the
+ * difference is taken. Small images are enlarged by whole
  * pixels, so that one sees what was compared and nothing else. */
+#include "audit/engine.h"
 #include "audit/memorization_parts.h"
 
+#include "audit/disguise.h"
 #include "base/file.h"
 #include "data/png.h"
 
@@ -14,6 +18,30 @@
 
 /* ---- nearest.csv ------------------------------------------------------------------------------
  */
+
+static const struct disguise_match *disguise_of(const struct audit_run *run, size_t image)
+{
+    const struct matched *matched = &run->matched[MATCH_DISGUISE];
+    return matched->count ? (const struct disguise_match *)matched->match + image : NULL;
+}
+
+/* A further row of rank 1 for what resembles the image most once it is transformed. */
+static void add_disguised(const struct audit_run *run, size_t image, struct text *text)
+{
+    const struct disguise_match *match = disguise_of(run, image);
+    const struct audit_set *train = &run->sets.of[SET_TRAIN];
+    char name[TRANSFORM_NAME];
+    if (!match || isnan(run->correlation[image]) ||
+        strcmp(transform_name(&match->transform, name), "none") == 0)
+        return;
+    text_format(text, "%llu,1,%llu,",
+                (unsigned long long)set_place(&run->sets.of[SET_SYNTHETIC], image),
+                (unsigned long long)set_place(train, match->id));
+    text_add_csv(text, train->subjects[match->id]);
+    text_format(text, ",%.17g,", match->correlation);
+    text_add_csv(text, name);
+    text_add(text, "\n");
+}
 
 bool audit_write_nearest(const struct audit_run *run, const char *path, struct error *err)
 {
@@ -32,8 +60,9 @@ bool audit_write_nearest(const struct audit_run *run, const char *path, struct e
             text_format(&text, "%llu,%zu,%llu,", (unsigned long long)set_place(synthetic, i),
                         rank + 1, (unsigned long long)set_place(train, near->id));
             text_add_csv(&text, train->subjects[near->id]);
-            text_format(&text, ",%.17g,identity\n", near->correlation);
+            text_format(&text, ",%.17g,none\n", near->correlation);
         }
+        add_disguised(run, i, &text);
         ok = file_writer_write(&writer, text.bytes, text.length, err);
         text_clear(&text);
     }
@@ -88,12 +117,14 @@ size_t audit_worst_pairs(struct audit_run *run, struct pair **pairs)
 /* ---- strips -----------------------------------------------------------------------------------
  */
 
-enum { GAP = 4, BACKGROUND = 96, SIDE_LEAST = 192, COLUMNS = 3 };
+enum { GAP = 4, BACKGROUND = 96, SIDE_LEAST = 192 };
+enum { COLUMN_SYNTHETIC, COLUMN_MOVED, COLUMN_TRAINING, COLUMN_DIFFERENCE, COLUMN_KINDS };
 
 struct strip {
     const struct image_set *sets[2];
     size_t images[2];
     double low, high; /* what becomes black and white, of both images */
+    float *moved;     /* (compared channels, plane): the transformed synthetic image, or NULL */
     size_t zoom, channel, row;
     struct png_image png;
 };
@@ -108,28 +139,38 @@ static double value_at(const struct image_set *set, size_t image, size_t channel
     return set->type == ELEMENT_UINT16 ? wide : (double)half_to_float(wide);
 }
 
-/* The grey of a tile's pixel: column 0 and 1 the images, 2 their difference. */
-static unsigned char grey_at(const struct strip *strip, size_t column, size_t pixel)
+static unsigned char grey_at(const struct strip *strip, int kind, size_t pixel)
 {
-    double value[2], span = strip->high - strip->low;
-    for (int s = 0; s < 2; s++)
-        value[s] = value_at(strip->sets[s], strip->images[s], strip->channel, pixel);
-    double shown = column < 2 ? value[column] - strip->low : fabs(value[0] - value[1]);
-    return (unsigned char)(span > 0 ? fmin(255, floor(shown * 255 / span + 0.5)) : 0);
+    size_t plane = strip->sets[0]->height * strip->sets[0]->width;
+    double synthetic = value_at(strip->sets[0], strip->images[0], strip->channel, pixel),
+           training = value_at(strip->sets[1], strip->images[1], strip->channel, pixel),
+           moved = strip->moved ? (double)strip->moved[strip->row * plane + pixel] : synthetic,
+           span = strip->high - strip->low;
+    const double shown[COLUMN_KINDS] = { [COLUMN_SYNTHETIC] = synthetic - strip->low,
+                                         [COLUMN_MOVED] = moved - strip->low,
+                                         [COLUMN_TRAINING] = training - strip->low,
+                                         [COLUMN_DIFFERENCE] = fabs(moved - training) };
+    double grey = span > 0 ? floor(shown[kind] * 255 / span + 0.5) : 0;
+    return (unsigned char)fmax(0, fmin(255, grey));
 }
 
 static void draw_row(struct strip *strip)
 {
     size_t height = strip->sets[0]->height, width = strip->sets[0]->width, zoom = strip->zoom;
     unsigned char *pixels = strip->png.pixels;
-    for (size_t column = 0; column < COLUMNS; column++)
+    size_t column = 0;
+    for (int kind = 0; kind < COLUMN_KINDS; kind++) {
+        if (kind == COLUMN_MOVED && !strip->moved)
+            continue;
         for (size_t y = 0; y < height * zoom; y++) {
             size_t top = GAP + strip->row * (height * zoom + GAP) + y,
                    left = GAP + column * (width * zoom + GAP);
             unsigned char *out = pixels + top * strip->png.width + left;
             for (size_t x = 0; x < width * zoom; x++)
-                out[x] = grey_at(strip, column, y / zoom * width + x / zoom);
+                out[x] = grey_at(strip, kind, y / zoom * width + x / zoom);
         }
+        column++;
+    }
 }
 
 /* The least and greatest pixel of both images over all channels that are shown: bytes keep their
@@ -153,6 +194,21 @@ static void find_range(struct strip *strip, uint64_t channels)
             }
 }
 
+/* The synthetic image as it was brought to the training image, where that is what flagged it. */
+static float *moved_image(const struct audit_run *run, size_t image)
+{
+    const struct image_set *set = images_of(run, SET_SYNTHETIC);
+    const struct disguise_match *match = disguise_of(run, image);
+    struct pixels pixels;
+    if (run->found_by[image] != MATCH_DISGUISE)
+        return NULL;
+    pixels_init(&pixels, set->type, set->channels, set->height * set->width, run->sets.channels);
+    float *moved = memory_grow(NULL, pixels.count, sizeof *moved);
+    transform_apply(&pixels, set->height, set->width, set_image(&pixels, set, image),
+                    &match->transform, moved);
+    return moved;
+}
+
 static bool draw_pair(const struct audit_run *run, const struct pair *pair, const char *path,
                       struct error *err)
 {
@@ -162,18 +218,24 @@ static bool draw_pair(const struct audit_run *run, const struct pair *pair, cons
            side = set->height < set->width ? set->height : set->width;
     struct strip strip = {
         .sets = { set, images_of(run, SET_TRAIN) },
-        .images = { pair->synthetic, run->synthetic.nearest[pair->synthetic * run->k].id },
+        .images = { pair->synthetic, run->source[pair->synthetic] },
+        .moved = moved_image(run, pair->synthetic),
         .zoom = side < SIDE_LEAST ? (SIDE_LEAST + side - 1) / side : 1,
     };
-    size_t width = GAP + COLUMNS * (set->width * strip.zoom + GAP),
+    size_t columns = strip.moved ? COLUMN_KINDS : COLUMN_KINDS - 1,
+           width = GAP + columns * (set->width * strip.zoom + GAP),
            height = GAP + rows * (set->height * strip.zoom + GAP);
-    if (width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE)
+    if (width > PNG_LARGEST_SIDE || height > PNG_LARGEST_SIDE) {
+        free(strip.moved);
         return error_set(err, "%s: a strip of %zu × %zu pixels cannot be drawn; set pairs to 0",
                          path, width, height);
+    }
     strip.png = (struct png_image){ (uint32_t)width, (uint32_t)height, 1, 8, NULL };
     strip.png.pixels = memory_allocate(width, height, "a strip", err);
-    if (!strip.png.pixels)
+    if (!strip.png.pixels) {
+        free(strip.moved);
         return false;
+    }
     memset(strip.png.pixels, BACKGROUND, width * height);
     find_range(&strip, channels);
     for (size_t c = 0; c < set->channels; c++) {
@@ -185,6 +247,7 @@ static bool draw_pair(const struct audit_run *run, const struct pair *pair, cons
     }
     bool ok = png_write(path, &strip.png, err);
     memory_free(strip.png.pixels);
+    free(strip.moved);
     return ok;
 }
 

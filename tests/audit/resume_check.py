@@ -31,30 +31,36 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-for name, seed, count in [("train", 1, 1500), ("synthetic", 2, 1100), ("holdout", 3, 600)]:
-    make(f"{name}.npy", seed, count)
-started = time.monotonic()
-subprocess.run(command("whole"), cwd=HERE, check=True, capture_output=True)
-whole = time.monotonic() - started
+def check(sizes, kills_wanted, *more):
+    """Kills a run at random moments until it has had enough; compares."""
+    for name, seed in [("train", 1), ("synthetic", 2), ("holdout", 3)]:
+        make(f"{name}.npy", seed, sizes[name])
+    started = time.monotonic()
+    subprocess.run([*command("whole"), *more], cwd=HERE, check=True, capture_output=True)
+    whole = time.monotonic() - started
+    kills = resumed = 0
+    while True:
+        process = subprocess.Popen([*command("out"), *more], cwd=HERE, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE)
+        if kills < KILLS:
+            time.sleep(random.uniform(0.02, 0.2 * whole))
+            process.send_signal(signal.SIGKILL)
+        code = process.wait()
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL, (code, process.stderr.read())
+        assert not (HERE / "out").exists()
+        resumed += (HERE / "out.work").exists() and any((HERE / "out.work").iterdir())
+        kills += 1
+    assert kills >= kills_wanted and resumed >= 1, (kills, resumed, whole)
+    assert files(HERE / "whole") == files(HERE / "out")
+    left = sorted(p.name for p in HERE.iterdir())
+    assert left == ["holdout.npy", "out", "synthetic.npy", "train.npy", "whole"], left
+    subprocess.run(["rm", "-r", HERE / "out", HERE / "whole"], check=True)
+    print(f"{kills} kills, {resumed} with shards left: the same bytes")
+
 
 random.seed(5)
-kills = resumed = 0
-while True:
-    process = subprocess.Popen(command("out"), cwd=HERE, stdout=subprocess.DEVNULL,
-                               stderr=subprocess.PIPE)
-    if kills < KILLS:
-        time.sleep(random.uniform(0.02, 0.2 * whole))
-        process.send_signal(signal.SIGKILL)
-    code = process.wait()
-    if code == 0:
-        break
-    assert code == -signal.SIGKILL, (code, process.stderr.read())
-    assert not (HERE / "out").exists()
-    resumed += (HERE / "out.work").exists() and any((HERE / "out.work").iterdir())
-    kills += 1
-assert kills >= 4 and resumed >= 1, (kills, resumed, whole)
-assert files(HERE / "whole") == files(HERE / "out")
-left = sorted(p.name for p in HERE.iterdir())
-assert left == ["holdout.npy", "out", "synthetic.npy", "train.npy", "whole"], left
+check({"train": 1500, "synthetic": 1100, "holdout": 600}, 4, "--no-transforms")
+check({"train": 60, "synthetic": 300, "holdout": 140}, 4)
 subprocess.run(["rm", "-r", str(HERE)], check=True)
-print(f"{kills} kills, {resumed} with shards left: the same bytes")
