@@ -63,6 +63,7 @@ extern const struct command
     command_sign,
     command_status,
     command_train,
+    command_utility,
     command_verify;
 /* clang-format on */
 extern const struct command *const commands[]; /* NULL-terminated */

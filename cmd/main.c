@@ -20,6 +20,7 @@ const struct command *const commands[] = {
     &command_curves, &command_import_weights,
     &command_sample,
     &command_audit,
+    &command_utility,
     &command_score,
     &command_report,
     &command_review,

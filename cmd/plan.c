@@ -21,6 +21,7 @@ const struct yaml_field plan_fields[] = {
     FIELD(sample, YAML_SECTION, .section = sample_fields, .help = "from a generator to a set"),
     FIELD(audit, YAML_SECTION, .section = audit_fields,
           .help = "whether the set holds copies of training images"),
+    FIELD(utility, YAML_SECTION, .section = utility_fields, .help = "what the set is worth"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     FIELD(report, YAML_SECTION, .section = report_fields, .help = "what the report tells"),
     FIELD(package, YAML_SECTION, .section = package_fields, .help = "from a set to an archive"),
@@ -52,6 +53,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->train = train_defaults;
     plan->sample = sample_defaults;
     plan->audit = audit_defaults;
+    plan->utility = utility_defaults;
     plan->policy = policy_defaults;
     plan->report = report_defaults;
     plan->package = package_defaults;
@@ -68,6 +70,8 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
         plan->sample.seed = plan->seed;
     if (plan->audit.seed < 0)
         plan->audit.seed = plan->seed;
+    if (plan->utility.seed < 0)
+        plan->utility.seed = plan->seed;
     plan->run = beside_plan(plan, plan->run, arena);
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);

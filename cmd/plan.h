@@ -4,6 +4,7 @@
 #define CMD_PLAN_H
 
 #include "audit/memorization.h"
+#include "audit/utility.h"
 #include "data/ingest.h"
 #include "release/package.h"
 #include "report/report.h"
@@ -19,6 +20,7 @@ struct release_plan {
     struct train_settings train;
     struct sample_settings sample;
     struct audit_settings audit;
+    struct utility_settings utility;
     struct policy_settings policy;
     struct report_settings report;
     struct package_settings package;

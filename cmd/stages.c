@@ -16,6 +16,7 @@ const struct stage *const stages[] = {
     &stage_train,
     &stage_sample,
     &stage_audit,
+    &stage_utility,
     &stage_report,
     &stage_package,
     NULL,

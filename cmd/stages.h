@@ -60,8 +60,17 @@ struct stage {
     enum exit_code (*run)(struct stage_work *work);
 };
 
-extern const struct stage stage_audit, stage_ingest, stage_package, stage_report, stage_sample,
-    stage_train;
+/* one a line, by name */
+/* clang-format off */
+extern const struct stage
+    stage_audit,
+    stage_ingest,
+    stage_package,
+    stage_report,
+    stage_sample,
+    stage_train,
+    stage_utility;
+/* clang-format on */
 extern const struct stage *const stages[]; /* in order; NULL-terminated */
 
 /* The stage of that name, or NULL. */

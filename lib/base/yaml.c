@@ -515,6 +515,59 @@ void yaml_describe(const struct yaml_field *fields, const void *values, struct t
     }
 }
 
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static void add_list(const struct yaml_strings *list, struct text *out)
+{
+    text_add(out, " [");
+    for (size_t i = 0; i < list->count; i++)
+        text_format(out, "%s\"%s\"", i ? ", " : "", list->items[i]);
+    text_add(out, "]");
+}
+
+/* With as few digits as read back exactly. */
+static void add_real(double value, struct text *out)
+{
+    char digits[32];
+    double back;
+    snprintf(digits, sizeof digits, "%.15g", value);
+    if (!text_to_real(digits, &back) || back != value)
+        snprintf(digits, sizeof digits, "%.17g", value);
+    text_format(out, " %s", digits);
+}
+
+static void add_value(const struct yaml_field *field, const void *value, int indent,
+                      struct text *out)
+{
+    if (field->kind == YAML_INTEGER)
+        text_format(out, " %lld", (long long)*(const int64_t *)value);
+    else if (field->kind == YAML_REAL)
+        add_real(*(const double *)value, out);
+    else if (field->kind == YAML_BOOL)
+        text_format(out, " %s", *(const bool *)value ? "true" : "false");
+    else if (field->kind == YAML_CHOICE)
+        text_format(out, " %s", field->choices[*(const int *)value]);
+    else if (field->kind == YAML_STRING)
+        text_format(out, " \"%s\"", *(const char *const *)value);
+    else if (field->kind == YAML_STRINGS)
+        add_list(value, out);
+    else if (field->kind == YAML_SECTION) {
+        text_add(out, "\n");
+        yaml_write(field->section, value, indent + 2, out);
+        return;
+    } else
+        BUG("setting %s of kind %d", field->key, (int)field->kind);
+    text_add(out, "\n");
+}
+
+void yaml_write(const struct yaml_field *fields, const void *values, int indent, struct text *out)
+{
+    for (const struct yaml_field *field = fields; field->key; field++) {
+        text_format(out, "%*s%s:", indent, "", field->key);
+        add_value(field, (const char *)values + field->offset, indent, out);
+    }
+}
+
 const char *yaml_library_version(void)
 {
     return cyaml_version_str;

@@ -6,8 +6,6 @@
 
 #include <stdio.h>
 
-enum { LEVELS_MAX = 16 };
-
 static int width(const struct unet *unet, int level)
 {
     return unet->base << level;
@@ -38,26 +36,51 @@ static struct node *up(struct node *x, struct node *bridge)
     return h;
 }
 
-struct node *unet_build(const struct unet *unet, struct node *x)
+/* Output j of the decoder, which the study numbers from the coarsest: a convolution of size 1, and
+ * bilinear enlargement where that is not the full size already (there it is named as the first of
+ * two layers). They commute; this order is the cheaper. */
+static struct node *output(const struct unet *unet, struct node *x, int level, struct shape full)
+{
+    char name[16];
+    int number = unet->levels - 2 - level;
+    graph_push(x->graph, "output_layers");
+    snprintf(name, sizeof name, level ? "%d.0" : "%d", number);
+    x = nn_conv(x, name, unet->classes, 1, .no_bias = true); /* (N,K,s_i,s_i) */
+    graph_pop(x->graph);
+    return nn_bilinear(x, full.size[2], full.size[3]); /* (N,K,S,S) */
+}
+
+/* Decoder features of every level but the last, x[0] the finest: (N,b_i,s_i,s_i). */
+static void features(const struct unet *unet, struct node *x, struct node **out)
 {
     struct graph *graph = x->graph;
-    struct node *bridge[LEVELS_MAX];
-    CHECK(unet->levels >= 2 && unet->levels <= LEVELS_MAX, "a U-Net of %d levels", unet->levels);
+    CHECK(unet->levels >= 2 && unet->levels <= UNET_LEVELS, "a U-Net of %d levels", unet->levels);
     for (int level = 0; level < unet->levels; level++) {
         graph_push(graph, "down_path.%d", level);
         x = block(level ? nn_max_pool2(x) : x, width(unet, level)); /* (N,b_i,s_i,s_i) */
-        bridge[level] = x;
+        out[level] = x;
         graph_pop(graph);
     }
     for (int level = unet->levels - 2; level >= 0; level--) {
         graph_push(graph, "up_path.%d", unet->levels - 2 - level);
-        x = up(x, bridge[level]); /* (N,b_i,s_i,s_i) */
+        out[level] = x = up(x, out[level]); /* (N,b_i,s_i,s_i) */
         graph_pop(graph);
     }
-    graph_push(graph, "output_layers"); /* the study numbers its outputs from the coarsest */
-    char last[16];
-    snprintf(last, sizeof last, "%d", unet->levels - 2);
-    x = nn_conv(x, last, unet->classes, 1, .no_bias = true); /* (N,K,S,S) */
-    graph_pop(graph);
-    return x;
+}
+
+struct node *unet_build(const struct unet *unet, struct node *x)
+{
+    struct node *level[UNET_LEVELS];
+    features(unet, x, level);
+    return output(unet, level[0], 0, x->shape);
+}
+
+int unet_build_deep(const struct unet *unet, struct node *x, struct node *logits[UNET_LEVELS])
+{
+    struct node *level[UNET_LEVELS];
+    int outputs = unet->levels > 2 ? unet->levels - 2 : 1;
+    features(unet, x, level);
+    for (int i = 0; i < outputs; i++)
+        logits[i] = output(unet, level[i], i, x->shape);
+    return outputs;
 }

@@ -15,7 +15,13 @@ struct unet {
     int base, levels;      /* level i has base·2^i channels at 1/2^i of the size */
 };
 
-/* x (N,channels,S,S), S a multiple of 2^(levels-1) → logits (N,classes,S,S). */
+/* x (N,channels,H,W), H and W multiples of 2^(levels-1) → logits (N,classes,H,W). */
 struct node *unet_build(const struct unet *unet, struct node *x);
+
+/* The same with deep supervision: logits of every decoder level but the coarsest, whose weight in
+ * the study's loss is 0, each enlarged to the full size; the finest first. Returns how many, in
+ * which level i weighs 2^-i. */
+enum { UNET_LEVELS = 16 };
+int unet_build_deep(const struct unet *unet, struct node *x, struct node *logits[UNET_LEVELS]);
 
 #endif

@@ -55,6 +55,54 @@ struct node *nn_bilinear2_at(struct site at, struct node *x)
     return t_mul(y, t_mul(rows, edge_gain(at, x->graph, dim(y, 3))));
 }
 
+/* Fills row i of a matrix (to,from) with what element i of the result takes of the old ones. */
+typedef void fill_row(int64_t i, int64_t from, int64_t to, float *row);
+
+static void fill_bilinear(int64_t i, int64_t from, int64_t to, float *row)
+{
+    double at = ((double)i + 0.5) * (double)from / (double)to - 0.5;
+    at = at < 0 ? 0 : at;
+    int64_t below = (int64_t)at < from - 1 ? (int64_t)at : from - 1;
+    int64_t above = below + 1 < from ? below + 1 : below;
+    double share = at - (double)below < 1 ? at - (double)below : 1;
+    row[below] += (float)(1 - share);
+    row[above] += (float)share;
+}
+
+static void fill_bins(int64_t i, int64_t from, int64_t to, float *row)
+{
+    int64_t begin = i * from / to, end = ((i + 1) * from + to - 1) / to;
+    for (int64_t k = begin; k < end; k++)
+        row[k] = 1 / (float)(end - begin);
+}
+
+/* x (…,from) → (…,to), by rows that `fill` makes. */
+static struct node *resize_last(struct site at, struct node *x, int64_t to, fill_row *fill)
+{
+    int64_t from = dim(x, -1);
+    if (from == to)
+        return x;
+    float *matrix = calloc((size_t)(from * to), sizeof *matrix);
+    CHECK(matrix, "out of memory: %lld × %lld", (long long)from, (long long)to);
+    for (int64_t i = 0; i < to; i++)
+        fill(i, from, to, matrix + i * from);
+    struct node *table = t_constant(x->graph, SHAPE(to, from), matrix);
+    free(matrix);
+    return t_matmul(x, t_transpose(table));
+}
+
+struct node *nn_bilinear_at(struct site at, struct node *x, int64_t height, int64_t width)
+{
+    struct node *y = t_transpose(resize_last(at, x, width, fill_bilinear));
+    return t_transpose(resize_last(at, y, height, fill_bilinear));
+}
+
+struct node *nn_adaptive_pool_at(struct site at, struct node *x, int64_t size)
+{
+    struct node *y = t_transpose(resize_last(at, x, size, fill_bins));
+    return t_transpose(resize_last(at, y, size, fill_bins));
+}
+
 struct node *nn_filter1331_at(struct site at, struct graph *graph, double gain)
 {
     float unit = (float)(gain / 8);

@@ -20,6 +20,14 @@ struct node *nn_average_pool2_at(struct site at, struct node *x);
 struct node *nn_nearest2_at(struct site at, struct node *x);
 struct node *nn_bilinear2_at(struct site at, struct node *x);
 
+/* To any size: bilinear as above; and the mean over bins of adaptive average pooling, bin i of s
+ * covering pixels floor(iH/s) … ceil((i+1)H/s) - 1, as PyTorch's. Two products with constant
+ * matrices, so the cost grows with the old size times the new: for small sides and few channels. */
+#define nn_bilinear(x, height, width) nn_bilinear_at(HERE, x, height, width)
+#define nn_adaptive_pool(x, size)     nn_adaptive_pool_at(HERE, x, size)
+struct node *nn_bilinear_at(struct site at, struct node *x, int64_t height, int64_t width);
+struct node *nn_adaptive_pool_at(struct site at, struct node *x, int64_t size);
+
 /* StyleGAN 2's resampling by the separable filter [1,3,3,1]: to twice, to half the size. Zeros
  * beyond the edges. */
 #define nn_upsample(x)   nn_upsample_at(HERE, x)

@@ -87,6 +87,10 @@ static void sweep_needs(struct lowering *l)
     }
 }
 
+/* A loop has room for this many, and for what it writes. A sum of as many numbers (a norm over all
+ * gradients) reaches it. */
+enum { READS_MOST = LOOP_OPERANDS - 8 };
+
 /* Sweep 2, up: what an expression costs, and how far it can be cut. */
 
 static int own_cost(const struct node *node)
@@ -133,7 +137,7 @@ static bool join_sources(struct lowering *l, struct value *value)
     const struct node *node = value->node;
     value->cuts = cuts_of(node->shape);
     value->cost = value->length = own_cost(node);
-    value->loads = 0;
+    value->loads = value->reads = 0;
     for (int i = 0; i < node->sources; i++) {
         const struct value *source = value_of(l, node->src[i]);
         struct cuts cuts = source->virtual ? source->cuts : cuts_of(node->src[i]->shape);
@@ -143,10 +147,12 @@ static bool join_sources(struct lowering *l, struct value *value)
             return false;
         if (!source->virtual) {
             add_source(l, value, node->src[i]);
+            value->reads++;
             continue;
         }
         bool repeated = repeats_source(node, i);
         value->length += repeated ? 1 : source->length;
+        value->reads += repeated ? 1 : source->reads;
         if (source->readers > 1 && source->loads > 1) { /* see sweep_users: it will have memory */
             add_load(value, source->node->id);
             continue;
@@ -155,7 +161,7 @@ static bool join_sources(struct lowering *l, struct value *value)
         for (int k = 0; k < source->loads; k++)
             add_load(value, k < 2 ? source->load[k] : -1);
     }
-    return value->length <= COST_LONGEST;
+    return value->length <= COST_LONGEST && value->reads <= READS_MOST;
 }
 
 /* Gives memory to a virtual value; of a reshape, to what is reshaped. */

@@ -19,6 +19,7 @@ struct value {
     int user;           /* the one job that reads it, by its node's id; USER_NONE, USER_MANY */
     int readers;        /* nodes that have it as a source */
     int length;         /* of its expression, down to what has memory for certain */
+    int reads;          /* of memory, in that expression, numbers included */
     int cost, loads;    /* to compute it from what is likely to have memory; full-size ones read */
     int load[2];        /* their ids */
     int last_user;      /* the highest id that reads it, through loops and views */

@@ -186,9 +186,28 @@ static void random_graphs_and_their_gradients_agree_with_the_reference(void **st
         check_graph(seed);
 }
 
+/* As the norm of all gradients of a deep network is. */
+static void a_sum_of_many_numbers_is_cut_into_loops(void **state)
+{
+    (void)state;
+    for (int count = 40; count <= 150; count += 11) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = pair_input(&pair, SHAPE(150, 7), NORMAL), *sum = NULL;
+        for (int i = 0; i < count; i++) {
+            struct node *part = t_sum_all(t_square(t_slice(x, 0, i, i + 1)));
+            sum = sum ? t_add(sum, part) : part;
+        }
+        struct node *outputs[] = { t_sqrt(sum) };
+        pair_expect(&pair, outputs, 1, 1e-10, "sum");
+        pair_release(&pair);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sum_of_many_numbers_is_cut_into_loops),
         cmocka_unit_test(random_graphs_and_their_gradients_agree_with_the_reference),
     };
     return cmocka_run_group_tests_name("tensor/fuse", tests, NULL, NULL);

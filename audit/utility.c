@@ -1,0 +1,755 @@
+/* The utility audit: the grid of trials, made, run and read back; see utility.h. */
+#include "audit/utility.h"
+
+#include "audit/utility_grid.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/parallel.h"
+#include "base/progress.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "data/npy.h"
+#include "data/volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define TRIAL_SCHEMA "lethe/utility-trial/1"
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+#define LIST(...)                                                                                  \
+    {                                                                                              \
+        (const char *[]){ __VA_ARGS__ }, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *)  \
+    }
+
+const struct utility_settings utility_defaults = {
+    .models = LIST("unet"),
+    .sources = LIST("real", "synthetic", "both"),
+    .augmentation = LIST("none"),
+    .seed = -1,
+    .bootstrap = 10000,
+    .panels = 8,
+    .training = { .checkpoint = 500, .log = 10 },
+};
+
+#define FIELD(name, kind_, ...)                                                                    \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct utility_settings, name),            \
+        __VA_ARGS__                                                                                \
+    }
+
+const struct yaml_field utility_fields[] = {
+    FIELD(models, YAML_STRINGS, .metavar = "MODEL",
+          .help = "networks to train: unet, swin (default unet)"),
+    FIELD(sources, YAML_STRINGS, .metavar = "SOURCE",
+          .help = "real, synthetic, both, shuffled, or 0.25 of the real with synthetic"),
+    FIELD(augmentation, YAML_STRINGS, .metavar = "none|usual",
+          .help = "of training images (default none)"),
+    FIELD(seeds, YAML_INTEGER, .minimum = 0, .maximum = 1000, .metavar = "N",
+          .help = "trainings of each kind; 0: 3"),
+    FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p52, .metavar = "N",
+          .help = "the first of them (default: the plan's, else 1)"),
+    FIELD(bootstrap, YAML_INTEGER, .minimum = 100, .maximum = 1e7, .metavar = "N",
+          .help = "resamplings of subjects for intervals (default 10000)"),
+    FIELD(panels, YAML_INTEGER, .minimum = 1, .maximum = 200, .metavar = "N",
+          .help = "slices on each panel (default 8)"),
+    FIELD(time_limit, YAML_REAL, .minimum = 0, .maximum = 1e7, .metavar = "MINUTES",
+          .help = "stop, to go on later, after this time; 0: no limit"),
+    FIELD(training, YAML_SECTION, .section = segment_fields, .help = "of each network"),
+    { 0 },
+};
+
+const char *const augmentation_names[AUGMENT_COUNT + 1] = {
+    [AUGMENT_NONE] = "none",
+    [AUGMENT_USUAL] = "usual",
+};
+static const struct augment *const augmentations[AUGMENT_COUNT] = {
+    [AUGMENT_USUAL] = &augment_usual,
+};
+
+/* The place of a word in a list of names, or -1. */
+static int place_of(const char *word, const char *const *names)
+{
+    for (int i = 0; names[i]; i++)
+        if (strcmp(word, names[i]) == 0)
+            return i;
+    return -1;
+}
+
+static const char *const source_words[] = { "real", "synthetic", "both", "shuffled", NULL };
+static const enum source_kind source_kinds[] = { SOURCE_REAL, SOURCE_SYNTHETIC, SOURCE_BOTH,
+                                                 SOURCE_SHUFFLED };
+
+static bool is_fraction(const char *word, double *value)
+{
+    return text_to_real(word, value) && *value > 0 && *value < 1;
+}
+
+static bool check_words(const struct yaml_strings *list, const char *key, const char *const *names,
+                        bool fractions, struct error *err)
+{
+    double fraction;
+    if (!list->count)
+        return error_set(err, "%s: nothing is listed", key);
+    for (size_t i = 0; i < list->count; i++) {
+        if (place_of(list->items[i], names) < 0 &&
+            !(fractions && is_fraction(list->items[i], &fraction)))
+            return error_set(err, "%s: \"%s\" is none of these: %s%s%s%s%s%s", key, list->items[i],
+                             names[0], names[1] ? ", " : "", names[1] ? names[1] : "",
+                             fractions ? ", both, shuffled, a number between 0 and 1" : "", "", "");
+        for (size_t k = 0; k < i; k++)
+            if (strcmp(list->items[i], list->items[k]) == 0)
+                return error_set(err, "%s: \"%s\" stands there twice", key, list->items[i]);
+    }
+    return true;
+}
+
+bool utility_settings_check(const struct utility_settings *settings, struct error *err)
+{
+    return check_words(&settings->models, "models", segment_model_names, false, err) &&
+           check_words(&settings->sources, "sources", source_words, true, err) &&
+           check_words(&settings->augmentation, "augmentation", augmentation_names, false, err);
+}
+
+/* ---- the real store -------------------------------------------------------------------------- */
+
+/* Rows of a split; how many subjects they are of (images of a subject stand together). */
+static size_t rows_of(const struct dataset *store, enum split split, size_t *rows, size_t *subjects)
+{
+    size_t count = 0;
+    const char *last = NULL;
+    *subjects = 0;
+    for (size_t i = 0; i < store->count; i++) {
+        if (store->index[i].split != split)
+            continue;
+        *subjects += !last || strcmp(last, store->index[i].subject) != 0;
+        last = store->index[i].subject;
+        rows[count++] = i;
+    }
+    return count;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* No subject may be on both sides: what was learnt by heart would count as skill. */
+static bool check_overlap(const struct grid *grid, const size_t *held, size_t count,
+                          struct error *err)
+{
+    const struct dataset *store = &grid->real;
+    const char **known = memory_grow(NULL, grid->train_count, sizeof *known);
+    bool ok = true;
+    for (size_t i = 0; i < grid->train_count; i++)
+        known[i] = store->index[grid->train_rows[i]].subject;
+    qsort(known, grid->train_count, sizeof *known, by_text);
+    for (size_t i = 0; ok && i < count; i++) {
+        const char *subject = store->index[held[i]].subject;
+        if (bsearch(&subject, known, grid->train_count, sizeof *known, by_text))
+            ok = error_set(err,
+                           "%s: subject %s has images in both splits, train and holdout; a "
+                           "segmenter would be tested on a patient that it knows",
+                           store->path, subject);
+    }
+    free(known);
+    return ok;
+}
+
+/* The scan's entry in the store's origin that tells its spacing, or NULL. */
+static const struct json *scan_entry(const struct dataset *store, const char *file)
+{
+    const struct json *origin = json_get(store->description, "origin", NULL);
+    const struct json *scans = origin ? json_get_array(origin, "scans", NULL) : NULL;
+    for (size_t i = 0; scans && i < json_length(scans); i++) {
+        const struct json *files = json_get_array(json_at(scans, i), "files", NULL);
+        const char *path =
+            files && json_length(files) ? json_get_string(json_at(files, 0), "path", NULL) : NULL;
+        if (path && strcmp(path, file) == 0)
+            return json_at(scans, i);
+    }
+    return NULL;
+}
+
+static bool get_number(const struct json *list, size_t i, double *value)
+{
+    return list && i < json_length(list) && json_as_real(json_at(list, i), value) && *value > 0;
+}
+
+/* Which of a volume's axes (left, back, up) run along a plane's columns and rows, and through it.
+ */
+static const int plane_axes[PLANE_COUNT][3] = {
+    [PLANE_AXIAL] = { 0, 1, 2 },
+    [PLANE_CORONAL] = { 0, 2, 1 },
+    [PLANE_SAGITTAL] = { 1, 2, 0 },
+};
+
+/* Of the store's pixels: the scan's, times what the canvas was scaled down by. */
+static void find_spacing(const struct dataset *store, struct patient *patient)
+{
+    const struct json *entry = scan_entry(store, patient->scan);
+    const struct json *origin = json_get(store->description, "origin", NULL);
+    const struct json *settings = origin ? json_get(origin, "settings", NULL) : NULL;
+    const struct json *spacing = entry ? json_get_array(entry, "spacing", NULL) : NULL;
+    int64_t canvas = 1, size = 1;
+    double scan[3], ones = 0;
+    bool oriented = false;
+    const char *name = settings ? json_get_string(settings, "plane", NULL) : NULL;
+    int plane = name ? place_of(name, plane_names) : -1;
+    bool ok = plane >= 0 && json_get_integer(settings, "canvas", &canvas, NULL) &&
+              json_get_integer(settings, "size", &size, NULL) && canvas > 0 && size > 0;
+    for (size_t axis = 0; axis < 3; axis++) {
+        ok = ok && get_number(spacing, axis, &scan[axis]);
+        ones += ok && scan[axis] == 1;
+    }
+    /* A file without orientation and spacing reads as one of 1 mm. */
+    patient->assumed =
+        !ok || (ones == 3 && json_get_bool(entry, "oriented", &oriented, NULL) && !oriented);
+    for (int i = 0; i < 3; i++)
+        patient->spacing[i] =
+            ok ? scan[plane_axes[plane][i]] * (i < 2 ? (double)canvas / (double)size : 1) : 1;
+}
+
+/* Cuts the holdout into scans; their slices stand together and ascend. */
+static bool find_patients(struct grid *grid, size_t *held, size_t count, struct error *err)
+{
+    const struct dataset *store = &grid->real;
+    grid->patients = arena_array(&grid->arena, struct patient, count);
+    for (size_t i = 0; i < count; i++) {
+        const struct dataset_image *image = &store->index[held[i]];
+        struct patient *patient =
+            grid->patient_count ? &grid->patients[grid->patient_count - 1] : NULL;
+        if (!patient || strcmp(patient->scan, image->source) != 0 ||
+            strcmp(patient->subject, image->subject) != 0) {
+            patient = &grid->patients[grid->patient_count++];
+            *patient = (struct patient){ .subject = image->subject,
+                                         .scan = image->source,
+                                         .rows = held + i,
+                                         .first = image->slice };
+            find_spacing(store, patient);
+        }
+        patient->slices++;
+        if (image->slice != patient->first && image->slice < patient->first + patient->depth)
+            return error_set(err, "%s: the slices of %s do not ascend in index.csv", store->path,
+                             image->subject);
+        patient->depth = image->slice - patient->first + 1;
+    }
+    return true;
+}
+
+static bool open_real(struct grid *grid, struct error *err)
+{
+    struct dataset *store = &grid->real;
+    size_t subjects;
+    if (!dataset_open(store, grid->job->dataset, err))
+        return false;
+    if (!store->masks)
+        return error_set(err, "%s: has no masks; utility is measured by segmenting", store->path);
+    grid->train_rows = arena_array(&grid->arena, size_t, store->count);
+    size_t *held = arena_array(&grid->arena, size_t, store->count);
+    grid->train_count = rows_of(store, SPLIT_TRAIN, grid->train_rows, &grid->train_subjects);
+    grid->holdout_images = rows_of(store, SPLIT_HOLDOUT, held, &subjects);
+    if (!grid->train_count || !grid->holdout_images)
+        return error_set(err,
+                         "%s: %zu images in the split train and %zu in holdout; both are needed, "
+                         "to learn from and to be tested on: ingest with --holdout",
+                         store->path, grid->train_count, grid->holdout_images);
+    return check_overlap(grid, held, grid->holdout_images, err) &&
+           find_patients(grid, held, grid->holdout_images, err);
+}
+
+static void find_classes(struct grid *grid)
+{
+    const struct dataset *store = &grid->real;
+    bool occurs[256] = { false };
+    for (size_t i = 0; i < store->count * store->height * store->width; i++)
+        occurs[store->masks[i]] = true;
+    grid->classes = classes_of(occurs);
+    grid->sets = arena_array(&grid->arena, struct label_set, CLASSES_MOST + REGION_COUNT);
+    for (size_t k = 1; k < grid->classes.count; k++)
+        grid->sets[grid->set_count++] = label_set_of(
+            arena_format(&grid->arena, "%d", grid->classes.label[k]), 1, &grid->classes.label[k]);
+    const struct region_scheme *scheme = region_scheme_of(occurs);
+    grid->region_count = scheme ? REGION_COUNT : 0;
+    for (int region = 0; scheme && region < REGION_COUNT; region++)
+        grid->sets[grid->set_count++] = region_set(scheme, region);
+}
+
+/* ---- synthetic stores ------------------------------------------------------------------------ */
+
+static bool check_synthetic(const struct grid *grid, const struct dataset *store, struct error *err)
+{
+    if (store->role != ROLE_SYNTHETIC)
+        return error_set(err, "%s: a store of role %s; synthetic images are wanted", store->path,
+                         dataset_role_names[store->role]);
+    if (!store->masks)
+        return error_set(err, "%s: has no masks; a segmenter learns from masks", store->path);
+    for (size_t i = 0; i < store->count * store->height * store->width; i++)
+        if (store->masks[i] && !grid->classes.class_of[store->masks[i]])
+            return error_set(err, "%s: has the label %d, which no real mask in %s has", store->path,
+                             store->masks[i], grid->real.path);
+    return true;
+}
+
+static bool open_synthetic(struct grid *grid, struct error *err)
+{
+    for (size_t i = 0; i < grid->job->synthetic_count; i++) {
+        struct dataset *store = &grid->synthetic[i];
+        if (!dataset_open(store, grid->job->synthetic[i].path, err) ||
+            !check_synthetic(grid, store, err))
+            return false;
+    }
+    return true;
+}
+
+/* ---- sources --------------------------------------------------------------------------------- */
+
+/* The rows of the first ⌈share · n⌉ training subjects in an order drawn for the first seed: shares
+ * are nested. */
+static void choose_subjects(struct grid *grid, struct source *source)
+{
+    const struct dataset *store = &grid->real;
+    size_t n = grid->train_subjects, subject = 0;
+    size_t *place = memory_grow(NULL, n, sizeof *place),
+           *order = memory_grow(NULL, n, sizeof *order);
+    random_permutation((uint64_t)grid->job->settings->seed, random_stream("utility.subjects"), n,
+                       order);
+    for (size_t i = 0; i < n; i++)
+        place[order[i]] = i;
+    source->rows = arena_array(&grid->arena, size_t, grid->train_count);
+    source->row_count = 0;
+    for (size_t i = 0; i < grid->train_count; i++) {
+        size_t row = grid->train_rows[i];
+        subject += i && strcmp(store->index[row].subject,
+                               store->index[grid->train_rows[i - 1]].subject) != 0;
+        if ((double)place[subject] < ceil(source->fraction * (double)n))
+            source->rows[source->row_count++] = row;
+    }
+    free(place);
+    free(order);
+}
+
+static void add_source(struct grid *grid, enum source_kind kind, size_t store, double fraction)
+{
+    const char *name = grid->job->synthetic[store].name;
+    const char *synthetic =
+        arena_format(&grid->arena, "synthetic%s%s", name && *name ? "-" : "", name ? name : "");
+    struct source source = { .kind = kind, .store = store, .fraction = fraction };
+    source.rows = grid->train_rows;
+    source.row_count = kind == SOURCE_SYNTHETIC ? 0 : grid->train_count;
+    source.name = kind == SOURCE_REAL        ? "real"
+                  : kind == SOURCE_SHUFFLED  ? "shuffled"
+                  : kind == SOURCE_SYNTHETIC ? synthetic
+                  : kind == SOURCE_BOTH
+                      ? arena_format(&grid->arena, "%s+real", synthetic)
+                      : arena_format(&grid->arena, "%s+%greal", synthetic, fraction);
+    if (kind == SOURCE_FRACTION)
+        choose_subjects(grid, &source);
+    grid->sources[grid->source_count++] = source;
+}
+
+static bool make_sources(struct grid *grid, struct error *err)
+{
+    const struct yaml_strings *list = &grid->job->settings->sources;
+    size_t stores = grid->job->synthetic_count;
+    grid->sources = arena_array(&grid->arena, struct source, list->count * (stores + 1));
+    for (size_t i = 0; i < list->count; i++) {
+        double fraction = 0;
+        int word = place_of(list->items[i], source_words);
+        enum source_kind kind = word >= 0 ? source_kinds[word] : SOURCE_FRACTION;
+        bool alone = kind == SOURCE_REAL || kind == SOURCE_SHUFFLED;
+        CHECK(word >= 0 || is_fraction(list->items[i], &fraction), "a list not checked");
+        if (!alone && !stores)
+            return error_set(err, "the source \"%s\" needs a synthetic store, none was given",
+                             list->items[i]);
+        for (size_t store = 0; store < (alone ? 1 : stores); store++)
+            add_source(grid, kind, store, fraction);
+    }
+    return true;
+}
+
+/* The sets that a source trains on. */
+static size_t sets_of(const struct grid *grid, const struct source *source,
+                      struct example_set sets[2])
+{
+    size_t count = 0;
+    if (source->row_count)
+        sets[count++] = (struct example_set){ &grid->real, source->rows, source->row_count };
+    if (source->kind != SOURCE_REAL && source->kind != SOURCE_SHUFFLED) {
+        const struct dataset *store = &grid->synthetic[source->store];
+        sets[count++] = (struct example_set){ store, NULL, store->count };
+    }
+    return count;
+}
+
+/* ---- trials ---------------------------------------------------------------------------------- */
+
+static void make_trials(struct grid *grid)
+{
+    const struct utility_settings *settings = grid->job->settings;
+    size_t count = grid->source_count * settings->models.count * settings->augmentation.count *
+                   (size_t)settings->seeds;
+    grid->trials = arena_array(&grid->arena, struct trial, count);
+    for (size_t s = 0; s < grid->source_count; s++)
+        for (size_t m = 0; m < settings->models.count; m++)
+            for (size_t a = 0; a < settings->augmentation.count; a++)
+                for (int64_t seed = 0; seed < settings->seeds; seed++) {
+                    struct trial *trial = &grid->trials[grid->trial_count++];
+                    struct example_set sets[2];
+                    trial->source = &grid->sources[s];
+                    trial->model = place_of(settings->models.items[m], segment_model_names);
+                    trial->augmentation = (enum augmentation)place_of(
+                        settings->augmentation.items[a], augmentation_names);
+                    trial->seed = settings->seed + seed;
+                    trial->rows = arena_array(&grid->arena, struct overlap,
+                                              grid->patient_count * grid->set_count);
+                    for (size_t i = sets_of(grid, trial->source, sets); i-- > 0;)
+                        trial->images += sets[i].count;
+                    trial->name =
+                        arena_format(&grid->arena, "%s_%s_%s_%" PRId64, trial->source->name,
+                                     segment_model_names[trial->model],
+                                     augmentation_names[trial->augmentation], trial->seed);
+                }
+}
+
+static struct segment_settings trial_settings(const struct grid *grid, const struct trial *trial)
+{
+    struct segment_settings settings = grid->job->settings->training;
+    settings.model = trial->model;
+    settings.seed = trial->seed;
+    return settings;
+}
+
+static bool add_file(void *context, const char *name, const struct json *value)
+{
+    const char *hex = json_as_string(value);
+    text_format(context, "%s %s\n", name, hex ? hex : "");
+    return true;
+}
+
+static void add_store(const struct dataset *store, struct text *out)
+{
+    const struct json *files = json_get(store->description, "files", NULL);
+    text_format(out, "store of %zu\n", store->count);
+    if (files)
+        json_each(files, add_file, out);
+}
+
+/* The digest of all that decides about a trial's outcome. */
+static const char *trial_inputs(struct grid *grid, const struct trial *trial)
+{
+    struct segment_settings settings = trial_settings(grid, trial);
+    struct text text = { 0 };
+    char hex[DIGEST_HEX];
+    settings.checkpoint = segment_defaults.checkpoint;
+    settings.log = segment_defaults.log;
+    text_format(&text, "version %s\ntrial %s\n", LETHE_VERSION, trial->name);
+    add_store(&grid->real, &text);
+    if (trial->source->kind != SOURCE_REAL && trial->source->kind != SOURCE_SHUFFLED)
+        add_store(&grid->synthetic[trial->source->store], &text);
+    if (trial->source->kind == SOURCE_FRACTION)
+        text_format(&text, "order %" PRId64 "\n", grid->job->settings->seed);
+    yaml_describe(segment_fields, &settings, &text);
+    struct digest digest = digest_of(text.bytes, text.length);
+    text_release(&text);
+    return arena_string(&grid->arena, digest_hex(&digest, hex));
+}
+
+/* ---- predicting and measuring ---------------------------------------------------------------- */
+
+static bool predict_holdout(struct grid *grid, struct trial *trial, const char *folder,
+                            uint8_t *labels, struct error *err)
+{
+    const struct dataset *store = &grid->real;
+    struct segmenter *segmenter = segmenter_open(folder, store->height, store->width, err);
+    if (!segmenter)
+        return false;
+    size_t batch = segmenter_format(segmenter)->batch, pixels = store->height * store->width;
+    float *planes =
+        memory_allocate(batch * store->channels * pixels, sizeof *planes, "a batch of images", err);
+    const size_t *rows = grid->patients[0].rows; /* of all patients, one after the other */
+    bool ok = planes;
+    for (size_t first = 0; ok && first < grid->holdout_images; first += batch) {
+        size_t left = grid->holdout_images - first, count = left < batch ? left : batch;
+        for (size_t i = 0; i < count; i++)
+            example_planes(store, rows[first + i], planes + i * store->channels * pixels);
+        ok = segmenter_predict(segmenter, planes, count, labels + first * pixels, err);
+    }
+    digest_hex(&segmenter_format(segmenter)->weights, trial->weights);
+    memory_free(planes);
+    segmenter_free(segmenter);
+    return ok;
+}
+
+struct measuring {
+    const struct grid *grid;
+    struct trial *trial;
+    const uint8_t *labels; /* of the holdout, slice by slice */
+    struct error *errors;
+    bool *failed;
+};
+
+/* The volumes of a patient, truth and prediction: slices at their places, nothing where a slice was
+ * not kept. */
+static bool measure_patient(const struct measuring *measuring, size_t i, struct error *err)
+{
+    const struct grid *grid = measuring->grid;
+    const struct patient *patient = &grid->patients[i];
+    const struct dataset *store = &grid->real;
+    size_t pixels = store->height * store->width;
+    size_t before = (size_t)(patient->rows - grid->patients[0].rows);
+    struct label_pair pair = { .shape = { store->width, store->height, (size_t)patient->depth } };
+    memcpy(pair.spacing, patient->spacing, sizeof pair.spacing);
+    uint8_t *truth = memory_allocate(pixels * (size_t)patient->depth, 2, "a patient's masks", err);
+    if (!truth)
+        return false;
+    uint8_t *prediction = truth + pixels * (size_t)patient->depth;
+    for (size_t k = 0; k < patient->slices; k++) {
+        size_t z = (size_t)(store->index[patient->rows[k]].slice - patient->first);
+        memcpy(truth + z * pixels, store->masks + patient->rows[k] * pixels, pixels);
+        memcpy(prediction + z * pixels, measuring->labels + (before + k) * pixels, pixels);
+    }
+    pair.truth = truth;
+    pair.prediction = prediction;
+    bool ok = true;
+    for (size_t c = 0; ok && c < grid->set_count; c++)
+        ok = overlap_measure(&pair, &grid->sets[c],
+                             &measuring->trial->rows[i * grid->set_count + c], err);
+    memory_free(truth);
+    return ok;
+}
+
+static void measure_item(void *context, size_t i)
+{
+    const struct measuring *measuring = context;
+    measuring->failed[i] = !measure_patient(measuring, i, &measuring->errors[i]);
+}
+
+static bool measure_patients(struct grid *grid, struct trial *trial, const uint8_t *labels,
+                             struct error *err)
+{
+    size_t count = grid->patient_count;
+    struct measuring measuring = { grid, trial, labels, memory_grow(NULL, count, sizeof *err),
+                                   memory_grow(NULL, count, sizeof(bool)) };
+    bool ok = true;
+    parallel_items(count, measure_item, &measuring);
+    for (size_t i = 0; ok && i < count; i++)
+        if (measuring.failed[i])
+            ok = error_set(err, "%s: %s", grid->patients[i].subject, measuring.errors[i].message);
+    free(measuring.errors);
+    free(measuring.failed);
+    return ok;
+}
+
+/* ---- a trial's folder ------------------------------------------------------------------------ */
+
+enum { SCORE_COLUMNS = 3 + METRIC_COUNT }; /* voxels of truth, prediction, both; the metrics */
+
+static bool save_trial(struct grid *grid, const struct trial *trial, const char *folder,
+                       const char *inputs, struct error *err)
+{
+    struct npy_writer writer;
+    size_t shape[2] = { grid->set_count, SCORE_COLUMNS };
+    if (!npy_writer_open(&writer, path_join(&grid->arena, folder, "scores.npy"), ELEMENT_FLOAT64, 2,
+                         shape, err))
+        return false;
+    bool ok = true;
+    double *row = memory_grow(NULL, grid->set_count * SCORE_COLUMNS, sizeof *row);
+    for (size_t i = 0; ok && i < grid->patient_count; i++) {
+        for (size_t c = 0; c < grid->set_count; c++) {
+            const struct overlap *overlap = &trial->rows[i * grid->set_count + c];
+            double *out = row + c * SCORE_COLUMNS;
+            out[0] = (double)overlap->truth;
+            out[1] = (double)overlap->prediction;
+            out[2] = (double)overlap->common;
+            memcpy(out + 3, overlap->value, sizeof overlap->value);
+        }
+        ok = npy_writer_append(&writer, row, 1, err);
+    }
+    free(row);
+    if (!ok)
+        npy_writer_abandon(&writer);
+    if (!ok || !npy_writer_commit(&writer, err))
+        return false;
+    struct json *record = json_new_object();
+    json_put_string(record, "schema", TRIAL_SCHEMA);
+    json_put_string(record, "inputs", inputs);
+    json_put_string(record, "weights", trial->weights);
+    ok = json_save(record, path_join(&grid->arena, folder, "trial.json"), err);
+    json_free(record);
+    return ok;
+}
+
+/* Whether the folder holds this very trial, done; then its scores are read. */
+static bool load_trial(struct grid *grid, struct trial *trial, const char *folder,
+                       const char *inputs)
+{
+    struct error ignored;
+    struct npy scores;
+    struct json *record =
+        json_load_schema(path_join(&grid->arena, folder, "trial.json"), TRIAL_SCHEMA, &ignored);
+    const char *of = record ? json_get_string(record, "inputs", &ignored) : NULL;
+    const char *weights = record ? json_get_string(record, "weights", &ignored) : NULL;
+    bool ok = of && weights && strcmp(of, inputs) == 0 &&
+              npy_open(&scores, path_join(&grid->arena, folder, "scores.npy"), &ignored);
+    if (ok && scores.type == ELEMENT_FLOAT64 &&
+        scores.count == grid->patient_count * grid->set_count * SCORE_COLUMNS) {
+        const double *from = (const double *)(const void *)scores.data;
+        for (size_t i = 0; i < grid->patient_count * grid->set_count; i++, from += SCORE_COLUMNS) {
+            struct overlap *overlap = &trial->rows[i];
+            overlap->truth = (size_t)from[0];
+            overlap->prediction = (size_t)from[1];
+            overlap->common = (size_t)from[2];
+            memcpy(overlap->value, from + 3, sizeof overlap->value);
+        }
+        snprintf(trial->weights, sizeof trial->weights, "%s", weights);
+        trial->done = true;
+    }
+    if (ok)
+        npy_close(&scores);
+    json_free(record);
+    return trial->done;
+}
+
+static bool train_trial(struct grid *grid, struct trial *trial, const char *folder,
+                        const char *inputs, double limit, bool *stopped, struct error *err)
+{
+    struct segment_settings settings = trial_settings(grid, trial);
+    struct example_set sets[2];
+    struct train_report report;
+    struct segment_job job = { .out = folder,
+                               .sets = sets,
+                               .set_count = sets_of(grid, trial->source, sets),
+                               .classes = &grid->classes,
+                               .augment = augmentations[trial->augmentation],
+                               .shuffled = trial->source->kind == SOURCE_SHUFFLED,
+                               .settings = &settings,
+                               .dataset = inputs,
+                               .time_limit = limit };
+    if (!segment_train(&job, &report, err))
+        return error_prefix(err, "%s", trial->name);
+    *stopped = report.end != TRAIN_COMPLETE;
+    return true;
+}
+
+static bool finish_trial(struct grid *grid, struct trial *trial, const char *folder,
+                         const char *inputs, struct error *err)
+{
+    size_t pixels = grid->real.height * grid->real.width;
+    uint8_t *labels = memory_allocate(grid->holdout_images, pixels, "the predictions", err);
+    const char *panel = arena_format(&grid->arena, "%s/panels/%s.png", grid->job->out, trial->name);
+    bool ok = labels && predict_holdout(grid, trial, folder, labels, err) &&
+              measure_patients(grid, trial, labels, err) &&
+              folder_create(path_parent(&grid->arena, panel), err) &&
+              panel_write(grid, labels, (size_t)grid->job->settings->panels, panel, err) &&
+              save_trial(grid, trial, folder, inputs, err);
+    memory_free(labels);
+    trial->done = ok;
+    return ok;
+}
+
+/* Takes a trial to work on; -1 with errno EWOULDBLOCK while another process does. */
+static int take(struct grid *grid, const char *folder)
+{
+    const char *path = path_join(&grid->arena, folder, "taken");
+    int lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) != 0) {
+        int why = errno;
+        close(lock);
+        errno = why;
+        return -1;
+    }
+    return lock;
+}
+
+/* ---- all trials ------------------------------------------------------------------------------ */
+
+struct work {
+    double started, limit; /* seconds */
+    bool stopped;
+};
+
+/* One trial, unless it is done or taken. */
+static bool work_on(struct grid *grid, struct trial *trial, struct work *work, struct error *err)
+{
+    const char *folder = arena_format(&grid->arena, "%s/trials/%s", grid->job->out, trial->name);
+    const char *inputs = trial_inputs(grid, trial);
+    if (load_trial(grid, trial, folder, inputs))
+        return true;
+    if (!folder_create(folder, err))
+        return false;
+    int lock = take(grid, folder);
+    if (lock < 0)
+        return errno == EWOULDBLOCK || error_set_errno(err, "%s: cannot be locked", folder);
+    double left = work->limit > 0 ? (work->limit - (clock_seconds() - work->started)) / 60 : 0;
+    bool ok = load_trial(grid, trial, folder, inputs); /* done by another meanwhile */
+    if (!ok && work->limit > 0 && left <= 0)
+        ok = work->stopped = true;
+    else if (!ok)
+        ok = train_trial(grid, trial, folder, inputs, left, &work->stopped, err) &&
+             (work->stopped || finish_trial(grid, trial, folder, inputs, err));
+    close(lock);
+    return ok;
+}
+
+static bool run_trials(struct grid *grid, struct utility_report *report, struct error *err)
+{
+    struct work work = { clock_seconds(), grid->job->settings->time_limit * 60, false };
+    report->trials = grid->trial_count;
+    for (size_t i = 0; i < grid->trial_count && !work.stopped; i++) {
+        if (!work_on(grid, &grid->trials[i], &work, err))
+            return false;
+        report->done += grid->trials[i].done;
+    }
+    report->complete = report->done == report->trials;
+    return true;
+}
+
+static bool write_tables(struct grid *grid, struct utility_report *report, struct error *err)
+{
+    report->document = grid_document(grid, err);
+    return report->document &&
+           grid_save_csv(grid, path_join(&grid->arena, grid->job->out, "utility.csv"), err) &&
+           json_save(report->document, path_join(&grid->arena, grid->job->out, "utility.json"),
+                     err);
+}
+
+bool utility(const struct utility_job *job, struct utility_report *report, struct error *err)
+{
+    struct utility_settings settings = *job->settings;
+    struct utility_job resolved = *job;
+    struct grid grid = { .job = &resolved };
+    *report = (struct utility_report){ 0 };
+    settings.seed = settings.seed < 0 ? 1 : settings.seed;
+    settings.seeds = settings.seeds ? settings.seeds : 3;
+    resolved.settings = &settings;
+    arena_init(&grid.arena);
+    bool ok = utility_settings_check(&settings, err) && open_real(&grid, err);
+    if (ok)
+        find_classes(&grid);
+    ok = ok && open_synthetic(&grid, err) && make_sources(&grid, err);
+    if (ok) {
+        make_trials(&grid);
+        ok = run_trials(&grid, report, err) &&
+             (!report->complete || write_tables(&grid, report, err));
+    }
+    dataset_close(&grid.real);
+    for (size_t i = 0; i < job->synthetic_count; i++)
+        dataset_close(&grid.synthetic[i]);
+    arena_release(&grid.arena);
+    return ok;
+}
+
+void utility_report_release(struct utility_report *report)
+{
+    json_free(report->document);
+    *report = (struct utility_report){ 0 };
+}

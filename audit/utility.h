@@ -1,0 +1,74 @@
+/* Utility: how well segmenters that learnt from synthetic images do on real patients.
+ *
+ *     struct utility_job job = { .dataset = "run/dataset", .synthetic = { "run/synthetic" },
+ *                                .synthetic_count = 1, .out = "run/utility", .settings = &settings
+ * }; struct utility_report report; ok = utility(&job, &report, err);
+ *     utility_report_release(&report);
+ *
+ * A grid of trials: each source of training images × model × augmentation × seed. A trial trains a
+ * segmenter (train/segment.h), has it label every slice of the subjects that were held out, and
+ * measures each subject's volume (overlap.h). Sources:
+ *
+ *     real                  the images of the split train
+ *     synthetic             those of a synthetic store, alone; one source a store
+ *     both                  both, one source a store
+ *     a fraction, as 0.25   that share of the real subjects, and all synthetic images; nested
+ *     shuffled              real images under masks of others: the control that the measure can
+ *                           fail; near zero
+ *
+ * Folder:  utility.json (schema lethe/utility/1), utility.csv, panels/TRIAL.png,
+ *          trials/TRIAL/ (checkpoints, metrics.jsonl, scores.npy, and last trial.json)
+ *
+ * Trials are resumable jobs: one that is done, from the same inputs, is not done again; one that
+ * was killed goes on from its checkpoint; one that another process is working on is left to it, so
+ * several processes may share a folder. The tables are written when all trials are done.
+ */
+#ifndef AUDIT_UTILITY_H
+#define AUDIT_UTILITY_H
+
+#include "audit/overlap.h"
+#include "audit/score.h"
+#include "train/segment.h"
+
+#define UTILITY_SCHEMA "lethe/utility/1"
+
+enum { UTILITY_STORES = 16 };
+
+/* The plan's section `utility`, and the command line. */
+struct utility_settings {
+    struct yaml_strings models, sources, augmentation;
+    int64_t seeds, seed; /* how many, 0: 3; from which on, -1: the plan's, else 1 */
+    int64_t bootstrap, panels;
+    double time_limit; /* minutes; 0: none */
+    struct segment_settings training;
+};
+extern const struct utility_settings utility_defaults;
+extern const struct yaml_field utility_fields[];
+
+/* Whether the lists of the settings can be read. */
+bool utility_settings_check(const struct utility_settings *settings, struct error *err) MUST_USE;
+
+struct utility_store {
+    const char *name; /* "" for the only one */
+    const char *path;
+};
+
+struct utility_job {
+    const char *dataset; /* a real store with holdout subjects and masks */
+    struct utility_store synthetic[UTILITY_STORES];
+    size_t synthetic_count;
+    const char *out;
+    const struct utility_settings *settings;
+};
+
+struct utility_report {
+    bool complete;         /* else: stopped, or other processes still work on some */
+    size_t trials, done;   /* done: by now, by whomever */
+    struct json *document; /* of utility.json, when complete */
+};
+
+bool utility(const struct utility_job *job, struct utility_report *report,
+             struct error *err) MUST_USE;
+void utility_report_release(struct utility_report *report);
+
+#endif

@@ -1,0 +1,68 @@
+/* The grid of trials in memory: what utility.c makes and runs, utility_result.c sums up, and
+ * utility_panel.c draws. Internal to the utility audit. */
+#ifndef AUDIT_UTILITY_GRID_H
+#define AUDIT_UTILITY_GRID_H
+
+#include "audit/statistics.h"
+#include "audit/utility.h"
+
+enum source_kind { SOURCE_REAL, SOURCE_SYNTHETIC, SOURCE_BOTH, SOURCE_FRACTION, SOURCE_SHUFFLED };
+
+struct source {
+    const char *name; /* "real", "synthetic", "synthetic-NAME+real", "synthetic+0.25real", … */
+    enum source_kind kind;
+    size_t store; /* of the synthetic ones */
+    double fraction;
+    size_t *rows, row_count; /* of the real store */
+};
+
+/* A subject that was held out: one scan, its slices, and their place in its volume. */
+struct patient {
+    const char *subject, *scan; /* scan: its first file */
+    size_t *rows, slices;       /* of the real store */
+    int64_t first, depth;       /* the planes from the first slice to the last */
+    double spacing[3];          /* mm along columns, rows, planes */
+    bool assumed;               /* the store tells no spacing: 1 mm */
+};
+
+enum augmentation { AUGMENT_NONE, AUGMENT_USUAL, AUGMENT_COUNT };
+extern const char *const augmentation_names[AUGMENT_COUNT + 1];
+
+struct trial {
+    const char *name;
+    const struct source *source;
+    int model;
+    enum augmentation augmentation;
+    int64_t seed;
+    bool done;
+    struct overlap *rows; /* patients × classes */
+    size_t images;        /* that its source holds */
+    char weights[DIGEST_HEX];
+};
+
+struct grid {
+    const struct utility_job *job;
+    struct dataset real, synthetic[UTILITY_STORES];
+    struct classes classes;
+    struct label_set *sets; /* classes without the background, then regions */
+    size_t set_count, region_count;
+    struct source *sources;
+    size_t source_count;
+    struct patient *patients;
+    size_t patient_count, holdout_images;
+    size_t *train_rows, train_count, train_subjects;
+    struct trial *trials; /* source by source, model, augmentation, seed */
+    size_t trial_count;
+    struct arena arena;
+};
+
+/* utility.json; utility.csv. */
+struct json *grid_document(const struct grid *grid, struct error *err) MUST_USE;
+bool grid_save_csv(const struct grid *grid, const char *path, struct error *err) MUST_USE;
+
+/* Image | truth | prediction for slices of the holdout that show most, as a PNG. `labels` holds the
+ * predictions of all slices, patient by patient. */
+bool panel_write(const struct grid *grid, const uint8_t *labels, size_t rows, const char *path,
+                 struct error *err) MUST_USE;
+
+#endif

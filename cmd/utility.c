@@ -1,0 +1,195 @@
+/* lethe utility: how well segmenters trained on a synthetic set do on real patients. */
+#include "stages.h"
+
+#include "audit/utility.h"
+#include "base/json.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct options {
+    const char *dataset, *out;
+    struct yaml_strings synthetic;
+    struct utility_settings settings;
+};
+
+#define OPTION(name, kind_, ...)                                                                   \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
+    }
+
+static const struct yaml_field options[] = {
+    OPTION(dataset, YAML_STRING, .metavar = "STORE",
+           .help = "real images: the split train to learn from, holdout to be tested on"),
+    OPTION(synthetic, YAML_STRINGS, .metavar = "STORE",
+           .help = "synthetic images; several as NAME=STORE"),
+    OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "for the results; one is gone on with"),
+    OPTION(settings, YAML_SECTION, .section = utility_fields),
+    { 0 },
+};
+
+/* "NAME=STORE", or STORE where it is the only one. */
+static bool take_stores(const struct yaml_strings *list, struct utility_job *job,
+                        struct arena *arena, struct error *err)
+{
+    if (list->count > UTILITY_STORES)
+        return error_set(err, "synthetic: %zu stores; at most %d can be given", list->count,
+                         UTILITY_STORES);
+    for (size_t i = 0; i < list->count; i++) {
+        const char *equals = strchr(list->items[i], '=');
+        size_t length = equals ? (size_t)(equals - list->items[i]) : 0;
+        if (list->count > 1 && !length)
+            return error_set(err,
+                             "synthetic: \"%s\" has no name; of several stores give each as "
+                             "NAME=STORE",
+                             list->items[i]);
+        const char *name = arena_substring(arena, list->items[i], length);
+        if (name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.")])
+            return error_set(err,
+                             "synthetic: the name \"%s\"; letters, digits, _, - and . are "
+                             "allowed",
+                             name);
+        job->synthetic[i] = (struct utility_store){ name, equals ? equals + 1 : list->items[i] };
+    }
+    job->synthetic_count = list->count;
+    return true;
+}
+
+static double number(const struct json *object, const char *key)
+{
+    double value = 0;
+    return json_get_real(object, key, &value, NULL) ? value : NAN;
+}
+
+/* A line a kind of training: Dice with its interval, and relative to real images. */
+static void summarise(const struct json *document, struct text *out)
+{
+    const struct json *summary = json_get_array(document, "summary", NULL);
+    const struct json *relative = json_get_array(document, "relative_dice", NULL);
+    text_format(out, "%-24s %-5s %-6s %8s  %6s  %15s  %8s  %15s\n", "source", "model", "augm.",
+                "Dice", "sd", "95 % interval", "relative", "95 % interval");
+    for (size_t i = 0; i < json_length(summary); i++) {
+        const struct json *kind = json_at(summary, i), *dice = json_get(kind, "dice", NULL);
+        static const char *const keys[] = { "source", "model", "augmentation" };
+        text_format(out, "%-24s %-5s %-6s %8.3f  %6.3f  %6.3f … %6.3f",
+                    json_get_string(kind, keys[0], NULL), json_get_string(kind, keys[1], NULL),
+                    json_get_string(kind, keys[2], NULL), number(dice, "mean"), number(dice, "sd"),
+                    number(dice, "lower95"), number(dice, "upper95"));
+        for (size_t k = 0; k < json_length(relative); k++) {
+            const struct json *entry = json_at(relative, k);
+            bool same = true;
+            for (int key = 0; key < 3; key++)
+                same = same && strcmp(json_get_string(entry, keys[key], NULL),
+                                      json_get_string(kind, keys[key], NULL)) == 0;
+            if (same)
+                text_format(out, "  %8.3f  %6.3f … %6.3f", number(entry, "mean"),
+                            number(entry, "lower95"), number(entry, "upper95"));
+        }
+        text_add(out, "\n");
+    }
+}
+
+static enum exit_code measure(struct stage_work *work, const struct utility_job *job)
+{
+    struct utility_report report;
+    if (!utility(job, &report, work->err))
+        return EXIT_ERROR;
+    text_format(&work->summary, "%s: %zu of %zu trainings done\n", job->out, report.done,
+                report.trials);
+    work->unfinished = !report.complete;
+    if (report.complete) {
+        summarise(report.document, &work->summary);
+        work->document = report.document;
+        report.document = NULL;
+    }
+    utility_report_release(&report);
+    return EXIT_YES;
+}
+
+/* The stage of a plan. */
+static enum exit_code work_on(struct stage_work *work)
+{
+    struct utility_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
+                               .synthetic = { { "",
+                                                stage_folder(work->plan, "sample", work->arena) } },
+                               .synthetic_count = 1,
+                               .out = work->folder,
+                               .settings = &work->plan->utility };
+    return measure(work, &job);
+}
+
+static bool accepts(const struct release_plan *plan, struct error *err)
+{
+    return utility_settings_check(&plan->utility, err) || error_prefix(err, "%s", plan->path);
+}
+
+/* Training takes long: lethe run does it where the plan's section says anything about it. */
+static bool is_wanted(const struct release_plan *plan)
+{
+    struct utility_settings silent = utility_defaults;
+    struct text asked = { 0 }, unasked = { 0 };
+    silent.seed = plan->utility.seed; /* may be the plan's own */
+    yaml_describe(utility_fields, &plan->utility, &asked);
+    yaml_describe(utility_fields, &silent, &unasked);
+    bool wanted = strcmp(asked.bytes, unasked.bytes) != 0;
+    text_release(&asked);
+    text_release(&unasked);
+    return wanted;
+}
+
+const struct stage stage_utility = {
+    .name = "utility",
+    .folder = "utility",
+    .product = "utility.json",
+    .needs = { "ingest", "sample" },
+    .fields = utility_fields,
+    .settings = offsetof(struct release_plan, utility),
+    .in_place = true,
+    .accepts = accepts,
+    .is_wanted = is_wanted,
+    .run = work_on,
+};
+
+static enum exit_code run(struct invocation *invocation)
+{
+    const struct options *values = invocation->values;
+    if (invocation->operand_count == 1) {
+        if (values->dataset || values->out || values->synthetic.count)
+            return command_refuse(invocation,
+                                  "give a plan, or --dataset, --synthetic and --out, not both");
+        return stage_command(invocation, &stage_utility);
+    }
+    if (!values->dataset || !values->out)
+        return command_refuse(invocation, "give a plan, or --dataset STORE --synthetic STORE "
+                                          "--out FOLDER");
+    struct utility_job job = { .dataset = values->dataset,
+                               .out = values->out,
+                               .settings = &values->settings };
+    if (!take_stores(&values->synthetic, &job, &invocation->arena, &invocation->err))
+        return command_failed(invocation);
+    struct stage_work work = stage_without_plan(invocation, values->out);
+    enum exit_code code = stage_finish(invocation, &work, measure(&work, &job));
+    if (work.unfinished)
+        fprintf(stderr, "lethe utility: not all trainings are done; the same command goes on\n");
+    return code;
+}
+
+static void set_defaults(void *values)
+{
+    ((struct options *)values)->settings = utility_defaults;
+}
+
+const struct command command_utility = {
+    .name = "utility",
+    .operands = "PLAN | --dataset STORE --synthetic STORE --out FOLDER",
+    .most_operands = 1,
+    .summary = "measure what a synthetic set is worth: train segmenters, test on real patients",
+    .details = "Ctrl-C, a time limit or a crash lose little: the same command goes on. Several\n"
+               "processes may work in one folder, each takes the next training.",
+    .options = options,
+    .size = sizeof(struct options),
+    .set_defaults = set_defaults,
+    .run = run,
+};

@@ -1,0 +1,261 @@
+/* Segmenters: examples, training that is stopped and goes on, images that do not fit the stride. */
+#include "audit/stores.h"
+
+#include "base/digest.h"
+#include "base/parallel.h"
+#include "train/segment.h"
+
+#include <math.h>
+#include <signal.h>
+#include <time.h>
+
+static const struct store_spec spec = { .role = ROLE_REAL, .subjects = 4, .masks = true };
+static struct dataset store;
+static struct classes classes;
+
+static int make_store(void **state)
+{
+    struct error err;
+    bool occurs[256] = { [0] = true, [1] = true, [4] = true };
+    classes = classes_of(occurs);
+    if (scratch_make(state))
+        return -1;
+    store_write(scratch("store"), &spec);
+    return dataset_open(&store, scratch("store"), &err) ? 0 : -1;
+}
+
+static int drop_store(void **state)
+{
+    dataset_close(&store);
+    return scratch_remove(state);
+}
+
+static struct examples *open_examples(struct examples_options options)
+{
+    struct error err;
+    struct example_set set = { &store, NULL, store.count };
+    options.classes = &classes;
+    options.size = options.size ? options.size : STORE_SIDE;
+    struct examples *examples = examples_new(&set, 1, &options, &err);
+    assert_ok(examples, err);
+    return examples;
+}
+
+enum { BATCH = 5, SIZE_MOST = 24, MOST = BATCH * SIZE_MOST * SIZE_MOST };
+static float images[2 * MOST], more_images[2 * MOST];
+static int32_t labels[MOST], more_labels[MOST];
+
+static void image_k_does_not_depend_on_what_was_read_before(void **state)
+{
+    (void)state;
+    struct examples_options options = { .augment = &augment_usual, .seed = 3 };
+    struct examples *a = open_examples(options), *b = open_examples(options);
+    for (uint64_t first = 0; first < 40; first += BATCH)
+        examples_read(a, first, BATCH, images, labels);
+    examples_read(b, 35, BATCH, more_images, more_labels);
+    assert_memory_equal(images, more_images, sizeof(float) * BATCH * 2 * STORE_PIXELS);
+    assert_memory_equal(labels, more_labels, sizeof(int32_t) * BATCH * STORE_PIXELS);
+    examples_free(a);
+    examples_free(b);
+}
+
+static void channels_have_mean_zero_and_deviation_one(void **state)
+{
+    (void)state;
+    struct examples *examples = open_examples((struct examples_options){ .seed = 1 });
+    examples_read(examples, 0, BATCH, images, labels);
+    for (int plane = 0; plane < 2 * BATCH; plane++) {
+        double sum = 0, squares = 0;
+        for (int p = 0; p < STORE_PIXELS; p++) {
+            double value = (double)images[plane * STORE_PIXELS + p];
+            sum += value, squares += value * value;
+        }
+        assert_true(fabs(sum / STORE_PIXELS) < 1e-5);
+        assert_true(fabs(squares / STORE_PIXELS - 1) < 1e-5);
+    }
+    examples_free(examples);
+}
+
+static void images_are_padded_below_and_to_the_right(void **state)
+{
+    (void)state;
+    struct examples *plain = open_examples((struct examples_options){ .seed = 1 });
+    struct examples *padded = open_examples((struct examples_options){ .seed = 1, .size = 24 });
+    examples_read(plain, 0, BATCH, images, labels);
+    examples_read(padded, 0, BATCH, more_images, more_labels);
+    for (int y = 0; y < 24; y++)
+        for (int x = 0; x < 24; x++) {
+            bool inside = y < STORE_SIDE && x < STORE_SIDE;
+            assert_int_equal(more_labels[y * 24 + x], inside ? labels[y * STORE_SIDE + x] : 0);
+            if (inside)
+                assert_true(more_images[y * 24 + x] == images[y * STORE_SIDE + x]);
+            else /* a stored 0, darker than anything in these images */
+                assert_true(more_images[y * 24 + x] < -1 &&
+                            more_images[y * 24 + x] == more_images[24 * 24 - 1]);
+        }
+    examples_free(plain);
+    examples_free(padded);
+}
+
+static void shuffled_masks_say_nothing_of_their_images(void **state)
+{
+    (void)state;
+    struct examples *right = open_examples((struct examples_options){ .seed = 1 });
+    struct examples *wrong =
+        open_examples((struct examples_options){ .seed = 1, .shuffled = true });
+    double both = 0, either = 0;
+    for (uint64_t first = 0; first < store.count; first += 3) {
+        examples_read(right, first, 3, images, labels);
+        examples_read(wrong, first, 3, more_images, more_labels);
+        assert_memory_equal(images, more_images, sizeof(float) * 6 * STORE_PIXELS);
+        for (int p = 0; p < 3 * STORE_PIXELS; p++) {
+            both += labels[p] && more_labels[p];
+            either += (labels[p] != 0) + (more_labels[p] != 0);
+        }
+    }
+    assert_true(either > 0 && 2 * both / either < 0.5); /* chance alone gives about .2 */
+    examples_free(right);
+    examples_free(wrong);
+}
+
+/* ---- training -------------------------------------------------------------------------------- */
+
+static struct segment_settings quick(int64_t levels)
+{
+    struct segment_settings settings = segment_defaults;
+    settings.images = 240;
+    settings.batch = 4;
+    settings.base = 4;
+    settings.levels = levels;
+    settings.seed = 9;
+    return settings;
+}
+
+static bool train_in(const char *name, const struct segment_settings *settings,
+                     struct train_report *report, struct error *err)
+{
+    static char path[600];
+    struct example_set set = { &store, NULL, store.count };
+    snprintf(path, sizeof path, "%s", scratch(name));
+    struct segment_job job = { .out = path,
+                               .sets = &set,
+                               .set_count = 1,
+                               .classes = &classes,
+                               .augment = &augment_usual,
+                               .settings = settings,
+                               .dataset = "0123" };
+    return segment_train(&job, report, err);
+}
+
+static struct digest weights_of(const struct train_report *report)
+{
+    struct digest digest;
+    struct error err;
+    assert_ok(digest_file(report->checkpoint, &digest, &err), err);
+    return digest;
+}
+
+static void a_training_that_is_stopped_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(3);
+    struct train_report report;
+    struct error err;
+    assert_ok(train_in("unbroken", &settings, &report, &err), err);
+    assert_int_equal(report.step, 60);
+    struct digest unbroken = weights_of(&report);
+    int stops = 0, turn = 0;
+    do { /* a signal every few milliseconds; each call gets a little further */
+        struct sigaction ignore = { .sa_handler = SIG_IGN };
+        sigaction(SIGTERM, &ignore, NULL); /* outside of training */
+        timer_t id;
+        struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGTERM };
+        assert_int_equal(timer_create(CLOCK_MONOTONIC, &event, &id), 0);
+        struct timespec every = { 0, 10000000L * (1 + turn++) }; /* further each time */
+        struct itimerspec soon = { every, every };
+        assert_int_equal(timer_settime(id, 0, &soon, NULL), 0);
+        assert_ok(train_in("broken", &settings, &report, &err), err);
+        timer_delete(id);
+        stops += report.end == TRAIN_SIGNAL;
+    } while (report.end != TRAIN_COMPLETE);
+    struct digest broken = weights_of(&report);
+    assert_true(digest_equal(&unbroken, &broken));
+    assert_true(stops > 0);
+}
+
+static void another_run_than_the_folder_s_is_refused(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(2);
+    struct train_report report;
+    struct error err;
+    settings.images = 8;
+    assert_ok(train_in("run", &settings, &report, &err), err);
+    settings.rate = 0.5;
+    assert_false(train_in("run", &settings, &report, &err));
+    assert_contains(err.message, "asked for is \"rate: 0.5\"");
+}
+
+static void it_learns_and_takes_images_of_any_size(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(3);
+    struct train_report report;
+    struct error err;
+    settings.images = 2000;
+    settings.base = 8;
+    assert_ok(train_in("run", &settings, &report, &err), err);
+    const size_t height = 19, width = 23; /* no multiple of the stride, 4 */
+    struct segmenter *segmenter = segmenter_open(scratch("run"), height, width, &err);
+    assert_ok(segmenter, err);
+    const struct segmenter_format *format = segmenter_format(segmenter);
+    assert_int_equal(format->classes.count, 3);
+    assert_int_equal(format->classes.label[2], 4);
+    assert_string_equal(format->channel_names[1], "flair");
+    static float planes[2 * STORE_PIXELS], larger[2 * 19 * 23];
+    example_planes(&store, 0, planes);
+    for (size_t c = 0; c < 2; c++) /* the image, with background around it */
+        for (size_t y = 0; y < height; y++)
+            for (size_t x = 0; x < width; x++)
+                larger[(c * height + y) * width + x] =
+                    y < STORE_SIDE && x < STORE_SIDE ? planes[(c * STORE_SIDE + y) * STORE_SIDE + x]
+                                                     : 0.15f;
+    uint8_t found[19 * 23];
+    assert_ok(segmenter_predict(segmenter, larger, 1, found, &err), err);
+    double both = 0, all = 0;
+    for (size_t y = 0; y < STORE_SIDE; y++)
+        for (size_t x = 0; x < STORE_SIDE; x++) {
+            bool truth = store.masks[y * STORE_SIDE + x], seen = found[y * width + x];
+            both += truth && seen;
+            all += truth + seen;
+        }
+    assert_true(2 * both / all > 0.6);
+    segmenter_free(segmenter);
+}
+
+static void what_is_no_segmenter_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    assert_null(segmenter_open(scratch("nothing"), 16, 16, &err));
+    assert_contains(err.message, "no checkpoint there");
+    write_text(scratch("text"), "not a checkpoint at all");
+    assert_null(segmenter_open(scratch("text"), 16, 16, &err));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_store, drop_store)
+    const struct CMUnitTest tests[] = {
+        TEST(image_k_does_not_depend_on_what_was_read_before),
+        TEST(channels_have_mean_zero_and_deviation_one),
+        TEST(images_are_padded_below_and_to_the_right),
+        TEST(shuffled_masks_say_nothing_of_their_images),
+        TEST(a_training_that_is_stopped_ends_in_the_same_bytes),
+        TEST(another_run_than_the_folder_s_is_refused),
+        TEST(it_learns_and_takes_images_of_any_size),
+        TEST(what_is_no_segmenter_is_refused),
+    };
+    parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
