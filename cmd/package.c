@@ -293,6 +293,7 @@ const struct stage stage_package = {
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
     .in_place = true,
+    .may_grow = true,
     .accepts = accepts,
     .add_inputs = add_inputs,
     .is_wanted = is_wanted,

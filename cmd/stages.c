@@ -244,7 +244,7 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs)
     double seconds = clock_seconds() - started;
     progress_publish(NULL);
     if (code == EXIT_YES && !work->unfinished &&
-        !stage_record(work->folder, stage->name, inputs, seconds, work->err))
+        !stage_record(work->folder, stage->name, inputs, seconds, stage->may_grow, work->err))
         code = EXIT_ERROR;
     if (!journal_end(work, code, seconds))
         code = EXIT_ERROR;

@@ -49,6 +49,7 @@ struct stage {
     const char *needs[STAGE_NEEDS];  /* stages, by name */
     const struct yaml_field *fields; /* the settings that decide: a section of the plan … */
     size_t settings;                 /* … and where it stands in struct release_plan */
+    bool may_grow; /* files that come into the folder later, as signatures do, change nothing */
     bool in_place; /* the work goes on in an existing folder; others exchange theirs at the end */
     /* Refuses, before anything is written, what cannot be worked on. */
     bool (*accepts)(const struct release_plan *plan, struct error *err);

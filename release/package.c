@@ -184,30 +184,6 @@ static bool flagged_images(struct packaging *packaging, bool *flagged)
                      packaging->job->audit, count, distinct);
 }
 
-/* What the audit would say of the images that are left. Counts and fraction follow from what was
- * removed; the bounds stay, for they speak of the generator and not of the images that it happened
- * to draw: leaving out what was caught does not make what was not caught rarer. */
-static void re_evaluate(struct packaging *packaging, size_t removed)
-{
-    struct json *root = packaging->memorization;
-    struct json *flagged = json_new_object(), *counts = json_new_object();
-    static const char *const bounds[] = { "lower95", "upper95" };
-    const struct json *before = json_member(root, "flagged");
-    double value;
-    json_put_integer(flagged, "count", 0);
-    json_put_real(flagged, "fraction", 0);
-    for (size_t i = 0; i < 2; i++)
-        if (json_as_real(json_member(before, bounds[i]), &value))
-            json_put_real(flagged, bounds[i], value);
-    static const char *const kept[] = { "train", "holdout", "subjects" };
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        if (json_as_real(json_member(json_member(root, "counts"), kept[i]), &value))
-            json_put_real(counts, kept[i], value);
-    json_put_integer(counts, "synthetic", (int64_t)(packaging->store.count - removed));
-    json_put(root, "flagged", flagged);
-    json_put(root, "counts", counts);
-}
-
 static bool choose_images(struct packaging *packaging)
 {
     size_t count = packaging->store.count;
@@ -222,7 +198,7 @@ static bool choose_images(struct packaging *packaging)
             packaging->images[report->images++] = i;
     report->removed = count - report->images;
     if (report->removed)
-        re_evaluate(packaging, report->removed);
+        policy_without_flagged(packaging->memorization, (int64_t)report->images);
     return report->images || error_set(packaging->err,
                                        "%s: every image was flagged; nothing is "
                                        "left to pack",

@@ -270,6 +270,25 @@ static struct policy_result evaluate(const struct policy_row *row,
     return result;
 }
 
+void policy_without_flagged(struct json *memorization, int64_t images)
+{
+    static const char *const bounds[] = { "lower95", "upper95" };
+    static const char *const kept[] = { "train", "holdout", "subjects" };
+    struct json *flagged = json_new_object(), *counts = json_new_object();
+    double value;
+    json_put_integer(flagged, "count", 0);
+    json_put_real(flagged, "fraction", 0);
+    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
+        if (json_as_real(json_member(json_member(memorization, "flagged"), bounds[i]), &value))
+            json_put_real(flagged, bounds[i], value);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (json_as_real(json_member(json_member(memorization, "counts"), kept[i]), &value))
+            json_put_real(counts, kept[i], value);
+    json_put_integer(counts, "synthetic", images);
+    json_put(memorization, "flagged", flagged);
+    json_put(memorization, "counts", counts);
+}
+
 bool policy_evaluate(const struct policy_settings *settings,
                      const struct policy_document *documents, size_t document_count,
                      struct arena *arena, struct policy_result **results)

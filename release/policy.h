@@ -64,6 +64,12 @@ struct policy_document {
     const struct json *root;
 };
 
+/* Changes an audit's document to what it would say of the images that are left, `images` of them,
+ * when the flagged ones are left out. Counts and fraction follow from what was removed; the bounds
+ * stay, for they speak of the generator and not of the images that it happened to draw: leaving out
+ * what was caught does not make what was not caught rarer. */
+void policy_without_flagged(struct json *memorization, int64_t images);
+
 struct policy_result {
     const struct policy_row *row;
     bool measured, passed;

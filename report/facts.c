@@ -76,15 +76,23 @@ static bool open_set(const char *path, struct dataset *dataset, bool *has, struc
     return *has;
 }
 
-static void judge(struct facts *facts)
+/* As the package step will judge: where the policy has flagged images left out, of what is left. */
+static bool judge(struct facts *facts, const char *memorization, struct error *err)
 {
+    double images = fact_number(facts->memorization, "counts.synthetic");
+    double flagged = fact_number(facts->memorization, "flagged.count");
+    if (!load(memorization, "lethe/memorization/1", &facts->judged, err))
+        return false;
+    if (flagged > 0 && flagged < images && facts->job->policy->quarantine == QUARANTINE_DROP)
+        policy_without_flagged(facts->judged, (int64_t)(images - flagged));
     const struct policy_document documents[] = {
-        { "memorization", "lethe audit", facts->memorization },
+        { "memorization", "lethe audit", facts->judged },
         { "utility", "lethe utility", facts->utility },
     };
     facts->passed =
         policy_evaluate(facts->job->policy, documents, 2, &facts->arena, &facts->results);
     facts->result_count = facts->job->policy->rows.count;
+    return true;
 }
 
 bool facts_open(struct facts *facts, const struct report_job *job, struct error *err)
@@ -101,9 +109,8 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
               load(job->candidates, "lethe/candidates/1", &facts->candidates, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
               open_set(job->synthetic, &facts->synthetic, &facts->has_synthetic, err);
-    if (ok)
-        judge(facts);
-    else
+    ok = ok && judge(facts, memorization, err);
+    if (!ok)
         facts_close(facts);
     return ok;
 }
@@ -111,6 +118,7 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
 void facts_close(struct facts *facts)
 {
     json_free(facts->memorization);
+    json_free(facts->judged);
     json_free(facts->utility);
     json_free(facts->review);
     json_free(facts->candidates);

@@ -12,6 +12,7 @@ struct facts {
     struct json *review, *candidates;
     struct dataset real, synthetic;
     bool has_real, has_synthetic;
+    struct json *judged; /* memorization as the policy sees it: without what is left out */
     struct policy_result *results;
     size_t result_count;
     bool passed;

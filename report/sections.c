@@ -143,11 +143,19 @@ static void write_policy(struct page *page)
         "</thead><tbody>");
     for (size_t i = 0; i < facts->result_count; i++)
         put_policy_row(html, &facts->results[i]);
-    html_put(
-        html, "</tbody></table></div><p>$t</p>",
-        facts->job->policy->quarantine == QUARANTINE_DROP
-            ? "Flagged images are removed before packaging, and the policy is then judged again."
-            : "If any image is flagged beyond these limits the whole release is refused.");
+    html_put(html, "</tbody></table></div>");
+    double flagged = fact_number(facts->memorization, "flagged.count");
+    if (facts->job->policy->quarantine != QUARANTINE_DROP)
+        html_put(
+            html,
+            "<p>If any image is flagged beyond these limits the whole release is refused.</p>");
+    else if (flagged > 0)
+        html_put(
+            html,
+            "<p>Of the audited images $r flagged ones are left out of the release; the counts above "
+            "are those of what is left. The bound stays as it was measured: it speaks of the "
+            "generator, and leaving out what was caught does not make rarer what was not.</p>",
+            flagged);
 }
 
 /* ---- candidates ------------------------------------------------------------------------------ */

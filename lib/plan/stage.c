@@ -35,13 +35,33 @@ static bool same_string(const struct json *record, const char *key, const char *
                      error_set(err, "%s was %s, is now %s", key, found, expected));
 }
 
+/* The outputs as they are now: all files of the folder, or, where it may grow, those of the record.
+ */
+static bool outputs_now(const struct json *record, const char *folder, struct arena *arena,
+                        struct digest_entry **entries, size_t *count, struct error *err)
+{
+    bool may_grow = false;
+    const struct json *outputs = json_get_array(record, "outputs", err);
+    if (!outputs)
+        return false;
+    json_get_bool(record, "may_grow", &may_grow, NULL);
+    if (!may_grow)
+        return list_outputs(folder, arena, entries, count, err);
+    *count = json_length(outputs);
+    *entries = arena_array(arena, struct digest_entry, *count);
+    for (size_t i = 0; i < *count; i++)
+        if (!((*entries)[i].path = json_get_string(json_at(outputs, i), "path", err)))
+            return false;
+    return digest_files(folder, *entries, *count, err);
+}
+
 static bool same_outputs(const struct json *record, const char *folder, struct arena *arena,
                          struct error *err)
 {
     struct digest_entry *entries;
     size_t count;
     const struct json *outputs = json_get_array(record, "outputs", err);
-    if (!outputs || !list_outputs(folder, arena, &entries, &count, err))
+    if (!outputs || !outputs_now(record, folder, arena, &entries, &count, err))
         return false;
     if (json_length(outputs) != count)
         return error_set(err, "%zu output files, %zu were made", count, json_length(outputs));
@@ -195,7 +215,7 @@ bool stage_read(const char *folder, struct stage_summary *summary, struct error 
 /* ---- recording ------------------------------------------------------------------------------- */
 
 bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
-                  double seconds, struct error *err)
+                  double seconds, bool may_grow, struct error *err)
 {
     struct arena arena;
     struct digest_entry *entries;
@@ -210,6 +230,8 @@ bool stage_record(const char *folder, const char *stage, const struct digest *in
         json_put_string(record, "version", LETHE_VERSION);
         json_put_string(record, "inputs", digest_hex(inputs, hex));
         json_put_real(record, "seconds", seconds);
+        if (may_grow)
+            json_put_bool(record, "may_grow", true);
         for (size_t i = 0; i < count; i++) {
             struct json *output = json_new_object();
             json_put_string(output, "path", entries[i].path);

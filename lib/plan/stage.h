@@ -42,8 +42,9 @@ struct stage_summary {
 };
 bool stage_read(const char *folder, struct stage_summary *summary, struct error *err) MUST_USE;
 
-/* Records that the stage is done. */
+/* Records that the stage is done. With `may_grow` files that come into the folder later, as
+ * signatures do, change nothing; else they mean that it is no longer what was made. */
 bool stage_record(const char *folder, const char *stage, const struct digest *inputs,
-                  double seconds, struct error *err) MUST_USE;
+                  double seconds, bool may_grow, struct error *err) MUST_USE;
 
 #endif

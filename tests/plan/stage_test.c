@@ -13,7 +13,7 @@ static int setup(void **state)
     assert_ok(folder_create(scratch("run/deep"), &err), err);
     write_text(scratch("run/a"), "one");
     write_text(scratch("run/deep/b"), "two");
-    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 1.5, &err), err);
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 1.5, false, &err), err);
     return 0;
 }
 
@@ -35,7 +35,7 @@ static void what_was_recorded_is_current(void **state)
 static void recording_again_is_current_too(void **state)
 {
     (void)state;
-    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 2, &err), err);
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 2, false, &err), err);
     assert_true(stage_is_current(scratch("run"), "ingest", &inputs, &err));
 }
 
@@ -95,6 +95,18 @@ static void an_additional_output_is_noticed(void **state)
     expect_stale("ingest", &inputs, "3 output files, 2 were made");
 }
 
+static void where_it_may_grow_an_additional_output_is_fine(void **state)
+{
+    (void)state;
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 2, true, &err), err);
+    write_text(scratch("run/c"), "a signature");
+    assert_true(stage_is_current(scratch("run"), "ingest", &inputs, &err));
+    write_text(scratch("run/a"), "onf");
+    expect_stale("ingest", &inputs, "the output a has changed");
+    assert_int_equal(unlink(scratch("run/a")), 0);
+    expect_stale("ingest", &inputs, "a");
+}
+
 static void a_renamed_output_is_noticed(void **state)
 {
     (void)state;
@@ -120,11 +132,11 @@ static void the_product_is_what_was_made(void **state)
     assert_ok(stage_product(scratch("run"), "", &all, &err), err);
     assert_false(digest_equal(&first, &all));
     write_text(scratch("run/a"), "another");
-    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, &err), err);
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, false, &err), err);
     assert_ok(stage_product(scratch("run"), "deep/", &again, &err), err);
     assert_true(digest_equal(&first, &again));
     write_text(scratch("run/deep/b"), "third");
-    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, &err), err);
+    assert_ok(stage_record(scratch("run"), "ingest", &inputs, 99, false, &err), err);
     assert_ok(stage_product(scratch("run"), "deep/", &again, &err), err);
     assert_false(digest_equal(&first, &again));
 }
@@ -170,6 +182,7 @@ int main(void)
         TEST(a_renamed_output_is_noticed),
         TEST(a_damaged_record_is_noticed),
         TEST(the_product_is_what_was_made),
+        TEST(where_it_may_grow_an_additional_output_is_fine),
         TEST(intact_is_whatever_it_was_made_from),
         TEST(a_record_tells_time_and_size),
     };
