@@ -18,7 +18,7 @@
 #include "nn/optimiser.h"
 #include "train/settings.h"
 
-enum { RECIPE_PHASES = 5, RECIPE_TERMS = 2, RECIPE_INPUTS = 40 };
+enum { RECIPE_PHASES = 6, RECIPE_TERMS = 2, RECIPE_INPUTS = 40 };
 
 struct term {
     const char *name;

@@ -2,10 +2,14 @@
  * lazy path length on the generator with half the batch, rates and betas corrected for the lazy
  * phases by k/(k+1), style mixing, the running averages of w and of the generator.
  *
+ * On request the discriminator sees augmented images only, adaptively (models/ada.h). R1 is
+ * with respect to the images before augmentation.
+ *
  * A batch in parts is what the official code calls rounds: every part has latents, a style-mixing
  * cut-off and groups of the minibatch standard deviation of its own, and moves the averages of w
  * and of path length; gradients are averaged over the parts.
  */
+#include "models/ada.h"
 #include "models/stylegan2.h"
 #include "nn/loss.h"
 #include "train/recipe.h"
@@ -56,6 +60,7 @@ static bool check(const struct train_settings *settings, int channels, int size,
 struct gan {
     struct training *training;
     struct stylegan2 config;
+    struct node *p; /* of augmentation, a state; NULL: there is none */
 };
 
 /* Where style mixing begins: layers beyond it get the other style. With the probability of mixing
@@ -99,8 +104,13 @@ static struct node *generate(struct gan *gan, struct phase *phase, int64_t n, st
     return images;
 }
 
-static struct node *discriminate(const struct gan *gan, struct node *x)
+/* What the discriminator says of images, augmented where that is asked for. */
+static struct node *discriminate(const struct gan *gan, const struct phase *phase, struct node *x,
+                                 const char *what)
 {
+    if (gan->p)
+        x = ada_augment(x, gan->p,
+                        arena_format(&gan->training->arena, "%s.augment.%s", phase->name, what));
     graph_push(gan->training->graph, "D");
     struct node *logits = stylegan2_discriminate(&gan->config, x);
     graph_pop(gan->training->graph);
@@ -140,29 +150,86 @@ static void add_path_phase(struct gan *gan)
     finish(gan, phase, "G.");
 }
 
+/* ---- augmentation ---------------------------------------------------------------------------- */
+
+enum { AUGMENT_INTERVAL = 4 };
+
+/* Signs of D(real) are summed up over the steps between two adjustments (r_t of the paper). */
+static void note_signs(struct gan *gan, struct phase *phase, struct node *real)
+{
+    struct graph *graph = gan->training->graph;
+    struct node *zero = nn_number(graph, 0);
+    struct node *sum = t_state(graph, "augment.signs", zero),
+                *count = t_state(graph, "augment.count", zero);
+    struct node *mean = t_reshape(t_mean(t_greater(real, zero), AXES_ALL), SHAPE());
+    updates_add(&phase->each, sum, t_add(sum, t_affine(mean, 2, -1)));
+    updates_add(&phase->each, count, t_shift(count, 1));
+}
+
+static struct node *within(struct node *x, double low, double high)
+{
+    struct node *least = nn_number(x->graph, low), *most = nn_number(x->graph, high);
+    x = t_where(t_greater(x, least), x, least);
+    return t_where(t_greater(x, most), most, x);
+}
+
+/* p moves towards more augmentation while the discriminator is surer of training images than the
+ * target, else towards less, at the rate that takes `augment_kimg` from 0 to 1. */
+static void add_augment_phase(struct gan *gan)
+{
+    const struct train_settings *settings = &gan->training->settings;
+    struct graph *graph = gan->training->graph;
+    struct phase *phase = training_phase(gan->training, "augment", AUGMENT_INTERVAL);
+    struct node *zero = nn_number(graph, 0);
+    struct node *sum = t_state(graph, "augment.signs", zero),
+                *count = t_state(graph, "augment.count", zero);
+    struct node *r = t_div(sum, within(count, 1, 1e9));
+    double step =
+        (double)settings->batch * AUGMENT_INTERVAL / (settings->stylegan2.augment_kimg * 1000);
+    struct node *more =
+        t_greater(r, nn_number(graph, settings->stylegan2.augment_target)); /* 0 or 1 */
+    struct node *p = within(t_add(gan->p, t_scale(t_affine(more, 2, -1), step)), 0, 1);
+    phase_term(phase, "r", r, 0);
+    phase_term(phase, "p", p, 0);
+    updates_add(&phase->updates, gan->p, p);
+    updates_add(&phase->updates, sum, zero);
+    updates_add(&phase->updates, count, zero);
+}
+
+/* ---- the phases ------------------------------------------------------------------------------ */
+
 static void build(struct training *training)
 {
     const struct train_settings *settings = &training->settings;
     const struct stylegan2_settings *from = &settings->stylegan2;
-    struct gan gan = { training, network(settings, training->channels, training->size) };
+    struct gan gan = { training, network(settings, training->channels, training->size), NULL };
+    if (from->augment == ADA_ADAPTIVE)
+        gan.p = t_state(training->graph, "augment.p", nn_number(training->graph, 0));
     struct node *styles;
     struct phase *g_main = training_phase(training, "Gmain", 1);
-    struct node *fake = discriminate(&gan, generate(&gan, g_main, training->part, &styles));
+    struct node *images = generate(&gan, g_main, training->part, &styles);
+    struct node *fake = discriminate(&gan, g_main, images, "fake");
     phase_term(g_main, "g", loss_real(fake), 1);
     finish(&gan, g_main, "G.");
     if (from->path_weight > 0)
         add_path_phase(&gan);
     struct phase *d_main = training_phase(training, "Dmain", 1);
-    fake = discriminate(&gan, generate(&gan, d_main, training->part, &styles));
+    fake = discriminate(&gan, d_main, generate(&gan, d_main, training->part, &styles), "fake");
+    struct node *real = discriminate(&gan, d_main, training->real, "real");
     phase_term(d_main, "d_fake", loss_fake(fake), 1);
-    phase_term(d_main, "d_real", loss_real(discriminate(&gan, training->real)), 1);
+    phase_term(d_main, "d_real", loss_real(real), 1);
+    if (gan.p)
+        note_signs(&gan, d_main, real);
     finish(&gan, d_main, "D.");
     if (from->gamma > 0) {
         struct phase *d_r1 = training_phase(training, "Dr1", from->r1_interval);
-        phase_term(d_r1, "r1", penalty_r1(discriminate(&gan, training->real), training->real),
+        real = discriminate(&gan, d_r1, training->real, "real");
+        phase_term(d_r1, "r1", penalty_r1(real, training->real),
                    from->gamma / 2 * (double)from->r1_interval);
         finish(&gan, d_r1, "D.");
     }
+    if (gan.p)
+        add_augment_phase(&gan);
     struct phase *average = training_phase(training, "average", 1);
     average_parameters(&average->updates, g_main->parameters, g_main->parameter_count,
                        training->decay);

@@ -7,6 +7,7 @@
 const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", NULL };
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
+static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
 static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
 static const char *const precision_names[] = { "f32", "bf16", NULL };
 static const char *const schedule_names[] = { "linear", "cosine", NULL };
@@ -31,7 +32,9 @@ const struct train_settings train_defaults = {
                    .path_weight = 2,
                    .mixing = 0.9,
                    .average_kimg = -1,
-                   .average_ramp = 0.05 },
+                   .average_ramp = 0.05,
+                   .augment_target = 0.6,
+                   .augment_kimg = 500 },
 };
 
 #define DDPM(name, kind_, ...)                                                                     \
@@ -99,6 +102,14 @@ static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
               .help =
                   "stylegan2: at most this share of the images so far; 0: no ramp (default .05)"),
+    STYLEGAN2(augment, YAML_CHOICE, .choices = augment_names,
+              .help =
+                  "stylegan2: what the discriminator sees is moved, scaled and turned, the more "
+                  "it overfits"),
+    STYLEGAN2(augment_target, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
+              .help = "stylegan2: overfitting aimed at, the mean sign of D(real) (default .6)"),
+    STYLEGAN2(augment_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
+              .help = "stylegan2: to go from no augmentation to all (default 500)"),
     { 0 },
 };
 

@@ -18,6 +18,8 @@
 enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_COUNT };
 extern const char *const model_names[MODEL_COUNT + 1];
 
+enum ada { ADA_NONE, ADA_ADAPTIVE, ADA_COUNT };
+
 enum train_masks { TRAIN_MASKS_AUTO, TRAIN_MASKS_NONE, TRAIN_MASKS_COUNT };
 
 struct ddpm_settings {
@@ -31,7 +33,8 @@ struct ddpm_settings {
 struct stylegan2_settings {
     int64_t z_width, w_width, mapping_layers, channel_base, channel_max, r1_interval, path_interval,
         bf16_resolutions;
-    double gamma, path_weight, mixing, average_kimg, average_ramp;
+    double gamma, path_weight, mixing, average_kimg, average_ramp, augment_target, augment_kimg;
+    int augment; /* enum ada */
 };
 
 struct train_settings {

@@ -263,6 +263,86 @@ static void a_batch_that_cannot_be_cut_so_is_refused(void **state)
     assert_contains(err.message, "a batch of 8 cannot be computed in 3 equal parts");
 }
 
+/* ---- augmentation ---------------------------------------------------------------------------- */
+
+static double scalar(const struct store *store, const char *name)
+{
+    float value;
+    store_read(store, store_find(store, name), &value);
+    return (double)value;
+}
+
+static int phase_named(const struct training *training, const char *name)
+{
+    for (int i = 0; i < training->phase_count; i++)
+        if (strcmp(training->phases[i].name, name) == 0)
+            return i;
+    fail_msg("no phase %s", name);
+    return -1;
+}
+
+/* Every fourth step p goes up or down by batch · 4 / (kimg · 1000), as the mean sign of D(real)
+ * since the last time is above the target or not, and stays within 0 … 1. */
+static void augmentation_follows_overfitting(void **state)
+{
+    (void)state;
+    parallel_set_threads(1);
+    float *real = random_images(8 * CHANNELS * 16 * 16);
+    for (int low = 0; low < 2; low++) {
+        struct error err;
+        struct runner runner;
+        struct train_settings settings = small_gan();
+        settings.stylegan2.augment = ADA_ADAPTIVE;
+        settings.stylegan2.augment_kimg = 0.16; /* 8 · 4 / 160 = .2 a time */
+        settings.stylegan2.r1_interval = 5;
+        settings.accumulate = low + 1;
+        settings.stylegan2.augment_target = low ? 0 : 0.9999;
+        assert_ok(runner_init(&runner, &settings, CHANNELS, 16, &err), err);
+        assert_ok(runner_begin(&runner, &err), err);
+        int phase = phase_named(&runner.training, "augment");
+        double p = 0;
+        for (uint64_t step = 0; step < 17; step++) {
+            assert_ok(runner_step(&runner, step, real, &err), err);
+            double r = runner.terms[phase][0];
+            assert_true(r >= -1 && r <= 1);
+            if (step % 4 == 0) {
+                p = fmin(fmax(p + (r > settings.stylegan2.augment_target ? 0.2 : -0.2), 0), 1);
+                assert_float_equal(scalar(runner.store, "augment.count"), 0, 0);
+            }
+            assert_float_equal(scalar(runner.store, "augment.p"), p, 1e-5);
+            for (int i = 0; i < runner.training.phase_count; i++)
+                assert_true(isfinite(runner.terms[i][0]));
+        }
+        runner_release(&runner);
+    }
+    free(real);
+}
+
+/* It is what the discriminator sees that changes: with p held at 0 training is what it was. */
+static void augmentation_that_does_nothing_changes_nothing(void **state)
+{
+    (void)state;
+    parallel_set_threads(1);
+    float *real = random_images(8 * CHANNELS * 16 * 16);
+    struct runner runner[2];
+    for (int on = 0; on < 2; on++) {
+        struct error err;
+        struct train_settings settings = small_gan();
+        settings.stylegan2.augment = on ? ADA_ADAPTIVE : ADA_NONE;
+        settings.stylegan2.augment_target = 1; /* never reached */
+        assert_ok(runner_init(&runner[on], &settings, CHANNELS, 16, &err), err);
+        assert_ok(runner_begin(&runner[on], &err), err);
+        for (uint64_t step = 0; step < STEPS; step++)
+            assert_ok(runner_step(&runner[on], step, real, &err), err);
+    }
+    for (int i = 0; i < 4; i++) /* Gmain, Gpl, Dmain, Dr1 */
+        assert_float_equal(runner[1].terms[i][0], runner[0].terms[i][0],
+                           2e-3 * fabs(runner[0].terms[i][0]) + 1e-5);
+    runner_release(&runner[0]);
+    runner_release(&runner[1]);
+    free(real);
+}
+
 /* ---- mixed precision ------------------------------------------------------------------------- */
 
 static void bf16_is_for_the_highest_resolutions(void **state)
@@ -424,6 +504,8 @@ int main(void)
         cmocka_unit_test(stylegan2_in_parts_draws_for_each_part),
         cmocka_unit_test(parts_that_are_equal_have_their_common_gradient),
         cmocka_unit_test(a_batch_that_cannot_be_cut_so_is_refused),
+        cmocka_unit_test(augmentation_follows_overfitting),
+        cmocka_unit_test(augmentation_that_does_nothing_changes_nothing),
         cmocka_unit_test(bf16_is_for_the_highest_resolutions),
         cmocka_unit_test(training_in_bf16_follows_that_in_f32),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),

@@ -25,10 +25,11 @@ static const struct model ddpm = { "ddpm",
                                    { "--model=ddpm", "--base=32", "--mult=1", "--blocks=1",
                                      "--attention=0", "--heads=1", "--dropout=0.1",
                                      "--learned-variance", "--validate=3", "--accumulate=2" } };
-static const struct model stylegan2 = { "stylegan2",
-                                        { "--model=stylegan2", "--z-width=8", "--w-width=8",
-                                          "--channel-base=64", "--channel-max=8", "--r1-interval=3",
-                                          "--path-interval=2" } };
+static const struct model stylegan2 = {
+    "stylegan2",
+    { "--model=stylegan2", "--z-width=8", "--w-width=8", "--channel-base=64", "--channel-max=8",
+      "--r1-interval=3", "--path-interval=2", "--augment=adaptive", "--augment-kimg=0.05" }
+};
 
 static void write_data(void)
 {
