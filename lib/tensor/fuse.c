@@ -358,10 +358,13 @@ static enum dtype moved_dtype(const struct compiler *c, const struct job *job, i
     return moved ? DTYPE_F32 : job->out.dtype;
 }
 
-static void translate_job(struct compiler *c, const struct job *job)
+/* `stored`: its result is of use outside the loop. */
+static void translate_job(struct compiler *c, const struct job *job, bool stored)
 {
     c->job = job;
     int value = translate(c, job->expression, job->evaluated);
+    if (!stored)
+        return;
     struct view out = job->out;
     struct shape shape = job->expression->shape;
     enum operand_use use = OPERAND_STORE;
@@ -580,14 +583,15 @@ static void *kept_copy(struct arena *arena, const void *from, size_t bytes)
     return bytes ? memcpy(copy, from, bytes) : copy;
 }
 
-static const struct loop *compile(struct lowering *l, const struct group *group, int *value_of)
+static const struct loop *compile(struct lowering *l, const struct group *group,
+                                  const bool *lasting, int *value_of)
 {
     struct compiler c = { .l = l, .group = group, .value_of = value_of };
     struct loop *loop = arena_new(l->arena, struct loop);
     memset(value_of, 0, l->count * sizeof *value_of);
     c.axes = cuts_sizes(&group->cuts, c.size);
     for (int i = 0; i < group->jobs; i++)
-        translate_job(&c, group->job[i]);
+        translate_job(&c, group->job[i], lasting[group->job[i]->out.buffer]);
     unsigned reduced = group->reduction ? reduced_mask(&group->cuts, group->reduction) : 0;
     int order[LOOP_AXES];
     order_axes(&c, order);
@@ -605,6 +609,24 @@ static const struct loop *compile(struct lowering *l, const struct group *group,
     return loop;
 }
 
+/* Which buffers are of use beyond the loop that writes them: the others need not be written. */
+static bool *find_lasting(const struct lowering *l, const struct group *groups, size_t count)
+{
+    bool *lasting = arena_array(l->arena, bool, l->buffer_count);
+    for (size_t i = 0; i < count; i++)
+        for (int j = 0; j < groups[i].jobs; j++) {
+            const struct job *job = groups[i].job[j];
+            for (int k = 0; job->loop && k < job->reads; k++)
+                if (!maker_of(&groups[i], job->read[k].node))
+                    lasting[job->read[k].view.buffer] = true;
+            for (int k = 0; !job->loop && k < job->node->sources; k++)
+                lasting[job->in[k].buffer] = true;
+            if (!job->evaluated || l->values[job->node->id].root)
+                lasting[job->out.buffer] = true;
+        }
+    return lasting;
+}
+
 static void finish_matrix(struct step *step, const struct job *job)
 {
     step->in = job->in;
@@ -615,13 +637,14 @@ size_t fuse_jobs(struct lowering *l, struct step **steps)
 {
     struct group *groups = memory_grow(NULL, l->job_count + 1, sizeof *groups);
     size_t count = group_jobs(l, groups);
+    const bool *lasting = find_lasting(l, groups, count);
     int *value_of = memory_grow(NULL, l->count + 1, sizeof *value_of);
     *steps = arena_array(l->arena, struct step, count);
     for (size_t i = 0; i < count; i++) {
         struct step *step = &(*steps)[i];
         step->node = groups[i].job[groups[i].jobs - 1]->node;
         if (groups[i].loop)
-            step->loop = compile(l, &groups[i], value_of);
+            step->loop = compile(l, &groups[i], lasting, value_of);
         else
             finish_matrix(step, groups[i].job[0]);
     }

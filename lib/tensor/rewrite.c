@@ -339,18 +339,45 @@ static struct node *detached(struct rewriter *r, const struct node *y)
     return y->src[0];
 }
 
+/* Σ b·(Σ x over channels) over pixels = Σ b·x over both: in the pass that makes x. So noise that is
+ * added to all channels gets its gradient. */
+static struct node *sum_of_channel_sum(struct rewriter *r, const struct node *y)
+{
+    unsigned channels = 1u << 1, pixels = 1u << 2 | 1u << 3;
+    struct node *x = y->src[0];
+    if (x->op != OP_MUL || x->shape.rank != 4 || (y->axes & pixels) != pixels)
+        return NULL;
+    int inner = x->src[0]->op == OP_SUM && x->src[0]->axes == channels ? 0 : 1;
+    if (x->src[inner]->op != OP_SUM || x->src[inner]->axes != channels)
+        return NULL;
+    struct node *whole = x->src[inner]->src[0], *factor = x->src[1 - inner];
+    struct node spread = { .op = OP_BROADCAST, .shape = whole->shape };
+    factor = make(r, y, &spread, 1, &factor);
+    struct node *sum = make_sum(r, y, make_binary(r, y, OP_MUL, whole, factor), pixels);
+    return make_sum(r, y, sum, (y->axes & ~pixels) | channels);
+}
+
 static const struct rule {
     enum op_id op;
     struct node *(*apply)(struct rewriter *r, const struct node *y);
 } rules[] = {
-    { OP_DETACH, detached },       { OP_SUM, sum_of_scaled },
-    { OP_SUM, sum_of_quotient },   { OP_SUM, sum_over_images },
-    { OP_SUM, sum_of_product },    { OP_SUM, sum_of_terms },
-    { OP_MUL, product_of_scaled }, { OP_SCALE, scale_of_scaled },
-    { OP_ADD, sum_of_selections }, { OP_ADD, sum_of_twins },
-    { OP_CAST, cast_of_number },   { OP_RESHAPE, reshape_of_reshape },
-    { OP_RESHAPE, moved_number },  { OP_BROADCAST, moved_number },
-    { OP_PERMUTE, moved_number },  { OP_SLICE, moved_number },
+    { OP_DETACH, detached },
+    { OP_SUM, sum_of_scaled },
+    { OP_SUM, sum_of_quotient },
+    { OP_SUM, sum_over_images },
+    { OP_SUM, sum_of_channel_sum },
+    { OP_SUM, sum_of_product },
+    { OP_SUM, sum_of_terms },
+    { OP_MUL, product_of_scaled },
+    { OP_SCALE, scale_of_scaled },
+    { OP_ADD, sum_of_selections },
+    { OP_ADD, sum_of_twins },
+    { OP_CAST, cast_of_number },
+    { OP_RESHAPE, reshape_of_reshape },
+    { OP_RESHAPE, moved_number },
+    { OP_BROADCAST, moved_number },
+    { OP_PERMUTE, moved_number },
+    { OP_SLICE, moved_number },
     { OP_FLIP, moved_number },
 };
 
