@@ -27,7 +27,7 @@
 
 enum {
     BOUND_TILE = 256,      /* database rows in one matrix product */
-    REFINE_TILE = 32,      /* whose longest heads fill the second cache: 64 × 16 KiB */
+    REFINE_TILE = 64,      /* whose heads half fill the second cache: 64 × 6 KiB */
     PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
     PREPARE = 512,         /* images prepared before their pages are let go */
     SEEDS = 32,            /* candidates for seeds, beside 4k */
@@ -173,14 +173,14 @@ static bool block_allocate(struct block *block, size_t most, struct error *err)
     return true;
 }
 
-/* A block's bounds, heads and pixels take half of what the database's heads take, within limits. */
+/* A block's bounds, heads and pixels take as much as the database's heads, within limits. */
 static size_t block_queries(const struct search *search, const struct certified *certified)
 {
     size_t each = search->database.count * sizeof(float) + search->pixels.image_bytes +
                   certified->heads.stride * sizeof(float),
            memory = search->settings.memory;
     if (!memory) {
-        memory = search->database.count * certified->heads.stride * sizeof(float) / 2;
+        memory = search->database.count * certified->heads.stride * sizeof(float);
         if (memory < MEMORY_LEAST)
             memory = MEMORY_LEAST;
         if (memory > MEMORY_MOST)

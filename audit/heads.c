@@ -8,7 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLE = 256, TAIL = HEAD_BANDS, LANES = 64 };
+enum { SAMPLE = 256, TAIL = HEAD_BANDS, LANES = 16 };
+
+/* How a band became bytes; the error's norm is rounded up. The band's own norm stands in the row.
+ */
+struct band {
+    float scale, error;
+};
+
+/* Their place in a row, in floats. */
+enum { BAND_FLOATS = 32 };
+_Static_assert(HEAD_BANDS * sizeof(struct band) <= BAND_FLOATS * sizeof(float),
+               "bands fit into a row");
 
 /* Head sizes of one channel; more channels have up to three times as many. Trials on deformed real
  * heads: 576 coefficients leave an eighth of all pairs, 4096 less than a hundredth; beyond, what is
@@ -45,7 +56,9 @@ static void lay_out(struct heads *heads, size_t planes)
     }
     for (; band <= HEAD_BANDS; band++)
         heads->edge[band] = begin;
-    heads->stride = HEAD_NORMS + (begin + LANES - 1) / LANES * LANES;
+    size_t bytes = begin - heads->end[0];
+    heads->fixed = HEAD_NORMS + (heads->end[0] + LANES - 1) / LANES * LANES;
+    heads->stride = heads->fixed + BAND_FLOATS + (bytes / sizeof(float) / LANES + 1) * LANES;
 }
 
 /* ε: a head's distance from the true coefficients. A bound is off by ε on either side, by the order
@@ -57,8 +70,7 @@ static void set_rounding(struct heads *heads)
                       1.1 * gamma_bound((double)(HEAD_NORMS + heads->end[0]));
     heads->rounding[0] = rounding;
     for (size_t l = 1; l < heads->levels; l++) {
-        double terms = (double)((heads->end[l] - heads->end[l - 1]) / LANES + 10);
-        rounding += 1.1 * (gamma_bound(terms) + gamma_bound(2 * HEAD_NORMS));
+        rounding += 1.1 * gamma_bound(8 * HEAD_BANDS);
         heads->rounding[l] = rounding;
     }
 }
@@ -172,16 +184,58 @@ static float round_up(double value)
     return (double)near < value ? nextafterf(near, INFINITY) : near;
 }
 
-/* The norms of a row from its coefficients. Double precision is off by parts in 10^12 here. */
-static void set_norms(const struct heads *heads, float *row)
+/* Scaled to bytes; the squared norm of what that leaves out. */
+HOT static double to_bytes(const float *values, size_t count, float scale, int8_t *bytes)
 {
-    const float *coefficients = row + HEAD_NORMS;
+    float inverse = scale > 0 ? 1 / scale : 0;
+    double lane[16] = { 0 }, sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        float at = values[i] * inverse;
+        bytes[i] = (int8_t)(int)(at + (at < 0 ? -0.5f : 0.5f));
+    }
+    for (size_t i = 0; i < count; i++) {
+        double left = (double)values[i] - (double)scale * (double)bytes[i];
+        lane[i % 16] += left * left;
+    }
+    for (size_t l = 0; l < 16; l++)
+        sum += lane[l];
+    return sum;
+}
+
+HOT static float largest(const float *values, size_t count)
+{
+    float most = 0;
+    for (size_t i = 0; i < count; i++)
+        most = fabsf(values[i]) > most ? fabsf(values[i]) : most;
+    return most;
+}
+
+static const struct band *row_bands(const struct heads *heads, const float *row)
+{
+    return (const struct band *)(const void *)(row + heads->fixed);
+}
+
+static const int8_t *row_bytes(const struct heads *heads, const float *row)
+{
+    return (const int8_t *)(const void *)(row + heads->fixed + BAND_FLOATS);
+}
+
+/* A row from its coefficients, in order. Double precision is off by parts in 10^12 here. */
+static void make_row(const struct heads *heads, const float *coefficients, float *row)
+{
     double error = frequency_error(heads->frequency) + gamma_bound(4),
            all = squares(coefficients, heads->end[0]);
-    memset(row, 0, HEAD_NORMS * sizeof *row);
+    struct band *bands = (struct band *)(void *)(row + heads->fixed);
+    int8_t *bytes = (int8_t *)(void *)(row + heads->fixed + BAND_FLOATS);
+    memcpy(row + HEAD_NORMS, coefficients, heads->end[0] * sizeof *row);
     for (size_t b = 0; b < HEAD_BANDS; b++) {
-        double band = squares(coefficients + heads->edge[b], heads->edge[b + 1] - heads->edge[b]);
+        const float *values = coefficients + heads->edge[b];
+        size_t count = heads->edge[b + 1] - heads->edge[b];
+        float scale = largest(values, count) / 127;
+        double band = squares(values, count),
+               left = to_bytes(values, count, scale, bytes + heads->edge[b] - heads->end[0]);
         row[b] = round_up(sqrt(band) * (1 + 1e-12));
+        bands[b] = (struct band){ scale, round_up(sqrt(left) * (1 + 1e-12)) };
         all += band;
     }
     double known = sqrt(all) - error, tail = known > 0 ? 1 - known * known : 1;
@@ -204,7 +258,8 @@ static void make_rows(void *context, size_t begin, size_t end)
     const struct heads *heads = job->heads;
     size_t length = heads->end[heads->levels - 1];
     void *workspace = memory_grow(NULL, 1, frequency_workspace(heads->frequency));
-    float *all = memory_grow(NULL, frequency_count(heads->frequency), sizeof *all);
+    float *all = memory_grow(NULL, frequency_count(heads->frequency), sizeof *all),
+          *ordered = memory_grow(NULL, length, sizeof *ordered);
     for (size_t i = begin; i < end; i++) {
         float *row = job->rows + i * heads->stride;
         memset(row, 0, heads->stride * sizeof *row);
@@ -218,10 +273,11 @@ static void make_rows(void *context, size_t begin, size_t end)
             continue;
         }
         for (size_t c = 0; c < length; c++)
-            row[HEAD_NORMS + c] = all[heads->chosen[c]];
-        set_norms(heads, row);
+            ordered[c] = all[heads->chosen[c]];
+        make_row(heads, ordered, row);
     }
     free(all);
+    free(ordered);
     free(workspace);
 }
 
@@ -238,40 +294,40 @@ bool heads_of(const struct heads *heads, const struct search *search, const stru
 /* ---- bounds ------------------------------------------------------------------------------------
  */
 
-/* In LANES sums, each in ascending order, which are then added by halves: at most
- * count / LANES + 8 additions follow each other. `count` is a multiple of LANES. */
-HOT static float product(const float *x, const float *y, size_t count)
+/* Exact: at most 2^14 products of at most 127². */
+HOT static int32_t byte_product(const int8_t *x, const int8_t *y, size_t count)
 {
-    float lane[LANES] = { 0 };
-    for (size_t i = 0; i < count; i += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lane[l] += x[i + l] * y[i + l];
-    for (size_t l = 0; l < 32; l++)
-        lane[l] += lane[l + 32];
-    for (size_t l = 0; l < 16; l++)
-        lane[l] += lane[l + 16];
-    for (size_t l = 0; l < 8; l++)
-        lane[l] += lane[l + 8];
-    for (size_t l = 0; l < 4; l++)
-        lane[l] += lane[l + 4];
-    return (lane[0] + lane[2]) + (lane[1] + lane[3]);
+    int32_t sum = 0;
+    for (size_t i = 0; i < count; i++)
+        sum += (int32_t)x[i] * y[i];
+    return sum;
+}
+
+/* What the bytes of a band may be off by, from the norms and errors of both. */
+static float byte_slack(float norm_x, const struct band *x, float norm_y, const struct band *y)
+{
+    return x->error * norm_y + (norm_x + x->error) * y->error;
 }
 
 float heads_refine(const struct heads *heads, size_t level, float bound, const float *x,
                    const float *y)
 {
-    float norms = 0;
-    for (size_t b = heads->bands[level - 1]; b < heads->bands[level]; b++)
-        norms += x[b] * y[b];
-    size_t begin = heads->end[level - 1], end = heads->end[level];
-    size_t count = (end - begin + LANES - 1) / LANES * LANES; /* rows end in zeros */
-    return bound - norms + product(x + HEAD_NORMS + begin, y + HEAD_NORMS + begin, count);
+    const struct band *of_x = row_bands(heads, x), *of_y = row_bands(heads, y);
+    const int8_t *bytes_x = row_bytes(heads, x), *bytes_y = row_bytes(heads, y);
+    for (size_t b = heads->bands[level - 1]; b < heads->bands[level]; b++) {
+        size_t begin = heads->edge[b] - heads->end[0], count = heads->edge[b + 1] - heads->edge[b];
+        int32_t product = byte_product(bytes_x + begin, bytes_y + begin, count);
+        bound += of_x[b].scale * of_y[b].scale * (float)product - x[b] * y[b] +
+                 byte_slack(x[b], &of_x[b], y[b], &of_y[b]);
+    }
+    return bound;
 }
 
 float heads_slack(const struct heads *heads, size_t level, const float *x, const float *y)
 {
-    float norms = x[TAIL] * y[TAIL];
-    for (size_t b = heads->bands[level]; b < HEAD_BANDS; b++)
-        norms += x[b] * y[b];
-    return norms;
+    const struct band *of_x = row_bands(heads, x), *of_y = row_bands(heads, y);
+    float slack = x[TAIL] * y[TAIL];
+    for (size_t b = 0; b < HEAD_BANDS; b++)
+        slack += b < heads->bands[level] ? byte_slack(x[b], &of_x[b], y[b], &of_y[b]) : x[b] * y[b];
+    return slack;
 }

@@ -1,13 +1,18 @@
 /* Heads: what the certified engine keeps of an image, and the bounds that they give.
  *
- *     row = | 12 band norms, tail norm, 0 0 0 | coefficients 0 … end[0] … end[1] … end[3] |
- *             └────────── HEAD_NORMS ──────────┘
+ *     row = | 12 band norms, tail norm, 0 0 0 | coefficients 0 … end[0] | bands | bytes … end[3] |
+ *             └────────── HEAD_NORMS ──────────┘                        └ fixed
  *
  * Coefficients of the unit image stand in the order of their mean energy over the database, largest
  * first, so that every prefix is a good head. The product of two rows up to end[0] is at once an
  * upper bound of the correlation: the coefficients give the part that is known, the norms, one for
  * each band of what is left, bound the rest by Cauchy and Schwarz. To go on to end[1] the norms of
  * the bands in between are taken off and the products of their coefficients are put on.
+ *
+ * Coefficients beyond end[0] are signed bytes: a band's a = scale · q + e, with a scale of its own,
+ * and scale and ‖e‖ are kept beside ‖a‖. The error of a product of bytes is bounded like the rest:
+ * ⟨a, a'⟩ ≤ scale scale' ⟨q, q'⟩ + ‖e‖ ‖a'‖ + (‖a‖ + ‖e‖) ‖e'‖. That costs a few hundredths of the
+ * band's norms, and a row takes a third of the memory, which is what refining waits for.
  *
  * All is single precision; heads->rounding[level] is what must be added to a bound so that it holds
  * (docs/search.md has the proof).
@@ -30,7 +35,8 @@ struct heads {
     size_t end[HEAD_LEVELS];     /* coefficients used at each level */
     size_t edge[HEAD_BANDS + 1]; /* band b: coefficients edge[b] … edge[b + 1] */
     size_t bands[HEAD_LEVELS];   /* bands that are known from a level on: the first so many */
-    size_t stride;               /* floats a row */
+    size_t fixed;                /* floats before the bands' */
+    size_t stride;               /* floats a row, bytes included */
     double rounding[HEAD_LEVELS];
 };
 

@@ -424,7 +424,7 @@ static void extrapolate(struct bench *bench, const char *self, const struct scen
            per_query =
                (whole->seconds - whole->prepare) / (double)query_count - per_pair * (double)count,
            seconds = 91271 * prepare + 1e5 * fmax(per_query, 0) + 91271e5 * per_pair,
-           memory = 91271.0 * (3 * 4096 + 16) * 4 + 1.4e9;
+           memory = 91271.0 * (4 * (16 + 3 * 576 + 16) + 3 * (4096 - 576)) + 1.4e9;
     bench_row(bench, &(struct bench_row){ "study-extrapolated", "min (goal: at most)", seconds / 60,
                                           NAN, NULL, NAN, 20 });
     bench_row(bench, &(struct bench_row){ "study-memory", "GB, heads and blocks (goal: at most)",
