@@ -531,7 +531,7 @@ struct probe {
     bool mirrored;
     size_t count;
     struct hit hits[STRANGERS + 1];
-    double ratio; /* from the descriptions */
+    double ratio; /* from the descriptions, with a witness */
     size_t order; /* in which probes were made */
 };
 
@@ -669,12 +669,54 @@ static void take_probes(const struct tile_search *search, struct room *room,
     }
 }
 
+/* Whether two pairs of tiles, one of the query and one of a training image each, tell of one piece:
+ * the same subject, mirrored or not alike, and moved by the same way. */
+static bool agree(const struct probe *a, const struct tile *tile_a, const struct probe *b,
+                  const struct tile *tile_b)
+{
+    int y = tile_a->y - a->place.y - (tile_b->y - b->place.y),
+        x = tile_a->x - a->place.x - (tile_b->x - b->place.x);
+    return tile_a->group == tile_b->group && a->mirrored == b->mirrored && abs(y) <= AGREEMENT &&
+           abs(x) <= AGREEMENT;
+}
+
 static double rough_ratio(const struct probe *probe)
 {
     double sum = 0;
     for (size_t h = 1; h < probe->count; h++)
         sum += sqrt(fmax(0, 1 - (double)probe->hits[h].score)) / (double)(probe->count - 1);
     return sum > 0 ? sqrt(fmax(0, 1 - (double)probe->hits[0].score)) / sum : 1;
+}
+
+static int by_ratio(const void *a, const void *b)
+{
+    const struct probe *x = a, *y = b;
+    if (x->ratio != y->ratio)
+        return x->ratio < y->ratio ? -1 : 1;
+    return (x->order > y->order) - (x->order < y->order);
+}
+
+/* Ratios of all probes from their descriptions, each joined with its best witness': which probes
+ * are worth a closer look. */
+static void rank_probes(const struct tile_search *search, struct room *room)
+{
+    double alone[PROBES_MOST];
+    for (size_t p = 0; p < room->probe_count; p++)
+        alone[p] = room->probes[p].count > 1 ? rough_ratio(&room->probes[p]) : 1;
+    for (size_t p = 0; p < room->probe_count; p++) {
+        double witness = 1;
+        struct probe *probe = &room->probes[p];
+        for (size_t o = 0; probe->count && o < room->probe_count; o++) {
+            const struct probe *other = &room->probes[o];
+            if (o != p && other->count &&
+                agree(probe, &search->tiles[probe->hits[0].tile], other,
+                      &search->tiles[other->hits[0].tile]))
+                witness = fmin(witness, alone[o]);
+        }
+        probe->ratio = sqrt(alone[p] * witness);
+    }
+    if (room->probe_count)
+        qsort(room->probes, room->probe_count, sizeof *room->probes, by_ratio);
 }
 
 /* ---- a closer look ----------------------------------------------------------------------------
@@ -784,15 +826,6 @@ static struct finding look_closely(const struct tile_search *search, struct room
     return finding;
 }
 
-/* Whether two findings tell of one piece: the same subject, moved by the same way. */
-static bool agree(const struct finding *a, const struct finding *b)
-{
-    int y = a->tile->y - a->probe->place.y - (b->tile->y - b->probe->place.y),
-        x = a->tile->x - a->probe->place.x - (b->tile->x - b->probe->place.x);
-    return a->tile->group == b->tile->group && a->probe->mirrored == b->probe->mirrored &&
-           abs(y) <= AGREEMENT && abs(x) <= AGREEMENT;
-}
-
 /* Each finding with the one that bears it out best; a ratio of 1 where none does. */
 static void judge(const struct tile_search *search, const struct finding *findings, size_t count,
                   struct tile_match *match)
@@ -801,7 +834,7 @@ static void judge(const struct tile_search *search, const struct finding *findin
         const struct finding *f = &findings[i];
         double witness = 1;
         for (size_t j = 0; j < count; j++)
-            if (j != i && agree(f, &findings[j]))
+            if (j != i && agree(f->probe, f->tile, findings[j].probe, findings[j].tile))
                 witness = fmin(witness, findings[j].ratio);
         double ratio = sqrt(f->ratio * witness);
         if (ratio >= match->local_ratio)
@@ -815,14 +848,6 @@ static void judge(const struct tile_search *search, const struct finding *findin
                                                    f->probe->mirrored),
                                  .training = place_of(&search->grid, f->tile, f->side, false) };
     }
-}
-
-static int by_ratio(const void *a, const void *b)
-{
-    const struct probe *x = a, *y = b;
-    if (x->ratio != y->ratio)
-        return x->ratio < y->ratio ? -1 : 1;
-    return (x->order > y->order) - (x->order < y->order);
 }
 
 static void search_query(const struct tile_search *search, struct room *room, size_t query,
@@ -839,10 +864,7 @@ static void search_query(const struct tile_search *search, struct room *room, si
     take_probes(search, room, &room->picture, false);
     take_probes(search, room, &room->mirror, true);
     probe_database(search, room, own);
-    for (size_t p = 0; p < room->probe_count; p++)
-        room->probes[p].ratio = rough_ratio(&room->probes[p]);
-    if (room->probe_count)
-        qsort(room->probes, room->probe_count, sizeof *room->probes, by_ratio);
+    rank_probes(search, room);
     struct finding findings[ALIGNED];
     size_t found = 0;
     for (size_t p = 0; p < room->probe_count && p < ALIGNED; p++)

@@ -15,13 +15,16 @@
  *
  *     1. it is compared with every tile of every training image that lies within 16 cells of its
  *        place: correlation of 8 × 8 means, in all channels;
- *     2. the 16 tiles whose best match stands out most are looked at closely: this match and those
- *        of the next STRANGERS subjects are aligned (shift, turn, scale, gamma, blur) and compared,
- *        as they are and smoothed, also with a rim of four cells.
+ *     2. the 16 tiles whose best match stands out most, alone or with another tile that was moved
+ *        alike, are looked at closely: this match and those of the next STRANGERS subjects are
+ *        aligned (shift, turn, scale, gamma, blur) and compared, as they are and smoothed, also
+ *        with a rim of four cells.
  *
- * `local_ratio` is the smallest, over tiles, of the distance to the best match over the mean
- * distance to the next subjects' best; `correlation` that pair's. Both are to be calibrated by a
- * control that goes through the same search, maximum over tiles included.
+ * A tile's ratio is the distance to the best match over the mean distance to the next subjects'
+ * best. A piece holds several spots, chance does not: `local_ratio` is the smallest, over tiles, of
+ * √(r₁ r₂), r₂ the ratio of another tile whose match is of the same subject and was moved alike (1
+ * where there is none); `correlation`, `id` and places are those of r₁. Both are to be calibrated
+ * by a control that goes through the same search, maximum over tiles included.
  *
  * Guaranteed: step 1 compares all pairs of tiles that were taken. Not guaranteed: that a piece that
  * was copied is among the tiles taken; a piece that is like everybody's is not, and tells nothing
