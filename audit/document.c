@@ -3,6 +3,7 @@
 #include "audit/memorization_parts.h"
 
 #include "audit/disguise.h"
+#include "audit/tile.h"
 #include "base/file.h"
 
 #include <math.h>
@@ -293,7 +294,9 @@ static struct json *thresholds_json(const struct calibration *calibration)
     return object;
 }
 
-static const char *const matcher_keys[MATCHER_COUNT] = { [MATCH_DISGUISE] = "by_disguise" };
+static const char *const matcher_keys[MATCHER_COUNT] = {
+    [MATCH_DISGUISE] = "by_disguise", [MATCH_TILE] = "by_tile"
+};
 
 /* Images that one of the matcher's statistics flags. */
 static size_t flagged_by(const struct audit_run *run, int m)
@@ -369,6 +372,19 @@ static struct json *transforms_json(const struct audit_run *run)
     json_put_real(limits, "gamma", DISGUISE_GAMMA);
     json_put(object, "limits", limits);
     put_matched(object, run, MATCH_DISGUISE);
+    return object;
+}
+
+static struct json *tiles_json(const struct audit_run *run)
+{
+    struct json *object = json_new_object(), *searched = json_new_array();
+    bool done = run->matched[MATCH_TILE].count > 0;
+    if (done)
+        json_push_string(searched,
+                         "squares of 16 cells about spots, on a grid of at most 128 cells a side");
+    json_put(object, "searched", searched);
+    if (done)
+        put_matched(object, run, MATCH_TILE);
     return object;
 }
 
@@ -776,6 +792,27 @@ static const char *transform_of(const struct audit_run *run, size_t image,
     return transform_name(&match[image].transform, name);
 }
 
+static struct json *place_json(const struct tile_place *place)
+{
+    struct json *object = json_new_object();
+    json_put_real(object, "y", place->y);
+    json_put_real(object, "x", place->x);
+    json_put_real(object, "side", place->side);
+    return object;
+}
+
+/* Which piece of the image is a piece of which training image, in pixels. */
+static struct json *tile_json(const struct audit_run *run, size_t image)
+{
+    const struct tile_match *match =
+        (const struct tile_match *)run->matched[MATCH_TILE].match + image;
+    struct json *object = json_new_object();
+    json_put(object, "synthetic", place_json(&match->query));
+    json_put(object, "training", place_json(&match->training));
+    json_put_bool(object, "mirrored", match->mirrored);
+    return object;
+}
+
 static struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, size_t count)
 {
     const struct audit_set *train = &run->sets.of[SET_TRAIN];
@@ -794,6 +831,8 @@ static struct json *pairs_json(const struct audit_run *run, const struct pair *p
         json_put_real(pair, "local_ratio",
                       m < 0 ? run->ratio[image] : run->matched[m].ratio[image]);
         json_put_string(pair, "transform", transform_of(run, image, name));
+        if (m == MATCH_TILE)
+            json_put(pair, "tile", tile_json(run, image));
         json_put(pair, "flagged_by", flags_of(run, image));
         json_put_string(pair, "png", pairs[i].png);
         json_push(list, pair);
@@ -905,6 +944,7 @@ static void summarise_control(struct audit_run *run)
     } else
         text_add(out, "none; ");
     text_add(out, "flagged are");
+    bool supported = true;
     for (size_t s = 0; s < run->calibration.statistics; s++) {
         const struct threshold *threshold = &run->calibration.threshold[s];
         const char *separator = s ? ", or" : "";
@@ -913,11 +953,10 @@ static void summarise_control(struct audit_run *run)
         else
             text_format(out, "%s %s %s %.4f%s", separator, threshold->name,
                         threshold->small ? "<" : ">", threshold->value,
-                        threshold->rule == THRESHOLD_LIMIT ? " (the limit)"
-                        : threshold->control.supported     ? ""
-                                                           : " (control too small)");
+                        threshold->rule == THRESHOLD_LIMIT ? " (the limit)" : "");
+        supported &= threshold->rule != THRESHOLD_CONTROL || threshold->control.supported;
     }
-    text_add(out, "\n");
+    text_add(out, supported ? "\n" : " (control too small)\n");
 }
 
 static void summarise_flagged(struct audit_run *run, size_t subjects)
@@ -941,7 +980,7 @@ static void summarise_flagged(struct audit_run *run, size_t subjects)
 
 void audit_describe(struct audit_run *run, const struct pair *pairs, size_t count)
 {
-    struct json *document = run->document = json_new_object(), *none;
+    struct json *document = run->document = json_new_object();
     struct exposed *exposed;
     size_t flagged_subjects, exposed_count = expose(run, &exposed, &flagged_subjects);
     warn_of_sets(run);
@@ -960,9 +999,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "flagged", flagged_json(run));
     json_put(document, "exposure", exposure_json(exposed, exposed_count));
     json_put(document, "transforms", transforms_json(run));
-    none = json_new_object();
-    json_put(none, "searched", json_new_array());
-    json_put(document, "tiles", none);
+    json_put(document, "tiles", tiles_json(run));
     json_put(document, "companions", companions_json(run));
     json_put(document, "duplicates", duplicates_json(run));
     json_put(document, "pairs", pairs_json(run, pairs, count));

@@ -2,6 +2,7 @@
 #include "audit/matcher.h"
 
 #include "audit/disguise.h"
+#include "audit/tile.h"
 #include "base/file.h"
 #include "base/progress.h"
 #include "data/safetensors.h"
@@ -79,9 +80,8 @@ static bool make_shard(struct matching *matching, size_t first, size_t count, st
     const struct matcher *matcher = matching->matcher;
     struct matcher_job *job = matching->job;
     if (!job->search)
-        matching->asked =
-            (job->search = matcher->open(matching->queries, job->database, job->channels,
-                                         matching->other_groups, err)) != NULL;
+        matching->asked = (job->search = matcher->open(job, matching->queries,
+                                                       matching->other_groups, err)) != NULL;
     else if (!matching->asked)
         matching->asked = matcher->ask(job->search, matching->queries, matching->other_groups, err);
     return matching->asked &&
@@ -156,11 +156,11 @@ void matcher_close(const struct matcher *matcher, struct matcher_job *job)
 /* ---- disguises --------------------------------------------------------------------------------
  */
 
-static void *disguise_begin(const struct image_set *queries, const struct image_set *database,
-                            uint64_t channels, bool other_groups, struct error *err)
+static void *disguise_begin(const struct matcher_job *job, const struct image_set *queries,
+                            bool other_groups, struct error *err)
 {
-    struct disguise_settings settings = { channels, other_groups };
-    return disguise_open(queries, database, &settings, err);
+    struct disguise_settings settings = { job->channels, other_groups };
+    return disguise_open(queries, job->database, &settings, err);
 }
 
 static bool disguise_again(void *search, const struct image_set *queries, bool other_groups,
@@ -223,4 +223,72 @@ const struct matcher disguise_matcher = {
     .to_numbers = disguise_to_numbers,
     .from_numbers = disguise_from_numbers,
     .look = disguise_look,
+};
+
+/* ---- tiles ------------------------------------------------------------------------------------
+ */
+
+static void *tile_begin(const struct matcher_job *job, const struct image_set *queries,
+                        bool other_groups, struct error *err)
+{
+    struct tile_settings settings = { job->channels, other_groups, job->masks };
+    return tile_open(queries, job->database, &settings, err);
+}
+
+static bool tile_again(void *search, const struct image_set *queries, bool other_groups,
+                       struct error *err)
+{
+    return tile_ask(search, queries, other_groups, err);
+}
+
+static bool tile_shard(void *search, size_t first, size_t count, void *matches, struct error *err)
+{
+    return tile_run(search, first, count, matches, err);
+}
+
+static void tile_end(void *search)
+{
+    tile_close(search);
+}
+
+static void tile_to_numbers(const void *match, double numbers[])
+{
+    const struct tile_match *from = match;
+    const double all[] = { from->correlation,      from->local_ratio, (double)from->id,
+                           (double)from->mirrored, from->query.y,     from->query.x,
+                           from->query.side,       from->training.y,  from->training.x,
+                           from->training.side };
+    memcpy(numbers, all, sizeof all);
+}
+
+static void tile_from_numbers(const double numbers[], void *match)
+{
+    *(struct tile_match *)match =
+        (struct tile_match){ .correlation = numbers[0],
+                             .local_ratio = numbers[1],
+                             .id = (uint64_t)numbers[2],
+                             .mirrored = numbers[3] != 0,
+                             .query = { numbers[4], numbers[5], numbers[6] },
+                             .training = { numbers[7], numbers[8], numbers[9] } };
+}
+
+static void tile_look(const void *match, double *correlation, double *ratio, uint64_t *id)
+{
+    const struct tile_match *from = match;
+    *correlation = from->correlation;
+    *ratio = from->local_ratio;
+    *id = from->id;
+}
+
+const struct matcher tile_matcher = {
+    .name = "tiles",
+    .match_bytes = sizeof(struct tile_match),
+    .numbers = 10,
+    .open = tile_begin,
+    .ask = tile_again,
+    .run = tile_shard,
+    .close = tile_end,
+    .to_numbers = tile_to_numbers,
+    .from_numbers = tile_from_numbers,
+    .look = tile_look,
 };

@@ -15,11 +15,12 @@
 
 enum { MATCH_NUMBERS = 16 };
 
+struct matcher_job;
 struct matcher {
     const char *name; /* of files and progress */
     size_t match_bytes, numbers;
-    void *(*open)(const struct image_set *queries, const struct image_set *database,
-                  uint64_t channels, bool other_groups, struct error *err);
+    void *(*open)(const struct matcher_job *job, const struct image_set *queries, bool other_groups,
+                  struct error *err);
     bool (*ask)(void *search, const struct image_set *queries, bool other_groups,
                 struct error *err);
     bool (*run)(void *search, size_t first, size_t count, void *matches, struct error *err);
@@ -28,7 +29,7 @@ struct matcher {
     void (*from_numbers)(const double numbers[], void *match);
     void (*look)(const void *match, double *correlation, double *ratio, uint64_t *id);
 };
-extern const struct matcher disguise_matcher;
+extern const struct matcher disguise_matcher, tile_matcher;
 
 /* Matches of each query, in order. */
 struct matched {
@@ -42,6 +43,7 @@ void matched_release(struct matched *matched);
 struct matcher_job {
     const struct passes *passes;
     const struct image_set *database;
+    const uint8_t *masks; /* labels of the database's images, stored as these are; or NULL */
     uint64_t channels;
     void *search; /* NULL until it is needed */
 };

@@ -25,6 +25,7 @@ const struct audit_settings audit_defaults = {
     .duplicate = 0.99,
     .pairs = 16,
     .transforms = true,
+    .tiles = true,
     .bootstrap = 1000,
     .seed = 1,
 };
@@ -46,6 +47,7 @@ const struct yaml_field audit_fields[] = {
     FIELD(channels, YAML_STRINGS, .metavar = "NAME",
           .help = "channels to compare, jointly (default: all but masks)"),
     FIELD(transforms, YAML_BOOL, .help = "look for copies in disguise (default), or not"),
+    FIELD(tiles, YAML_BOOL, .help = "look for pieces of training images (default), or not"),
     FIELD(per_channel, YAML_BOOL, .help = "flag by each channel alone, too"),
     FIELD(neighbours, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "K",
           .help = "nearest training images to list (default 10)"),
@@ -105,7 +107,9 @@ static void calibrate_all(struct audit_run *run)
                 .limit = NAN,
             };
     for (int m = 0; m < MATCHER_COUNT; m++)
-        for (int s = 0; run->matched[m].count && s < 2; s++)
+        for (int s = 0; run->matched[m].count && s < 2; s++) {
+            if (!matcher_statistics[m][s])
+                continue;
             statistics[count++] = (struct statistic){
                 .name = matcher_statistics[m][s],
                 .small = s == 1,
@@ -113,12 +117,14 @@ static void calibrate_all(struct audit_run *run)
                 .control = s ? control->matched[m].ratio : control->matched[m].correlation,
                 .limit = NAN,
             };
+        }
     calibrate(statistics, count, images_of(run, SET_SYNTHETIC)->count, control ? control->count : 0,
               &(struct calibration_settings){ rate, 0.95 }, &run->calibration);
 }
 
 const char *const matcher_statistics[MATCHER_COUNT][2] = {
     [MATCH_DISGUISE] = { "disguise_correlation", "disguise_local_ratio" },
+    [MATCH_TILE] = { NULL, "tile_local_ratio" }, /* its correlation is that of the best ratio */
 };
 
 /* The matcher by whose statistics alone the image is flagged; −1 when it is flagged as it is. */

@@ -30,7 +30,7 @@ struct audit_settings {
     int64_t neighbours, local, carlini, control_images, pairs, bootstrap, seed;
     double quantile, correlation_limit, local_ratio_limit, duplicate, carlini_alpha;
     int control, engine; /* the enums */
-    bool per_channel, transforms;
+    bool per_channel, transforms, tiles;
     struct yaml_strings channels;
 };
 extern const struct audit_settings audit_defaults;

@@ -16,9 +16,10 @@ enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_COUNT };
 extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
 
 /* Searches for changed copies. */
-enum { MATCH_DISGUISE, MATCHER_COUNT };
+enum { MATCH_DISGUISE, MATCH_TILE, MATCHER_COUNT };
 extern const struct matcher *const matchers[MATCHER_COUNT];
-extern const char *const matcher_statistics[MATCHER_COUNT][2]; /* correlation, local ratio */
+/* Names of the statistics: correlation, local ratio; NULL: that value is not calibrated. */
+extern const char *const matcher_statistics[MATCHER_COUNT][2];
 
 /* The values of real images that count as strangers. */
 struct control_values {

@@ -7,7 +7,7 @@
  *     train, holdout in synthetic  membership inference
  *     synthetic in holdout         DCR share
  *     each channel alone           where it was asked for
- *     copies in disguise           the same images, and the control, once more by matcher.h
+ *     copies in disguise, pieces   the same images, and the control, once more by matcher.h
  */
 #include "audit/memorization_parts.h"
 
@@ -345,7 +345,9 @@ static bool search_channels(struct audit_run *run, struct error *err)
 /* ---- changed copies ---------------------------------------------------------------------------
  */
 
-const struct matcher *const matchers[MATCHER_COUNT] = { [MATCH_DISGUISE] = &disguise_matcher };
+const struct matcher *const matchers[MATCHER_COUNT] = {
+    [MATCH_DISGUISE] = &disguise_matcher, [MATCH_TILE] = &tile_matcher
+};
 
 /* Images that have no correlation have no disguised one either. */
 static void leave_out_matches(struct matched *matched, const double *correlation)
@@ -358,8 +360,10 @@ static void leave_out_matches(struct matched *matched, const double *correlation
 /* The synthetic images and the control that sets thresholds go through the same search. */
 static bool search_changed(struct audit_run *run, int m, struct error *err)
 {
+    const struct dataset *store = run->sets.of[SET_TRAIN].dataset;
     struct matcher_job job = { .passes = &run->passes,
                                .database = images_of(run, SET_TRAIN),
+                               .masks = store ? store->masks : NULL,
                                .channels = run->sets.channels };
     struct control_values *control = &run->control[run->used];
     bool others = run->used == SOURCE_OTHERS;
@@ -380,7 +384,9 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
 
 static bool search_all_changed(struct audit_run *run, struct error *err)
 {
-    const bool wanted[MATCHER_COUNT] = { [MATCH_DISGUISE] = run->settings->transforms };
+    const bool wanted[MATCHER_COUNT] = {
+        [MATCH_DISGUISE] = run->settings->transforms, [MATCH_TILE] = run->settings->tiles
+    };
     for (int m = 0; m < MATCHER_COUNT; m++)
         if (wanted[m] && run->used < SOURCE_COUNT && !search_changed(run, m, err))
             return false;

@@ -3,10 +3,11 @@
  * A strip has a row for each compared channel: the synthetic image, its nearest training image, and
  * the absolute difference of the two, all in the same greys. A copy in disguise has one picture
  * more, after the first: the synthetic image as it was brought to the training image, of which the
- * difference is taken. Small images are enlarged by whole
- * pixels, so that one sees what was compared and nothing else. */
+ * difference is taken. A piece that was found is framed in both images. Small images are enlarged
+ * by whole pixels, so that one sees what was compared and nothing else. */
 #include "audit/engine.h"
 #include "audit/memorization_parts.h"
+#include "audit/tile.h"
 
 #include "audit/disguise.h"
 #include "base/file.h"
@@ -123,8 +124,9 @@ enum { COLUMN_SYNTHETIC, COLUMN_MOVED, COLUMN_TRAINING, COLUMN_DIFFERENCE, COLUM
 struct strip {
     const struct image_set *sets[2];
     size_t images[2];
-    double low, high; /* what becomes black and white, of both images */
-    float *moved;     /* (compared channels, plane): the transformed synthetic image, or NULL */
+    double low, high;              /* what becomes black and white, of both images */
+    const struct tile_match *tile; /* to be framed, or NULL */
+    float *moved; /* (compared channels, plane): the transformed synthetic image, or NULL */
     size_t zoom, channel, row;
     struct png_image png;
 };
@@ -154,6 +156,23 @@ static unsigned char grey_at(const struct strip *strip, int kind, size_t pixel)
     return (unsigned char)fmax(0, fmin(255, grey));
 }
 
+/* A white frame, a pixel of the strip wide, just outside the tile. */
+static void draw_frame(struct strip *strip, size_t column, const struct tile_place *place)
+{
+    double zoom = (double)strip->zoom;
+    long height = (long)(strip->sets[0]->height * strip->zoom),
+         width = (long)(strip->sets[0]->width * strip->zoom), y0 = (long)floor(place->y * zoom) - 1,
+         x0 = (long)floor(place->x * zoom) - 1, y1 = (long)ceil((place->y + place->side) * zoom),
+         x1 = (long)ceil((place->x + place->side) * zoom);
+    unsigned char *tile = (unsigned char *)strip->png.pixels +
+                          (GAP + strip->row * ((size_t)height + GAP)) * strip->png.width + GAP +
+                          column * ((size_t)width + GAP);
+    for (long y = y0 < 0 ? 0 : y0; y <= y1 && y < height; y++)
+        for (long x = x0 < 0 ? 0 : x0; x <= x1 && x < width; x++)
+            if (y == y0 || y == y1 || x == x0 || x == x1)
+                tile[(size_t)y * strip->png.width + (size_t)x] = 255;
+}
+
 static void draw_row(struct strip *strip)
 {
     size_t height = strip->sets[0]->height, width = strip->sets[0]->width, zoom = strip->zoom;
@@ -169,6 +188,9 @@ static void draw_row(struct strip *strip)
             for (size_t x = 0; x < width * zoom; x++)
                 out[x] = grey_at(strip, kind, y / zoom * width + x / zoom);
         }
+        if (strip->tile && kind != COLUMN_DIFFERENCE)
+            draw_frame(strip, column,
+                       kind == COLUMN_TRAINING ? &strip->tile->training : &strip->tile->query);
         column++;
     }
 }
@@ -220,6 +242,9 @@ static bool draw_pair(const struct audit_run *run, const struct pair *pair, cons
         .sets = { set, images_of(run, SET_TRAIN) },
         .images = { pair->synthetic, run->source[pair->synthetic] },
         .moved = moved_image(run, pair->synthetic),
+        .tile = run->found_by[pair->synthetic] == MATCH_TILE
+                    ? (const struct tile_match *)run->matched[MATCH_TILE].match + pair->synthetic
+                    : NULL,
         .zoom = side < SIDE_LEAST ? (SIDE_LEAST + side - 1) / side : 1,
     };
     size_t columns = strip.moved ? COLUMN_KINDS : COLUMN_KINDS - 1,

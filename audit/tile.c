@@ -270,7 +270,7 @@ static void describe(const struct grid *grid, const float *cells, const struct t
 
 static const void *training_image(const struct tile_search *search, size_t id)
 {
-    return search->database.images + id * search->pixels.image_bytes;
+    return set_image(&search->pixels, &search->database, id);
 }
 
 /* Mean and 1/deviation of each cell. The deviation is never taken below a twentieth of the image's
@@ -311,7 +311,9 @@ struct taking {
 static bool masked_tile(const struct tile_search *search, size_t id, struct tile *tile)
 {
     const struct grid *grid = &search->grid;
-    const uint8_t *mask = search->settings.masks + id * grid->height * grid->width;
+    const uint32_t *rows = search->database.rows;
+    const uint8_t *mask =
+        search->settings.masks + (rows ? rows[id] : id) * grid->height * grid->width;
     double count = 0, y = 0, x = 0;
     for (size_t i = 0; i < grid->height * grid->width; i++)
         if (mask[i]) {
@@ -854,7 +856,7 @@ static void search_query(const struct tile_search *search, struct room *room, si
                          struct tile_match *match)
 {
     const struct grid *grid = &search->grid;
-    const void *image = search->queries.images + query * search->pixels.image_bytes;
+    const void *image = set_image(&search->pixels, &search->queries, query);
     uint32_t own = search->queries.groups ? search->queries.groups[query] : 0;
     *match = (struct tile_match){ .local_ratio = 1 };
     if (!read_picture(grid, image, room->picture.cells))

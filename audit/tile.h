@@ -38,7 +38,8 @@
 struct tile_settings {
     uint64_t channels;    /* as in search_settings */
     bool other_groups;    /* only training images of another group than the query's */
-    const uint8_t *masks; /* labels of the training images (count, height, width): where not all 0,
+    const uint8_t *masks; /* labels of the training images (height, width), stored as these are,
+                           * (count,) or by rows: where not all 0,
                              a tile around their middle is taken as well; NULL: there are none */
 };
 

@@ -66,7 +66,7 @@ def audit(out, *more):
                "--holdout-subjects", HERE / "holdout.csv", "--out", HERE / out, "--quantile", "0.99",
                "--neighbours", "12", *more]
     if "--transforms" not in more:
-        command.append("--no-transforms")
+        command += ["--no-transforms", "--no-tiles"]
     subprocess.run([str(word) for word in command], check=True, capture_output=True)
     return json.loads((HERE / out / "memorization.json").read_text())
 
@@ -357,7 +357,7 @@ def check_disguises():
     synthetic[0] = train[30][:, :, ::-1]
     synthetic[1] = np.round(255 * (train[90] / 255.0) ** 1.5)
     np.save(HERE / "synthetic.npy", synthetic)
-    document = audit("disguised", "--transforms")
+    document = audit("disguised", "--transforms", "--no-tiles")
     assert {0, 1} <= set(document["flagged"]["images"])
     assert document["flagged"]["by_disguise"] >= 2 and document["transforms"]["searched"]
     assert document["transforms"]["control"]["count"] == 150

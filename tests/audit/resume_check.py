@@ -15,7 +15,7 @@ from pathlib import Path
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-resume-"))
 MAKE = Path(__file__).resolve().parent / "make_set.py"
-KILLS = 12
+KILLS = 8
 
 
 def make(name, seed, count):
@@ -61,6 +61,6 @@ def check(sizes, kills_wanted, *more):
 
 
 random.seed(5)
-check({"train": 1500, "synthetic": 1100, "holdout": 600}, 4, "--no-transforms")
-check({"train": 60, "synthetic": 300, "holdout": 140}, 4)
+check({"train": 1500, "synthetic": 1100, "holdout": 600}, 4, "--no-transforms", "--no-tiles")
+check({"train": 40, "synthetic": 150, "holdout": 140}, 2)
 subprocess.run(["rm", "-r", str(HERE)], check=True)
