@@ -60,6 +60,7 @@ extern const struct command
     command_run_plan,
     command_sample,
     command_score,
+    command_segment,
     command_sign,
     command_status,
     command_train,

@@ -22,6 +22,7 @@ const struct command *const commands[] = {
     &command_audit,
     &command_utility,
     &command_score,
+    &command_segment,
     &command_report,
     &command_review,
     &command_package,
