@@ -281,30 +281,47 @@ static bool parse(struct parsing *parsing, int argc, char **argv)
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
-static void help_fields(const struct yaml_field *fields)
+static void each_option(const struct yaml_field *fields, option_visitor *visit, void *context)
+{
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        if (field->kind == YAML_SECTION)
+            each_option(field->section, visit, context);
+        if (field->kind == YAML_SECTION || field->kind == YAML_ROWS)
+            continue; /* rows are for plans alone */
+        struct text name = { 0 };
+        for (const char *byte = field->key; *byte; byte++)
+            text_add_bytes(&name, *byte == '_' ? "-" : byte, 1);
+        visit(context, name.bytes, field);
+        text_release(&name);
+    }
+}
+
+void command_each_option(const struct command *command, option_visitor *visit, void *context)
+{
+    each_option(command->options, visit, context);
+    each_option(common_of(command), visit, context);
+}
+
+void option_values(const struct yaml_field *field, struct text *out)
+{
+    for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
+        text_format(out, "%s%s", i ? "|" : " ", field->choices[i]);
+    if (field->metavar)
+        text_format(out, " %s", field->metavar);
+}
+
+static void help_option(void *context, const char *name, const struct yaml_field *field)
 {
     enum { COLUMN = 30 };
-    for (const struct yaml_field *field = fields; field && field->key; field++) {
-        if (field->kind == YAML_SECTION) {
-            help_fields(field->section);
-            continue;
-        }
-        if (field->kind == YAML_ROWS)
-            continue;
-        struct text line = { 0 };
-        text_add(&line, "  --");
-        for (const char *byte = field->key; *byte; byte++)
-            text_add_bytes(&line, *byte == '_' ? "-" : byte, 1);
-        for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
-            text_format(&line, "%s%s", i ? "|" : " ", field->choices[i]);
-        if (field->metavar)
-            text_format(&line, " %s", field->metavar);
-        if (line.length >= COLUMN)
-            printf("%s\n%*s%s\n", line.bytes, COLUMN, "", field->help);
-        else
-            printf("%-*s%s\n", COLUMN, line.bytes, field->help);
-        text_release(&line);
-    }
+    struct text line = { 0 };
+    (void)context;
+    text_format(&line, "  --%s", name);
+    option_values(field, &line);
+    if (line.length >= COLUMN)
+        printf("%s\n%*s%s\n", line.bytes, COLUMN, "", field->help);
+    else
+        printf("%-*s%s\n", COLUMN, line.bytes, field->help);
+    text_release(&line);
 }
 
 void command_help(const struct command *command)
@@ -314,8 +331,7 @@ void command_help(const struct command *command)
     if (command->details)
         printf("%s\n", command->details);
     printf("\n");
-    help_fields(command->options);
-    help_fields(common_of(command));
+    command_each_option(command, help_option, NULL);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */

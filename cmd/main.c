@@ -1,5 +1,6 @@
 /* lethe: the table of commands. */
 #include "command.h"
+#include "manual.h"
 
 #include "base/parallel.h"
 #include "base/text.h"
@@ -64,6 +65,8 @@ int main(int argc, char **argv)
 {
     command_use_threads = parallel_set_threads;
     const char *word = argc > 1 ? argv[1] : "";
+    if (!strcmp(word, "help") && argc > 2)
+        return manual_run(argc - 2, argv + 2);
     if (!strcmp(word, "-h") || !strcmp(word, "--help") || !strcmp(word, "help")) {
         list_commands();
         return EXIT_YES;

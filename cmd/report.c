@@ -85,12 +85,11 @@ static void summarise(struct stage_work *work, const struct report_result *resul
     }
 }
 
-static const char *folder_if_wanted(const struct stage_work *work, const char *stage)
+static const char *folder_if_wanted(const struct stage_work *work, const char *name)
 {
-    const struct stage *found = stage_find(stage);
-    if (found && found->is_wanted && !found->is_wanted(work->plan))
-        return NULL;
-    return path_join(work->arena, work->plan->run, found ? found->folder : stage);
+    const struct stage *stage = stage_find(name);
+    bool wanted = !stage->is_wanted || stage->is_wanted(work->plan);
+    return wanted ? stage_folder(work->plan, name, work->arena) : NULL;
 }
 
 static struct report_job job_of(const struct stage_work *work, struct text *settings, char *head)
@@ -104,13 +103,14 @@ static struct report_job job_of(const struct stage_work *work, struct text *sett
         .plan_sha256 = plan->sha256,
         .dataset = folder_if_wanted(work, "ingest"),
         .model = model,
-        .synthetic = path_join(work->arena, plan->run, "synthetic"),
+        .synthetic = stage_folder(plan, "sample", work->arena),
         .audit = folder_if_wanted(work, "audit"),
         .utility = folder_if_wanted(work, "utility"),
         .generator = model ? model_names[plan->train.model] : NULL,
         .train_settings = model ? settings->bytes : NULL,
         .candidates = path_join(work->arena, plan->run, "candidates/candidates.json"),
         .review = path_join(work->arena, plan->run, "review.json"),
+        .licence = plan->package.card.licence,
         .settings = &plan->report,
         .policy = &plan->policy,
         .journal_length = work->journal->length,
@@ -139,7 +139,7 @@ const struct stage stage_report = {
     .name = "report",
     .folder = "report",
     .product = "report.",
-    .needs = { "ingest", "train", "sample", "audit" },
+    .needs = { "ingest", "train", "sample", "audit", "utility" },
     .fields = report_fields,
     .settings = offsetof(struct release_plan, report),
     .add_inputs = add_inputs,
