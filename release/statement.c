@@ -136,10 +136,10 @@ static void put_rows(struct json *predicate, const struct json *policy)
     const struct json *rows =
         policy && json_has(policy, "rows") ? json_get_array(policy, "rows", NULL) : NULL;
     for (size_t i = 0; rows && i < json_length(rows); i++) {
-        bool ok = false;
         const char *metric = json_get_string(json_at(rows, i), "metric", NULL);
-        bool told = json_get_bool(json_at(rows, i), "passed", &ok, NULL);
-        json_push_string(told && ok ? passed : failed, metric ? metric : "unnamed");
+        const char *verdict = json_get_string(json_at(rows, i), "verdict", NULL);
+        bool ok = verdict && strcmp(verdict, "passed") == 0;
+        json_push_string(ok ? passed : failed, metric ? metric : "unnamed");
     }
     json_put(predicate, "passedTests", passed);
     json_put(predicate, "warnedTests", json_new_array());

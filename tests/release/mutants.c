@@ -119,6 +119,8 @@ static void make_double(struct mutants *m, struct text *bytes, const struct text
 static void swap_pieces(struct mutants *m, struct text *bytes, const struct text *spare)
 {
     (void)spare;
+    if (bytes->length < 2)
+        return;
     size_t size = 1 + draw(m, bytes->length / 2), a = draw(m, bytes->length - 2 * size + 1);
     size_t b = a + size + draw(m, bytes->length - a - 2 * size + 1);
     for (size_t i = 0; i < size; i++) {
