@@ -1,0 +1,24 @@
+/* Pieces of memorization.json that its parts share. */
+#ifndef AUDIT_DOCUMENT_PARTS_H
+#define AUDIT_DOCUMENT_PARTS_H
+
+#include "audit/memorization_parts.h"
+
+void put_count(struct json *object, const char *key, uint64_t count);
+/* count, fraction, and the exact bounds of it. */
+void put_share(struct json *object, struct share share);
+/* [low, high]; an infinite end is null. */
+struct json *interval_json(struct interval interval);
+struct json *estimate_json(struct estimate estimate);
+
+/* Of the values that are not NAN; `values` may be NULL. */
+struct summary summary_of(const double *values, size_t count);
+struct json *summary_json(const double *values, size_t count);
+
+/* Images of a set; 0 of a holdout that there is not. */
+size_t count_of(const struct audit_run *run, enum set_role role);
+
+/* document_companions.c: each of the companions, null where it cannot be had. */
+struct json *companions_json(struct audit_run *run);
+
+#endif
