@@ -2,6 +2,8 @@
 #define HERE at
 #include "nn/layer.h"
 
+#include "nn/optimiser.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -121,6 +123,38 @@ struct node *nn_group_norm_at(struct site at, struct node *x, const char *name, 
     struct node *y = t_mul(nn_normalise_groups(x, groups), by_channel(at, weight));
     graph_pop(graph);
     return t_add(y, by_channel(at, bias));
+}
+
+/* The running average moves by a tenth towards the batch's value (1,C,1,1). */
+static void follow(struct site at, struct updates *updates, struct node *running,
+                   struct node *value, double factor)
+{
+    struct node *now = t_detach(t_reshape(value, running->shape));
+    updates_add(updates, running, t_add(t_scale(running, 0.9), t_scale(now, 0.1 * factor)));
+}
+
+struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
+                              struct updates *updates)
+{
+    struct graph *graph = x->graph;
+    struct shape channels = SHAPE(dim(x, 1));
+    double count = (double)(dim(x, 0) * dim(x, 2) * dim(x, 3));
+    graph_push(graph, "%s", name);
+    struct node *weight = t_parameter(graph, "weight", initial_ones(graph, channels));
+    struct node *bias = t_parameter(graph, "bias", initial_zeros(graph, channels));
+    struct node *running_mean = t_state(graph, "running_mean", initial_zeros(graph, channels));
+    struct node *running_var = t_state(graph, "running_var", initial_ones(graph, channels));
+    struct node *mean = by_channel(at, running_mean), *variance = by_channel(at, running_var);
+    if (updates) {
+        mean = t_mean(x, AXES(0, 2, 3)); /* (1,C,1,1) */
+        variance = t_mean(t_square(t_sub(x, mean)), AXES(0, 2, 3));
+        follow(at, updates, running_mean, mean, 1);
+        follow(at, updates, running_var, variance, count > 1 ? count / (count - 1) : 1);
+    }
+    struct node *y = t_mul(t_sub(x, mean), t_rsqrt(t_shift(variance, NORM_EPSILON)));
+    y = t_add(t_mul(y, by_channel(at, weight)), by_channel(at, bias));
+    graph_pop(graph);
+    return y;
 }
 
 struct node *nn_layer_norm_at(struct site at, struct node *x, const char *name)

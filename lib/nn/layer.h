@@ -64,6 +64,15 @@ struct node *nn_normalise_last_at(struct site at, struct node *x);
 struct node *nn_group_norm_at(struct site at, struct node *x, const char *name, int64_t groups);
 struct node *nn_layer_norm_at(struct site at, struct node *x, const char *name);
 
+/* Batch normalisation (Ioffe and Szegedy 2015): (N,C,H,W), parameters weight and bias (C), states
+ * running_mean and running_var (C). With `updates` it normalises by the batch's own mean and
+ * variance and adds the running averages, moved by .1 towards them (the variance's unbiased), to
+ * the updates; without, by the running averages. */
+struct updates;
+#define nn_batch_norm(x, name, updates) nn_batch_norm_at(HERE, x, name, updates)
+struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
+                              struct updates *updates);
+
 /* x / √(mean over axis 1 of x² + 1e-8): (N,C,…), no parameters (Karras et al. 2018, section 4.2).
  */
 #define nn_pixel_norm(x) nn_pixel_norm_at(HERE, x)

@@ -13,10 +13,17 @@
 
 static const struct segment_recipe *const recipes[SEGMENT_MODELS] = {
     [SEGMENT_UNET] = &segment_unet,
+    [SEGMENT_SWIN] = &segment_swin,
 };
 
 const char *const segment_model_names[SEGMENT_MODELS + 1] = {
     [SEGMENT_UNET] = "unet",
+    [SEGMENT_SWIN] = "swin",
+};
+
+static const char *const swin_names[SEGMENT_SWINS + 1] = {
+    [SEGMENT_SWIN_AUTO] = "auto",   [SEGMENT_SWIN_MINI] = "mini", [SEGMENT_SWIN_TINY] = "tiny",
+    [SEGMENT_SWIN_SMALL] = "small", [SEGMENT_SWIN_BASE] = "base",
 };
 
 const struct segment_settings segment_defaults = { .checkpoint = 500, .log = 10 };
@@ -38,6 +45,7 @@ const struct yaml_field segment_fields[] = {
           .help = "unet: channels of the first level; 0: the preset's"),
     FIELD(levels, YAML_INTEGER, .minimum = 0, .maximum = 10, .metavar = "N",
           .help = "unet: of resolution; 0: the preset's"),
+    FIELD(swin, YAML_CHOICE, .choices = swin_names, .help = "size of the Swin transformer"),
     FIELD(checkpoint, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
           .help = "between checkpoints (default 500)"),
     FIELD(log, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",

@@ -19,8 +19,17 @@
 #include "train/examples.h"
 #include "train/loop.h"
 
-enum segment_model { SEGMENT_UNET, SEGMENT_MODELS };
+enum segment_model { SEGMENT_UNET, SEGMENT_SWIN, SEGMENT_MODELS };
 extern const char *const segment_model_names[SEGMENT_MODELS + 1];
+
+enum segment_swins {
+    SEGMENT_SWIN_AUTO,
+    SEGMENT_SWIN_MINI,
+    SEGMENT_SWIN_TINY,
+    SEGMENT_SWIN_SMALL,
+    SEGMENT_SWIN_BASE,
+    SEGMENT_SWINS
+};
 
 /* What decides about a training. A number left at 0 is the preset's of model and size. */
 struct segment_settings {
@@ -28,6 +37,7 @@ struct segment_settings {
     int64_t batch, images, seed;
     double rate;
     int64_t base, levels; /* unet */
+    int swin;             /* enum segment_swins */
     /* These decide what a run leaves behind, not what it computes. */
     int64_t checkpoint, log;
 };

@@ -38,7 +38,7 @@ struct segment_recipe {
     void (*build)(struct segmentation *segmentation); /* logits; for training terms and updates */
     double (*rate)(const struct segment_settings *settings, uint64_t step, uint64_t steps);
 };
-extern const struct segment_recipe segment_unet;
+extern const struct segment_recipe segment_unet, segment_swin;
 
 /* Builds the graph; settings are resolved. */
 void segmentation_init(struct segmentation *segmentation);

@@ -3,6 +3,7 @@
 
 #include "models/ddpm.h"
 #include "models/stylegan2.h"
+#include "models/swin.h"
 #include "models/unet.h"
 #include "nn/loss.h"
 #include "tensor/gradient.h"
@@ -103,6 +104,53 @@ static bool build_unet(struct training *training, const struct json *settings, s
     differentiate(training, phase, "model.");
     optimise_sgd(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
                  rate(training, 0.01), .momentum = 0.99, .weight_decay = 3e-5, .nesterov = true);
+    return true;
+}
+
+static struct node *swin_dice(struct node *logits, struct node *labels)
+{
+    int classes = (int)dim(logits, 1);
+    struct node *p = t_slice(t_softmax(logits, 1), 1, 1, classes);
+    struct node *y = t_permute(t_one_hot(labels, classes), 0, 3, 1, 2);
+    y = t_slice(y, 1, 1, classes);
+    struct node *both = t_sum(t_mul(p, y), AXES(2, 3));
+    struct node *all = t_sum(t_add(t_square(p), y), AXES(2, 3));
+    return t_affine(t_mean_all(t_div(t_affine(both, 2, 1e-5), t_shift(all, 1e-5))), -1, 1);
+}
+
+static void list(const struct json *array, int *values);
+
+static bool build_swin(struct training *training, const struct json *settings, struct error *err)
+{
+    static const char *const keys[] = { "size",   "channels", "classes", "embed",
+                                        "window", "patch",    "width" };
+    struct swin swin = { 0 };
+    struct updates follow = { 0 };
+    int side, channels, n = training->options.batch;
+    const struct json *depths = json_get_array(settings, "depths", err);
+    const struct json *heads = json_get_array(settings, "heads", err);
+    if (!depths || !heads ||
+        !INTEGERS(settings, err, keys, &side, &channels, &swin.classes, &swin.embed, &swin.window,
+                  &swin.patch, &swin.width))
+        return false;
+    list(depths, swin.depths);
+    list(heads, swin.heads);
+    struct graph *graph = training->graph;
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(n, channels, side, side));
+    struct node *labels = t_input(graph, "labels", DTYPE_I32, SHAPE(n, side, side));
+    graph_push(graph, "model");
+    struct swin_logits y = swin_build(&swin, x, &follow);
+    graph_pop(graph);
+    add_output(training, "output/y", y.main);
+    struct phase *phase = add_phase(training, "main");
+    phase->updates = follow;
+    add_term(phase, "dice", swin_dice(y.main, labels), 1);
+    add_term(phase, "cross_entropy", loss_cross_entropy(y.main, labels), 1);
+    add_term(phase, "auxiliary",
+             t_add(swin_dice(y.auxiliary, labels), loss_cross_entropy(y.auxiliary, labels)), 0.4);
+    differentiate(training, phase, "model.");
+    optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
+                  rate(training, 6e-5), .weight_decay = 0.01, .decoupled = true);
     return true;
 }
 
@@ -325,6 +373,14 @@ static const struct {
       build_unet,
       { "{\"size\": 128, \"channels\": 4, \"classes\": 4, \"base\": 32, \"levels\": 4}", 8 },
       { "{\"size\": 24, \"channels\": 4, \"classes\": 4, \"base\": 4, \"levels\": 3}", 2 } },
+    { "swin",
+      build_swin,
+      { "{\"size\": 64, \"channels\": 4, \"classes\": 4, \"embed\": 32, \"depths\": [2, 2, 2, 2], "
+        "\"heads\": [2, 4, 8, 16], \"window\": 4, \"patch\": 2, \"width\": 64}",
+        8 },
+      { "{\"size\": 32, \"channels\": 4, \"classes\": 4, \"embed\": 8, \"depths\": [2, 2, 2, 2], "
+        "\"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 8}",
+        2 } },
     { "ddpm",
       build_ddpm,
       { "{\"size\": 64, \"channels\": 5, \"base\": 64, \"mult\": [1, 2, 2], \"blocks\": 2, "

@@ -17,7 +17,7 @@
 #include "models/diffusion.h"
 #include "nn/optimiser.h"
 
-enum { CASE_PHASES = 5, CASE_TERMS = 2, CASE_OUTPUTS = 3 };
+enum { CASE_PHASES = 5, CASE_TERMS = 3, CASE_OUTPUTS = 3 };
 
 struct term {
     const char *name;

@@ -11,7 +11,7 @@ from typing import Callable
 
 import torch
 
-from models import ddpm, stylegan2, unet
+from models import ddpm, stylegan2, swin, unet
 
 
 @dataclass
@@ -105,6 +105,35 @@ class UNet(Case):
         side, s = self.size, self.settings
         return {"x": self.random((self.batch, s["channels"], side, side)),
                 "labels": torch.randint(s["classes"], (self.batch, side, side))}
+
+
+class Swin(UNet):
+    """The same on UPerNet with Swin; windows of 3 do not divide the sides, so that padding shows."""
+    BENCHMARK = dict(size=64, channels=4, classes=4, embed=32, depths=(2, 2, 2, 2),
+                     heads=(2, 4, 8, 16), window=4, patch=2, width=64), 8
+    SMALL = dict(size=32, channels=4, classes=4, embed=8, depths=(2, 2, 2, 2),
+                 heads=(1, 2, 2, 4), window=3, patch=2, width=8), 2
+
+    def build(self):
+        s = dict(self.settings)
+        self.size = s.pop("size")
+        model = self.add("model", swin.Swin(**s))
+        loss = lambda draws: swin.loss_terms(model(draws["x"]), draws["labels"])
+        self.phases = [Phase("main", model, swin.optimiser(model), loss,
+                             {"dice": 1, "cross_entropy": 1, "auxiliary": 0.4})]
+        self.follow(0)
+
+    def follow(self, momentum):
+        """How far running statistics move: only training steps move them."""
+        for module in self.modules["model"].modules():
+            if isinstance(module, swin.BatchNorm):
+                module.momentum = momentum
+
+    def step(self, draws):
+        self.follow(0.1)
+        terms = super().step(draws)
+        self.follow(0)
+        return terms
 
 
 class Ddpm(Case):
@@ -234,5 +263,5 @@ class StyleGan2Path(StyleGan2):
     PATH_LENGTH = True
 
 
-CASES = {"unet": UNet, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan2": StyleGan2,
+CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan2": StyleGan2,
          "stylegan2-path": StyleGan2Path}

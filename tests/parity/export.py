@@ -48,7 +48,8 @@ def outputs(case, draws):
         xt = case.process.noised(draws["x"], draws["t"], draws["noise"])
         return {"output/xt": xt, "output/y": case.modules["model"](xt, draws["t"])}
     if "labels" in draws:
-        return {"output/y": case.modules["model"](draws["x"])}
+        y = case.modules["model"](draws["x"])
+        return {"output/y": y[0] if isinstance(y, tuple) else y}
     g, z = case.modules["G"], draws["Gmain.z"]
     return {"output/ws": g.styles(z), "output/images": g(z),
             "output/logits": case.modules["D"](draws["x"])}

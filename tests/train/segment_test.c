@@ -233,6 +233,31 @@ static void it_learns_and_takes_images_of_any_size(void **state)
     segmenter_free(segmenter);
 }
 
+/* Its stride, 16, and its windows take any image after padding; drop path and dropout are drawn. */
+static void swin_trains_is_resumed_and_predicts(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(0);
+    struct train_report report;
+    struct error err;
+    settings.model = SEGMENT_SWIN;
+    settings.base = 0;
+    settings.images = 12;
+    assert_ok(train_in("run", &settings, &report, &err), err);
+    assert_int_equal(report.step, 3);
+    assert_ok(train_in("run", &settings, &report, &err), err); /* nothing left to do */
+    assert_int_equal(report.resumed_at, 3);
+    struct segmenter *segmenter = segmenter_open(scratch("run"), 16, 16, &err);
+    assert_ok(segmenter, err);
+    static float planes[2 * STORE_PIXELS];
+    uint8_t once[STORE_PIXELS], again[STORE_PIXELS];
+    example_planes(&store, 1, planes);
+    assert_ok(segmenter_predict(segmenter, planes, 1, once, &err), err);
+    assert_ok(segmenter_predict(segmenter, planes, 1, again, &err), err);
+    assert_memory_equal(once, again, sizeof once); /* nothing is drawn */
+    segmenter_free(segmenter);
+}
+
 static void what_is_no_segmenter_is_refused(void **state)
 {
     (void)state;
@@ -254,6 +279,7 @@ int main(void)
         TEST(a_training_that_is_stopped_ends_in_the_same_bytes),
         TEST(another_run_than_the_folder_s_is_refused),
         TEST(it_learns_and_takes_images_of_any_size),
+        TEST(swin_trains_is_resumed_and_predicts),
         TEST(what_is_no_segmenter_is_refused),
     };
     parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
