@@ -288,7 +288,7 @@ static bool is_wanted(const struct release_plan *plan)
 const struct stage stage_package = {
     .name = "package",
     .folder = "release",
-    .product = "",
+    .product = "policy.json",
     .needs = { "ingest", "train", "sample", "audit", "report" },
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
@@ -300,8 +300,7 @@ const struct stage stage_package = {
     .run = work_on,
 };
 
-/* ---- the command
- * ------------------------------------------------------------------------------------------ */
+/* ---- the command ---------------------------------------------------------------------------- */
 
 static enum exit_code run_lint(struct invocation *invocation, const struct options *values)
 {

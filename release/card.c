@@ -236,6 +236,31 @@ static bool write_citation(struct writing *writing, struct error *err)
 /* ---- BIDS
  * ---------------------------------------------------------------------------------------- */
 
+/* Beside CITATION.cff the description may hold neither authors nor licence. One sidecar at the top
+ * speaks for all images of a suffix. */
+static bool write_sidecars(struct writing *writing, struct error *err)
+{
+    const struct dataset *store = writing->card->payload->store;
+    const char *written[64];
+    size_t count = 0;
+    bool ok = true;
+    for (size_t i = 0; ok && i < store->channels && i < 64; i++) {
+        const char *name = payload_suffix(store->channel_names[i], writing->arena);
+        const char *suffix = strrchr(name, '_') ? strrchr(name, '_') + 1 : name;
+        bool again = false;
+        for (size_t j = 0; j < count; j++)
+            again = again || strcmp(written[j], suffix) == 0;
+        if (again)
+            continue;
+        written[count++] = suffix;
+        struct json *sidecar = json_new_object();
+        json_put_bool(sidecar, "SkullStripped", writing->card->settings->skull_stripped);
+        json_put_string(sidecar, "Description", SYNTHETIC_PHRASE);
+        ok = add_json(writing, arena_format(writing->arena, "data/%s.json", suffix), sidecar, err);
+    }
+    return ok;
+}
+
 static bool write_bids(struct writing *writing, struct error *err)
 {
     const struct card *card = writing->card;
@@ -247,15 +272,13 @@ static bool write_bids(struct writing *writing, struct error *err)
     json_put_string(document, "Name", title_of(card));
     json_put_string(document, "BIDSVersion", "1.9.0");
     json_put_string(document, "DatasetType", "derivative");
-    json_put_string(document, "License", licence_of(card));
-    json_put(document, "Authors", texts(&card->settings->creators));
     json_put(document, "GeneratedBy", made_by);
-    json_put_string(document, "HowToAcknowledge", "See CITATION.cff.");
     if (!add_json(writing, "data/dataset_description.json", document, err))
         return false;
     static const char ignored[] = "aida.md\ncroissant.json\npolicy.json\nreport.html\n"
                                   "ro-crate-metadata.json\nincluded/\n";
-    return tree_add(writing->tree, "data/.bidsignore", ignored, sizeof ignored - 1, err);
+    return tree_add(writing->tree, "data/.bidsignore", ignored, sizeof ignored - 1, err) &&
+           (card->format->format != PAYLOAD_NIFTI || write_sidecars(writing, err));
 }
 
 /* Labels that occur anywhere in the images that are packed. */
@@ -355,6 +378,20 @@ static const char *person_id(const struct writing *writing, size_t i)
     return arena_format(writing->arena, "#creator-%zu", i + 1);
 }
 
+/* One author stands alone, several as a list. */
+static void add_authors(const struct writing *writing, struct json *root)
+{
+    size_t count = writing->card->settings->creators.count;
+    if (count == 1)
+        json_put(root, "author", object_of("@id", person_id(writing, 0)));
+    if (count < 2)
+        return;
+    struct json *authors = json_new_array();
+    for (size_t i = 0; i < count; i++)
+        json_push(authors, object_of("@id", person_id(writing, i)));
+    json_put(root, "author", authors);
+}
+
 static struct json *crate_root(const struct writing *writing)
 {
     const struct card *card = writing->card;
@@ -370,13 +407,7 @@ static struct json *crate_root(const struct writing *writing)
         if (card->report || strcmp(parts[i].path, "report.html") != 0)
             json_push(has, object_of("@id", parts[i].path));
     json_put(root, "hasPart", has);
-    struct json *authors = json_new_array();
-    for (size_t i = 0; i < card->settings->creators.count; i++)
-        json_push(authors, object_of("@id", person_id(writing, i)));
-    if (card->settings->creators.count)
-        json_put(root, "author", authors);
-    else
-        json_free(authors);
+    add_authors(writing, root);
     if (card->settings->publisher)
         json_put(root, "publisher", object_of("@id", "#publisher"));
     json_put(root, "keywords", texts(&card->settings->keywords));
@@ -458,6 +489,7 @@ static const struct {
     { "data", "cr:data", "@json" },
     { "dataType", "cr:dataType", "@vocab" },
     { "dct", "http://purl.org/dc/terms/", NULL },
+    { "equivalentProperty", "cr:equivalentProperty", NULL },
     { "examples", "cr:examples", "@json" },
     { "extract", "cr:extract", NULL },
     { "field", "cr:field", NULL },
@@ -478,6 +510,7 @@ static const struct {
     { "regex", "cr:regex", NULL },
     { "repeated", "cr:repeated", NULL },
     { "replace", "cr:replace", NULL },
+    { "samplingRate", "cr:samplingRate", NULL },
     { "sc", "https://schema.org/", NULL },
     { "separator", "cr:separator", NULL },
     { "source", "cr:source", NULL },

@@ -22,6 +22,7 @@
 struct card_settings {
     const char *title, *description, *licence, *publisher, *contact, *url, *organ, *modality;
     struct yaml_strings creators, keywords;
+    bool skull_stripped;
 };
 
 struct card {

@@ -17,7 +17,7 @@ const struct package_settings package_defaults = {
     .spacing = 1,
     .thickness = 1,
     .level = 3,
-    .card = { .organ = "Brain (SNOMED CT 12738006)", .modality = "MR" },
+    .card = { .organ = "Brain (SNOMED CT 12738006)", .modality = "MR", .skull_stripped = true },
 };
 
 #define FIELD(name_, kind_, ...)                                                                   \
@@ -49,6 +49,8 @@ const struct yaml_field package_fields[] = {
     CARD(keywords, YAML_STRINGS, .metavar = "WORDS", .help = "to be found by"),
     CARD(organ, YAML_STRING, .metavar = "TEXT", .help = "for the AIDA record (default brain)"),
     CARD(modality, YAML_STRING, .metavar = "TEXT", .help = "likewise (default MR)"),
+    CARD(skull_stripped, YAML_BOOL,
+         .help = "whether voxels outside the brain are 0 (default true)"),
     FIELD(include, YAML_STRINGS, .metavar = "PATHS", .help = "files or folders to add"),
     FIELD(level, YAML_INTEGER, .minimum = 1, .maximum = 19, .metavar = "N",
           .help = "of compression (default 3)"),
