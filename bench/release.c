@@ -1,4 +1,5 @@
-/* bench_release: verifying a release against decompressing it.
+/* bench_release: verifying a release against decompressing it, and packing one (release_package.c)
+ * against tar, zstd and sha256sum.
  *
  * 5,000 files of 131,072 bytes, 655 MB: 16-bit slices of 256 × 256, a bright disc with a gradient
  * and noise on black, so that zstd finds what it finds in images (level 3: about 3 : 1). "verify"
@@ -9,9 +10,8 @@
  *
  * Files stay below build/bench/release and are used again.
  */
-#include "bench.h"
+#include "release_parts.h"
 
-#include "base/arena.h"
 #include "base/file.h"
 #include "base/random.h"
 
@@ -24,9 +24,9 @@
 
 #include <fcntl.h>
 
-#define FOLDER "build/bench/release"
+#define FOLDER RELEASE_FOLDER
 
-enum { FILES = 5000, SIDE = 256, ROUNDS = 7, STARTS = 41 };
+enum { FILES = RELEASE_FILES, SIDE = RELEASE_SIDE, ROUNDS = 7, STARTS = 41 };
 
 /* Seconds that a program takes, its output thrown away. */
 static double seconds_of(const char *const *arguments)
@@ -65,28 +65,35 @@ static void write_file(const char *path, const void *bytes, size_t size)
         bench_fail("%s cannot be written", path);
 }
 
-static void run_quietly(const char *command)
+void release_run(const char *command)
 {
     if (system(command) != 0)
         bench_fail("failed: %s", command);
 }
 
-/* A tree of `count` slices as a signed release FOLDER/NAME-1.0. */
-static void make_release(struct arena *arena, const char *name, size_t count)
+void release_make_tree(struct arena *arena, const char *name, size_t count)
 {
     struct error err;
     uint16_t pixels[SIDE * SIDE];
-    const char *archive = arena_format(arena, FOLDER "/%s-1.0.tar.zst", name);
-    if (path_kind(archive) == PATH_FILE)
+    const char *folder = arena_format(arena, FOLDER "/%s/images", name);
+    if (path_kind(folder) == PATH_FOLDER)
         return;
-    if (!folder_create(arena_format(arena, FOLDER "/%s/images", name), &err))
+    if (!folder_create(folder, &err))
         bench_fail("%s", err.message);
     for (size_t i = 0; i < count; i++) {
         draw_slice(pixels, i);
-        write_file(arena_format(arena, FOLDER "/%s/images/%05zu.raw", name, i), pixels,
-                   sizeof pixels);
+        write_file(arena_format(arena, "%s/%05zu.raw", folder, i), pixels, sizeof pixels);
     }
-    run_quietly(arena_format(
+}
+
+/* A tree of `count` slices as a signed release FOLDER/NAME-1.0. */
+static void make_release(struct arena *arena, const char *name, size_t count)
+{
+    const char *archive = arena_format(arena, FOLDER "/%s-1.0.tar.zst", name);
+    if (path_kind(archive) == PATH_FILE)
+        return;
+    release_make_tree(arena, name, count);
+    release_run(arena_format(
         arena,
         "cd " FOLDER " && rm -f %s-1.0.* && ../../tests/make_release %s %s 1.0 . && "
         "../../lethe sign %s-1.0.tar.zst --key key.key --days 0 --quiet > log && rm -r %s",
@@ -148,11 +155,12 @@ int main(int argc, char **argv)
     if (!folder_create(FOLDER, &err))
         bench_fail("%s", err.message);
     if (path_kind(FOLDER "/key.pub") == PATH_NOTHING)
-        run_quietly("build/lethe keygen " FOLDER "/key --no-passphrase > " FOLDER "/log");
+        release_run("build/lethe keygen " FOLDER "/key --no-passphrase > " FOLDER "/log");
     make_release(&arena, "large", FILES);
     make_release(&arena, "small", 1);
     compare(&bench, &arena, large);
     measure_start(&bench, small);
+    bench_package(&bench, &arena);
     bench_end(&bench);
     arena_release(&arena);
     return 0;
