@@ -44,6 +44,7 @@ static void take_event(struct stage_history *stage, enum stage_event event,
     if (event != EVENT_ENDED && event != EVENT_NO)
         return;
     stage->seconds = stage->stopped_seconds + seconds;
+    stage->times++;
     stage->stopped_seconds = 0;
     json_get_integer(details, "memory", &stage->memory, NULL);
     json_get_integer(details, "bytes", &stage->bytes, NULL);

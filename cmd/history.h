@@ -23,6 +23,7 @@ struct stage_history {
     double seconds;             /* of the last whole one, its stopped parts added; < 0: none yet */
     int64_t memory, bytes;      /* of that: at most; what it left on disk */
     double stopped_seconds;     /* of parts since */
+    uint64_t times;             /* that it was made, from beginning to end */
 };
 
 struct history {

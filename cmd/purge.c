@@ -1,7 +1,7 @@
 /* lethe purge: after a release, removes what was derived from patients.
  *
  * What goes: the dataset store, the weights (which may hold patients), all audit and utility
- * results that name subjects or show their images, the internal report, candidates, and trainings
+ * results that name subjects or show their images, the internal report, and trainings
  * that were set aside. What stays: the release, the synthetic set, the public report, the journal.
  * The scans themselves are not in the run folder and are not touched.
  */
@@ -45,7 +45,6 @@ static const struct {
     { "audit.work", NULL },
     { "utility", "utility" },
     { "utility.partial", NULL },
-    { "candidates", NULL },
     { "report/report.internal.html", NULL },
     { "report.internal.html", NULL },
     { "report.internal.pdf", NULL },

@@ -1,4 +1,5 @@
 /* lethe report: what a reviewer reads, and what may be shown to everybody. */
+#include "history.h"
 #include "stages.h"
 
 #include "base/json.h"
@@ -32,17 +33,13 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     struct digest digest;
     char hex[DIGEST_HEX];
     const char *review = path_join(arena, plan->run, "review.json");
-    const char *candidates = path_join(arena, plan->run, "candidates/candidates.json");
     policy_digest(&plan->policy, &digest);
     text_format(inputs, "name %s\nplan %s\npolicy %s\n", plan->name, plan->sha256,
                 digest_hex(&digest, hex));
-    for (int i = 0; i < 2; i++) {
-        const char *path = i ? candidates : review;
-        if (path_kind(path) != PATH_FILE)
-            continue;
-        if (!digest_file(path, &digest, err))
+    if (path_kind(review) == PATH_FILE) {
+        if (!digest_file(review, &digest, err))
             return false;
-        text_format(inputs, "%s %s\n", path_name(path), digest_hex(&digest, hex));
+        text_format(inputs, "review %s\n", digest_hex(&digest, hex));
     }
     return true;
 }
@@ -92,7 +89,13 @@ static const char *folder_if_wanted(const struct stage_work *work, const char *n
     return wanted ? stage_folder(work->plan, name, work->arena) : NULL;
 }
 
-static struct report_job job_of(const struct stage_work *work, struct text *settings, char *head)
+static uint64_t times_of(const struct history *history, const char *stage)
+{
+    return history->stages[stage_place(stage_find(stage))].times;
+}
+
+static struct report_job job_of(const struct stage_work *work, const struct history *history,
+                                struct text *settings, char *head)
 {
     const struct release_plan *plan = work->plan;
     const char *model = folder_if_wanted(work, "train");
@@ -108,13 +111,15 @@ static struct report_job job_of(const struct stage_work *work, struct text *sett
         .utility = folder_if_wanted(work, "utility"),
         .generator = model ? model_names[plan->train.model] : NULL,
         .train_settings = model ? settings->bytes : NULL,
-        .candidates = path_join(work->arena, plan->run, "candidates/candidates.json"),
         .review = path_join(work->arena, plan->run, "review.json"),
         .licence = plan->package.card.licence,
         .settings = &plan->report,
         .policy = &plan->policy,
         .journal_length = work->journal->length,
         .journal_head = head,
+        .trainings = times_of(history, "train"),
+        .samplings = times_of(history, "sample"),
+        .audits = times_of(history, "audit"),
         .out = work->folder,
     };
 }
@@ -124,7 +129,10 @@ static enum exit_code work_on(struct stage_work *work)
     struct text settings = { 0 };
     char head[DIGEST_HEX];
     struct report_result result;
-    struct report_job job = job_of(work, &settings, head);
+    struct history history;
+    if (!history_read(&history, work->plan->run, work->arena, work->err))
+        return EXIT_ERROR;
+    struct report_job job = job_of(work, &history, &settings, head);
     bool ok = report_write(&job, &result, work->err) && link_reports(work);
     if (ok) {
         work->document = describe(work, &result);

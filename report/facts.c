@@ -106,7 +106,6 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/1", &facts->utility, err) &&
               load(job->review, "lethe/review/1", &facts->review, err) &&
-              load(job->candidates, "lethe/candidates/1", &facts->candidates, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
               open_set(job->synthetic, &facts->synthetic, &facts->has_synthetic, err);
     ok = ok && judge(facts, memorization, err);
@@ -121,7 +120,6 @@ void facts_close(struct facts *facts)
     json_free(facts->judged);
     json_free(facts->utility);
     json_free(facts->review);
-    json_free(facts->candidates);
     if (facts->has_real)
         dataset_close(&facts->real);
     if (facts->has_synthetic)

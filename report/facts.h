@@ -9,7 +9,7 @@
 struct facts {
     const struct report_job *job;
     struct json *memorization, *utility; /* NULL: not there */
-    struct json *review, *candidates;
+    struct json *review;
     struct dataset real, synthetic;
     bool has_real, has_synthetic;
     struct json *judged; /* memorization as the policy sees it: without what is left out */

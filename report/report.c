@@ -159,8 +159,8 @@ static void advise(const struct facts *facts, struct text *advice)
     if (flagged > 0)
         text_add(advice,
                  "The generator shows training images again. Memorisation grows with the length "
-                 "of training: try earlier checkpoints (train: candidates: [..]), and let the "
-                 "run release the best that passes.\n");
+                 "of training: train on fewer images (train: images), or draw from an earlier "
+                 "checkpoint (lethe sample --from) and audit that.\n");
     if (flagged > 0 && subjects < 100)
         text_format(
             advice,
@@ -239,6 +239,9 @@ static bool write_json(struct facts *facts, const struct report_result *result, 
     json_put(document, "sha256", digests);
     json_put_integer(journal, "length", (int64_t)job->journal_length);
     json_put_string(journal, "head", job->journal_head);
+    json_put_integer(journal, "trainings", (int64_t)job->trainings);
+    json_put_integer(journal, "samplings", (int64_t)job->samplings);
+    json_put_integer(journal, "audits", (int64_t)job->audits);
     json_put(document, "journal", journal);
     json_put_string(document, "advice", result->advice.bytes ? result->advice.bytes : "");
     bool ok = json_save(document, path_join(arena, folder, "report.json"), err);

@@ -40,13 +40,13 @@ struct report_job {
     const char *dataset, *model, *synthetic, *audit, *utility; /* folders; some may be missing */
     const char *generator;      /* its name; NULL: the images were made elsewhere */
     const char *train_settings; /* as YAML; NULL with the generator */
-    const char *candidates;     /* candidates.json of a run that tried several; NULL: none */
     const char *review;         /* marks of a reviewer, review.h; a missing file: none */
     const struct report_settings *settings;
     const struct policy_settings *policy;
     uint64_t journal_length;
-    const char *journal_head; /* hexadecimal */
-    const char *out;          /* folder; exchanged as a whole */
+    const char *journal_head;              /* hexadecimal */
+    uint64_t trainings, samplings, audits; /* completed in this run, by its journal */
+    const char *out;                       /* folder; exchanged as a whole */
 };
 
 struct report_result {

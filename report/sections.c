@@ -158,41 +158,22 @@ static void write_policy(struct page *page)
             flagged);
 }
 
-/* ---- candidates ------------------------------------------------------------------------------ */
+/* ---- what was tried -------------------------------------------------------------------------- */
 
-static void put_candidate(struct html *html, const struct json *candidate)
+/* How often this run was audited, so that nobody looks for a pass unseen. For the reviewer, who can
+ * ask why; the journal tells when, and with which settings. */
+static void write_tries(struct page *page)
 {
-    const char *state = fact_string(candidate, "verdict");
-    bool passed = state && strcmp(state, "passed") == 0;
-    double chosen = fact_number(candidate, "chosen");
-    html_put(html,
-             "<tr><th scope=\"row\">$t$t</th><td class=\"n\">$r</td><td class=\"n\">$p</td>"
-             "<td class=\"n\">$r</td><td><span class=\"badge $t\">$t</span></td></tr>",
-             fact_string(candidate, "name"), chosen > 0 ? " (released)" : "",
-             fact_number(candidate, "flagged"), fact_number(candidate, "upper95"),
-             fact_number(candidate, "utility"), passed ? "yes" : "no",
-             passed ? "✓ passed" : "✗ not passed");
-}
-
-/* All that were tried, so that nobody looks for a pass unseen. */
-static void write_candidates(struct page *page)
-{
-    struct html *html = page->html;
-    const struct json *tried = fact(page->facts->candidates, "candidates");
-    if (!tried)
+    const struct report_job *job = page->facts->job;
+    if (!page->internal || !job->audits)
         return;
     html_put(
-        html,
-        "<h3>Candidates that were tried</h3><p>$i generators or checkpoints were tried on the "
-        "same policy. Trying several and releasing the best makes a pass by chance more likely; "
-        "all are shown.</p><div class=\"scroll\"><table><thead><tr><th scope=\"col\">Candidate</th>"
-        "<th scope=\"col\" class=\"n\">Flagged</th><th scope=\"col\" class=\"n\">at most</th>"
-        "<th scope=\"col\" class=\"n\">Usefulness</th><th scope=\"col\">Verdict</th></tr></thead>"
-        "<tbody>",
-        (int64_t)json_length(tried));
-    for (size_t i = 0; i < json_length(tried); i++)
-        put_candidate(html, json_at(tried, i));
-    html_put(html, "</tbody></table></div>");
+        page->html,
+        "<h3>What was tried</h3><p>In this run folder $i audits were completed, of sets drawn $i "
+        "times from generators trained $i times. Trying often and releasing what passes makes a "
+        "pass by chance more likely. When, by whom and with which settings stands in the journal "
+        "(journal.jsonl), whose length and head are below.</p>",
+        (int64_t)job->audits, (int64_t)job->samplings, (int64_t)job->trainings);
 }
 
 /* ---- how it was made ------------------------------------------------------------------------- */
@@ -438,7 +419,7 @@ static void write_evidence(struct page *page)
 static void write_verdict(struct page *page)
 {
     write_policy(page);
-    write_candidates(page);
+    write_tries(page);
 }
 
 const struct section sections[] = {

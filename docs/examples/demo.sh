@@ -1,5 +1,5 @@
 # The demo: from nothing to a signed release that a stranger verifies, or to a refusal.
-#     demo.sh LETHE FOLDER [--memorised]        called by ./dev demo
+#     demo.sh LETHE FOLDER [--memorised | --template]        called by ./dev demo
 set -euo pipefail
 examples=$(realpath "$(dirname "$0")")
 lethe=$(realpath "$1")
@@ -14,13 +14,17 @@ step() { printf '\n\033[1m%s\033[0m\n' "$1"; }
 [ -t 1 ] && [ -z "${NO_COLOR:-}" ] || step() { printf '\n%s\n' "$1"; }
 
 case "$ending" in
-    '') plan=demo.yaml ;;
+    '' | --template) plan=demo.yaml ;;
     --memorised) plan=demo-memorised.yaml ;;
-    *) echo "demo.sh: $ending is no ending; there is --memorised" >&2; exit 2 ;;
+    *) echo "demo.sh: $ending is no ending; there are --memorised and --template" >&2; exit 2 ;;
 esac
 
+# Real anatomy, warped anew for each subject: Colin 27, from Debian's mricron-data.
+head=()
+if [ "$ending" = --template ]; then head=(--template /usr/share/mricron/templates/ch2bet.nii.gz); fi
+
 step '1  A cohort: 120 brain phantoms with tumours, named as BraTS names its patients'
-"$lethe" phantom --subjects 120 --size 64 --seed 1 --out cohort
+"$lethe" phantom --subjects 120 --size 64 --seed 1 --out cohort ${head[@]+"${head[@]}"}
 cp "$examples/$plan" plan.yaml
 if [ "$ending" = --memorised ]; then
     (echo subject,split; ls cohort | awk '{ print $1 "," (NR <= 6 ? "train" : "holdout") }') >split.csv

@@ -45,7 +45,7 @@ static void a_set_that_does_not_is_told_what_to_do(void **state)
     struct report_result result = write_report(1);
     assert_false(result.passed);
     assert_contains(public_page, "NOT PASSED");
-    assert_contains(result.advice.bytes, "try earlier checkpoints");
+    assert_contains(result.advice.bytes, "train on fewer images");
     assert_contains(result.advice.bytes, "It learned from 3 patients only");
     assert_contains(result.advice.bytes, "2 pairs of training images are nearly equal");
     text_release(&result.advice);
