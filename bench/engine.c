@@ -30,7 +30,7 @@
 
 enum { WARM_UP = 2, STEPS_MAX = 1000 };
 
-static const char *const case_names[] = { "unet", "ddpm", "stylegan2" };
+static const char *const case_names[] = { "unet", "swin", "ddpm", "stylegan2" };
 static const double MEMORY_GOAL = 1 / 0.7; /* at most .7 of the twin's */
 
 static const struct kind {
