@@ -2,7 +2,6 @@
 #include "scratch.h"
 
 #include "base/parallel.h"
-#include "base/progress.h"
 #include "base/random.h"
 #include "fixture.h"
 #include "models/diffusion.h"
@@ -16,7 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { SIDE = 8, COUNT = 40, CHANNELS = 2 };
+enum { SIDE = 8, COUNT = 40, MANY = 120, CHANNELS = 2 };
 
 /* A few steps of a model on the fixture, in scratch("run"). */
 static void train_model(struct train_settings *settings)
@@ -268,21 +267,33 @@ static void assert_same_stores(const char *one, const char *other)
     }
 }
 
-/* Draws in a process of its own, which is killed after a while; whether it ended before. */
-static bool draw_and_kill(const char *name, const struct draw_options *options, double seconds)
+/* Files that stand in the folder of what was drawn: the key, then the batches. */
+static size_t drawn(const char *name)
 {
+    char folder[64];
+    snprintf(folder, sizeof folder, "%s.drawn", name);
+    return path_kind(scratch(folder)) == PATH_FOLDER ? names_in(scratch(folder)) : 0;
+}
+
+/* Draws in a process of its own, which is killed once so many files are there; whether it ended
+ * before. */
+static bool draw_and_kill(const char *name, const struct draw_options *options, size_t files)
+{
+    int status;
     fflush(NULL);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
         parallel_set_threads(1);
-        draw_part(name, 5, COUNT, options);
+        draw_part(name, 5, MANY, options);
         _exit(0);
     }
-    struct timespec wait = { 0, (long)(seconds * 1e9) };
-    nanosleep(&wait, NULL);
+    pid_t ended = 0;
+    while (!(ended = waitpid(child, &status, WNOHANG)) && drawn(name) < files)
+        nanosleep(&(struct timespec){ 0, 500000 }, NULL);
+    if (ended == child)
+        return true;
     kill(child, SIGKILL);
-    int status;
     assert_int_equal(waitpid(child, &status, 0), child);
     return WIFEXITED(status);
 }
@@ -292,23 +303,16 @@ static void a_set_whose_drawing_was_killed_is_the_set(void **state)
     (void)state;
     struct train_settings settings = small_ddpm();
     struct draw_options options = { .seed = 2, .truncation = 1 };
-    size_t found = 0;
+    size_t kills = 0, found = 0;
     train_model(&settings);
-    double started = clock_seconds();
-    draw_part("whole", 5, COUNT, &options);
-    double whole = clock_seconds() - started;
-    int tries = 0;
-    while (!draw_and_kill("killed", &options, fmin(0.9, whole * 0.2 * (1 + tries))) && tries < 50) {
-        tries++;
-        size_t drawn = path_kind(scratch("killed.drawn")) == PATH_FOLDER
-                           ? names_in(scratch("killed.drawn"))
-                           : 0;
-        assert_true(drawn + 1 >=
-                    found); /* what was drawn stays; a temporary file may come and go */
-        found = drawn > found ? drawn : found;
+    draw_part("whole", 5, MANY, &options);
+    while (!draw_and_kill("killed", &options, 2 + kills)) {
+        kills++;
+        assert_true(kills < 50);
+        assert_true(drawn("killed") + 1 >= found); /* batches stay; a temporary file may go */
+        found = drawn("killed");
     }
-    assert_true(tries > 0 &&
-                found > 1); /* the key and a batch: something was there to go on with */
+    assert_true(kills >= 3);
     assert_same_stores("whole", "killed");
     assert_int_equal(path_kind(scratch("killed.drawn")), PATH_NOTHING);
 }
