@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { SIDE = 8, COUNT = 40, MANY = 120, CHANNELS = 2 };
+enum { SIDE = 8, COUNT = 40, MANY = 80, CHANNELS = 2 };
 
 /* A few steps of a model on the fixture, in scratch("run"). */
 static void train_model(struct train_settings *settings)
