@@ -378,7 +378,7 @@ static bool put_store(struct json *digests, const char *name, const struct datas
     bool ok = listed && digest_file(path_join(&arena, store->path, "dataset.json"), &digest, err);
     if (ok) {
         json_put_string(own, "sha256", digest_hex(&digest, hex));
-        push_file(files, "dataset.json", json_get(own, "sha256", err));
+        push_file(files, "dataset.json", json_member(own, "sha256"));
         json_each(listed, push_file, files);
     }
     json_put(object, "files", files);
@@ -400,7 +400,7 @@ static bool put_digests(struct json *document, const struct grid *grid, struct e
                        name && *name ? arena_format(&arena, "synthetic-%s", name) : "synthetic",
                        &grid->synthetic[i], err);
     }
-    json_put(document, "digests", digests);
+    json_put(document, "inputs", digests);
     arena_release(&arena);
     return ok;
 }
