@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "release/relay.h"
-#include "release/sha256_pair.h"
 #include "release/tar.h"
 
 #include <errno.h>
@@ -73,16 +72,25 @@ struct unpacked {
     const struct manifest *manifest;
     const struct stream_sink *sink;
     struct findings *findings;
-    struct error err;            /* of the sink */
-    struct sha256_pair *digests; /* of the tar, and of the file that is passing by */
-    struct progress progress;
+    struct error err;           /* of the sink */
+    struct digest_state *whole; /* of the tar: for its own thread alone */
+    struct progress progress;   /* likewise */
     enum place place;
     struct tar_walk walk;
     struct tar_entry entry;
+    struct digest_state *content; /* of the file that is passing by */
     unsigned char block[TAR_BLOCK];
     uint64_t left; /* bytes until the place changes */
     bool dirty;    /* a byte that has to be zero was not */
 };
+
+static bool take_tar(void *context, const unsigned char *bytes, size_t size)
+{
+    struct unpacked *tar = context;
+    digest_add(tar->whole, bytes, size);
+    progress_add(&tar->progress, size);
+    return true;
+}
 
 static void go(struct unpacked *tar, enum place place, uint64_t bytes)
 {
@@ -125,14 +133,15 @@ static bool end_header(struct unpacked *tar)
         expect_entry(tar);
         return true;
     }
-    sha256_pair_open(tar->digests); /* 512 bytes a header: at the beginning of a block of 64 */
+    tar->content = digest_begin();
     go(tar, IN_CONTENT, tar->entry.size);
     return true;
 }
 
 static bool end_content(struct unpacked *tar)
 {
-    struct digest digest = sha256_pair_close(tar->digests);
+    struct digest digest = digest_end(tar->content);
+    tar->content = NULL;
     if (!digest_equal(&digest, &tar->manifest->files[tar->entry.file].digest))
         findings_add(tar->findings, FINDING_BAD, "%s: its SHA-256 is not the manifest's",
                      tar->entry.path);
@@ -165,6 +174,7 @@ static bool in_header(struct unpacked *tar, const unsigned char *bytes, size_t s
 
 static bool in_content(struct unpacked *tar, const unsigned char *bytes, size_t size)
 {
+    digest_add(tar->content, bytes, size);
     return !tar->sink || tar->sink->bytes(tar->sink->context, bytes, size, &tar->err);
 }
 
@@ -189,10 +199,8 @@ static const struct place_rules {
 static bool walk_tar(void *context, const unsigned char *bytes, size_t size)
 {
     struct unpacked *tar = context;
-    progress_add(&tar->progress, size);
     while (tar->place != PAST_END && (size || !tar->left)) {
         size_t part = size < tar->left ? size : (size_t)tar->left;
-        sha256_pair_add(tar->digests, bytes, part);
         if (part && !places[tar->place].bytes(tar, bytes, part))
             return false;
         bytes += part;
@@ -207,6 +215,8 @@ static bool walk_tar(void *context, const unsigned char *bytes, size_t size)
 /* Files that never came. */
 static void tell_missing(struct unpacked *tar)
 {
+    if (tar->content)
+        digest_end(tar->content);
     if (tar->place == PAST_END)
         return;
     if (tar->place == AT_HEADER || tar->place == IN_CONTENT)
@@ -385,8 +395,7 @@ static bool pass_through(struct passing *pass)
 static void hold_digests(struct passing *pass)
 {
     const struct manifest *manifest = pass->packed.manifest;
-    struct digest archive = digest_end(pass->packed.whole),
-                  tar = sha256_pair_end(pass->unpacked.digests);
+    struct digest archive = digest_end(pass->packed.whole), tar = digest_end(pass->unpacked.whole);
     if (pass->packed.volume)
         digest_end(pass->packed.volume);
     if (!digest_equal(&archive, &manifest->archive.sha256))
@@ -400,7 +409,7 @@ static bool run(struct passing *pass)
 {
     bool read, taken;
     relay_start(&pass->packed_relay, (relay_take *[]){ take_packed }, 1, &pass->packed);
-    relay_start(&pass->tar_relay, (relay_take *[]){ walk_tar }, 1, &pass->unpacked);
+    relay_start(&pass->tar_relay, (relay_take *[]){ take_tar, walk_tar }, 2, &pass->unpacked);
     read = pass_through(pass);
     taken = relay_finish(&pass->packed_relay);
     taken = relay_finish(&pass->tar_relay) && taken;
@@ -431,7 +440,7 @@ bool stream_check(const struct manifest *manifest, const char *path, const struc
     bool ok = open_next(&pass.input);
     if (ok) {
         pass.packed.whole = digest_begin();
-        pass.unpacked.digests = sha256_pair_begin();
+        pass.unpacked.whole = digest_begin();
         begin_volume(&pass.packed);
         tar_walk_begin(&pass.unpacked.walk, manifest->root, manifest->files, manifest->file_count);
         expect_entry(&pass.unpacked);

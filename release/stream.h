@@ -12,8 +12,8 @@
  * size as its content size, a window of at most 8 MiB, and nothing after it. Never more bytes are
  * decompressed than the manifest says. Memory is constant: zstd's window, 4 MiB of buffers.
  *
- * Three threads: reading and decompressing; the digest of the archive; the digests of the tar and
- * of its files, which are taken together (sha256_pair.h).
+ * Reading and decompressing, the digest of the archive, the digest of the tar, and the files have a
+ * thread each.
  */
 #ifndef RELEASE_STREAM_H
 #define RELEASE_STREAM_H
