@@ -1,4 +1,5 @@
 /* lethe status: the stages of a plan, their state, time and size; live while a run goes on. */
+#include "curves.h"
 #include "history.h"
 #include "stages.h"
 
@@ -11,7 +12,7 @@
 #include <unistd.h>
 
 struct options {
-    bool verify, journal, follow;
+    bool verify, journal, follow, curves;
 };
 
 static const struct yaml_field options[] = {
@@ -27,6 +28,10 @@ static const struct yaml_field options[] = {
       .kind = YAML_BOOL,
       .offset = offsetof(struct options, follow),
       .help = "go on telling until the run has ended" },
+    { .key = "curves",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, curves),
+      .help = "draw how the training goes, or went" },
     { 0 },
 };
 
@@ -253,6 +258,18 @@ static enum exit_code check_journal(struct invocation *invocation, const struct 
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+static bool draw_curves(const struct view *view, struct error *err)
+{
+    struct metrics losses;
+    const char *folder = stage_folder(&view->plan, "train", view->arena);
+    if (!metrics_read(path_join(view->arena, folder, "metrics.jsonl"), &losses, err))
+        return error_prefix(err, "no training to draw yet");
+    printf("\n");
+    curves_print(&losses, stdout);
+    metrics_release(&losses);
+    return true;
+}
+
 static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
@@ -266,6 +283,8 @@ static enum exit_code run(struct invocation *invocation)
     bool ok = look(&view, err);
     if (ok)
         (invocation->json ? print_json : print_text)(&view);
+    if (ok && values->curves && !invocation->json)
+        ok = draw_curves(&view, err);
     if (ok && values->follow && !invocation->json)
         ok = follow(&view, err);
     json_free(view.progress);

@@ -104,7 +104,8 @@ static void kill_at_any_moment_leaves_a_whole_release_or_none(void **state)
         }
     }
     arena_release(&arena);
-    assert_true(none > 0); /* the first kill comes at once; where the others fall is up to the machine */
+    assert_true(none >
+                0); /* the first kill comes at once; where the others fall is up to the machine */
 }
 
 int main(void)
