@@ -27,7 +27,7 @@ step '1  A cohort: 120 brain phantoms with tumours, named as BraTS names its pat
 "$lethe" phantom --subjects 120 --size 64 --seed 1 --out cohort ${head[@]+"${head[@]}"}
 cp "$examples/$plan" plan.yaml
 if [ "$ending" = --memorised ]; then
-    (echo subject,split; ls cohort | awk '{ print $1 "," (NR <= 6 ? "train" : "holdout") }') >split.csv
+    (echo subject,split; ls cohort | awk '{ print $1 "," (NR <= 3 ? "train" : "holdout") }') >split.csv
 fi
 
 step "2  The plan: every setting, and the limits that a release has to keep ($folder/plan.yaml)"
@@ -39,7 +39,7 @@ code=0
 "$lethe" run plan.yaml || code=$?
 
 if [ "$ending" = --memorised ]; then
-    step '4  The generator had learned its six subjects by heart'
+    step '4  The generator had learned its three subjects by heart'
     if [ "$code" -ne 1 ] || ls run/release/*.tar.zst >/dev/null 2>&1; then
         echo "demo: expected exit code 1 and no archive, got exit code $code" >&2
         exit 2
