@@ -18,7 +18,12 @@ size_t gzip_peek(const void *bytes, size_t size, void *out, size_t most)
     stream.avail_in = size < UINT32_MAX ? (uInt)size : UINT32_MAX;
     stream.next_out = out;
     stream.avail_out = (uInt)most;
-    int code = inflate(&stream, Z_SYNC_FLUSH);
+    int code = Z_OK;
+    while (code == Z_OK && stream.avail_out && stream.avail_in) {
+        code = inflate(&stream, Z_SYNC_FLUSH);
+        if (code == Z_STREAM_END && stream.avail_in) /* the next member */
+            code = inflateReset(&stream);
+    }
     size_t made = most - stream.avail_out;
     inflateEnd(&stream);
     return code == Z_OK || code == Z_STREAM_END || code == Z_BUF_ERROR ? made : 0;

@@ -118,6 +118,13 @@ static void the_beginning_can_be_seen_alone(void **state)
     memory_free(packed);
     packed = pack(100, &packed_size);
     assert_int_equal(gzip_peek(packed, packed_size, head, sizeof head), 100);
+    unsigned char *twice = memory_grow(NULL, 2, packed_size);
+    memcpy(twice, packed, packed_size);
+    memcpy(twice + packed_size, packed, packed_size);
+    assert_int_equal(gzip_peek(twice, 2 * packed_size, head, sizeof head), 200);
+    assert_memory_equal(head, plain, 100);
+    assert_memory_equal(head + 100, plain, 100);
+    free(twice);
     memory_free(packed);
 }
 
