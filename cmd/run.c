@@ -6,6 +6,7 @@
  * says no, or was stopped.
  */
 #include "history.h"
+#include "run_sign.h"
 #include "stages.h"
 
 #include "base/json.h"
@@ -19,6 +20,7 @@
 struct options {
     const char *until, *from;
     bool dry_run;
+    struct run_sign sign;
 };
 
 #define OPTION(name, kind_, ...)                                                                   \
@@ -31,6 +33,21 @@ static const struct yaml_field options[] = {
     OPTION(from, YAML_STRING, .metavar = "STAGE",
            .help = "begin with this stage; those before it are taken as they are"),
     OPTION(dry_run, YAML_BOOL, .help = "only tell what would be done, and why"),
+    { .key = "key",
+      .kind = YAML_STRING,
+      .offset = offsetof(struct options, sign.key),
+      .metavar = "KEY",
+      .help = "sign what was packed with this private key: a file, or a URI for OpenSSL" },
+    { .key = "role",
+      .kind = YAML_CHOICE,
+      .offset = offsetof(struct options, sign.role),
+      .choices = role_names,
+      .help = "in which role (default: producer)" },
+    { .key = "passphrase_file",
+      .kind = YAML_STRING,
+      .offset = offsetof(struct options, sign.passphrase_file),
+      .metavar = "FILE",
+      .help = "its first line opens the key; default: asked for" },
     { 0 },
 };
 
@@ -292,8 +309,33 @@ static enum exit_code finish(struct run *run, enum exit_code code, bool unfinish
     return code == EXIT_ERROR ? command_failed(invocation) : code;
 }
 
+/* Whether the archive that is to be signed will be there in the end. */
+static bool accept_signing(const struct run *run, const struct run_sign *sign, struct error *err)
+{
+    const struct stage *package = stage_find("package");
+    if (!sign->key || (is_wanted(run, package) && run->last >= stage_place(package)))
+        return true;
+    return error_set(err, "--key: nothing is packed that could be signed; the plan needs a section "
+                          "package, and --until may not end before it");
+}
+
+static bool sign_packed(struct run *run, const struct run_sign *sign)
+{
+    struct text told = { 0 };
+    const struct release_plan *plan = &run->plan;
+    const char *stem = arena_format(&run->invocation->arena, "%s/release/%s-%s", plan->run,
+                                    plan->name, plan->package.version);
+    bool ok =
+        run_sign(sign, stem, run->journal, &run->invocation->arena, &told, &run->invocation->err);
+    if (ok)
+        fputs(told.bytes, stderr);
+    text_release(&told);
+    return ok;
+}
+
 static enum exit_code go_through(struct run *run)
 {
+    const struct run_sign *sign = &((const struct options *)run->invocation->values)->sign;
     enum exit_code code = EXIT_YES;
     bool unfinished = false;
     run->made = json_new_array();
@@ -301,6 +343,8 @@ static enum exit_code go_through(struct run *run)
         return finish(run, EXIT_ERROR, false);
     for (size_t i = run->first; code == EXIT_YES && !unfinished && i <= run->last; i++)
         code = make_unless_current(run, stages[i], &unfinished);
+    if (code == EXIT_YES && !unfinished && sign->key && !sign_packed(run, sign))
+        code = EXIT_ERROR;
     return finish(run, code, unfinished);
 }
 
@@ -321,7 +365,7 @@ static enum exit_code run_command(struct invocation *invocation)
     struct error *err = &invocation->err;
     const char *path = invocation->operands[0];
     if (!plan_load(path, &run.plan, &invocation->arena, err) || !find_range(&run, values, err) ||
-        !accept(&run, err))
+        !accept(&run, err) || !accept_signing(&run, &values->sign, err))
         return command_failed(invocation);
     if (values->dry_run)
         return history_read(&run.history, run.plan.run, &invocation->arena, err)

@@ -49,15 +49,6 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-/* The clock, or what SOURCE_DATE_EPOCH says, as everywhere that reproducible builds are meant. */
-static bool take_time(int64_t *now, struct error *err)
-{
-    const char *given = getenv("SOURCE_DATE_EPOCH");
-    *now = (int64_t)time(NULL);
-    return !given || (text_to_integer(given, now) && *now >= 0) ||
-           error_set(err, "SOURCE_DATE_EPOCH is \"%s\", not seconds since 1970", given);
-}
-
 static bool write_sidecar(struct invocation *invocation, const struct key *key, bool minisign,
                           int64_t now, struct signed_files *written)
 {
@@ -106,7 +97,7 @@ static enum exit_code sign_with(struct invocation *invocation, const struct key 
     struct findings findings;
     struct signed_files written;
     int64_t now;
-    if (!take_time(&now, &invocation->err))
+    if (!moment_now(&now, &invocation->err))
         return command_failed(invocation);
     struct sign_job job = {
         .archive = invocation->operands[0],

@@ -1,7 +1,10 @@
 /* See moment.h. */
 #include "release/moment.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -35,4 +38,12 @@ bool moment_from_day(const char *text, bool at_end, int64_t *seconds)
         return moment_from_text(text, seconds);
     snprintf(whole, sizeof whole, "%sT%sZ", text, at_end ? "23:59:59" : "00:00:00");
     return moment_from_text(whole, seconds);
+}
+
+bool moment_now(int64_t *now, struct error *err)
+{
+    const char *given = getenv("SOURCE_DATE_EPOCH");
+    *now = (int64_t)time(NULL);
+    return !given || (text_to_integer(given, now) && *now >= 0) ||
+           error_set(err, "SOURCE_DATE_EPOCH is \"%s\", not seconds since 1970", given);
 }

@@ -2,7 +2,8 @@
 #ifndef RELEASE_MOMENT_H
 #define RELEASE_MOMENT_H
 
-#include <stdbool.h>
+#include "base/error.h"
+
 #include <stdint.h>
 
 enum { MOMENT_TEXT = 32 };
@@ -15,5 +16,8 @@ bool moment_from_text(const char *text, int64_t *seconds);
 
 /* That form, or a day alone, "2026-01-31": its first second, or its last when `at_end`. */
 bool moment_from_day(const char *text, bool at_end, int64_t *seconds);
+
+/* The clock, or what SOURCE_DATE_EPOCH says, as everywhere that reproducible builds are meant. */
+bool moment_now(int64_t *now, struct error *err) MUST_USE;
 
 #endif
