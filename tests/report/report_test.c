@@ -223,7 +223,9 @@ int main(int argc, char **argv)
         snprintf(scratch_folder, sizeof scratch_folder, "%s", argv[1]);
         evidence_make(1);
         struct report_job job = evidence_job();
-        return report_write(&job, &result, &err) ? 0 : 1;
+        bool ok = report_write(&job, &result, &err);
+        text_release(&result.advice);
+        return ok ? 0 : 1;
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
