@@ -101,11 +101,14 @@ static void pair_up(const struct score_job *job, struct score *score, const stru
             lonely(score, &truth[i++], job->prediction);
         else if (order > 0)
             lonely(score, &prediction[k++], job->truth);
-        else
+        else {
             score->subjects[score->subject_count++] =
                 (struct score_subject){ .name = truth[i].subject,
-                                        .truth = truth[i++].path,
-                                        .prediction = prediction[k++].path };
+                                        .truth = truth[i].path,
+                                        .prediction = prediction[k].path };
+            i++;
+            k++;
+        }
     }
 }
 
