@@ -102,10 +102,9 @@ static void pair_up(const struct score_job *job, struct score *score, const stru
         else if (order > 0)
             lonely(score, &prediction[k++], job->truth);
         else {
-            score->subjects[score->subject_count++] =
-                (struct score_subject){ .name = truth[i].subject,
-                                        .truth = truth[i].path,
-                                        .prediction = prediction[k].path };
+            score->subjects[score->subject_count++] = (struct score_subject){
+                .name = truth[i].subject, .truth = truth[i].path, .prediction = prediction[k].path
+            };
             i++;
             k++;
         }

@@ -62,7 +62,7 @@ static bool write_archive(const char *name, uint64_t volume_size, struct archive
                          &err);
 }
 
-static void run_shell(const char *format, ...)
+static void PRINTF(1, 2) run_shell(const char *format, ...)
 {
     char command[2000];
     va_list arguments;
