@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "train/checkpoint.h"
 #include "train/feed.h"
+#include "train/interrupt.h"
 #include "train/metrics.h"
 #include "train/preview.h"
 #include "train/runner.h"
@@ -14,7 +15,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,44 +54,13 @@ static const struct train_settings *settings_of(const struct trainer *trainer)
     return &trainer->runner.training.settings;
 }
 
-/* ---- signals --------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t signalled;
-
-static void note_signal(int number)
-{
-    signalled = number;
-}
-
-struct handlers {
-    struct sigaction interrupt, terminate;
-};
-
-static void catch_signals(struct handlers *before)
-{
-    struct sigaction action = { .sa_handler = note_signal };
-    sigemptyset(&action.sa_mask);
-    signalled = 0;
-    sigaction(SIGINT, &action, &before->interrupt);
-    sigaction(SIGTERM, &action, &before->terminate);
-}
-
-static void restore_signals(const struct handlers *before)
-{
-    sigaction(SIGINT, &before->interrupt, NULL);
-    sigaction(SIGTERM, &before->terminate, NULL);
-}
-
 /* ---- metrics --------------------------------------------------------------------------------- */
 
 static bool open_metrics(struct trainer *trainer, struct error *err)
 {
     const char *path = path_join(&trainer->arena, trainer->job->out, "metrics.jsonl");
-    if (!metrics_trim(path, trainer->step, err))
-        return false;
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    trainer->metrics = descriptor >= 0 ? fdopen(descriptor, "a") : NULL;
-    return trainer->metrics || error_set_errno(err, "%s: cannot be written", path);
+    trainer->metrics = metrics_append(path, trainer->step, err);
+    return trainer->metrics;
 }
 
 static size_t memory_so_far(void)
@@ -384,8 +353,8 @@ static bool run_steps(struct trainer *trainer, struct error *err)
     double limit = settings->time_limit * 60;
     trainer->report->end = TRAIN_COMPLETE;
     while (trainer->step < trainer->last_step) {
-        if (signalled || (limit > 0 && clock_seconds() - trainer->started >= limit)) {
-            trainer->report->end = signalled ? TRAIN_SIGNAL : TRAIN_TIME;
+        if (interrupted() || (limit > 0 && clock_seconds() - trainer->started >= limit)) {
+            trainer->report->end = interrupted() ? TRAIN_SIGNAL : TRAIN_TIME;
             break;
         }
         if (!take_step(trainer, err) || !draw_samples(trainer, err))
@@ -415,10 +384,10 @@ static void end(struct trainer *trainer)
 bool train(const struct train_job *job, struct train_report *report, struct error *err)
 {
     struct trainer trainer = { .job = job, .report = report, .lock = -1 };
-    struct handlers before;
+    struct interrupts before;
     *report = (struct train_report){ 0 };
     arena_init(&trainer.arena);
-    catch_signals(&before);
+    interrupts_catch(&before);
     bool ok = begin(&trainer, err);
     if (ok) {
         uint64_t batch = (uint64_t)settings_of(&trainer)->batch;
@@ -430,7 +399,7 @@ bool train(const struct train_job *job, struct train_report *report, struct erro
         report->images = trainer.step * batch;
         report->seconds = clock_seconds() - trainer.started;
     }
-    restore_signals(&before);
+    interrupts_restore(&before);
     end(&trainer);
     return ok;
 }

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,4 +164,15 @@ bool metrics_trim(const char *path, uint64_t step, struct error *err)
     text_release(&kept);
     memory_free(bytes);
     return ok;
+}
+
+FILE *metrics_append(const char *path, uint64_t step, struct error *err)
+{
+    if (!metrics_trim(path, step, err))
+        return NULL;
+    int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    FILE *file = descriptor >= 0 ? fdopen(descriptor, "a") : NULL;
+    if (!file)
+        error_set_errno(err, "%s: cannot be written", path);
+    return file;
 }

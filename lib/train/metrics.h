@@ -19,6 +19,8 @@
 
 #include <stdint.h>
 
+#include <stdio.h>
+
 struct metrics_series {
     const char *name;
     bool loss;
@@ -44,5 +46,9 @@ const struct metrics_series *metrics_find(const struct metrics *metrics, const c
 
 /* Keeps the lines of steps up to `step`; those after it will come again. A missing file is fine. */
 bool metrics_trim(const char *path, uint64_t step, struct error *err) MUST_USE;
+
+/* The file, open for further lines; those of steps after `step` are gone. NULL with a message when
+ * it cannot be written. */
+FILE *metrics_append(const char *path, uint64_t step, struct error *err) MUST_USE;
 
 #endif

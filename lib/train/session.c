@@ -4,12 +4,12 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
+#include "train/interrupt.h"
 #include "train/metrics.h"
 
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
@@ -33,44 +33,13 @@ struct attempt {
     struct arena arena;
 };
 
-/* ---- signals --------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t signalled;
-
-static void note_signal(int number)
-{
-    signalled = number;
-}
-
-struct handlers {
-    struct sigaction interrupt, terminate;
-};
-
-static void catch_signals(struct handlers *before)
-{
-    struct sigaction action = { .sa_handler = note_signal };
-    sigemptyset(&action.sa_mask);
-    signalled = 0;
-    sigaction(SIGINT, &action, &before->interrupt);
-    sigaction(SIGTERM, &action, &before->terminate);
-}
-
-static void restore_signals(const struct handlers *before)
-{
-    sigaction(SIGINT, &before->interrupt, NULL);
-    sigaction(SIGTERM, &before->terminate, NULL);
-}
-
 /* ---- metrics --------------------------------------------------------------------------------- */
 
 static bool open_metrics(struct attempt *run, struct error *err)
 {
     const char *path = path_join(&run->arena, run->session->out, "metrics.jsonl");
-    if (!metrics_trim(path, run->step, err))
-        return false;
-    int descriptor = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    run->metrics = descriptor >= 0 ? fdopen(descriptor, "a") : NULL;
-    return run->metrics || error_set_errno(err, "%s: cannot be written", path);
+    run->metrics = metrics_append(path, run->step, err);
+    return run->metrics;
 }
 
 static struct json *line_of_metrics(struct attempt *run, double now)
@@ -221,8 +190,8 @@ static bool run_steps(struct attempt *run, struct progress *progress, struct err
     double limit = session->time_limit * 60;
     run->report->end = TRAIN_COMPLETE;
     while (run->step < session->steps) {
-        if (signalled || (limit > 0 && clock_seconds() - run->started >= limit)) {
-            run->report->end = signalled ? TRAIN_SIGNAL : TRAIN_TIME;
+        if (interrupted() || (limit > 0 && clock_seconds() - run->started >= limit)) {
+            run->report->end = interrupted() ? TRAIN_SIGNAL : TRAIN_TIME;
             break;
         }
         if (!take_step(run, err))
@@ -241,11 +210,11 @@ bool session_run(const struct session *session, struct train_report *report, str
     struct attempt run = {
         .session = session, .report = report, .record = session->record, .lock = -1
     };
-    struct handlers before;
+    struct interrupts before;
     struct progress progress;
     *report = (struct train_report){ 0 };
     arena_init(&run.arena);
-    catch_signals(&before);
+    interrupts_catch(&before);
     bool ok = begin(&run, err);
     if (ok) {
         uint64_t left = session->steps > run.step ? session->steps - run.step : 0;
@@ -256,7 +225,7 @@ bool session_run(const struct session *session, struct train_report *report, str
         report->images = run.step * session->batch;
         report->seconds = clock_seconds() - run.started;
     }
-    restore_signals(&before);
+    interrupts_restore(&before);
     if (run.metrics)
         fclose(run.metrics);
     if (run.lock >= 0)
