@@ -1,4 +1,4 @@
-/* lethe keygen: a new key to sign releases with. */
+/* lethe keygen: a new key to sign releases with, or the public half of one that there is. */
 #include "command.h"
 #include "passphrase.h"
 
@@ -12,7 +12,7 @@
 
 struct options {
     int kind;
-    const char *passphrase_file;
+    const char *passphrase_file, *from;
     bool no_passphrase, minisign, ssh;
 };
 
@@ -28,6 +28,8 @@ static const struct yaml_field options[] = {
     OPTION(kind, YAML_CHOICE, .choices = kinds, .help = "default: p256"),
     OPTION(passphrase_file, YAML_STRING, .metavar = "FILE",
            .help = "its first line encrypts the key; default: asked for"),
+    OPTION(from, YAML_STRING, .metavar = "KEY",
+           .help = "make no key, but NAME.pub of this one: a file, or pkcs11:..."),
     OPTION(no_passphrase, YAML_BOOL, .help = "leave the private key unencrypted"),
     OPTION(minisign, YAML_BOOL, .help = "write NAME.minisign.pub, too (ed25519 alone)"),
     OPTION(ssh, YAML_BOOL, .help = "write NAME.ssh.pub, too"),
@@ -36,7 +38,8 @@ static const struct yaml_field options[] = {
 
 /* The files that may be written: all checked before the first is. */
 struct files {
-    const char *private_key, *public_key, *minisign, *ssh;
+    const char *private_key; /* NULL: the key is elsewhere */
+    const char *public_key, *minisign, *ssh;
 };
 
 static bool is_free(const char *path, struct error *err)
@@ -47,8 +50,9 @@ static bool is_free(const char *path, struct error *err)
 
 static bool are_free(const struct files *files, struct error *err)
 {
-    return is_free(files->private_key, err) && is_free(files->public_key, err) &&
-           is_free(files->minisign, err) && is_free(files->ssh, err);
+    return (!files->private_key || is_free(files->private_key, err)) &&
+           is_free(files->public_key, err) && is_free(files->minisign, err) &&
+           is_free(files->ssh, err);
 }
 
 static bool save_private(const struct options *values, const struct key *key, const char *path,
@@ -81,7 +85,7 @@ static bool save(const struct options *values, const struct key *key, const stru
     const char *pem = key_public_pem(key, arena);
     return (!values->minisign || save_line(files->minisign, key, minisign_public_key, err)) &&
            (!values->ssh || save_line(files->ssh, key, ssh_public_key, err)) &&
-           save_private(values, key, files->private_key, err) &&
+           (!files->private_key || save_private(values, key, files->private_key, err)) &&
            file_write(files->public_key, pem, strlen(pem), err);
 }
 
@@ -91,35 +95,46 @@ static void print(const struct invocation *invocation, const struct options *val
     struct digest fingerprint = key_fingerprint(key);
     char hex[DIGEST_HEX];
     digest_hex(&fingerprint, hex);
+    const char *kind = key_kind_names[key_kind(key)];
     if (!invocation->json) {
-        printf("%s: a %s key, to be kept secret%s\n", files->private_key, kinds[values->kind],
-               values->no_passphrase ? "; NOT encrypted" : "");
+        if (files->private_key)
+            printf("%s: a %s key, to be kept secret%s\n", files->private_key, kind,
+                   values->no_passphrase ? "; NOT encrypted" : "");
         printf("%s: its public key, to be given to everybody who verifies\n", files->public_key);
         printf("fingerprint %s\n", hex);
         return;
     }
     struct json *document = json_new_object();
-    json_put_string(document, "kind", kinds[values->kind]);
-    json_put_string(document, "private_key", files->private_key);
+    json_put_string(document, "kind", kind);
+    if (files->private_key)
+        json_put_string(document, "private_key", files->private_key);
     json_put_string(document, "public_key", files->public_key);
     json_put_string(document, "fingerprint", hex);
-    json_put_bool(document, "encrypted", !values->no_passphrase);
+    if (files->private_key)
+        json_put_bool(document, "encrypted", !values->no_passphrase);
     command_print(document);
+}
+
+static struct key *obtain(const struct options *values, struct error *err)
+{
+    static const enum key_kind of_choice[] = { KEY_P256, KEY_ED25519 };
+    return values->from ? signing_key_open(values->from, values->passphrase_file, err)
+                        : key_generate(of_choice[values->kind], err);
 }
 
 static enum exit_code run(struct invocation *invocation)
 {
-    static const enum key_kind of_choice[] = { KEY_P256, KEY_ED25519 };
     const struct options *values = invocation->values;
     struct error *err = &invocation->err;
     struct arena *arena = &invocation->arena;
     const char *name = invocation->operands[0];
-    struct files files = { arena_format(arena, "%s.key", name), arena_format(arena, "%s.pub", name),
+    struct files files = { values->from ? NULL : arena_format(arena, "%s.key", name),
+                           arena_format(arena, "%s.pub", name),
                            arena_format(arena, "%s.minisign.pub", name),
                            arena_format(arena, "%s.ssh.pub", name) };
     if (values->no_passphrase && values->passphrase_file)
         return command_refuse(invocation, "give --passphrase-file or --no-passphrase, not both");
-    struct key *key = are_free(&files, err) ? key_generate(of_choice[values->kind], err) : NULL;
+    struct key *key = are_free(&files, err) ? obtain(values, err) : NULL;
     bool ok = key && save(values, key, &files, arena, err);
     if (ok)
         print(invocation, values, key, &files);

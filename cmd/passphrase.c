@@ -2,6 +2,7 @@
 #include "passphrase.h"
 
 #include "base/file.h"
+#include "release/token.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -77,4 +78,19 @@ bool passphrase_ask(void *context, char *phrase, size_t capacity, struct error *
     bool ok = ask_terminal(source, terminal, phrase, capacity, err);
     close(terminal);
     return ok;
+}
+
+struct key *signing_key_open(const char *source, const char *passphrase_file, struct error *err)
+{
+    struct arena arena;
+    arena_init(&arena);
+    bool token = token_is_uri(source);
+    struct passphrase_source from = {
+        passphrase_file, arena_format(&arena, "%s for %s: ", token ? "PIN" : "Passphrase", source),
+        false
+    };
+    struct passphrase passphrase = { passphrase_ask, &from };
+    struct key *key = (token ? token_open_key : key_open_private)(source, &passphrase, err);
+    arena_release(&arena);
+    return key;
 }

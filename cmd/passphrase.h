@@ -13,4 +13,9 @@ struct passphrase_source {
 };
 bool passphrase_ask(void *context, char *phrase, size_t capacity, struct error *err);
 
+/* The private key to sign with: a file, a URI for OpenSSL, or one on a token ("pkcs11:…"). What
+ * opens it, passphrase or PIN, is asked for when it is needed. */
+struct key *signing_key_open(const char *source, const char *passphrase_file,
+                             struct error *err) MUST_USE;
+
 #endif

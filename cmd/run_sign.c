@@ -34,9 +34,6 @@ static bool tell_findings(const struct findings *findings, struct error *err)
 static bool sign_archive(const struct run_sign *sign, const char *archive, struct journal *journal,
                          struct arena *arena, struct error *err)
 {
-    struct passphrase_source source = { sign->passphrase_file,
-                                        arena_format(arena, "Passphrase for %s: ", sign->key),
-                                        false };
     struct findings findings;
     struct signed_files written;
     struct sign_job job = {
@@ -45,8 +42,7 @@ static bool sign_archive(const struct run_sign *sign, const char *archive, struc
     if (!moment_now(&job.says.created, err))
         return false;
     job.says.expires = job.says.created + (int64_t)DAYS * 86400;
-    struct key *key =
-        key_open_private(sign->key, &(struct passphrase){ passphrase_ask, &source }, err);
+    struct key *key = signing_key_open(sign->key, sign->passphrase_file, err);
     if (!key)
         return false;
     job.key = key;

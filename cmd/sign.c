@@ -30,9 +30,9 @@ struct options {
 static const struct yaml_field options[] = {
     OPTION(role, YAML_CHOICE, .choices = role_names, .help = "default: producer"),
     OPTION(key, YAML_STRING, .metavar = "KEY",
-           .help = "private key: a file, or a URI for OpenSSL (pkcs11:...)"),
+           .help = "private key: a file, or pkcs11:token=...;object=..."),
     OPTION(passphrase_file, YAML_STRING, .metavar = "FILE",
-           .help = "its first line opens the key; default: asked for"),
+           .help = "its first line opens the key, a PIN likewise; default: asked for"),
     OPTION(days, YAML_INTEGER, .minimum = 0, .maximum = 36500, .metavar = "N",
            .help = "until the statement expires (default 365; 0: never)"),
     OPTION(certificates, YAML_STRING, .metavar = "FILE",
@@ -149,12 +149,7 @@ static enum exit_code run(struct invocation *invocation)
     if (values->label && (!manifest_path_is_portable(values->label, &invocation->err) ||
                           strpbrk(values->label, "/.")))
         return command_refuse(invocation, "--label: letters, digits, _ and + alone");
-    struct passphrase_source source = {
-        values->passphrase_file,
-        arena_format(&invocation->arena, "Passphrase for %s: ", values->key), false
-    };
-    struct key *key = key_open_private(values->key, &(struct passphrase){ passphrase_ask, &source },
-                                       &invocation->err);
+    struct key *key = signing_key_open(values->key, values->passphrase_file, &invocation->err);
     if (!key)
         return command_failed(invocation);
     enum exit_code code = sign_with(invocation, key);

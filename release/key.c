@@ -35,8 +35,9 @@ static const struct kind_info {
 };
 
 struct key {
-    EVP_PKEY *pkey;
+    EVP_PKEY *pkey; /* the public half alone where somebody else holds the private one */
     enum key_kind kind;
+    struct key_holder holder; /* sign is NULL: nobody */
 };
 
 /* Our message, then what OpenSSL has to say, which is often the part that helps. */
@@ -69,6 +70,8 @@ void key_free(struct key *key)
 {
     if (!key)
         return;
+    if (key->holder.sign)
+        key->holder.release(key->holder.context);
     EVP_PKEY_free(key->pkey);
     free(key);
 }
@@ -95,7 +98,7 @@ static struct key *wrap(EVP_PKEY *pkey, const char *name, struct error *err)
                                            "uncompressed") != 1)
             ERR_clear_error();
         struct key *key = memory_grow(NULL, 1, sizeof *key);
-        *key = (struct key){ pkey, (enum key_kind)i };
+        *key = (struct key){ .pkey = pkey, .kind = (enum key_kind)i };
         return key;
     }
     EVP_PKEY_free(pkey);
@@ -116,6 +119,36 @@ struct key *key_generate(enum key_kind kind, struct error *err)
         return wrap(pkey, "the new key", err);
     openssl_error(err, "a %s key cannot be made", key_kind_names[kind]);
     return NULL;
+}
+
+static EVP_PKEY *public_key(const struct kind_info *kind, const unsigned char *bytes, size_t size)
+{
+    if (!kind->group)
+        return EVP_PKEY_new_raw_public_key_ex(NULL, kind->type, NULL, bytes, size);
+    const OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, (char *)(uintptr_t)kind->group,
+                                         0),
+        OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, (void *)(uintptr_t)bytes, size),
+        OSSL_PARAM_construct_end()
+    };
+    EVP_PKEY *pkey = NULL;
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, kind->type, NULL);
+    if (context && EVP_PKEY_fromdata_init(context) == 1)
+        EVP_PKEY_fromdata(context, &pkey, EVP_PKEY_PUBLIC_KEY, (OSSL_PARAM *)(uintptr_t)parameters);
+    EVP_PKEY_CTX_free(context);
+    return pkey;
+}
+
+struct key *key_of_holder(enum key_kind kind, const unsigned char *public_bytes, size_t size,
+                          const struct key_holder *holder, const char *name, struct error *err)
+{
+    EVP_PKEY *pkey = public_key(&kinds[kind], public_bytes, size);
+    struct key *key = pkey ? wrap(pkey, name, err) : NULL;
+    if (!pkey)
+        openssl_error(err, "%s: its public half is not a %s key", name, key_kind_names[kind]);
+    if (key)
+        key->holder = *holder;
+    return key;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -315,9 +348,52 @@ size_t key_public_bytes(const struct key *key, unsigned char bytes[PUBLIC_KEY_CA
 
 /* ---- signatures ------------------------------------------------------------------------------ */
 
+/* r and s, as DER has them. */
+static bool raw_to_der(const struct kind_info *kind, const unsigned char *raw, size_t size,
+                       struct signature *der)
+{
+    if (size != 2 * kind->number_size)
+        return false;
+    ECDSA_SIG *pair = ECDSA_SIG_new();
+    BIGNUM *r = BN_bin2bn(raw, (int)kind->number_size, NULL);
+    BIGNUM *s = BN_bin2bn(raw + kind->number_size, (int)kind->number_size, NULL);
+    CHECK(pair && r && s && ECDSA_SIG_set0(pair, r, s) == 1, "out of memory: a signature");
+    unsigned char *at = der->bytes;
+    int length = i2d_ECDSA_SIG(pair, NULL);
+    CHECK(length > 0 && length <= SIGNATURE_CAPACITY && i2d_ECDSA_SIG(pair, &at) == length,
+          "a signature of %d bytes", length);
+    der->size = (size_t)length;
+    ECDSA_SIG_free(pair);
+    return true;
+}
+
+/* Holders are other people's devices: what comes back has to be a signature by this very key. */
+static bool sign_by_holder(const struct key *key, const void *bytes, size_t size,
+                           struct signature *signature, struct error *err)
+{
+    const struct kind_info *kind = &kinds[key->kind];
+    unsigned char digest[EVP_MAX_MD_SIZE];
+    unsigned digest_size = 0;
+    struct signature raw = { .size = sizeof raw.bytes };
+    if (kind->digest && EVP_Digest(bytes, size, digest, &digest_size,
+                                   EVP_get_digestbyname(kind->digest), NULL) != 1)
+        return openssl_error(err, "the digest to be signed cannot be taken");
+    if (!key->holder.sign(key->holder.context, kind->digest ? digest : bytes,
+                          kind->digest ? digest_size : size, &raw, err))
+        return false;
+    *signature = raw;
+    if (kind->group && !raw_to_der(kind, raw.bytes, raw.size, signature))
+        return error_set(err, "the device's signature has %zu bytes instead of %zu", raw.size,
+                         2 * kind->number_size);
+    return key_verify(key, bytes, size, signature->bytes, signature->size) ||
+           error_set(err, "the device gave a signature that its public key does not verify");
+}
+
 bool key_sign(const struct key *key, const void *bytes, size_t size, struct signature *signature,
               struct error *err)
 {
+    if (key->holder.sign)
+        return sign_by_holder(key, bytes, size, signature, err);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     signature->size = sizeof signature->bytes;
     bool ok = context &&
@@ -347,19 +423,9 @@ bool key_verify_raw(const struct key *key, const void *bytes, size_t size, const
     const struct kind_info *kind = &kinds[key->kind];
     if (!kind->group)
         return key_verify(key, bytes, size, signature, signature_size);
-    if (signature_size != 2 * kind->number_size)
-        return false;
-    const unsigned char *at = signature;
-    ECDSA_SIG *pair = ECDSA_SIG_new();
-    BIGNUM *r = BN_bin2bn(at, (int)kind->number_size, NULL);
-    BIGNUM *s = BN_bin2bn(at + kind->number_size, (int)kind->number_size, NULL);
-    CHECK(pair && r && s && ECDSA_SIG_set0(pair, r, s) == 1, "out of memory: a signature");
-    unsigned char *der = NULL;
-    int length = i2d_ECDSA_SIG(pair, &der);
-    bool ok = length > 0 && key_verify(key, bytes, size, der, (size_t)length);
-    OPENSSL_free(der);
-    ECDSA_SIG_free(pair);
-    return ok;
+    struct signature der;
+    return raw_to_der(kind, signature, signature_size, &der) &&
+           key_verify(key, bytes, size, der.bytes, der.size);
 }
 
 bool signature_to_raw(const struct key *key, const struct signature *signature,

@@ -9,9 +9,9 @@
  * a stranger could choose: the key does.
  *
  * Private keys are PKCS#8, encrypted with AES-256 and scrypt (N = 2^14, r = 8: 16 MB, the most that
- * every OpenSSL reads by default), or anything that OpenSSL's OSSL_STORE opens by its URI
- * ("pkcs11:…" with a provider for smart cards). A key's fingerprint is the SHA-256 of its public
- * key as PEM: what `sha256sum KEY.pub` prints, and the "hint" of a Sigstore bundle.
+ * every OpenSSL reads by default), or anything that OpenSSL's OSSL_STORE opens by its URI, or stay
+ * with a holder, as on a smart card (token.h). A key's fingerprint is the SHA-256 of its public key
+ * as PEM: what `sha256sum KEY.pub` prints, and the "hint" of a Sigstore bundle.
  */
 #ifndef RELEASE_KEY_H
 #define RELEASE_KEY_H
@@ -46,6 +46,20 @@ struct key *key_open_private(const char *source, const struct passphrase *passph
 struct key *key_parse_public(const char *pem, size_t size, const char *name,
                              struct error *err) MUST_USE;
 struct key *key_load_public(const char *path, struct error *err) MUST_USE;
+
+/* A private key that never leaves where it is. It is asked to sign a message's digest, or for
+ * Ed25519 the message itself, and answers in raw form (below). */
+struct key_holder {
+    bool (*sign)(void *context, const unsigned char *bytes, size_t size, struct signature *raw,
+                 struct error *err);
+    void (*release)(void *context);
+    void *context;
+};
+/* The public half is as key_public_bytes gives it. Takes the holder over when it succeeds; `name`
+ * stands for the source in messages. */
+struct key *key_of_holder(enum key_kind kind, const unsigned char *public_bytes, size_t size,
+                          const struct key_holder *holder, const char *name,
+                          struct error *err) MUST_USE;
 
 /* Writes the private key as PKCS#8, for its owner alone; encrypted unless `phrase` is NULL. */
 bool key_save_private(const struct key *key, const char *path, const char *phrase,
