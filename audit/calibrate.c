@@ -10,11 +10,6 @@ const char *const threshold_rule_names[THRESHOLD_RULES] = {
     [THRESHOLD_NONE] = "none", [THRESHOLD_CONTROL] = "control", [THRESHOLD_LIMIT] = "limit"
 };
 
-static double weight_of(const struct statistic *statistic)
-{
-    return statistic->weight > 0 ? statistic->weight : 1;
-}
-
 static bool beyond(const struct threshold *threshold, double value, double bound)
 {
     return threshold->small ? value < bound : value > bound;
@@ -33,6 +28,7 @@ static void measure_control(struct threshold *threshold, const struct statistic 
                                             .value = NAN,
                                             .interval = { -INFINITY, INFINITY } };
     threshold->attained = 1;
+    threshold->needed = (size_t)ceil(1 / threshold->rate - 1e-6) - 1;
     if (count) {
         threshold->control = (statistic->small ? quantile_of_small : quantile_of)(
             values, count, 1 - threshold->rate, confidence);
@@ -95,26 +91,25 @@ void calibrate(const struct statistic *statistics, size_t count, size_t images, 
 {
     CHECK(count <= STATISTICS_MAX && settings->rate > 0 && settings->rate < 1,
           "%zu statistics at a rate of %g", count, settings->rate);
-    *calibration = (struct calibration){ .statistics = count, .images = images };
+    *calibration = (struct calibration){
+        .statistics = count, .images = images, .declared = settings->rate, .supported = count > 0
+    };
     calibration->flagged = switches(images);
-    double weights = 0;
-    for (size_t s = 0; s < count; s++)
-        weights += weight_of(&statistics[s]);
     for (size_t s = 0; s < count; s++) {
         struct threshold *threshold = &calibration->threshold[s];
-        *threshold =
-            (struct threshold){ .name = statistics[s].name,
-                                .small = statistics[s].small,
-                                .limit = statistics[s].limit,
-                                .rate = settings->rate * weight_of(&statistics[s]) / weights };
+        *threshold = (struct threshold){ .name = statistics[s].name,
+                                         .small = statistics[s].small,
+                                         .limit = statistics[s].limit,
+                                         .rate = settings->rate / (double)count };
         calibration->hit[s] = switches(images);
         set_threshold(threshold, &statistics[s], controls, settings->confidence);
+        calibration->supported &= threshold->control.supported;
         mark(calibration, s, &statistics[s]);
     }
     calibration->fraction = clopper_pearson(calibration->count, images, settings->confidence);
-    double rate = rate_by_chance(calibration);
-    calibration->expected = rate * (double)images;
-    calibration->excess = binomial_upper_tail(images, calibration->count, rate);
+    calibration->guaranteed = rate_by_chance(calibration);
+    calibration->expected = calibration->guaranteed * (double)images;
+    calibration->excess = binomial_upper_tail(images, calibration->count, calibration->guaranteed);
 }
 
 void calibration_release(struct calibration *calibration)

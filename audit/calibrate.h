@@ -5,8 +5,10 @@
  * alone brings an unseen patient so close to the training set, the control tells; the threshold is
  * its quantile. Any number of statistics may be used together (correlation, local ratio, the best
  * correlation over a set of transformations, over tiles, …): the declared false-positive rate is
- * shared between them by weight, so that an image that copies nothing is flagged by any of them
- * with at most that probability (Bonferroni: nothing is assumed about their dependence).
+ * shared between them in equal parts, so that an image that copies nothing is flagged by any of
+ * them with at most that probability (Bonferroni: nothing is assumed about their dependence).
+ * Equal, because a share must not be chosen by what it finds: whatever copies one would tune it by,
+ * those of the next generator are others.
  *
  *     struct statistic statistics[] = {
  *         { .name = "correlation", .synthetic = r, .control = control_r, .limit = NAN },
@@ -21,14 +23,14 @@
  * The rules, in full:
  *  - NAN stands for "this image has no such value" (an image without variance, a control image that
  *    is no stranger): a synthetic one is not flagged by it, a control one does not count.
- *  - The threshold is the control's quantile 1 − rate · weight/Σ weights (statistics.h,
- *    quantile_of: the rank that keeps the rate exactly for exchangeable values), or the absolute
- *    limit where that is the less strict: the larger of the two (for small statistics, the
- * smaller).
+ *  - The threshold is the control's quantile 1 − rate / count (statistics.h, quantile_of: the rank
+ *    that keeps the rate exactly for exchangeable values), or the absolute limit where that is the
+ *    less strict: the larger of the two (for small statistics, the smaller).
  *  - An image is flagged by a statistic when its value is strictly beyond the threshold.
- *  - A control too small for the quantile supports only the largest value as threshold: `supported`
- *    is false, and `attained` says what rate that guarantees. With no control value at all the
- * limit alone decides; without a limit either, the statistic flags nothing and its rule is "none".
+ *  - A control smaller than `needed` supports only its largest value as threshold: `supported` is
+ *    false, and `attained` says what rate that guarantees. This flags more by chance than was asked
+ *    for, never less: a small control does not hide a copy. With no control value at all the limit
+ *    alone decides; without a limit either, the statistic flags nothing and its rule is "none".
  *  - Counts of flagged images get Clopper–Pearson's 95 % interval.
  */
 #ifndef AUDIT_CALIBRATE_H
@@ -42,7 +44,6 @@ struct statistic {
     const double *synthetic; /* a value an image */
     const double *control;   /* a value a control image */
     double limit;            /* absolute; NAN: none */
-    double weight;           /* of its part in the false-positive rate; 0 counts as 1 */
 };
 
 struct calibration_settings {
@@ -58,8 +59,10 @@ struct threshold {
     bool small;
     double value; /* NAN with THRESHOLD_NONE */
     enum threshold_rule rule;
-    double limit;            /* as asked for; NAN: none */
-    double rate;             /* its part of the false-positive rate */
+    double limit;  /* as asked for; NAN: none */
+    double rate;   /* its part of the false-positive rate */
+    size_t needed; /* control images that this rate takes: the least n with 1/(n+1) ≤ rate
+                    */
     struct quantile control; /* of the control, at 1 − rate; count 0: there was no value */
     double attained;         /* the false-positive rate that control.value guarantees */
     size_t flagged;          /* images by this statistic */
@@ -74,6 +77,9 @@ struct calibration {
     bool *flagged;             /* an image by any statistic; owned */
     size_t count;              /* of these */
     struct interval fraction;  /* exact, of the flagged among the images */
+    double declared;           /* the rate of false positives that was asked for */
+    double guaranteed;         /* the rate that all thresholds keep together */
+    bool supported;            /* every control is as large as its quantile takes */
     double expected;           /* flagged images that chance alone brings: at most so many, given
                                 * what the controls guarantee */
     double excess;             /* P(at least `count` flagged) were chance alone at work */

@@ -18,6 +18,31 @@ struct json *summary_json(const double *values, size_t count);
 /* Images of a set; 0 of a holdout that there is not. */
 size_t count_of(const struct audit_run *run, enum set_role role);
 
+/* document_inputs.c: what was compared. */
+struct json *tool_json(const struct audit_run *run);
+struct json *channels_json(const struct audit_run *run);
+struct json *counts_json(const struct audit_run *run);
+struct json *settings_json(const struct audit_run *run);
+struct json *certificates_json(const struct audit_run *run);
+struct json *inputs_json(const struct audit_run *run);
+size_t constants_of(const struct audit_run *run, enum set_role role); /* without variance */
+
+/* document_findings.c: what was found, and against what. */
+struct json *nearest_json(const struct audit_run *run);
+struct json *control_json(const struct audit_run *run);
+struct json *calibration_json(const struct audit_run *run);
+struct json *thresholds_json(const struct audit_run *run);
+struct json *flagged_json(const struct audit_run *run);
+struct json *transforms_json(const struct audit_run *run);
+struct json *tiles_json(const struct audit_run *run);
+
+/* document_images.c: whom it concerns. `flagged_subjects`: of how many subjects something was
+ * flagged. */
+struct json *exposure_json(struct audit_run *run, size_t *flagged_subjects);
+struct json *duplicates_json(const struct audit_run *run);
+struct json *histograms_json(const struct audit_run *run);
+struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, size_t count);
+
 /* document_companions.c: each of the companions, null where it cannot be had. */
 struct json *companions_json(struct audit_run *run);
 

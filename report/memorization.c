@@ -111,6 +111,24 @@ static void put_threshold(struct html *html, const struct json *audit, const cha
              supported > 0 ? "" : " (the control is small: the largest value seen)");
 }
 
+/* What the thresholds promise together, and what they were asked to. */
+static void put_calibration(struct html *html, const struct json *audit)
+{
+    const struct json *calibration = fact(audit, "calibration");
+    if (!calibration)
+        return;
+    html_put(html,
+             "<tr><th scope=\"row\">Images flagged by chance alone, at most</th>"
+             "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, shared "
+             "equally between all that is looked for</th><td class=\"n\">$p</td></tr>"
+             "<tr><th scope=\"row\">… which takes images of unseen patients</th>"
+             "<td class=\"n\">$r of $r</td></tr>",
+             fact_number(calibration, "guaranteed_rate"),
+             fact_number(calibration, "false_positive_rate"),
+             fact_number(calibration, "control_images"),
+             fact_number(calibration, "control_images_needed"));
+}
+
 /* What was looked for and found. A key that the audit does not have shows as a dash. */
 static void write_findings(struct page *page)
 {
@@ -138,6 +156,7 @@ static void write_findings(struct page *page)
             put_number_row(html, rows[i].name, fact_number(audit, rows[i].path));
     put_threshold(html, audit, "correlation", "correlation");
     put_threshold(html, audit, "local_ratio", "local ratio");
+    put_calibration(html, audit);
     put_row(html, "Search", fact_string(audit, "engine"));
     html_put(html, "</tbody></table></div>");
 }

@@ -155,6 +155,9 @@ def check_threshold(seen, values, q, small):
     close(seen["quantile"], q)
     assert seen["supported"] == supported and seen["rule"] == "control"
     close(seen["attained_rate"], attained)
+    assert seen["control_images"] == len(values)
+    assert seen["control_images_needed"] == int(np.ceil(1 / (1 - q) - 1e-6)) - 1
+    assert supported == (len(values) >= seen["control_images_needed"])
     for end, expected in zip(seen["interval"], ends):
         assert (end is None) == (expected is None), (seen, ends)
         if end is not None:
@@ -225,6 +228,13 @@ def check_all():
     rate = sum(max(0.005, document["thresholds"][k]["attained_rate"])
                for k in ("correlation", "local_ratio"))
     close(document["flagged"]["expected_by_chance"], rate * len(synthetic))
+    shared = document["calibration"]
+    assert shared["shares"] == "equal" and shared["statistics"] == 2
+    assert all(row["share"] == 0.5 for row in document["thresholds"].values())
+    close(shared["false_positive_rate"], 0.01)
+    close(shared["guaranteed_rate"], rate)
+    assert (shared["control_images"], shared["control_images_needed"]) == (150, 199)
+    assert shared["supported"] is False
     close(document["flagged"]["excess_p"], binom.sf(flagged.sum() - 1, len(synthetic), rate), 1e-9)
 
     # exposure

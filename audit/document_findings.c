@@ -1,0 +1,186 @@
+/* Of memorization.json: how near the images are, the control and the thresholds, what is flagged.
+ */
+#include "audit/document_parts.h"
+
+#include "audit/disguise.h"
+
+#include <math.h>
+
+struct json *nearest_json(const struct audit_run *run)
+{
+    size_t count = count_of(run, SET_SYNTHETIC);
+    struct json *nearest = summary_json(run->correlation, count);
+    json_put(nearest, "local_ratio", summary_json(run->local ? run->ratio : NULL, count));
+    put_count(nearest, "local", run->local);
+    put_count(nearest, "identical_to_training", run->copies);
+    return nearest;
+}
+
+static struct json *one_control(const struct control_values *control)
+{
+    struct json *object = summary_json(control->correlation, control->count);
+    put_count(object, "subjects", control->subjects);
+    put_count(object, "constant", control->constant);
+    put_count(object, "identical", control->identical);
+    json_put(object, "local_ratio", summary_json(control->ratio, control->count));
+    return object;
+}
+
+struct json *control_json(const struct audit_run *run)
+{
+    struct json *object = json_new_object();
+    if (run->used < SOURCE_COUNT)
+        json_put_string(object, "used", control_source_names[run->used]);
+    else
+        json_put_null(object, "used");
+    for (int source = 0; source < SOURCE_COUNT; source++) {
+        if (run->control[source].present)
+            json_put(object, control_source_names[source], one_control(&run->control[source]));
+        else
+            json_put_null(object, control_source_names[source]);
+    }
+    return object;
+}
+
+static struct json *threshold_json(const struct threshold *threshold, size_t statistics)
+{
+    struct json *object = json_new_object();
+    json_put_real(object, "value", threshold->value);
+    json_put_string(object, "flags", threshold->small ? "below" : "above");
+    json_put_string(object, "rule", threshold_rule_names[threshold->rule]);
+    json_put_real(object, "share", 1 / (double)statistics);
+    json_put_real(object, "quantile", 1 - threshold->rate);
+    json_put(object, "interval", interval_json(threshold->control.interval));
+    json_put_bool(object, "supported", threshold->control.supported);
+    json_put_real(object, "false_positive_rate", threshold->rate);
+    json_put_real(object, "attained_rate", threshold->attained);
+    put_count(object, "control_images", threshold->control.count);
+    put_count(object, "control_images_needed", threshold->needed);
+    json_put_real(object, "limit", threshold->limit);
+    return object;
+}
+
+struct json *thresholds_json(const struct audit_run *run)
+{
+    const struct calibration *calibration = &run->calibration;
+    struct json *object = json_new_object();
+    for (size_t s = 0; s < calibration->statistics; s++)
+        json_put(object, calibration->threshold[s].name,
+                 threshold_json(&calibration->threshold[s], calibration->statistics));
+    return object;
+}
+
+/* How the declared rate was shared, and what all thresholds keep together. */
+struct json *calibration_json(const struct audit_run *run)
+{
+    const struct calibration *calibration = &run->calibration;
+    struct json *object = json_new_object();
+    size_t needed = 0, least = SIZE_MAX;
+    for (size_t s = 0; s < calibration->statistics; s++) {
+        const struct threshold *threshold = &calibration->threshold[s];
+        needed = threshold->needed > needed ? threshold->needed : needed;
+        least = threshold->control.count < least ? threshold->control.count : least;
+    }
+    json_put_string(object, "shares", "equal");
+    put_count(object, "statistics", calibration->statistics);
+    json_put_real(object, "false_positive_rate", calibration->declared);
+    json_put_real(object, "guaranteed_rate", calibration->guaranteed);
+    put_count(object, "control_images", least);
+    put_count(object, "control_images_needed", needed);
+    json_put_bool(object, "supported", calibration->supported);
+    return object;
+}
+
+static const char *const matcher_keys[MATCHER_COUNT] = {
+    [MATCH_DISGUISE] = "by_disguise", [MATCH_TILE] = "by_tile"
+};
+
+/* Images that one of the matcher's statistics flags. */
+static size_t flagged_by(const struct audit_run *run, int m)
+{
+    const struct calibration *calibration = &run->calibration;
+    size_t found = 0;
+    for (size_t i = 0; i < calibration->images; i++) {
+        bool hit = false;
+        for (size_t s = 0; s < calibration->statistics; s++)
+            for (int v = 0; v < 2; v++)
+                hit |= calibration->hit[s][i] &&
+                       calibration->threshold[s].name == matcher_statistics[m][v];
+        found += hit;
+    }
+    return found;
+}
+
+struct json *flagged_json(const struct audit_run *run)
+{
+    const struct calibration *calibration = &run->calibration;
+    struct json *flagged = json_new_object(), *images = json_new_array();
+    put_share(flagged, share_of(calibration->count, calibration->images));
+    json_put_real(flagged, "expected_by_chance", calibration->expected);
+    json_put_real(flagged, "excess_p", calibration->excess);
+    for (size_t s = 0; s < calibration->statistics; s++) {
+        struct arena *arena = (struct arena *)&run->arena;
+        put_count(flagged, arena_format(arena, "by_%s", calibration->threshold[s].name),
+                  calibration->threshold[s].flagged);
+    }
+    for (int m = 0; m < MATCHER_COUNT; m++)
+        put_count(flagged, matcher_keys[m], flagged_by(run, m));
+    for (size_t i = 0; i < calibration->images; i++)
+        if (calibration->flagged[i])
+            json_push_integer(images, (int64_t)set_place(&run->sets.of[SET_SYNTHETIC], i));
+    json_put(flagged, "images", images);
+    return flagged;
+}
+
+/* ---- copies in disguise -----------------------------------------------------------------------
+ */
+
+/* What a matcher found: of the synthetic images, and of the control. */
+static void put_matched(struct json *object, const struct audit_run *run, int m)
+{
+    const struct matched *both[2] = { &run->matched[m], run->used < SOURCE_COUNT
+                                                            ? &run->control[run->used].matched[m]
+                                                            : NULL };
+    static const char *const keys[2] = { "nearest", "control" };
+    for (int s = 0; s < 2; s++) {
+        if (!both[s] || !both[s]->count) {
+            json_put_null(object, keys[s]);
+            continue;
+        }
+        struct json *part = summary_json(both[s]->correlation, both[s]->count);
+        json_put(part, "local_ratio", summary_json(both[s]->ratio, both[s]->count));
+        json_put(object, keys[s], part);
+    }
+}
+
+struct json *transforms_json(const struct audit_run *run)
+{
+    struct json *object = json_new_object(), *searched = json_new_array(), *limits;
+    bool done = run->matched[MATCH_DISGUISE].count > 0;
+    for (size_t f = 0; done && f < disguise_family_count; f++)
+        json_push_string(searched, disguise_families[f].name);
+    json_put(object, "searched", searched);
+    if (!done)
+        return object;
+    limits = json_new_object();
+    put_count(object, "trials", disguise_trials());
+    json_put_real(limits, "degrees", DISGUISE_DEGREES);
+    json_put_real(limits, "scale", DISGUISE_SCALE);
+    json_put_real(limits, "gamma", DISGUISE_GAMMA);
+    json_put(object, "limits", limits);
+    put_matched(object, run, MATCH_DISGUISE);
+    return object;
+}
+
+struct json *tiles_json(const struct audit_run *run)
+{
+    struct json *object = json_new_object(), *searched = json_new_array();
+    bool done = run->matched[MATCH_TILE].count > 0;
+    if (done)
+        json_push_string(searched,
+                         "squares of 16 cells about spots, on a grid of at most 128 cells a side");
+    json_put(object, "searched", searched);
+    if (done)
+        put_matched(object, run, MATCH_TILE);
+    return object;
+}
