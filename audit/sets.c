@@ -46,7 +46,8 @@ static bool is_split(const struct dataset *dataset)
 
 static void choose_rows(struct audit_set *set, const struct dataset *dataset, struct arena *arena)
 {
-    bool split = is_split(dataset);
+    /* A holdout of its own may be a store that was ingested whole, all of it called train. */
+    bool split = set->role == SET_HOLDOUT ? has_split(dataset, SPLIT_HOLDOUT) : is_split(dataset);
     uint32_t *rows = arena_array(arena, uint32_t, dataset->count);
     size_t count = 0;
     set->subjects = arena_array(arena, const char *, dataset->count);

@@ -9,7 +9,6 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "data/npy.h"
-#include "data/volume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -117,197 +116,6 @@ bool utility_settings_check(const struct utility_settings *settings, struct erro
     return check_words(&settings->models, "models", segment_model_names, false, err) &&
            check_words(&settings->sources, "sources", source_words, true, err) &&
            check_words(&settings->augmentation, "augmentation", augmentation_names, false, err);
-}
-
-/* ---- the real store -------------------------------------------------------------------------- */
-
-/* Rows of a split; how many subjects they are of (images of a subject stand together). */
-static size_t rows_of(const struct dataset *store, enum split split, size_t *rows, size_t *subjects)
-{
-    size_t count = 0;
-    const char *last = NULL;
-    *subjects = 0;
-    for (size_t i = 0; i < store->count; i++) {
-        if (store->index[i].split != split)
-            continue;
-        *subjects += !last || strcmp(last, store->index[i].subject) != 0;
-        last = store->index[i].subject;
-        rows[count++] = i;
-    }
-    return count;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* No subject may be on both sides: what was learnt by heart would count as skill. */
-static bool check_overlap(const struct grid *grid, const size_t *held, size_t count,
-                          struct error *err)
-{
-    const struct dataset *store = &grid->real;
-    const char **known = memory_grow(NULL, grid->train_count, sizeof *known);
-    bool ok = true;
-    for (size_t i = 0; i < grid->train_count; i++)
-        known[i] = store->index[grid->train_rows[i]].subject;
-    qsort(known, grid->train_count, sizeof *known, by_text);
-    for (size_t i = 0; ok && i < count; i++) {
-        const char *subject = store->index[held[i]].subject;
-        if (bsearch(&subject, known, grid->train_count, sizeof *known, by_text))
-            ok = error_set(err,
-                           "%s: subject %s has images in both splits, train and holdout; a "
-                           "segmenter would be tested on a patient that it knows",
-                           store->path, subject);
-    }
-    free(known);
-    return ok;
-}
-
-/* The scan's entry in the store's origin that tells its spacing, or NULL. */
-static const struct json *scan_entry(const struct dataset *store, const char *file)
-{
-    const struct json *origin = json_get(store->description, "origin", NULL);
-    const struct json *scans = origin ? json_get_array(origin, "scans", NULL) : NULL;
-    for (size_t i = 0; scans && i < json_length(scans); i++) {
-        const struct json *files = json_get_array(json_at(scans, i), "files", NULL);
-        const char *path =
-            files && json_length(files) ? json_get_string(json_at(files, 0), "path", NULL) : NULL;
-        if (path && strcmp(path, file) == 0)
-            return json_at(scans, i);
-    }
-    return NULL;
-}
-
-static bool get_number(const struct json *list, size_t i, double *value)
-{
-    return list && i < json_length(list) && json_as_real(json_at(list, i), value) && *value > 0;
-}
-
-/* Which of a volume's axes (left, back, up) run along a plane's columns and rows, and through it.
- */
-static const int plane_axes[PLANE_COUNT][3] = {
-    [PLANE_AXIAL] = { 0, 1, 2 },
-    [PLANE_CORONAL] = { 0, 2, 1 },
-    [PLANE_SAGITTAL] = { 1, 2, 0 },
-};
-
-/* Of the store's pixels: the scan's, times what the canvas was scaled down by. */
-static void find_spacing(const struct dataset *store, struct patient *patient)
-{
-    const struct json *entry = scan_entry(store, patient->scan);
-    const struct json *origin = json_get(store->description, "origin", NULL);
-    const struct json *settings = origin ? json_get(origin, "settings", NULL) : NULL;
-    const struct json *spacing = entry ? json_get_array(entry, "spacing", NULL) : NULL;
-    int64_t canvas = 1, size = 1;
-    double scan[3], ones = 0;
-    bool oriented = false;
-    const char *name = settings ? json_get_string(settings, "plane", NULL) : NULL;
-    int plane = name ? place_of(name, plane_names) : -1;
-    bool ok = plane >= 0 && json_get_integer(settings, "canvas", &canvas, NULL) &&
-              json_get_integer(settings, "size", &size, NULL) && canvas > 0 && size > 0;
-    for (size_t axis = 0; axis < 3; axis++) {
-        ok = ok && get_number(spacing, axis, &scan[axis]);
-        ones += ok && scan[axis] == 1;
-    }
-    /* A file without orientation and spacing reads as one of 1 mm. */
-    patient->assumed =
-        !ok || (ones == 3 && json_get_bool(entry, "oriented", &oriented, NULL) && !oriented);
-    for (int i = 0; i < 3; i++)
-        patient->spacing[i] =
-            ok ? scan[plane_axes[plane][i]] * (i < 2 ? (double)canvas / (double)size : 1) : 1;
-}
-
-/* Cuts the holdout into scans; their slices stand together and ascend. */
-static bool find_patients(struct grid *grid, size_t *held, size_t count, struct error *err)
-{
-    const struct dataset *store = &grid->real;
-    grid->patients = arena_array(&grid->arena, struct patient, count);
-    for (size_t i = 0; i < count; i++) {
-        const struct dataset_image *image = &store->index[held[i]];
-        struct patient *patient =
-            grid->patient_count ? &grid->patients[grid->patient_count - 1] : NULL;
-        if (!patient || strcmp(patient->scan, image->source) != 0 ||
-            strcmp(patient->subject, image->subject) != 0) {
-            patient = &grid->patients[grid->patient_count++];
-            *patient = (struct patient){ .subject = image->subject,
-                                         .scan = image->source,
-                                         .rows = held + i,
-                                         .first = image->slice };
-            find_spacing(store, patient);
-        }
-        patient->slices++;
-        if (image->slice != patient->first && image->slice < patient->first + patient->depth)
-            return error_set(err, "%s: the slices of %s do not ascend in index.csv", store->path,
-                             image->subject);
-        patient->depth = image->slice - patient->first + 1;
-    }
-    return true;
-}
-
-static bool open_real(struct grid *grid, struct error *err)
-{
-    struct dataset *store = &grid->real;
-    size_t subjects;
-    if (!dataset_open(store, grid->job->dataset, err))
-        return false;
-    if (!store->masks)
-        return error_set(err, "%s: has no masks; utility is measured by segmenting", store->path);
-    grid->train_rows = arena_array(&grid->arena, size_t, store->count);
-    size_t *held = arena_array(&grid->arena, size_t, store->count);
-    grid->train_count = rows_of(store, SPLIT_TRAIN, grid->train_rows, &grid->train_subjects);
-    grid->holdout_images = rows_of(store, SPLIT_HOLDOUT, held, &subjects);
-    if (!grid->train_count || !grid->holdout_images)
-        return error_set(err,
-                         "%s: %zu images in the split train and %zu in holdout; both are needed, "
-                         "to learn from and to be tested on: ingest with --holdout",
-                         store->path, grid->train_count, grid->holdout_images);
-    return check_overlap(grid, held, grid->holdout_images, err) &&
-           find_patients(grid, held, grid->holdout_images, err);
-}
-
-static void find_classes(struct grid *grid)
-{
-    const struct dataset *store = &grid->real;
-    bool occurs[256] = { false };
-    for (size_t i = 0; i < store->count * store->height * store->width; i++)
-        occurs[store->masks[i]] = true;
-    grid->classes = classes_of(occurs);
-    grid->sets = arena_array(&grid->arena, struct label_set, CLASSES_MOST + REGION_COUNT);
-    for (size_t k = 1; k < grid->classes.count; k++)
-        grid->sets[grid->set_count++] = label_set_of(
-            arena_format(&grid->arena, "%d", grid->classes.label[k]), 1, &grid->classes.label[k]);
-    const struct region_scheme *scheme = region_scheme_of(occurs);
-    grid->region_count = scheme ? REGION_COUNT : 0;
-    for (int region = 0; scheme && region < REGION_COUNT; region++)
-        grid->sets[grid->set_count++] = region_set(scheme, region);
-}
-
-/* ---- synthetic stores ------------------------------------------------------------------------ */
-
-static bool check_synthetic(const struct grid *grid, const struct dataset *store, struct error *err)
-{
-    if (store->role != ROLE_SYNTHETIC)
-        return error_set(err, "%s: a store of role %s; synthetic images are wanted", store->path,
-                         dataset_role_names[store->role]);
-    if (!store->masks)
-        return error_set(err, "%s: has no masks; a segmenter learns from masks", store->path);
-    for (size_t i = 0; i < store->count * store->height * store->width; i++)
-        if (store->masks[i] && !grid->classes.class_of[store->masks[i]])
-            return error_set(err, "%s: has the label %d, which no real mask in %s has", store->path,
-                             store->masks[i], grid->real.path);
-    return true;
-}
-
-static bool open_synthetic(struct grid *grid, struct error *err)
-{
-    for (size_t i = 0; i < grid->job->synthetic_count; i++) {
-        struct dataset *store = &grid->synthetic[i];
-        if (!dataset_open(store, grid->job->synthetic[i].path, err) ||
-            !check_synthetic(grid, store, err))
-            return false;
-    }
-    return true;
 }
 
 /* ---- sources --------------------------------------------------------------------------------- */
@@ -453,6 +261,8 @@ static const char *trial_inputs(struct grid *grid, const struct trial *trial)
     settings.log = segment_defaults.log;
     text_format(&text, "version %s\ntrial %s\n", LETHE_VERSION, trial->name);
     add_store(&grid->real, &text);
+    if (grid->held != &grid->real)
+        add_store(grid->held, &text);
     if (trial->source->kind != SOURCE_REAL && trial->source->kind != SOURCE_SHUFFLED)
         add_store(&grid->synthetic[trial->source->store], &text);
     if (trial->source->kind == SOURCE_FRACTION)
@@ -468,7 +278,7 @@ static const char *trial_inputs(struct grid *grid, const struct trial *trial)
 static bool predict_holdout(struct grid *grid, struct trial *trial, const char *folder,
                             uint8_t *labels, struct error *err)
 {
-    const struct dataset *store = &grid->real;
+    const struct dataset *store = grid->held;
     struct segmenter *segmenter = segmenter_open(folder, store->height, store->width, err);
     if (!segmenter)
         return false;
@@ -503,7 +313,7 @@ static bool measure_patient(const struct measuring *measuring, size_t i, struct 
 {
     const struct grid *grid = measuring->grid;
     const struct patient *patient = &grid->patients[i];
-    const struct dataset *store = &grid->real;
+    const struct dataset *store = grid->held;
     size_t pixels = store->height * store->width;
     size_t before = (size_t)(patient->rows - grid->patients[0].rows);
     struct label_pair pair = { .shape = { store->width, store->height, (size_t)patient->depth } };
@@ -722,29 +532,49 @@ static bool write_tables(struct grid *grid, struct utility_report *report, struc
                      err);
 }
 
+/* Opens the stores, refuses what cannot be measured, and lays out the sources. Settings are
+ * completed in place. */
+static bool grid_init(struct grid *grid, struct utility_job *job, struct utility_settings *settings,
+                      struct error *err)
+{
+    *settings = *job->settings;
+    settings->seed = settings->seed < 0 ? 1 : settings->seed;
+    settings->seeds = settings->seeds ? settings->seeds : 3;
+    job->settings = settings;
+    *grid = (struct grid){ .job = job };
+    arena_init(&grid->arena);
+    return utility_settings_check(settings, err) && grid_open(grid, err) && make_sources(grid, err);
+}
+
+static void grid_release(struct grid *grid)
+{
+    grid_close(grid);
+    arena_release(&grid->arena);
+}
+
+bool utility_check(const struct utility_job *job, struct error *err)
+{
+    struct utility_settings settings;
+    struct utility_job resolved = *job;
+    struct grid grid;
+    bool ok = grid_init(&grid, &resolved, &settings, err);
+    grid_release(&grid);
+    return ok;
+}
+
 bool utility(const struct utility_job *job, struct utility_report *report, struct error *err)
 {
-    struct utility_settings settings = *job->settings;
+    struct utility_settings settings;
     struct utility_job resolved = *job;
-    struct grid grid = { .job = &resolved };
+    struct grid grid;
     *report = (struct utility_report){ 0 };
-    settings.seed = settings.seed < 0 ? 1 : settings.seed;
-    settings.seeds = settings.seeds ? settings.seeds : 3;
-    resolved.settings = &settings;
-    arena_init(&grid.arena);
-    bool ok = utility_settings_check(&settings, err) && open_real(&grid, err);
-    if (ok)
-        find_classes(&grid);
-    ok = ok && open_synthetic(&grid, err) && make_sources(&grid, err);
+    bool ok = grid_init(&grid, &resolved, &settings, err);
     if (ok) {
         make_trials(&grid);
         ok = run_trials(&grid, report, err) &&
              (!report->complete || write_tables(&grid, report, err));
     }
-    dataset_close(&grid.real);
-    for (size_t i = 0; i < job->synthetic_count; i++)
-        dataset_close(&grid.synthetic[i]);
-    arena_release(&grid.arena);
+    grid_release(&grid);
     return ok;
 }
 

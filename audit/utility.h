@@ -54,7 +54,9 @@ struct utility_store {
 };
 
 struct utility_job {
-    const char *dataset; /* a real store with holdout subjects and masks */
+    const char *dataset; /* a real store with masks; its split train is learnt from */
+    const char *holdout; /* what is tested on: a real store's split holdout, or, where it was not
+                            split, all of it; NULL: that split of `dataset` */
     struct utility_store synthetic[UTILITY_STORES];
     size_t synthetic_count;
     const char *out;
@@ -66,6 +68,9 @@ struct utility_report {
     size_t trials, done;   /* done: by now, by whomever */
     struct json *document; /* of utility.json, when complete */
 };
+
+/* Refuses what `utility` would refuse before it writes anything. */
+bool utility_check(const struct utility_job *job, struct error *err) MUST_USE;
 
 bool utility(const struct utility_job *job, struct utility_report *report,
              struct error *err) MUST_USE;

@@ -1,5 +1,5 @@
-/* The grid of trials in memory: what utility.c makes and runs, utility_result.c sums up, and
- * utility_panel.c draws. Internal to the utility audit. */
+/* The grid of trials in memory: what utility_stores.c opens, utility.c makes and runs,
+ * utility_result.c sums up, and utility_panel.c draws. Internal to the utility audit. */
 #ifndef AUDIT_UTILITY_GRID_H
 #define AUDIT_UTILITY_GRID_H
 
@@ -19,7 +19,7 @@ struct source {
 /* A subject that was held out: one scan, its slices, and their place in its volume. */
 struct patient {
     const char *subject, *scan; /* scan: its first file */
-    size_t *rows, slices;       /* of the real store */
+    size_t *rows, slices;       /* of the store `held` */
     int64_t first, depth;       /* the planes from the first slice to the last */
     double spacing[3];          /* mm along columns, rows, planes */
     bool assumed;               /* the store tells no spacing: 1 mm */
@@ -43,6 +43,8 @@ struct trial {
 struct grid {
     const struct utility_job *job;
     struct dataset real, synthetic[UTILITY_STORES];
+    struct dataset holdout;     /* where the job names one … */
+    const struct dataset *held; /* … it is what is tested on; else `real` */
     struct classes classes;
     struct label_set *sets; /* classes without the background, then regions */
     size_t set_count, region_count;
@@ -55,6 +57,10 @@ struct grid {
     size_t trial_count;
     struct arena arena;
 };
+
+/* Opens and checks the stores of the job; finds patients and classes. */
+bool grid_open(struct grid *grid, struct error *err) MUST_USE;
+void grid_close(struct grid *grid);
 
 /* utility.json; utility.csv. */
 struct json *grid_document(const struct grid *grid, struct error *err) MUST_USE;

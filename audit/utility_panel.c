@@ -36,7 +36,7 @@ static size_t choose(const struct grid *grid, size_t rows, size_t *slices)
     struct candidate *all = memory_grow(NULL, grid->holdout_images, sizeof *all);
     for (size_t p = 0; p < grid->patient_count; p++)
         for (size_t k = 0; k < grid->patients[p].slices; k++, at++) {
-            const uint8_t *mask = grid->real.masks + grid->patients[p].rows[k] * pixels;
+            const uint8_t *mask = grid->held->masks + grid->patients[p].rows[k] * pixels;
             all[at] = (struct candidate){ at, p, 0 };
             for (size_t i = 0; i < pixels; i++)
                 all[at].shown += mask[i] != 0;
@@ -83,7 +83,7 @@ static void draw(const struct panel *panel, const struct grid *grid, size_t row,
     }
 }
 
-/* The place in the store of a slice of the holdout. */
+/* The place in its store of a slice of the holdout. */
 static size_t row_of(const struct grid *grid, size_t slice)
 {
     return grid->patients[0].rows[slice];
@@ -95,12 +95,12 @@ static void draw_row(const struct panel *panel, const struct grid *grid, size_t 
     size_t pixels = grid->real.height * grid->real.width;
     const float *plane = planes + (grid->real.channels - 1) * pixels; /* flair, in BraTS */
     float brightest = 0;
-    example_planes(&grid->real, row_of(grid, slice), planes);
+    example_planes(grid->held, row_of(grid, slice), planes);
     for (size_t i = 0; i < pixels; i++)
         brightest = fmaxf(brightest, plane[i]);
     brightest = brightest > 0 ? brightest : 1;
     draw(panel, grid, row, 0, plane, brightest, NULL);
-    draw(panel, grid, row, 1, plane, brightest, grid->real.masks + row_of(grid, slice) * pixels);
+    draw(panel, grid, row, 1, plane, brightest, grid->held->masks + row_of(grid, slice) * pixels);
     draw(panel, grid, row, 2, plane, brightest, labels + slice * pixels);
 }
 

@@ -393,7 +393,8 @@ static bool put_digests(struct json *document, const struct grid *grid, struct e
     struct json *digests = json_new_object();
     struct arena arena;
     arena_init(&arena);
-    bool ok = put_store(digests, "dataset", &grid->real, err);
+    bool ok = put_store(digests, "dataset", &grid->real, err) &&
+              (!grid->job->holdout || put_store(digests, "holdout", &grid->holdout, err));
     for (size_t i = 0; ok && i < grid->job->synthetic_count; i++) {
         const char *name = grid->job->synthetic[i].name;
         ok = put_store(digests,

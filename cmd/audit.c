@@ -12,6 +12,8 @@
 
 struct options {
     const char *train, *synthetic, *holdout, *subjects, *holdout_subjects, *out, *policy;
+    bool utility;
+    const char *utility_settings;
     struct audit_settings settings;
 };
 
@@ -33,6 +35,9 @@ static const struct yaml_field options[] = {
     OPTION(policy, YAML_STRING, .metavar = "FILE",
            .help =
                "a policy to be recorded before anything is measured (default: lethe package's)"),
+    OPTION(utility, YAML_BOOL, .help = "measure what the set is worth, too, as lethe utility does"),
+    OPTION(utility_settings, YAML_STRING, .metavar = "FILE",
+           .help = "what a plan's section utility would say (YAML)"),
     OPTION(settings, YAML_SECTION, .section = audit_fields),
     { 0 },
 };
@@ -109,24 +114,100 @@ const struct stage stage_audit = {
 /* ---- the command ------------------------------------------------------------------------------
  */
 
+/* As the stages of a plan would, one after the other. */
+static enum exit_code run_plan(struct invocation *invocation)
+{
+    static const struct stage *const alone[] = { &stage_audit, NULL };
+    static const struct stage *const both[] = { &stage_audit, &stage_utility, NULL };
+    const struct options *values = invocation->values;
+    if (values->train || values->synthetic || values->holdout || values->subjects ||
+        values->holdout_subjects || values->out)
+        return command_refuse(invocation, "give a plan, or --train, --synthetic and --out, "
+                                          "not both");
+    if (values->utility_settings)
+        return command_refuse(invocation, "--utility-settings is for sets without a plan; a plan "
+                                          "has a section utility");
+    return stage_commands(invocation, values->utility ? both : alone);
+}
+
+/* The settings are --utility-settings's; the seed, where these give none, the audit's. */
+static bool take_utility(struct invocation *invocation, struct utility_job *job,
+                         struct utility_settings *settings)
+{
+    const struct options *values = invocation->values;
+    struct error *err = &invocation->err;
+    *settings = utility_defaults;
+    *job = (struct utility_job){ .dataset = values->train,
+                                 .holdout = values->holdout,
+                                 .synthetic = { { "", values->synthetic } },
+                                 .synthetic_count = 1,
+                                 .out = values->out,
+                                 .settings = settings };
+    if (values->utility_settings &&
+        !yaml_load(values->utility_settings, utility_fields, settings, &invocation->arena, err))
+        return false;
+    settings->seed = settings->seed < 0 ? values->settings.seed : settings->seed;
+    return utility_check(job, err);
+}
+
+/* Trainings go on in the audit's folder, beside what it found. */
+static enum exit_code run_utility(struct invocation *invocation, const struct utility_job *job,
+                                  struct json *documents)
+{
+    struct stage_work work = stage_without_plan(invocation, job->out);
+    enum exit_code code = utility_measure(&work, job);
+    if (documents && work.document) {
+        json_put(documents, "utility", work.document);
+        work.document = NULL;
+    }
+    code = stage_finish(invocation, &work, code);
+    if (work.unfinished)
+        fprintf(stderr,
+                "not all trainings are done; go on with the same settings and: lethe utility "
+                "--dataset %s%s%s --synthetic %s --out %s\n",
+                job->dataset, job->holdout ? " --holdout " : "", job->holdout ? job->holdout : "",
+                job->synthetic[0].path, job->out);
+    return code;
+}
+
+static enum exit_code run_sets(struct invocation *invocation, const struct audit_job *job,
+                               const struct utility_job *utility)
+{
+    struct stage_work work = stage_without_plan(invocation, job->out);
+    enum exit_code code = run_job(&work, job);
+    struct json *documents = NULL;
+    if (utility && invocation->json && code == EXIT_YES) {
+        documents = json_new_object();
+        json_put(documents, "audit", work.document);
+        work.document = NULL;
+    }
+    code = stage_finish(invocation, &work, code);
+    if (utility && code == EXIT_YES)
+        code = run_utility(invocation, utility, documents);
+    if (documents)
+        command_print(documents);
+    return code;
+}
+
 static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
-    if (invocation->operand_count == 1) {
-        if (values->train || values->synthetic || values->holdout || values->subjects ||
-            values->holdout_subjects || values->out)
-            return command_refuse(invocation, "give a plan, or --train, --synthetic and --out, "
-                                              "not both");
-        return stage_command(invocation, &stage_audit);
-    }
+    if (invocation->operand_count == 1)
+        return run_plan(invocation);
     if (!values->train || !values->synthetic || !values->out)
         return command_refuse(invocation,
                               "give a plan, or --train SET, --synthetic SET and --out FOLDER");
+    if (values->utility_settings && !values->utility)
+        return command_refuse(invocation, "--utility-settings is of no use without --utility");
     char hex[DIGEST_HEX];
     struct policy_settings policy = policy_defaults;
     if (values->policy &&
         !(yaml_load(values->policy, policy_fields, &policy, &invocation->arena, &invocation->err) &&
           policy_check(&policy, &invocation->err)))
+        return command_failed(invocation);
+    struct utility_job utility;
+    struct utility_settings utility_settings;
+    if (values->utility && !take_utility(invocation, &utility, &utility_settings))
         return command_failed(invocation);
     struct audit_job job = { .train = values->train,
                              .synthetic = values->synthetic,
@@ -136,8 +217,7 @@ static enum exit_code run(struct invocation *invocation)
                              .out = values->out,
                              .policy_sha256 = policy_sha256(&policy, hex),
                              .settings = &values->settings };
-    struct stage_work work = stage_without_plan(invocation, values->out);
-    return stage_finish(invocation, &work, run_job(&work, &job));
+    return run_sets(invocation, &job, values->utility ? &utility : NULL);
 }
 
 static void set_defaults(void *values)

@@ -253,7 +253,9 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs)
 
 /* ---- a stage's own command ------------------------------------------------------------------- */
 
-static enum exit_code make_unless_current(struct invocation *invocation, struct stage_work *work)
+/* With `documents` what the work has to tell is collected there, under the stage's name. */
+static enum exit_code make_unless_current(struct invocation *invocation, struct stage_work *work,
+                                          struct json *documents)
 {
     struct digest inputs;
     bool known;
@@ -265,27 +267,60 @@ static enum exit_code make_unless_current(struct invocation *invocation, struct 
     }
     enum exit_code code = ok ? stage_make(work, &inputs) : EXIT_ERROR;
     bool unfinished = work->unfinished;
+    if (documents && work->document) {
+        json_put(documents, work->stage->name, work->document);
+        work->document = NULL;
+    }
     code = stage_finish(invocation, work, code);
     if (unfinished)
         fprintf(stderr, "resume with: lethe %s %s\n", work->stage->name, work->plan->path);
     return code;
 }
 
-enum exit_code stage_command(struct invocation *invocation, const struct stage *stage)
+static bool accepted(const struct stage *const *list, const struct release_plan *plan,
+                     struct error *err)
+{
+    for (; *list; list++)
+        if ((*list)->accepts && !(*list)->accepts(plan, err))
+            return false;
+    return true;
+}
+
+static enum exit_code make_all(struct invocation *invocation, const struct stage *const *list,
+                               const struct release_plan *plan, struct journal *journal)
+{
+    enum exit_code code = EXIT_YES;
+    bool unfinished = false;
+    struct json *documents = invocation->json && list[1] ? json_new_object() : NULL;
+    for (; *list && code == EXIT_YES && !unfinished; list++) {
+        struct stage_work work = stage_of_plan(*list, plan, &invocation->arena, &invocation->err);
+        work.options = invocation->values;
+        work.journal = journal;
+        code = make_unless_current(invocation, &work, documents);
+        unfinished = work.unfinished;
+    }
+    if (documents)
+        command_print(documents);
+    return code;
+}
+
+enum exit_code stage_commands(struct invocation *invocation, const struct stage *const *list)
 {
     struct release_plan plan;
     struct run_folder folder;
     struct arena *arena = &invocation->arena;
     struct error *err = &invocation->err;
-    const char *command = arena_format(arena, "lethe %s", stage->name);
-    if (!plan_load(invocation->operands[0], &plan, arena, err) ||
-        (stage->accepts && !stage->accepts(&plan, err)) ||
+    const char *command = arena_format(arena, "lethe %s", list[0]->name);
+    if (!plan_load(invocation->operands[0], &plan, arena, err) || !accepted(list, &plan, err) ||
         !run_folder_open(&folder, &plan, command, err))
         return command_failed(invocation);
-    struct stage_work work = stage_of_plan(stage, &plan, arena, err);
-    work.options = invocation->values;
-    work.journal = &folder.journal;
-    enum exit_code code = make_unless_current(invocation, &work);
+    enum exit_code code = make_all(invocation, list, &plan, &folder.journal);
     run_folder_close(&folder);
     return code;
+}
+
+enum exit_code stage_command(struct invocation *invocation, const struct stage *stage)
+{
+    const struct stage *const list[] = { stage, NULL };
+    return stage_commands(invocation, list);
 }

@@ -95,6 +95,9 @@ bool stage_is_done(const struct stage *stage, const struct release_plan *plan, e
 /* `lethe NAME PLAN`: loads the plan, locks the run folder, and makes the stage unless it is up to
  * date. */
 enum exit_code stage_command(struct invocation *invocation, const struct stage *stage);
+/* The same for several, in order, up to the first that is not made; NULL-terminated. With --json
+ * one document holds those of the stages that were made, by name. */
+enum exit_code stage_commands(struct invocation *invocation, const struct stage *const *list);
 
 /* A run folder that is being worked in: locked, its journal open. */
 struct run_folder {
@@ -113,6 +116,9 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs);
 struct stage_work stage_of_plan(const struct stage *stage, const struct release_plan *plan,
                                 struct arena *arena, struct error *err);
 struct stage_work stage_without_plan(struct invocation *invocation, const char *folder);
+
+/* What a utility audit did, into the work: its document and summary, or that it is unfinished. */
+enum exit_code utility_measure(struct stage_work *work, const struct utility_job *job);
 
 /* Prints what the work has to tell, as the invocation wants it, and why it failed where it did;
  * frees what it holds, and returns the code. */

@@ -10,7 +10,7 @@
 #include <string.h>
 
 struct options {
-    const char *dataset, *out;
+    const char *dataset, *holdout, *out;
     struct yaml_strings synthetic;
     struct utility_settings settings;
 };
@@ -23,6 +23,8 @@ struct options {
 static const struct yaml_field options[] = {
     OPTION(dataset, YAML_STRING, .metavar = "STORE",
            .help = "real images: the split train to learn from, holdout to be tested on"),
+    OPTION(holdout, YAML_STRING, .metavar = "STORE",
+           .help = "another store to be tested on (default: the dataset's own holdout)"),
     OPTION(synthetic, YAML_STRINGS, .metavar = "STORE",
            .help = "synthetic images; several as NAME=STORE"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "for the results; one is gone on with"),
@@ -91,7 +93,7 @@ static void summarise(const struct json *document, struct text *out)
     }
 }
 
-static enum exit_code measure(struct stage_work *work, const struct utility_job *job)
+enum exit_code utility_measure(struct stage_work *work, const struct utility_job *job)
 {
     struct utility_report report;
     if (!utility(job, &report, work->err))
@@ -117,7 +119,7 @@ static enum exit_code work_on(struct stage_work *work)
                                .synthetic_count = 1,
                                .out = work->folder,
                                .settings = &work->plan->utility };
-    return measure(work, &job);
+    return utility_measure(work, &job);
 }
 
 static bool accepts(const struct release_plan *plan, struct error *err)
@@ -156,7 +158,7 @@ static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
     if (invocation->operand_count == 1) {
-        if (values->dataset || values->out || values->synthetic.count)
+        if (values->dataset || values->holdout || values->out || values->synthetic.count)
             return command_refuse(invocation,
                                   "give a plan, or --dataset, --synthetic and --out, not both");
         return stage_command(invocation, &stage_utility);
@@ -165,12 +167,13 @@ static enum exit_code run(struct invocation *invocation)
         return command_refuse(invocation, "give a plan, or --dataset STORE --synthetic STORE "
                                           "--out FOLDER");
     struct utility_job job = { .dataset = values->dataset,
+                               .holdout = values->holdout,
                                .out = values->out,
                                .settings = &values->settings };
     if (!take_stores(&values->synthetic, &job, &invocation->arena, &invocation->err))
         return command_failed(invocation);
     struct stage_work work = stage_without_plan(invocation, values->out);
-    enum exit_code code = stage_finish(invocation, &work, measure(&work, &job));
+    enum exit_code code = stage_finish(invocation, &work, utility_measure(&work, &job));
     if (work.unfinished)
         fprintf(stderr, "lethe utility: not all trainings are done; the same command goes on\n");
     return code;

@@ -42,16 +42,10 @@ static void draw_order(struct examples *examples, uint64_t epoch)
     examples->epoch = epoch;
 }
 
-static bool check_set(const struct example_set *set, const struct example_set *first, size_t size,
-                      struct error *err)
+bool examples_agree(const struct dataset *store, const struct dataset *other, struct error *err)
 {
-    const struct dataset *store = set->store, *other = first->store;
-    if (!store->masks)
-        return error_set(err, "%s: has no masks; a segmenter learns from masks", store->path);
-    if (store->height != store->width || store->width > size)
-        return error_set(err, "%s: images of %zu × %zu; expected squares of at most %zu",
-                         store->path, store->height, store->width, size);
-    if (store->width != other->width || store->channels != other->channels)
+    if (store->width != other->width || store->height != other->height ||
+        store->channels != other->channels)
         return error_set(err, "%s: %zu channels of %zu × %zu, but %s has %zu of %zu × %zu",
                          store->path, store->channels, store->height, store->width, other->path,
                          other->channels, other->height, other->width);
@@ -60,6 +54,18 @@ static bool check_set(const struct example_set *set, const struct example_set *f
             return error_set(err, "%s: its channel %zu is %s, but %s in %s", store->path, c,
                              store->channel_names[c], other->channel_names[c], other->path);
     return true;
+}
+
+static bool check_set(const struct example_set *set, const struct example_set *first, size_t size,
+                      struct error *err)
+{
+    const struct dataset *store = set->store;
+    if (!store->masks)
+        return error_set(err, "%s: has no masks; a segmenter learns from masks", store->path);
+    if (store->height != store->width || store->width > size)
+        return error_set(err, "%s: images of %zu × %zu; expected squares of at most %zu",
+                         store->path, store->height, store->width, size);
+    return examples_agree(store, first->store, err);
 }
 
 /* No image keeps its own mask: each takes that of the next in a random cycle. */

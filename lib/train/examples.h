@@ -42,6 +42,10 @@ struct examples_options {
     size_t size; /* of what is given, at least that of the stores */
 };
 
+/* Whether two stores' images can be mixed: their channels and sizes are the same. */
+bool examples_agree(const struct dataset *store, const struct dataset *other,
+                    struct error *err) MUST_USE;
+
 struct examples; /* opaque; refers to the stores */
 
 struct examples *examples_new(const struct example_set *sets, size_t count,

@@ -36,19 +36,26 @@ static struct utility_settings quick(struct yaml_strings sources)
         (const char *[]){ __VA_ARGS__ }, sizeof((const char *[]){ __VA_ARGS__ }) / sizeof(char *)  \
     }
 
-static bool run(const struct utility_settings *settings, struct utility_report *report,
-                struct error *err)
+static bool run_apart(const struct utility_settings *settings, bool apart,
+                      struct utility_report *report, struct error *err)
 {
-    static char paths[3][600];
-    static const char *const names[] = { "real", "synthetic", "out" };
-    for (int i = 0; i < 3; i++)
+    static char paths[4][600];
+    static const char *const names[] = { "real", "synthetic", "out", "holdout" };
+    for (int i = 0; i < 4; i++)
         snprintf(paths[i], sizeof paths[i], "%s", scratch(names[i]));
     struct utility_job job = { .dataset = paths[0],
+                               .holdout = apart ? paths[3] : NULL,
                                .synthetic = { { "", paths[1] } },
                                .synthetic_count = 1,
                                .out = paths[2],
                                .settings = settings };
     return utility(&job, report, err);
+}
+
+static bool run(const struct utility_settings *settings, struct utility_report *report,
+                struct error *err)
+{
+    return run_apart(settings, false, report, err);
 }
 
 static void assert_refused(const struct store_spec *real, const struct store_spec *synthetic,
@@ -115,13 +122,23 @@ static void other_channels_are_refused(void **state)
     (void)state;
     struct store_spec spec = synthetic_spec;
     spec.channel = "t2";
-    struct utility_settings settings = quick(SOURCES("both"));
+    assert_refused(&real_spec, &spec, "its channel 1 is t2, but flair");
+}
+
+/* Only the holdout is in a store of its own; a subject of it was trained on. */
+static void a_subject_in_both_stores_is_refused(void **state)
+{
+    (void)state;
+    struct utility_settings settings = quick(SOURCES("real"));
     struct utility_report report;
     struct error err;
-    store_write(scratch("real"), &real_spec);
-    store_write(scratch("synthetic"), &spec);
-    assert_false(run(&settings, &report, &err));
-    assert_contains(err.message, "its channel 1 is t2, but flair");
+    store_write(scratch("real"), &(struct store_spec){ .subjects = 4, .masks = true });
+    store_write(scratch("synthetic"), &synthetic_spec);
+    store_write(scratch("holdout"),
+                &(struct store_spec){ .first = 3, .subjects = 3, .masks = true, .whole = true });
+    assert_false(run_apart(&settings, true, &report, &err));
+    assert_contains(err.message, "subject S003 has images here and in");
+    assert_int_equal(path_kind(scratch("out")), PATH_NOTHING);
 }
 
 static void words_that_mean_nothing_are_refused(void **state)
@@ -191,6 +208,60 @@ static void a_grid_is_run_once_and_sums_up_the_same(void **state)
     file_map_close(&map);
     file_map_close(&later);
     memory_free(json), memory_free(csv), memory_free(again), memory_free(csv_again);
+}
+
+/* The same subjects, held out in the store or in one of their own: the same scores. */
+static void a_holdout_may_be_a_store_of_its_own(void **state)
+{
+    (void)state;
+    struct utility_settings settings = quick(SOURCES("real", "synthetic"));
+    struct utility_report report;
+    struct error err;
+    settings.seeds = 1;
+    store_write(scratch("real"), &real_spec);
+    store_write(scratch("synthetic"), &synthetic_spec);
+    assert_ok(run(&settings, &report, &err), err);
+    utility_report_release(&report);
+    char *within = text_of("out/utility.csv");
+    assert_ok(folder_remove(scratch("out"), &err), err);
+    assert_ok(folder_remove(scratch("real"), &err), err);
+    store_write(scratch("real"),
+                &(struct store_spec){ .subjects = 4, .masks = true, .whole = true });
+    store_write(scratch("holdout"),
+                &(struct store_spec){ .first = 4, .subjects = 2, .masks = true, .whole = true });
+    assert_ok(run_apart(&settings, true, &report, &err), err);
+    const struct json *inputs = json_get(report.document, "inputs", &err);
+    assert_true(json_has(inputs, "holdout"));
+    utility_report_release(&report);
+    char *apart = text_of("out/utility.csv");
+    assert_string_equal(within, apart);
+    memory_free(within), memory_free(apart);
+}
+
+/* 20 pixels under a network whose stride is 8: padded to 24 and cropped again. Rows that were out
+ * of step by those 4 pixels would leave next to nothing of the Dice. */
+static void sizes_that_the_stride_does_not_divide_are_scored_at_their_own(void **state)
+{
+    (void)state;
+    struct utility_settings settings = quick(SOURCES("real"));
+    struct utility_report report;
+    struct error err;
+    struct store_spec spec = real_spec;
+    spec.side = STORE_SIDE_MOST;
+    settings.seeds = 1;
+    settings.training.levels = 4;
+    settings.training.base = 8;
+    settings.training.images = 800;
+    store_write(scratch("real"), &spec);
+    spec.role = ROLE_SYNTHETIC;
+    store_write(scratch("synthetic"), &spec);
+    assert_int_equal(segment_padded(&settings.training, STORE_SIDE_MOST), 24);
+    assert_ok(run(&settings, &report, &err), err);
+    const struct json *kind = json_at(json_get_array(report.document, "summary", &err), 0);
+    double dice;
+    assert_ok(json_get_real(json_get(kind, "dice", &err), "mean", &dice, &err), err);
+    assert_true(dice > 0.5);
+    utility_report_release(&report);
 }
 
 /* Stopped by its time limit again and again, it ends in what an unbroken one ends in. */
@@ -351,8 +422,11 @@ int main(void)
         TEST(real_images_are_no_synthetic_ones),
         TEST(labels_that_no_real_mask_has_are_refused),
         TEST(other_channels_are_refused),
+        TEST(a_subject_in_both_stores_is_refused),
         cmocka_unit_test(words_that_mean_nothing_are_refused),
         TEST(a_grid_is_run_once_and_sums_up_the_same),
+        TEST(a_holdout_may_be_a_store_of_its_own),
+        TEST(sizes_that_the_stride_does_not_divide_are_scored_at_their_own),
         TEST(a_grid_that_is_stopped_goes_on),
         TEST(relative_dice_is_paired_by_subject),
         TEST(a_class_without_truth_is_told_and_not_divided_by),
