@@ -49,7 +49,8 @@ const struct yaml_field utility_fields[] = {
     FIELD(models, YAML_STRINGS, .metavar = "MODEL",
           .help = "networks to train: unet, swin (default unet)"),
     FIELD(sources, YAML_STRINGS, .metavar = "SOURCE",
-          .help = "real, synthetic, both, shuffled, or 0.25 of the real with synthetic"),
+          .help =
+              "real, synthetic, both, shuffled, untrained, or 0.25: of the real with synthetic"),
     FIELD(augmentation, YAML_STRINGS, .metavar = "none|usual",
           .help = "of training images (default none)"),
     FIELD(seeds, YAML_INTEGER, .minimum = 0, .maximum = 1000, .metavar = "N",
@@ -83,9 +84,16 @@ static int place_of(const char *word, const char *const *names)
     return -1;
 }
 
-static const char *const source_words[] = { "real", "synthetic", "both", "shuffled", NULL };
+static const char *const source_words[] = { "real",     "synthetic", "both",
+                                            "shuffled", "untrained", NULL };
 static const enum source_kind source_kinds[] = { SOURCE_REAL, SOURCE_SYNTHETIC, SOURCE_BOTH,
-                                                 SOURCE_SHUFFLED };
+                                                 SOURCE_SHUFFLED, SOURCE_UNTRAINED };
+
+/* Whether a source needs no synthetic store. */
+static bool is_alone(enum source_kind kind)
+{
+    return kind == SOURCE_REAL || kind == SOURCE_SHUFFLED || kind == SOURCE_UNTRAINED;
+}
 
 static bool is_fraction(const char *word, double *value)
 {
@@ -101,9 +109,10 @@ static bool check_words(const struct yaml_strings *list, const char *key, const 
     for (size_t i = 0; i < list->count; i++) {
         if (place_of(list->items[i], names) < 0 &&
             !(fractions && is_fraction(list->items[i], &fraction)))
-            return error_set(err, "%s: \"%s\" is none of these: %s%s%s%s%s%s", key, list->items[i],
-                             names[0], names[1] ? ", " : "", names[1] ? names[1] : "",
-                             fractions ? ", both, shuffled, a number between 0 and 1" : "", "", "");
+            return error_set(
+                err, "%s: \"%s\" is none of these: %s%s%s%s%s%s", key, list->items[i], names[0],
+                names[1] ? ", " : "", names[1] ? names[1] : "",
+                fractions ? ", both, shuffled, untrained, a number between 0 and 1" : "", "", "");
         for (size_t k = 0; k < i; k++)
             if (strcmp(list->items[i], list->items[k]) == 0)
                 return error_set(err, "%s: \"%s\" stands there twice", key, list->items[i]);
@@ -155,6 +164,7 @@ static void add_source(struct grid *grid, enum source_kind kind, size_t store, d
     source.row_count = kind == SOURCE_SYNTHETIC ? 0 : grid->train_count;
     source.name = kind == SOURCE_REAL        ? "real"
                   : kind == SOURCE_SHUFFLED  ? "shuffled"
+                  : kind == SOURCE_UNTRAINED ? "untrained"
                   : kind == SOURCE_SYNTHETIC ? synthetic
                   : kind == SOURCE_BOTH
                       ? arena_format(&grid->arena, "%s+real", synthetic)
@@ -173,7 +183,7 @@ static bool make_sources(struct grid *grid, struct error *err)
         double fraction = 0;
         int word = place_of(list->items[i], source_words);
         enum source_kind kind = word >= 0 ? source_kinds[word] : SOURCE_FRACTION;
-        bool alone = kind == SOURCE_REAL || kind == SOURCE_SHUFFLED;
+        bool alone = is_alone(kind);
         CHECK(word >= 0 || is_fraction(list->items[i], &fraction), "a list not checked");
         if (!alone && !stores)
             return error_set(err, "the source \"%s\" needs a synthetic store, none was given",
@@ -191,7 +201,7 @@ static size_t sets_of(const struct grid *grid, const struct source *source,
     size_t count = 0;
     if (source->row_count)
         sets[count++] = (struct example_set){ &grid->real, source->rows, source->row_count };
-    if (source->kind != SOURCE_REAL && source->kind != SOURCE_SHUFFLED) {
+    if (!is_alone(source->kind)) {
         const struct dataset *store = &grid->synthetic[source->store];
         sets[count++] = (struct example_set){ store, NULL, store->count };
     }
@@ -233,6 +243,10 @@ static struct segment_settings trial_settings(const struct grid *grid, const str
     struct segment_settings settings = grid->job->settings->training;
     settings.model = trial->model;
     settings.seed = trial->seed;
+    if (trial->source->kind == SOURCE_UNTRAINED) { /* a step that moves no weight of 32 bits */
+        settings.images = 1;
+        settings.rate = 1e-30;
+    }
     return settings;
 }
 
@@ -263,7 +277,7 @@ static const char *trial_inputs(struct grid *grid, const struct trial *trial)
     add_store(&grid->real, &text);
     if (grid->held != &grid->real)
         add_store(grid->held, &text);
-    if (trial->source->kind != SOURCE_REAL && trial->source->kind != SOURCE_SHUFFLED)
+    if (!is_alone(trial->source->kind))
         add_store(&grid->synthetic[trial->source->store], &text);
     if (trial->source->kind == SOURCE_FRACTION)
         text_format(&text, "order %" PRId64 "\n", grid->job->settings->seed);

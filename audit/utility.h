@@ -15,6 +15,7 @@
  *     a fraction, as 0.25   that share of the real subjects, and all synthetic images; nested
  *     shuffled              real images under masks of others: the control that the measure can
  *                           fail; near zero
+ *     untrained             the network as it begins, random weights: the floor
  *
  * Folder:  utility.json (schema lethe/utility/1), utility.csv, panels/TRIAL.png,
  *          trials/TRIAL/ (checkpoints, metrics.jsonl, scores.npy, and last trial.json)

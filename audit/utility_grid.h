@@ -6,7 +6,14 @@
 #include "audit/statistics.h"
 #include "audit/utility.h"
 
-enum source_kind { SOURCE_REAL, SOURCE_SYNTHETIC, SOURCE_BOTH, SOURCE_FRACTION, SOURCE_SHUFFLED };
+enum source_kind {
+    SOURCE_REAL,
+    SOURCE_SYNTHETIC,
+    SOURCE_BOTH,
+    SOURCE_FRACTION,
+    SOURCE_SHUFFLED,
+    SOURCE_UNTRAINED,
+};
 
 struct source {
     const char *name; /* "real", "synthetic", "synthetic-NAME+real", "synthetic+0.25real", … */
