@@ -223,7 +223,7 @@ bool predict_folder(const struct predict_job *job, struct predict_report *report
     *report = (struct predict_report){ 0 };
     problems_init(&report->problems);
     arena_init(&predictor.arena);
-    predictor.segmenter = segmenter_open(job->weights, 0, 0, err);
+    predictor.segmenter = segmenter_open(job->weights, 0, 0, job->device, err);
     bool ok = predictor.segmenter;
     if (ok) {
         predictor.format = segmenter_format(predictor.segmenter);

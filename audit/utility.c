@@ -33,6 +33,7 @@ const struct utility_settings utility_defaults = {
     .models = LIST("unet"),
     .sources = LIST("real", "synthetic", "both"),
     .augmentation = LIST("none"),
+    .device = "auto",
     .seed = -1,
     .bootstrap = 10000,
     .panels = 8,
@@ -53,6 +54,8 @@ const struct yaml_field utility_fields[] = {
               "real, synthetic, both, shuffled, untrained, or 0.25: of the real with synthetic"),
     FIELD(augmentation, YAML_STRINGS, .metavar = "none|usual",
           .help = "of training images (default none)"),
+    FIELD(device, YAML_STRING, .metavar = "DEVICE",
+          .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(seeds, YAML_INTEGER, .minimum = 0, .maximum = 1000, .metavar = "N",
           .help = "trainings of each kind; 0: 3"),
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p52, .metavar = "N",
@@ -293,7 +296,8 @@ static bool predict_holdout(struct grid *grid, struct trial *trial, const char *
                             uint8_t *labels, struct error *err)
 {
     const struct dataset *store = grid->held;
-    struct segmenter *segmenter = segmenter_open(folder, store->height, store->width, err);
+    struct segmenter *segmenter =
+        segmenter_open(folder, store->height, store->width, grid->job->settings->device, err);
     if (!segmenter)
         return false;
     size_t batch = segmenter_format(segmenter)->batch, pixels = store->height * store->width;
@@ -308,6 +312,7 @@ static bool predict_holdout(struct grid *grid, struct trial *trial, const char *
         ok = segmenter_predict(segmenter, planes, count, labels + first * pixels, err);
     }
     digest_hex(&segmenter_format(segmenter)->weights, trial->weights);
+    snprintf(trial->device, sizeof trial->device, "%s", segmenter_format(segmenter)->device);
     memory_free(planes);
     segmenter_free(segmenter);
     return ok;
@@ -407,6 +412,7 @@ static bool save_trial(struct grid *grid, const struct trial *trial, const char 
     json_put_string(record, "schema", TRIAL_SCHEMA);
     json_put_string(record, "inputs", inputs);
     json_put_string(record, "weights", trial->weights);
+    json_put_string(record, "device", trial->device);
     ok = json_save(record, path_join(&grid->arena, folder, "trial.json"), err);
     json_free(record);
     return ok;
@@ -422,6 +428,7 @@ static bool load_trial(struct grid *grid, struct trial *trial, const char *folde
         json_load_schema(path_join(&grid->arena, folder, "trial.json"), TRIAL_SCHEMA, &ignored);
     const char *of = record ? json_get_string(record, "inputs", &ignored) : NULL;
     const char *weights = record ? json_get_string(record, "weights", &ignored) : NULL;
+    const char *device = record ? json_get_string(record, "device", &ignored) : NULL;
     bool ok = of && weights && strcmp(of, inputs) == 0 &&
               npy_open(&scores, path_join(&grid->arena, folder, "scores.npy"), &ignored);
     if (ok && scores.type == ELEMENT_FLOAT64 &&
@@ -435,6 +442,7 @@ static bool load_trial(struct grid *grid, struct trial *trial, const char *folde
             memcpy(overlap->value, from + 3, sizeof overlap->value);
         }
         snprintf(trial->weights, sizeof trial->weights, "%s", weights);
+        snprintf(trial->device, sizeof trial->device, "%s", device ? device : "cpu");
         trial->done = true;
     }
     if (ok)
@@ -457,6 +465,7 @@ static bool train_trial(struct grid *grid, struct trial *trial, const char *fold
                                .shuffled = trial->source->kind == SOURCE_SHUFFLED,
                                .settings = &settings,
                                .dataset = inputs,
+                               .device = grid->job->settings->device,
                                .time_limit = limit };
     if (!segment_train(&job, &report, err))
         return error_prefix(err, "%s", trial->name);

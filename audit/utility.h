@@ -38,6 +38,7 @@ enum { UTILITY_STORES = 16 };
 /* The plan's section `utility`, and the command line. */
 struct utility_settings {
     struct yaml_strings models, sources, augmentation;
+    const char *device;  /* as device_backend takes it (tensor/device.h) */
     int64_t seeds, seed; /* how many, 0: 3; from which on, -1: the plan's, else 1 */
     int64_t bootstrap, panels;
     double time_limit; /* minutes; 0: none */

@@ -45,6 +45,7 @@ struct trial {
     struct overlap *rows; /* patients × classes */
     size_t images;        /* that its source holds */
     char weights[DIGEST_HEX];
+    char device[16]; /* that it was computed on */
 };
 
 struct grid {

@@ -227,6 +227,7 @@ static struct json *trial_json(const struct grid *grid, const struct trial *tria
     json_put_integer(object, "seed", trial->seed);
     json_put_integer(object, "images", (int64_t)trial->images);
     json_put_string(object, "weights", trial->weights);
+    json_put_string(object, "device", trial->device);
     json_put_real(object, "dice", trial_mean(grid, trial));
     json_put(object, "classes", sets_json(grid, trial, 0, regions));
     json_put(object, "regions", sets_json(grid, trial, regions, grid->set_count));
@@ -466,6 +467,8 @@ static void put_field(struct json *object, const struct yaml_field *field, const
         json_put_real(object, field->key, *(const double *)value);
     else if (field->kind == YAML_SECTION)
         json_put(object, field->key, fields_json(field->section, value));
+    else if (field->kind == YAML_STRING)
+        json_put_string(object, field->key, *(const char *const *)value);
     else if (field->kind == YAML_CHOICE)
         json_put_string(object, field->key, field->choices[*(const int *)value]);
     else if (field->kind == YAML_STRINGS) {

@@ -15,7 +15,7 @@
 #include "base/json.h"
 #include "base/random.h"
 #include "data/dataset.h"
-#include "train/feed.h"
+#include "train/batches.h"
 #include "train/runner.h"
 
 #include <math.h>
@@ -111,7 +111,10 @@ static void run_case(struct bench *bench, const struct options *options, int mod
     struct train_settings settings = settings_of(model);
     struct batches_options input = { .seed = 1 };
     struct batches *batches = batches_open(store, &input, &err);
-    struct feed *feed = batches ? feed_open(batches, 0, BATCH, &err) : NULL;
+    if (!batches)
+        bench_fail("%s", err.message);
+    struct feed_source source = batches_feed(batches);
+    struct feed *feed = feed_open(&source, 0, BATCH, &err);
     if (!feed || !runner_init(&runner, &settings, CHANNELS, SIDE, &err) ||
         !runner_begin(&runner, &err))
         bench_fail("%s", err.message);
@@ -119,7 +122,7 @@ static void run_case(struct bench *bench, const struct options *options, int mod
         start_twin(&peer, model_names[model]);
     for (int i = -WARM_UP; i < options->steps; i++) {
         double started = bench_seconds(), before = feed_waited(feed);
-        if (!runner_step(&runner, (uint64_t)(i + WARM_UP), feed_next(feed), &err))
+        if (!runner_step(&runner, (uint64_t)(i + WARM_UP), feed_next(feed), NULL, &err))
             bench_fail("%s", err.message);
         double mine = bench_seconds() - started;
         double other = options->no_peer ? NAN : number_in(peer_ask(&peer, "step 1\n"), "seconds");

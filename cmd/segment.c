@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 struct options {
-    const char *weights, *source, *out;
+    const char *weights, *source, *out, *device;
     int64_t canvas;
 };
 
@@ -23,6 +23,8 @@ static const struct yaml_field options[] = {
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "folder to write; must not exist"),
     OPTION(canvas, YAML_INTEGER, .minimum = 0, .maximum = 32768, .metavar = "PIXELS",
            .help = "as ingested with; 0: the power of two that holds the planes"),
+    OPTION(device, YAML_STRING, .metavar = "DEVICE",
+           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     { 0 },
 };
 
@@ -45,7 +47,8 @@ static enum exit_code run(struct invocation *invocation)
     if (!values->weights || !values->source || !values->out)
         return command_refuse(invocation,
                               "give --weights FOLDER, --source FOLDER and --out FOLDER");
-    struct predict_job job = { values->weights, values->source, values->out, values->canvas };
+    struct predict_job job = { values->weights, values->source, values->out, values->canvas,
+                               values->device };
     struct predict_report report;
     bool ok = predict_folder(&job, &report, &invocation->err);
     for (size_t i = 0; i < report.problems.count; i++)

@@ -3,7 +3,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "train/loop.h"
+#include "train/train.h"
 
 #include <inttypes.h>
 #include <stdio.h>

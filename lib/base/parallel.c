@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 static int chosen_threads;
+static _Thread_local bool alone;
 
 static int available_cores(void)
 {
@@ -19,6 +20,8 @@ static int available_cores(void)
 
 int parallel_threads(void)
 {
+    if (alone)
+        return 1;
     if (!chosen_threads)
         parallel_set_threads(available_cores());
     return chosen_threads;
@@ -30,6 +33,11 @@ void parallel_set_threads(int count)
     chosen_threads = count;
     omp_set_dynamic(0);
     omp_set_num_threads(count);
+}
+
+void parallel_alone(void)
+{
+    alone = true;
 }
 
 void parallel_items(size_t count, void (*body)(void *context, size_t item), void *context)

@@ -18,6 +18,10 @@
 int parallel_threads(void);
 void parallel_set_threads(int count);
 
+/* From now on what the calling thread hands to the functions below runs on that thread alone: for
+ * a thread in the background, which is to take no core from the team of the others. */
+void parallel_alone(void);
+
 /* Calls body once per item, items handed out one at a time in ascending order, each to any
  * thread. */
 void parallel_items(size_t count, void (*body)(void *context, size_t item), void *context);

@@ -218,3 +218,18 @@ void batches_read(struct batches *batches, uint64_t first, size_t count, float *
         read_image(batches, source, mirrored, images + i * values);
     }
 }
+
+static void read_for_feed(void *context, uint64_t first, size_t count, float *images,
+                          int32_t *labels)
+{
+    (void)labels;
+    batches_read(context, first, count, images);
+}
+
+struct feed_source batches_feed(struct batches *batches)
+{
+    const struct batches_format *format = batches_format(batches);
+    return (struct feed_source){ .context = batches,
+                                 .read = read_for_feed,
+                                 .values = format->channels * format->size * format->size };
+}

@@ -13,6 +13,7 @@
 #define TRAIN_BATCHES_H
 
 #include "data/dataset.h"
+#include "train/feed.h"
 
 struct batches; /* opaque; it maps the store */
 
@@ -44,5 +45,8 @@ void batches_read(struct batches *batches, uint64_t first, size_t count, float *
 
 /* The image of the store that is shown as image k, and whether it is mirrored. */
 size_t batches_source(struct batches *batches, uint64_t k, bool *mirrored);
+
+/* What a feed reads them ahead from (feed.h). */
+struct feed_source batches_feed(struct batches *batches);
 
 #endif

@@ -141,6 +141,24 @@ static bool remove_old(const char *folder, int64_t keep, struct arena *arena, st
     return true;
 }
 
+void checkpoint_channels(const char *const *names, size_t count, struct text *out)
+{
+    for (size_t c = 0; c < count; c++)
+        text_format(out, "%s%s", c ? "," : "", names[c]);
+}
+
+const char **checkpoint_channel_names(const struct checkpoint_record *record, struct arena *arena)
+{
+    const char **names = arena_array(arena, const char *, record->channel_count);
+    const char *at = record->channels;
+    for (size_t c = 0; c < record->channel_count; c++) {
+        size_t length = strcspn(at, ",");
+        names[c] = arena_substring(arena, at, length);
+        at += length + (at[length] == ',');
+    }
+    return names;
+}
+
 bool checkpoint_save(const char *folder, const struct store *store,
                      const struct checkpoint_record *record, int64_t keep, struct error *err)
 {

@@ -4,8 +4,9 @@
  *                                           averages, moments, other state; and as metadata the
  *                                           record below
  *
- *     FOLDER/best.safetensors            the one of the least validation loss, where that is
- * measured: the same file under a second name, kept whatever becomes of the first
+ *     FOLDER/best.safetensors               the one of the least validation loss, where that is
+ *                                           measured: the same file under a second name, kept
+ *                                           whatever becomes of the first
  *
  * A file appears complete or not at all, and is never changed afterwards; the latest ones are kept.
  * Loading is strict: no tensor missing, none left over, types and shapes equal.
@@ -32,6 +33,12 @@ struct checkpoint_record {
     size_t channel_count, size;
     double validation; /* the validation loss; NaN: not measured */
 };
+
+/* The names of channels as a record has them, joined by commas; and the names of a record, by
+ * channel. */
+struct text;
+void checkpoint_channels(const char *const *names, size_t count, struct text *out);
+const char **checkpoint_channel_names(const struct checkpoint_record *record, struct arena *arena);
 
 /* Writes a checkpoint, then removes all but the latest `keep`. Refused where a tensor holds a value
  * that is not finite: the checkpoints before it are left as they are. */

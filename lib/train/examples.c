@@ -247,3 +247,18 @@ void examples_read(struct examples *examples, uint64_t first, size_t count, floa
     parallel_items(count, read_one, &reading);
     free(chosen);
 }
+
+static void read_for_feed(void *context, uint64_t first, size_t count, float *images,
+                          int32_t *labels)
+{
+    examples_read(context, first, count, images, labels);
+}
+
+struct feed_source examples_feed(struct examples *examples)
+{
+    size_t pixels = examples->options.size * examples->options.size;
+    return (struct feed_source){ .context = examples,
+                                 .read = read_for_feed,
+                                 .values = examples->sets[0].store->channels * pixels,
+                                 .labels = pixels };
+}

@@ -2,8 +2,8 @@
  *
  *     struct example_set sets[] = { { &real, rows, 900 }, { &synthetic, NULL, 5000 } };
  *     struct examples *examples = examples_new(sets, 2, &options, err);
- *     examples_read(examples, step * batch, batch, images, labels);     // (batch,C,H,W),
- * (batch,H,W) examples_free(examples);
+ *     examples_read(examples, step * batch, batch, images, labels);   // (batch,C,H,W), (batch,H,W)
+ *     examples_free(examples);
  *
  * Image k of a run, k = 0, 1, …, is a pure function of sets, options and k: epoch k / n shows all n
  * images of the sets once, in an order drawn for (seed, epoch); augmentation draws for (seed, k).
@@ -17,6 +17,7 @@
 
 #include "data/dataset.h"
 #include "train/augment.h"
+#include "train/feed.h"
 
 /* What a network tells apart. Class 0 is the background, label 0. */
 enum { CLASSES_MOST = 64 };
@@ -55,6 +56,8 @@ size_t examples_count(const struct examples *examples);
 
 void examples_read(struct examples *examples, uint64_t first, size_t count, float *images,
                    int32_t *labels);
+/* What a feed reads them ahead from (feed.h). */
+struct feed_source examples_feed(struct examples *examples);
 
 /* The planes (C,H,W) of one image of a store, its values as 0 … 1. */
 void example_planes(const struct dataset *store, size_t row, float *out);

@@ -1,6 +1,7 @@
 /* Batches read ahead; see feed.h. Two buffers: one is being trained on, the other being filled. */
 #include "train/feed.h"
 
+#include "base/parallel.h"
 #include "base/progress.h"
 
 #include <errno.h>
@@ -8,12 +9,13 @@
 #include <stdlib.h>
 
 struct feed {
-    struct batches *batches;
+    struct feed_source source;
     uint64_t first; /* of the batch that is read next */
     size_t count;
-    float *buffer[2];
-    int filling;       /* the buffer that the thread has, or had, to fill */
-    bool full, ending; /* it is; the thread is to end */
+    float *images[2];
+    int32_t *labels[2]; /* NULL: the source has none */
+    int filling;        /* the buffer that the thread has, or had, to fill */
+    bool full, ending;  /* it is; the thread is to end */
     double waited;
     pthread_t thread;
     bool running;
@@ -24,15 +26,19 @@ struct feed {
 static void *read_ahead(void *context)
 {
     struct feed *feed = context;
+    const struct feed_source *source = &feed->source;
+    if (!source->team)
+        parallel_alone();
     pthread_mutex_lock(&feed->mutex);
     while (!feed->ending) {
         if (feed->full) {
             pthread_cond_wait(&feed->changed, &feed->mutex);
             continue;
         }
-        float *buffer = feed->buffer[feed->filling];
+        int filling = feed->filling;
         pthread_mutex_unlock(&feed->mutex);
-        batches_read(feed->batches, feed->first, feed->count, buffer);
+        source->read(source->context, feed->first, feed->count, feed->images[filling],
+                     feed->labels[filling]);
         pthread_mutex_lock(&feed->mutex);
         feed->first += feed->count;
         feed->full = true;
@@ -42,17 +48,29 @@ static void *read_ahead(void *context)
     return NULL;
 }
 
-struct feed *feed_open(struct batches *batches, uint64_t first, size_t count, struct error *err)
+static bool take_memory(struct feed *feed, struct error *err)
 {
-    const struct batches_format *format = batches_format(batches);
-    size_t values = count * format->channels * format->size * format->size;
+    const struct feed_source *source = &feed->source;
+    bool ok = true;
+    for (int i = 0; ok && i < 2; i++) {
+        feed->images[i] =
+            memory_allocate(feed->count * source->values, sizeof(float), "a batch of images", err);
+        ok = feed->images[i];
+        if (ok && source->labels)
+            ok = (feed->labels[i] = memory_allocate(feed->count * source->labels, sizeof(int32_t),
+                                                    "a batch of labels", err));
+    }
+    return ok;
+}
+
+struct feed *feed_open(const struct feed_source *source, uint64_t first, size_t count,
+                       struct error *err)
+{
     struct feed *feed = memory_grow(NULL, 1, sizeof *feed);
-    *feed = (struct feed){ .batches = batches, .first = first, .count = count };
+    *feed = (struct feed){ .source = *source, .first = first, .count = count };
     pthread_mutex_init(&feed->mutex, NULL);
     pthread_cond_init(&feed->changed, NULL);
-    for (int i = 0; i < 2; i++)
-        feed->buffer[i] = memory_allocate(values, sizeof(float), "a batch of images", err);
-    bool ok = feed->buffer[0] && feed->buffer[1];
+    bool ok = take_memory(feed, err);
     if (ok) {
         errno = pthread_create(&feed->thread, NULL, read_ahead, feed);
         feed->running = errno == 0;
@@ -70,13 +88,19 @@ const float *feed_next(struct feed *feed)
     pthread_mutex_lock(&feed->mutex);
     while (!feed->full)
         pthread_cond_wait(&feed->changed, &feed->mutex);
-    const float *images = feed->buffer[feed->filling];
+    const float *images = feed->images[feed->filling];
     feed->filling = !feed->filling;
     feed->full = false;
     pthread_cond_broadcast(&feed->changed);
     pthread_mutex_unlock(&feed->mutex);
     feed->waited += clock_seconds() - started;
     return images;
+}
+
+/* The buffer that is not being filled. */
+const int32_t *feed_labels(const struct feed *feed)
+{
+    return feed->labels[!feed->filling];
 }
 
 double feed_waited(const struct feed *feed)
@@ -97,7 +121,9 @@ void feed_close(struct feed *feed)
     }
     pthread_mutex_destroy(&feed->mutex);
     pthread_cond_destroy(&feed->changed);
-    memory_free(feed->buffer[0]);
-    memory_free(feed->buffer[1]);
+    for (int i = 0; i < 2; i++) {
+        memory_free(feed->images[i]);
+        memory_free(feed->labels[i]);
+    }
     free(feed);
 }

@@ -63,13 +63,7 @@ static bool take_record(struct generator *generator, const struct train_settings
     format->size = record->size;
     format->masks = record->masks;
     format->step = record->step;
-    format->channel_names = arena_array(&sampling->arena, const char *, format->channels);
-    const char *name = record->channels;
-    for (size_t c = 0; c < format->channels; c++) {
-        size_t length = strcspn(name, ",");
-        format->channel_names[c] = arena_substring(&sampling->arena, name, length);
-        name += length + 1;
-    }
+    format->channel_names = checkpoint_channel_names(record, &sampling->arena);
     sampling->channels = (int)format->channels;
     sampling->size = (int)format->size;
     return true;

@@ -1,8 +1,8 @@
-/* The training loop.
+/* The training loop, of generators (train.h) and segmenters (segment.h) alike.
  *
- *     struct train_job job = { "run/dataset", "run/model", &settings };
- *     struct train_report report;
- *     if (!train(&job, &report, err)) …        // err names step, term and the last good checkpoint
+ *     struct train_loop loop = { .out = "run", .what = "train", .runner = &runner, .source = …, …
+ * }; if (!train_loop_run(&loop, &report, err)) …    // err names step, term and the last good
+ * checkpoint
  *
  * It writes into the folder
  *
@@ -12,8 +12,10 @@
  *     metrics.jsonl                      a line every `log` steps: step, images, the mean of each
  *                                        loss term since the line before by phase, and
  *                                        images_per_second, seconds (of this call), waited (of
- * them, for input), memory (bytes, the most so far); another line with "validation" for each
- * checkpoint that has one lock                               held while a run writes here
+ *                                        them, for input), memory (bytes, the most so far); another
+ *                                        line with "validation" for each checkpoint that has one
+ *     profile.txt                        with LETHE_PROFILE=1: where the time of this call went
+ *     lock                               held while a run writes here
  *
  * A run that finds checkpoints goes on from the latest, after checking that data and settings are
  * the same. Everything drawn is a function of seed and step, and a checkpoint holds all else, so
@@ -23,28 +25,34 @@
 #ifndef TRAIN_LOOP_H
 #define TRAIN_LOOP_H
 
-#include "base/error.h"
-#include "train/settings.h"
+#include "train/checkpoint.h"
+#include "train/feed.h"
+#include "train/preview.h"
+#include "train/report.h"
+#include "train/runner.h"
 
-struct train_job {
-    const char *dataset; /* a store */
-    const char *out;     /* the folder; made where it is missing */
-    const struct train_settings *settings;
+struct train_loop {
+    const char *out;           /* the folder; made where it is missing */
+    const char *what;          /* beside the bar of progress */
+    struct runner *runner;     /* its tensors have no values yet */
+    struct feed_source source; /* of what is learnt from */
+    int64_t images;            /* in all; the last step may go beyond */
+    int64_t checkpoint, keep, log;
+    double time_limit; /* minutes; 0: none */
+    /* What a checkpoint tells; step, images and validation are filled in. A run that goes on must
+     * have the same dataset, and settings of which the same is `lasting`. */
+    struct checkpoint_record record;
+    const char *data; /* for the message that it is not the same; NULL: it has no name */
+    /* Adds what of a record's settings may not change; NULL: all of it. */
+    bool (*lasting)(const char *settings, const char *path, struct text *out, struct error *err);
+    struct preview *preview; /* NULL: neither pictures nor validation */
+    int64_t samples;         /* steps between pictures; 0: none */
 };
 
-enum train_end { TRAIN_COMPLETE, TRAIN_SIGNAL, TRAIN_TIME, TRAIN_END_COUNT };
-
-struct train_report {
-    enum train_end end;
-    uint64_t step, images; /* done in all */
-    uint64_t resumed_at;   /* the step that this call began with */
-    double seconds;        /* of this call */
-    char checkpoint[1024]; /* the last that was written, or found */
-};
-
-/* Trains until the settings' number of images, SIGINT or SIGTERM, or the time limit; in each case a
- * checkpoint is written at the end. The error: data, settings or folder that do not fit, too little
- * memory (told before the first step), or a loss that diverged. */
-bool train(const struct train_job *job, struct train_report *report, struct error *err) MUST_USE;
+/* Trains until the number of images, SIGINT or SIGTERM, or the time limit; in each case a
+ * checkpoint is written at the end. The error: data, settings or folder that do not fit, or a loss
+ * that diverged. */
+bool train_loop_run(const struct train_loop *loop, struct train_report *report,
+                    struct error *err) MUST_USE;
 
 #endif

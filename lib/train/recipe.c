@@ -16,21 +16,43 @@ const struct recipe *recipe_of(const struct train_settings *settings)
     return recipes[settings->model];
 }
 
+void training_open(struct training *training, uint64_t seed, int64_t batch, int64_t parts,
+                   const char *scheduled)
+{
+    arena_init(&training->arena);
+    training->graph = graph_new();
+    training->seed = seed;
+    training->batch = batch;
+    training->parts = parts;
+    training->part = batch / parts;
+    training->later = t_input(training->graph, "later", DTYPE_F32, SHAPE());
+    training->scheduled = t_input(training->graph, scheduled, DTYPE_F32, SHAPE());
+}
+
+static double decay_at(const struct training *training, uint64_t step)
+{
+    return recipe_of(&training->settings)->decay(&training->settings, step);
+}
+
 bool training_init(struct training *training, const struct train_settings *settings, int channels,
                    int size, struct error *err)
 {
     *training = (struct training){ .settings = *settings, .channels = channels, .size = size };
     const struct recipe *recipe = recipe_of(settings);
+    const struct train_settings *resolved = &training->settings;
     if (!train_settings_resolve(&training->settings, size, err) ||
-        !recipe->check(&training->settings, channels, size, err))
+        !recipe->check(resolved, channels, size, err))
         return error_prefix(err, "%s", recipe->name);
-    arena_init(&training->arena);
-    training->graph = graph_new();
-    training->part = training->settings.batch / training->settings.accumulate;
+    training_open(training, (uint64_t)resolved->seed, resolved->batch, resolved->accumulate,
+                  "decay");
     training->real =
         t_input(training->graph, "real", DTYPE_F32, SHAPE(training->part, channels, size, size));
-    training->later = t_input(training->graph, "later", DTYPE_F32, SHAPE());
-    training->decay = t_input(training->graph, "decay", DTYPE_F32, SHAPE());
+    training->decay = training->scheduled;
+    training->schedule = decay_at;
+    training->precision = resolved->precision;
+    training->accepts_bf16 = recipe->accepts_bf16;
+    if (recipe->bf16_context)
+        training->bf16_context = recipe->bf16_context(resolved, size);
     recipe->build(training);
     return true;
 }
@@ -64,7 +86,7 @@ void phase_term(struct phase *phase, const char *name, struct node *value, doubl
 /* sum = later · sum + gradient / parts; the optimiser is given the sum. */
 static void accumulate(struct training *training, struct phase *phase)
 {
-    double share = 1 / (double)training->settings.accumulate;
+    double share = 1 / (double)training->parts;
     for (size_t i = 0; i < phase->parameter_count; i++) {
         const struct node *parameter = phase->parameters[i];
         struct node *sum =
@@ -86,12 +108,14 @@ void phase_differentiate(struct training *training, struct phase *phase, const c
     graph_parameters(training->graph, network, phase->parameters, count);
     struct node *loss = NULL;
     for (int i = 0; i < phase->term_count; i++) {
+        if (phase->terms[i].weight == 0)
+            continue;
         struct node *part = t_scale(phase->terms[i].value, phase->terms[i].weight);
         loss = loss ? t_add(loss, part) : part;
     }
     grad(loss, phase->parameters, (int)count, phase->gradients);
     grad_zeros(phase->parameters, (int)count, phase->gradients);
-    if (training->settings.accumulate > 1)
+    if (training->parts > 1)
         accumulate(training, phase);
 }
 

@@ -18,16 +18,16 @@
 #include "nn/optimiser.h"
 #include "train/settings.h"
 
-enum { RECIPE_PHASES = 6, RECIPE_TERMS = 2, RECIPE_INPUTS = 40 };
+enum { RECIPE_PHASES = 6, RECIPE_TERMS = 4, RECIPE_INPUTS = 40 };
 
 struct term {
     const char *name;
     struct node *value; /* a scalar, as it is logged */
-    double weight;      /* in the loss */
+    double weight;      /* in the loss; 0: it is logged only */
 };
 
-/* A step's batch may be computed in parts (settings.accumulate), each of training.part images. Then
- * gradients are summed up in state, "accumulated.PARAMETER", which the optimiser takes at the end.
+/* A step's batch may be computed in parts, each of training.part images. Then gradients are summed
+ * up in state, "accumulated.PARAMETER", which the optimiser takes at the end.
  */
 struct phase {
     const char *name;
@@ -41,19 +41,32 @@ struct phase {
     struct updates updates; /* once a step, after the parts */
 };
 
-/* A graph of training. Every random number is a leaf of the graph, drawn anew for each step. */
+/* A graph of training, as the runner runs it. Every random number is a leaf of the graph, drawn
+ * anew for each step. Segmenters' are built by segment_recipe.h's table. */
 struct training {
-    struct train_settings settings; /* resolved */
-    int channels, size;             /* of the images */
-    int64_t part;                   /* images computed at once: batch / accumulate */
     struct graph *graph;
-    struct node *real;  /* the input "real" (part,channels,size,size) */
-    struct node *later; /* the input "later", a scalar: 0 with the first part of a step, then 1 */
-    struct node *decay; /* the input "decay", a scalar: of the running averages at this step */
+    uint64_t seed;
+    int64_t batch, parts, part; /* images a step; computed in so many parts; of so many images */
+    struct node *real;   /* an input of images, (part,channels,size,size): what is learnt from */
+    struct node *labels; /* segmenters: an input, i32 (part,size,size); else NULL */
+    struct node *later;  /* the input "later", a scalar: 0 with the first part of a step, then 1 */
+    /* A scalar input that each step sets anew: generators' decay of the running averages,
+     * segmenters' learning rate. */
+    struct node *scheduled;
+    double (*schedule)(const struct training *training, uint64_t step);
+    const void *schedule_of; /* for its use */
     struct phase phases[RECIPE_PHASES];
     int phase_count;
-    struct diffusion diffusion; /* ddpm */
+    int precision;                                            /* enum precision */
+    bool (*accepts_bf16)(const char *scope, int64_t context); /* see struct recipe */
+    int64_t bf16_context;
     struct arena arena;
+
+    /* Generators alone. */
+    struct train_settings settings; /* resolved */
+    int channels, size;             /* of the images */
+    struct node *decay;             /* `scheduled` */
+    struct diffusion diffusion;     /* ddpm */
 };
 
 /* A graph of sampling, of a fixed batch. */
@@ -95,7 +108,10 @@ struct recipe {
 extern const struct recipe recipe_ddpm, recipe_stylegan2;
 const struct recipe *recipe_of(const struct train_settings *settings);
 
-/* Builds the graph of training. The settings are resolved first, and kept. */
+/* An empty graph of training; the inputs of images are still to be given it. */
+void training_open(struct training *training, uint64_t seed, int64_t batch, int64_t parts,
+                   const char *scheduled);
+/* Builds a generator's graph of training. The settings are resolved first, and kept. */
 bool training_init(struct training *training, const struct train_settings *settings, int channels,
                    int size, struct error *err) MUST_USE;
 void training_release(struct training *training);
@@ -104,8 +120,8 @@ void training_release(struct training *training);
 
 struct phase *training_phase(struct training *training, const char *name, int64_t interval);
 void phase_term(struct phase *phase, const char *name, struct node *value, double weight);
-/* Gradients of the weighted sum of the terms for all parameters of a network, zeros where it has no
- * part in them; of the mean over all parts of the batch. */
+/* Gradients of the weighted sum of the terms for all parameters of a network ("": of the graph),
+ * zeros where it has no part in them; of the mean over all parts of the batch. */
 void phase_differentiate(struct training *training, struct phase *phase, const char *network);
 
 /* An input of sampling with host memory of its own, at values[i] for the i-th. */

@@ -1,4 +1,4 @@
-/* A recipe, ready to run; see runner.h. */
+/* A training, ready to run; see runner.h. */
 #include "train/runner.h"
 
 #include "tensor/device.h"
@@ -82,7 +82,7 @@ static bool add_tensors(struct runner *runner, struct error *err)
 static bool plan_phase(struct runner *runner, int i, struct error *err)
 {
     const struct phase *phase = &runner->training.phases[i];
-    bool whole = runner->training.settings.accumulate == 1 || !phase->term_count;
+    bool whole = runner->training.parts == 1 || !phase->term_count;
     struct updates first = { 0 };
     struct node *terms[RECIPE_TERMS];
     for (int k = 0; k < phase->term_count; k++)
@@ -101,19 +101,18 @@ static bool plan_phase(struct runner *runner, int i, struct error *err)
     return runner->updates[i];
 }
 
-static bool build(struct runner *runner, const struct train_settings *settings, int channels,
-                  int size, const struct backend *backend, struct error *err)
+static bool build(struct runner *runner, const struct runner_source *source, int64_t parts,
+                  const struct backend *backend, struct error *err)
 {
     *runner = (struct runner){ 0 };
-    if (!training_init(&runner->training, settings, channels, size, err))
+    struct training *training = &runner->training;
+    if (!source->build(source->context, parts, training, err))
         return false;
     runner->store = store_new(backend);
-    const struct recipe *recipe = recipe_of(settings);
-    if (recipe->accepts_bf16)
-        store_set_precision_where(runner->store, recipe->accepts_bf16,
-                                  recipe->bf16_context(&runner->training.settings, size));
-    return store_set_precision(runner->store, (enum precision)settings->precision, err) &&
-           (runner->training.settings.accumulate == 1 || backend->draws_parts ||
+    if (training->accepts_bf16)
+        store_set_precision_where(runner->store, training->accepts_bf16, training->bf16_context);
+    return store_set_precision(runner->store, (enum precision)training->precision, err) &&
+           (training->parts == 1 || backend->draws_parts ||
             error_set(err, "this device cannot compute a batch in parts (accumulate)"));
 }
 
@@ -125,21 +124,19 @@ static bool take_memory(struct runner *runner, struct error *err)
     return ok;
 }
 
-/* Tries more and more parts until a step fits, and says so in addition to why the whole does not.
- */
-static bool suggest(const struct train_settings *resolved, const struct backend *device,
-                    int channels, int size, struct error *err)
+/* Tries more and more parts than `taken` until a step fits, and says so in addition to why the
+ * whole does not. */
+static bool suggest(const struct runner_source *source, long long batch, int64_t taken,
+                    const struct backend *device, struct error *err)
 {
-    struct train_settings smaller = *resolved;
     struct backend planning = planning_backend(device);
-    long long batch = smaller.batch;
-    for (int64_t parts = smaller.accumulate + 1; parts <= batch; parts++) {
+    if (!source->divisible)
+        return error_prefix(err, "with a batch of %lld (a smaller --batch takes less)", batch);
+    for (int64_t parts = taken + 1; parts <= batch; parts++) {
         struct runner runner;
         if (batch % parts)
             continue;
-        smaller.accumulate = parts;
-        bool fits =
-            build(&runner, &smaller, channels, size, &planning, NULL) && take_memory(&runner, NULL);
+        bool fits = build(&runner, source, parts, &planning, NULL) && take_memory(&runner, NULL);
         runner_release(&runner);
         if (fits)
             return error_set(err,
@@ -150,17 +147,39 @@ static bool suggest(const struct train_settings *resolved, const struct backend 
     return error_prefix(err, "with a batch of %lld, or any smaller one", batch);
 }
 
+bool runner_open(struct runner *runner, const struct runner_source *source, struct error *err)
+{
+    const struct backend *device = device_backend(source->device, err);
+    *runner = (struct runner){ 0 };
+    bool built = device && build(runner, source, 0, device, err);
+    if (built && take_memory(runner, err))
+        return true;
+    long long batch = runner->training.batch;
+    int64_t parts = runner->training.parts;
+    runner_release(runner);
+    return built && suggest(source, batch, parts, device, err);
+}
+
+struct generator_source {
+    const struct train_settings *settings;
+    int channels, size;
+};
+
+static bool build_generator(const void *context, int64_t parts, struct training *training,
+                            struct error *err)
+{
+    const struct generator_source *generator = context;
+    struct train_settings settings = *generator->settings;
+    settings.accumulate = parts ? parts : settings.accumulate;
+    return training_init(training, &settings, generator->channels, generator->size, err);
+}
+
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err)
 {
-    const struct backend *device = device_backend(settings->device, err);
-    *runner = (struct runner){ 0 };
-    bool built = device && build(runner, settings, channels, size, device, err);
-    if (built && take_memory(runner, err))
-        return true;
-    struct train_settings resolved = runner->training.settings;
-    runner_release(runner);
-    return built && suggest(&resolved, device, channels, size, err);
+    struct generator_source generator = { settings, channels, size };
+    struct runner_source source = { build_generator, &generator, settings->device, true };
+    return runner_open(runner, &source, err);
 }
 
 void runner_release(struct runner *runner)
@@ -180,7 +199,7 @@ bool runner_begin(struct runner *runner, struct error *err)
     size_t count;
     struct node **all = leaves(&runner->training, &count);
     struct plan *plan = plan_initial(runner->store, all, count, err);
-    bool ok = plan && plan_run(plan, 0, (uint64_t)runner->training.settings.seed, err);
+    bool ok = plan && plan_run(plan, 0, runner->training.seed, err);
     plan_free(plan);
     free(all);
     return ok;
@@ -198,52 +217,78 @@ size_t runner_bytes(const struct runner *runner)
     return bytes + shared;
 }
 
+void runner_profile(const struct runner *runner, FILE *out)
+{
+    for (int i = 0; i < runner->training.phase_count; i++) {
+        fprintf(out, "phase %s\n\n", runner->training.phases[i].name);
+        plan_profile(runner->parts[i], out);
+        if (runner->updates[i]) {
+            fprintf(out, "\nphase %s, at the end of a batch in parts\n\n",
+                    runner->training.phases[i].name);
+            plan_profile(runner->updates[i], out);
+        }
+        fprintf(out, "\n");
+    }
+}
+
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static bool run_part(struct runner *runner, int i, int64_t part, uint64_t step, const float *images,
+/* What a step is given. */
+struct given {
+    uint64_t step;
+    const float *images;
+    const int32_t *labels;
+};
+
+static bool run_part(struct runner *runner, int i, int64_t part, const struct given *given,
                      struct error *err)
 {
     const struct training *training = &runner->training;
     const struct phase *phase = &training->phases[i];
     struct plan *plan = runner->parts[i];
-    float later = part > 0,
-          decay = (float)recipe_of(&training->settings)->decay(&training->settings, step);
-    plan_write(plan, training->real, images + (size_t)part * shape_count(training->real->shape));
+    float later = part > 0, scheduled = (float)training->schedule(training, given->step);
+    size_t at = (size_t)part;
+    plan_write(plan, training->real, given->images + at * shape_count(training->real->shape));
+    if (training->labels)
+        plan_write(plan, training->labels,
+                   given->labels + at * shape_count(training->labels->shape));
     plan_write(plan, training->later, &later);
-    plan_write(plan, training->decay, &decay);
+    plan_write(plan, training->scheduled, &scheduled);
     plan_part(plan, (uint64_t)part);
-    if (!plan_run(plan, step, (uint64_t)training->settings.seed, err))
+    if (!plan_run(plan, given->step, training->seed, err))
         return false;
     for (int k = 0; k < phase->term_count; k++) {
         float value;
         plan_read(plan, phase->terms[k].value, &value);
-        runner->terms[i][k] += (double)value / (double)training->settings.accumulate;
+        runner->terms[i][k] += (double)value / (double)training->parts;
     }
     return true;
 }
 
-static bool run_phase(struct runner *runner, int i, uint64_t step, const float *images,
-                      struct error *err)
+static bool run_phase(struct runner *runner, int i, const struct given *given, struct error *err)
 {
     const struct training *training = &runner->training;
-    int64_t parts = runner->updates[i] ? training->settings.accumulate : 1;
+    int64_t parts = runner->updates[i] ? training->parts : 1;
     memset(runner->terms[i], 0, sizeof runner->terms[i]);
     for (int64_t part = 0; part < parts; part++)
-        if (!run_part(runner, i, part, step, images, err))
+        if (!run_part(runner, i, part, given, err))
             return false;
     if (!runner->updates[i])
         return true;
-    float decay = (float)recipe_of(&training->settings)->decay(&training->settings, step);
-    plan_write(runner->updates[i], training->decay, &decay);
-    return plan_run(runner->updates[i], step, (uint64_t)training->settings.seed, err);
+    float scheduled = (float)training->schedule(training, given->step);
+    plan_write(runner->updates[i], training->scheduled, &scheduled);
+    return plan_run(runner->updates[i], given->step, training->seed, err);
 }
 
-bool runner_step(struct runner *runner, uint64_t step, const float *images, struct error *err)
+bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,
+                 struct error *err)
 {
     const struct training *training = &runner->training;
+    struct given given = { step, images, labels };
+    CHECK(!training->labels == !labels, "labels are for segmenters, and for all of their steps");
     for (int i = 0; i < training->phase_count; i++) {
         runner->ran[i] = step % (uint64_t)training->phases[i].interval == 0;
-        if (runner->ran[i] && !run_phase(runner, i, step, images, err))
+        if (runner->ran[i] && !run_phase(runner, i, &given, err))
             return false;
     }
     return true;

@@ -1,18 +1,21 @@
-/* A recipe, ready to run: its graph, its tensors in a store, its plans.
+/* A training, ready to run: its graph, its tensors in a store, its plans.
  *
  *     struct runner runner;
  *     if (!runner_init(&runner, &settings, channels, size, err)) …   // too little memory is told
  * here runner_begin(&runner, err);                                    // first values, or load them
- *     runner_step(&runner, step, images, err);                       // (batch,C,S,S) in [-1,1]
+ *     runner_step(&runner, step, images, NULL, err);                 // (batch,C,S,S) in [-1,1]
  *     … runner.terms[phase][term] where runner.ran[phase] …
  *     runner_release(&runner);
  *
- * All memory is taken by runner_init. A step is a function of the store's tensors, step and images.
+ * All memory is taken when it is made. A step is a function of the store's tensors, step and what
+ * is given.
  */
 #ifndef TRAIN_RUNNER_H
 #define TRAIN_RUNNER_H
 
 #include "train/recipe.h"
+
+#include <stdio.h>
 
 struct runner {
     struct training training;
@@ -23,19 +26,35 @@ struct runner {
     double terms[RECIPE_PHASES][RECIPE_TERMS]; /* of their last step: means over its parts */
 };
 
-/* Where it fails for want of memory, the message names a batch, or a number of parts, that fits. */
+/* How a training is made. */
+struct runner_source {
+    /* Builds the graph; `parts`: in so many parts, 0 for as many as are asked for. */
+    bool (*build)(const void *context, int64_t parts, struct training *training, struct error *err);
+    const void *context;
+    const char *device; /* as device_backend takes it (tensor/device.h) */
+    bool divisible;     /* a batch can be computed in parts */
+};
+
+/* Where it fails for want of memory, the message names a number of parts that fits, if any. */
+bool runner_open(struct runner *runner, const struct runner_source *source,
+                 struct error *err) MUST_USE;
+/* Of a generator. */
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err) MUST_USE;
 void runner_release(struct runner *runner);
 
-/* Gives every tensor its first value, as the settings' seed draws it. */
+/* Gives every tensor its first value, as the training's seed draws it. */
 bool runner_begin(struct runner *runner, struct error *err) MUST_USE;
 
-/* All phases whose turn it is. */
-bool runner_step(struct runner *runner, uint64_t step, const float *images,
+/* All phases whose turn it is. `labels`: (batch,S,S) for segmenters, else NULL. */
+bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,
                  struct error *err) MUST_USE;
 
 /* Bytes of all tensors and of the plan that takes most. */
 size_t runner_bytes(const struct runner *runner);
+
+/* Tables of what the steps so far cost, by phase, where plans measure (LETHE_PROFILE=1; see
+ * tensor/plan.h). */
+void runner_profile(const struct runner *runner, FILE *out);
 
 #endif

@@ -1,11 +1,12 @@
 /* Segmenters; see segment.h. */
 #include "train/segment.h"
-#include "train/segment_recipe.h"
 
 #include "base/digest.h"
 #include "base/text.h"
 #include "tensor/cpu.h"
-#include "tensor/gradient.h"
+#include "tensor/device.h"
+#include "train/loop.h"
+#include "train/segment_recipe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,54 +72,47 @@ size_t segment_padded(const struct segment_settings *settings, size_t size)
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
 
-void segmentation_term(struct segmentation *segmentation, const char *name, struct node *value)
+/* What the learning rate follows. */
+struct course {
+    struct segment_settings settings;
+    uint64_t steps;
+};
+
+static double rate_at(const struct training *training, uint64_t step)
 {
-    CHECK(segmentation->term_count < SESSION_TERMS, "more than %d terms", SESSION_TERMS);
-    segmentation->names[segmentation->term_count] = name;
-    segmentation->terms[segmentation->term_count++] = value;
+    const struct course *course = training->schedule_of;
+    return recipes[course->settings.model]->rate(&course->settings, step, course->steps);
 }
 
-struct node **segmentation_gradients(struct segmentation *segmentation, struct node *loss,
-                                     struct node ***parameters, size_t *count)
+static void build_graph(struct segmentation *segmentation, struct graph *graph)
 {
-    *count = graph_parameters(segmentation->graph, "", NULL, 0);
-    *parameters = arena_array(&segmentation->arena, struct node *, *count);
-    struct node **gradients = arena_array(&segmentation->arena, struct node *, *count);
-    graph_parameters(segmentation->graph, "", *parameters, *count);
-    grad(loss, *parameters, (int)*count, gradients);
-    grad_zeros(*parameters, (int)*count, gradients);
-    return gradients;
-}
-
-void segmentation_init(struct segmentation *segmentation)
-{
-    int64_t n = segmentation->batch, h = segmentation->height, w = segmentation->width;
-    arena_init(&segmentation->arena);
-    segmentation->graph = graph_new();
-    segmentation->image =
-        t_input(segmentation->graph, "image", DTYPE_F32, SHAPE(n, segmentation->channels, h, w));
-    segmentation->labels = t_input(segmentation->graph, "labels", DTYPE_I32, SHAPE(n, h, w));
-    segmentation->rate = t_input(segmentation->graph, "rate", DTYPE_F32, SHAPE());
+    segmentation->graph = graph;
+    segmentation->image = t_input(graph, "image", DTYPE_F32,
+                                  SHAPE(segmentation->batch, segmentation->channels,
+                                        segmentation->height, segmentation->width));
+    if (segmentation->training) {
+        segmentation->training->real = segmentation->image;
+        segmentation->training->labels =
+            t_input(graph, "labels", DTYPE_I32,
+                    SHAPE(segmentation->batch, segmentation->height, segmentation->width));
+    }
     recipes[segmentation->settings.model]->build(segmentation);
 }
 
-void segmentation_release(struct segmentation *segmentation)
+void segmentation_train(const struct segmentation *segmentation, struct training *training)
 {
-    updates_release(&segmentation->updates);
-    graph_free(segmentation->graph);
-    arena_release(&segmentation->arena);
-}
-
-/* Every parameter and every state, in the order of their creation. */
-static struct node **leaves(struct segmentation *segmentation, size_t *count)
-{
-    size_t nodes = graph_size(segmentation->graph);
-    struct node **found = arena_array(&segmentation->arena, struct node *, nodes);
-    *count = 0;
-    for (size_t id = 0; id < nodes; id++)
-        if (graph_node(segmentation->graph, id)->op == OP_PARAMETER)
-            found[(*count)++] = graph_node(segmentation->graph, id);
-    return found;
+    struct segmentation built = *segmentation;
+    const struct segment_settings *settings = &segmentation->settings;
+    *training = (struct training){ 0 };
+    training_open(training, (uint64_t)settings->seed, settings->batch, 1, "rate");
+    struct course *course = arena_array(&training->arena, struct course, 1);
+    course->settings = *settings;
+    course->steps = (uint64_t)((settings->images + settings->batch - 1) / settings->batch);
+    training->schedule = rate_at;
+    training->schedule_of = course;
+    built.batch = settings->batch;
+    built.training = training;
+    build_graph(&built, training->graph);
 }
 
 /* ---- what a checkpoint tells ----------------------------------------------------------------- */
@@ -190,142 +184,79 @@ static bool parse_saved(const struct checkpoint_record *record, const char *path
 
 /* ---- training -------------------------------------------------------------------------------- */
 
-struct trainer {
+struct segmenter_run {
+    const struct segment_job *job;
     struct segmentation segmentation;
     struct examples *examples;
-    struct store *store;
-    struct plan *plan;
-    float *images;
-    int32_t *labels;
-    uint64_t steps;
+    struct runner runner;
+    struct text settings, names;
 };
 
-static bool first_values(void *context, struct error *err)
+static bool build(const void *context, int64_t parts, struct training *training, struct error *err)
 {
-    struct trainer *trainer = context;
-    size_t count;
-    struct node **all = leaves(&trainer->segmentation, &count);
-    struct plan *plan = plan_initial(trainer->store, all, count, err);
-    bool ok = plan && plan_run(plan, 0, (uint64_t)trainer->segmentation.settings.seed, err);
-    plan_free(plan);
-    return ok;
-}
-
-static bool take_step(void *context, uint64_t step, double *terms, struct error *err)
-{
-    struct trainer *trainer = context;
-    struct segmentation *segmentation = &trainer->segmentation;
-    const struct segment_settings *settings = &segmentation->settings;
-    uint64_t batch = (uint64_t)settings->batch;
-    float rate = (float)recipes[settings->model]->rate(settings, step, trainer->steps);
-    examples_read(trainer->examples, step * batch, batch, trainer->images, trainer->labels);
-    plan_write(trainer->plan, segmentation->image, trainer->images);
-    plan_write(trainer->plan, segmentation->labels, trainer->labels);
-    plan_write(trainer->plan, segmentation->rate, &rate);
-    if (!plan_run(trainer->plan, step, (uint64_t)settings->seed, err))
-        return false;
-    for (int i = 0; i < segmentation->term_count; i++) {
-        float value;
-        plan_read(trainer->plan, segmentation->terms[i], &value);
-        terms[i] = (double)value;
-    }
+    (void)parts, (void)err;
+    segmentation_train(context, training);
     return true;
 }
 
-/* All memory of the run: tensors in the graph's order, then the plan. */
-static bool make_plan(struct trainer *trainer, struct error *err)
+static bool begin(struct segmenter_run *run, struct error *err)
 {
-    size_t count;
-    struct segmentation *segmentation = &trainer->segmentation;
-    struct node **all = leaves(segmentation, &count);
-    trainer->store = store_new(&cpu_backend);
-    for (size_t i = 0; i < count; i++)
-        if (!store_require(trainer->store, all[i]->leaf.name, all[i]->dtype, all[i]->shape, err))
-            return false;
-    trainer->plan =
-        plan_create(trainer->store, segmentation->terms, (size_t)segmentation->term_count,
-                    segmentation->updates.items, segmentation->updates.count, err);
-    trainer->images = memory_allocate(shape_count(segmentation->image->shape), sizeof(float),
-                                      "a batch of images", err);
-    trainer->labels = memory_allocate(shape_count(segmentation->labels->shape), sizeof(int32_t),
-                                      "a batch of labels", err);
-    return (trainer->plan && trainer->images && trainer->labels) ||
-           error_prefix(err, "with a batch of %lld (a smaller --batch takes less)",
-                        (long long)segmentation->batch);
-}
-
-static bool begin(struct trainer *trainer, const struct segment_job *job, struct error *err)
-{
-    struct segmentation *segmentation = &trainer->segmentation;
+    const struct segment_job *job = run->job;
     const struct dataset *store = job->sets[0].store;
-    segmentation->settings = *job->settings;
-    if (!segment_resolve(&segmentation->settings, store->width, err))
+    struct segment_settings *settings = &run->segmentation.settings;
+    *settings = *job->settings;
+    if (!segment_resolve(settings, store->width, err))
         return false;
-    const struct segment_settings *settings = &segmentation->settings;
     struct examples_options options = { .classes = job->classes,
                                         .augment = job->augment,
                                         .shuffled = job->shuffled,
                                         .seed = (uint64_t)settings->seed,
                                         .size = padded(settings, store->width) };
-    trainer->examples = examples_new(job->sets, job->set_count, &options, err);
-    if (!trainer->examples)
+    run->examples = examples_new(job->sets, job->set_count, &options, err);
+    if (!run->examples)
         return false;
-    segmentation->channels = (int)store->channels;
-    segmentation->classes = (int)job->classes->count;
-    segmentation->batch = settings->batch;
-    segmentation->height = segmentation->width = (int64_t)options.size;
-    segmentation->training = true;
-    segmentation_init(segmentation);
-    trainer->steps = (uint64_t)((settings->images + settings->batch - 1) / settings->batch);
-    return make_plan(trainer, err);
+    run->segmentation.channels = (int)store->channels;
+    run->segmentation.classes = (int)job->classes->count;
+    run->segmentation.height = run->segmentation.width = (int64_t)options.size;
+    struct runner_source source = { build, &run->segmentation, job->device ? job->device : "auto",
+                                    .divisible = false };
+    return runner_open(&run->runner, &source, err);
 }
 
-static bool run_session(struct trainer *trainer, const struct segment_job *job,
-                        struct train_report *report, struct error *err)
+static bool run_loop(struct segmenter_run *run, struct train_report *report, struct error *err)
 {
+    const struct segment_job *job = run->job;
     const struct dataset *store = job->sets[0].store;
-    const struct segment_settings *settings = &trainer->segmentation.settings;
-    struct text described = { 0 }, names = { 0 };
-    describe(job, settings, &described);
-    for (size_t c = 0; c < store->channels; c++)
-        text_format(&names, "%s%s", c ? "," : "", store->channel_names[c]);
-    struct session session = {
-        .out = job->out,
-        .what = segment_model_names[settings->model],
-        .store = trainer->store,
-        .steps = trainer->steps,
-        .batch = (uint64_t)settings->batch,
-        .checkpoint = settings->checkpoint,
-        .keep = 1,
-        .log = settings->log,
-        .time_limit = job->time_limit,
-        .record = { .settings = described.bytes,
-                    .dataset = job->dataset,
-                    .channels = names.bytes,
-                    .channel_count = store->channels,
-                    .size = store->width },
-        .context = trainer,
-        .begin = first_values,
-        .step = take_step,
-    };
-    memcpy(session.terms, trainer->segmentation.names, sizeof session.terms);
-    bool ok = session_run(&session, report, err);
-    text_release(&described);
-    text_release(&names);
-    return ok;
+    const struct segment_settings *settings = &run->segmentation.settings;
+    describe(job, settings, &run->settings);
+    checkpoint_channels(store->channel_names, store->channels, &run->names);
+    struct train_loop loop = { .out = job->out,
+                               .what = segment_model_names[settings->model],
+                               .runner = &run->runner,
+                               .source = examples_feed(run->examples),
+                               .images = settings->images,
+                               .checkpoint = settings->checkpoint,
+                               .keep = 1,
+                               .log = settings->log,
+                               .time_limit = job->time_limit,
+                               .record = { .settings = run->settings.bytes,
+                                           .dataset = job->dataset,
+                                           .channels = run->names.bytes,
+                                           .channel_count = store->channels,
+                                           .size = store->width } };
+    loop.source.team = store_backend(run->runner.store) != &cpu_backend;
+    return train_loop_run(&loop, report, err);
 }
 
 bool segment_train(const struct segment_job *job, struct train_report *report, struct error *err)
 {
-    struct trainer trainer = { 0 };
-    bool ok = begin(&trainer, job, err) && run_session(&trainer, job, report, err);
-    plan_free(trainer.plan);
-    store_free(trainer.store);
-    if (trainer.segmentation.graph)
-        segmentation_release(&trainer.segmentation);
-    examples_free(trainer.examples);
-    memory_free(trainer.images);
-    memory_free(trainer.labels);
+    struct segmenter_run run = { .job = job };
+    *report = (struct train_report){ 0 };
+    bool ok = begin(&run, err) && run_loop(&run, report, err);
+    runner_release(&run.runner);
+    examples_free(run.examples);
+    text_release(&run.settings);
+    text_release(&run.names);
     return ok;
 }
 
@@ -346,18 +277,6 @@ static const char *same_name(const void *context, const char *tensor, struct are
 {
     (void)context, (void)arena;
     return tensor;
-}
-
-static const char **split_names_of(const struct checkpoint_record *record, struct arena *arena)
-{
-    const char **names = arena_array(arena, const char *, record->channel_count);
-    const char *at = record->channels;
-    for (size_t c = 0; c < record->channel_count; c++) {
-        size_t length = strcspn(at, ",");
-        names[c] = arena_substring(arena, at, length);
-        at += length + (at[length] == ',');
-    }
-    return names;
 }
 
 /* A folder of training may be named, or that of its checkpoints. */
@@ -384,7 +303,7 @@ static bool read_format(struct segmenter *segmenter, const char *from, size_t he
         !parse_saved(&record, format->checkpoint, format, &segmenter->arena, err))
         return false;
     format->channels = record.channel_count;
-    format->channel_names = split_names_of(&record, &segmenter->arena);
+    format->channel_names = checkpoint_channel_names(&record, &segmenter->arena);
     format->trained_size = record.size;
     format->height = height ? height : record.size;
     format->width = width ? width : record.size;
@@ -392,8 +311,11 @@ static bool read_format(struct segmenter *segmenter, const char *from, size_t he
     return true;
 }
 
-static bool load(struct segmenter *segmenter, struct error *err)
+static bool load(struct segmenter *segmenter, const char *device, struct error *err)
 {
+    const struct backend *backend = device_backend(device ? device : "auto", err);
+    if (!backend)
+        return false;
     struct segmenter_format *format = &segmenter->format;
     struct segmentation *segmentation = &segmenter->segmentation;
     segmentation->settings = format->settings;
@@ -402,8 +324,9 @@ static bool load(struct segmenter *segmenter, struct error *err)
     segmentation->batch = PREDICT_BATCH;
     segmentation->height = (int64_t)padded(&format->settings, format->height);
     segmentation->width = (int64_t)padded(&format->settings, format->width);
-    segmentation_init(segmentation);
-    segmenter->store = store_new(&cpu_backend);
+    build_graph(segmentation, graph_new());
+    segmenter->store = store_new(backend);
+    format->device = backend->name;
     segmenter->plan = plan_create(segmenter->store, &segmentation->logits, 1, NULL, 0, err);
     segmenter->images = memory_allocate(shape_count(segmentation->image->shape), sizeof(float),
                                         "a batch of images", err);
@@ -414,12 +337,13 @@ static bool load(struct segmenter *segmenter, struct error *err)
                                 &format->weights, err);
 }
 
-struct segmenter *segmenter_open(const char *from, size_t height, size_t width, struct error *err)
+struct segmenter *segmenter_open(const char *from, size_t height, size_t width, const char *device,
+                                 struct error *err)
 {
     struct segmenter *segmenter = memory_grow(NULL, 1, sizeof *segmenter);
     *segmenter = (struct segmenter){ 0 };
     arena_init(&segmenter->arena);
-    if (read_format(segmenter, from, height, width, err) && load(segmenter, err))
+    if (read_format(segmenter, from, height, width, err) && load(segmenter, device, err))
         return segmenter;
     segmenter_free(segmenter);
     return NULL;
@@ -432,7 +356,7 @@ void segmenter_free(struct segmenter *segmenter)
     plan_free(segmenter->plan);
     store_free(segmenter->store);
     if (segmenter->segmentation.graph)
-        segmentation_release(&segmenter->segmentation);
+        graph_free(segmenter->segmentation.graph);
     memory_free(segmenter->images);
     memory_free(segmenter->logits);
     arena_release(&segmenter->arena);

@@ -4,7 +4,7 @@
  *                                .settings = &settings, .dataset = digest };
  *     if (!segment_train(&job, &report, err)) …                       // goes on where it stopped
  *
- *     struct segmenter *segmenter = segmenter_open("run", 64, 64, err);
+ *     struct segmenter *segmenter = segmenter_open("run", 64, 64, "auto", err);
  *     segmenter_predict(segmenter, images, count, labels, err);
  *     segmenter_free(segmenter);
  *
@@ -17,7 +17,7 @@
 #include "base/digest.h"
 #include "base/yaml.h"
 #include "train/examples.h"
-#include "train/loop.h"
+#include "train/report.h"
 
 enum segment_model { SEGMENT_UNET, SEGMENT_SWIN, SEGMENT_MODELS };
 extern const char *const segment_model_names[SEGMENT_MODELS + 1];
@@ -61,6 +61,7 @@ struct segment_job {
     bool shuffled;                 /* see examples.h */
     const struct segment_settings *settings;
     const char *dataset; /* a digest of sets and rows: a run that goes on must have the same */
+    const char *device;  /* as device_backend takes it (tensor/device.h); NULL: auto */
     double time_limit;   /* minutes; 0: none */
 };
 bool segment_train(const struct segment_job *job, struct train_report *report,
@@ -77,12 +78,13 @@ struct segmenter_format {
     const char **channel_names;
     size_t channels, trained_size, height, width; /* of the images that it takes */
     struct digest weights;
-    size_t batch; /* images computed at once */
+    const char *device; /* that computes: cpu, cuda */
+    size_t batch;       /* images computed at once */
 };
 
 /* `from`: a checkpoint, or a folder of training, whose latest is taken. For images of height ×
- * width, whatever it was trained on. */
-struct segmenter *segmenter_open(const char *from, size_t height, size_t width,
+ * width, whatever it was trained on. `device`: as device_backend takes it; NULL: auto. */
+struct segmenter *segmenter_open(const char *from, size_t height, size_t width, const char *device,
                                  struct error *err) MUST_USE;
 void segmenter_free(struct segmenter *segmenter); /* NULL is fine */
 const struct segmenter_format *segmenter_format(const struct segmenter *segmenter);

@@ -3,45 +3,33 @@
 #ifndef TRAIN_SEGMENT_RECIPE_H
 #define TRAIN_SEGMENT_RECIPE_H
 
-#include "nn/optimiser.h"
+#include "train/recipe.h"
 #include "train/segment.h"
-#include "train/session.h"
 
 /* A graph of training, or of predicting. */
 struct segmentation {
     struct segment_settings settings; /* resolved */
     int channels, classes;
     int64_t batch, height, width;
-    bool training;
     struct graph *graph;
     struct node *image;  /* (batch,channels,height,width) */
-    struct node *labels; /* i32 (batch,height,width) */
-    struct node *rate;   /* a scalar: the learning rate at this step */
     struct node *logits; /* (batch,classes,height,width) */
-    struct node *terms[SESSION_TERMS];
-    const char *names[SESSION_TERMS];
-    int term_count;
-    struct updates updates;
-    struct arena arena;
+    struct training
+        *training; /* labels, learning rate and what is to be filled in; NULL: predicting */
 };
-
-/* What is logged beside the others. */
-void segmentation_term(struct segmentation *segmentation, const char *name, struct node *value);
-/* All trainable parameters, and the loss's gradients for them, zeros where it does not reach. */
-struct node **segmentation_gradients(struct segmentation *segmentation, struct node *loss,
-                                     struct node ***parameters, size_t *count);
 
 struct segment_recipe {
     const char *name;
     bool (*resolve)(struct segment_settings *settings, size_t size, struct error *err);
     int64_t (*stride)(const struct segment_settings *settings);
-    void (*build)(struct segmentation *segmentation); /* logits; for training terms and updates */
+    void (*build)(struct segmentation *segmentation); /* logits; for training a phase "main" */
+    /* The learning rate at a step of so many. */
     double (*rate)(const struct segment_settings *settings, uint64_t step, uint64_t steps);
 };
 extern const struct segment_recipe segment_unet, segment_swin;
 
-/* Builds the graph; settings are resolved. */
-void segmentation_init(struct segmentation *segmentation);
-void segmentation_release(struct segmentation *segmentation);
+/* Builds the graph of training; `segmentation` but for its nodes and its graph is filled in, its
+ * settings are resolved. */
+void segmentation_train(const struct segmentation *segmentation, struct training *training);
 
 #endif

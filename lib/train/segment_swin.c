@@ -79,14 +79,14 @@ static bool decays(const struct node *parameter)
 }
 
 /* AdamW, of those that decay and of the others. */
-static void optimise(struct segmentation *segmentation, struct node **parameters,
-                     struct node **gradients, size_t count)
+static void optimise(struct training *training, struct phase *phase)
 {
+    size_t count = phase->parameter_count;
     for (int group = 0; group < 2; group++) {
-        struct node **some = arena_array(&segmentation->arena, struct node *, count);
+        struct node **some = arena_array(&training->arena, struct node *, count);
         for (size_t i = 0; i < count; i++)
-            some[i] = decays(parameters[i]) == (group == 0) ? gradients[i] : NULL;
-        optimise_adam(&segmentation->updates, parameters, some, count, segmentation->rate,
+            some[i] = decays(phase->parameters[i]) == (group == 0) ? phase->gradients[i] : NULL;
+        optimise_adam(&phase->updates, phase->parameters, some, count, training->scheduled,
                       .weight_decay = group ? 0 : DECAY, .decoupled = true,
                       .name = group ? "adam.plain" : "adam");
     }
@@ -94,26 +94,25 @@ static void optimise(struct segmentation *segmentation, struct node **parameters
 
 static void build(struct segmentation *segmentation)
 {
+    struct training *training = segmentation->training;
     struct swin swin = sizes[segmentation->settings.swin].swin;
     swin.classes = segmentation->classes;
-    struct swin_logits logits = swin_build(&swin, segmentation->image,
-                                           segmentation->training ? &segmentation->updates : NULL);
+    struct phase *phase = training ? training_phase(training, "main", 1) : NULL;
+    struct swin_logits logits = swin_build(&swin, segmentation->image, phase ? &phase->each : NULL);
     segmentation->logits = logits.main;
-    if (!segmentation->training)
+    if (!training)
         return;
-    struct node *labels = segmentation->labels, **parameters;
+    struct node *labels = training->labels;
     struct node *overlap = dice(logits.main, labels);
     struct node *entropy = loss_cross_entropy(logits.main, labels);
     struct node *auxiliary =
         t_add(dice(logits.auxiliary, labels), loss_cross_entropy(logits.auxiliary, labels));
-    struct node *loss = t_add(t_add(overlap, entropy), t_scale(auxiliary, AUXILIARY));
-    segmentation_term(segmentation, "dice", overlap);
-    segmentation_term(segmentation, "cross_entropy", entropy);
-    segmentation_term(segmentation, "auxiliary", auxiliary);
-    segmentation_term(segmentation, "loss", loss);
-    size_t count;
-    struct node **gradients = segmentation_gradients(segmentation, loss, &parameters, &count);
-    optimise(segmentation, parameters, gradients, count);
+    phase_term(phase, "dice", overlap, 0);
+    phase_term(phase, "cross_entropy", entropy, 0);
+    phase_term(phase, "auxiliary", auxiliary, 0);
+    phase_term(phase, "loss", t_add(t_add(overlap, entropy), t_scale(auxiliary, AUXILIARY)), 1);
+    phase_differentiate(training, phase, "");
+    optimise(training, phase);
 }
 
 const struct segment_recipe segment_swin = {

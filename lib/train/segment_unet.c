@@ -51,6 +51,25 @@ static double rate(const struct segment_settings *settings, uint64_t step, uint6
     return settings->rate * pow(1 - (double)step / (double)steps, POWER);
 }
 
+/* Dice and cross-entropy are logged of the finest level. */
+static struct node *loss_of_levels(struct phase *phase, struct node **logits, int levels,
+                                   struct node *labels)
+{
+    struct node *loss = NULL;
+    double all = 2 - pow(2, 1 - levels); /* 1 + 1/2 + … */
+    for (int i = 0; i < levels; i++) {
+        struct node *dice = loss_dice(logits[i], labels);
+        struct node *entropy = loss_cross_entropy(logits[i], labels);
+        if (i == 0) {
+            phase_term(phase, "dice", dice, 0);
+            phase_term(phase, "cross_entropy", entropy, 0);
+        }
+        struct node *part = t_scale(t_add(dice, entropy), pow(2, -i) / all);
+        loss = loss ? t_add(loss, part) : part;
+    }
+    return loss;
+}
+
 static void build(struct segmentation *segmentation)
 {
     const struct segment_settings *settings = &segmentation->settings;
@@ -58,30 +77,22 @@ static void build(struct segmentation *segmentation)
                          .classes = segmentation->classes,
                          .base = (int)settings->base,
                          .levels = (int)settings->levels };
-    if (!segmentation->training) {
+    struct training *training = segmentation->training;
+    if (!training) {
         segmentation->logits = unet_build(&unet, segmentation->image);
         return;
     }
-    struct node *logits[UNET_LEVELS], *loss = NULL, **parameters;
-    int outputs = unet_build_deep(&unet, segmentation->image, logits);
-    double all = 2 - pow(2, 1 - outputs); /* 1 + 1/2 + … */
-    for (int i = 0; i < outputs; i++) {
-        struct node *dice = loss_dice(logits[i], segmentation->labels);
-        struct node *entropy = loss_cross_entropy(logits[i], segmentation->labels);
-        if (i == 0) {
-            segmentation_term(segmentation, "dice", dice);
-            segmentation_term(segmentation, "cross_entropy", entropy);
-        }
-        struct node *part = t_scale(t_add(dice, entropy), pow(2, -i) / all);
-        loss = loss ? t_add(loss, part) : part;
-    }
+    struct node *logits[UNET_LEVELS];
+    int levels = unet_build_deep(&unet, segmentation->image, logits);
     segmentation->logits = logits[0];
-    segmentation_term(segmentation, "loss", loss);
-    size_t count;
-    struct node **gradients = segmentation_gradients(segmentation, loss, &parameters, &count);
-    segmentation_term(segmentation, "gradient_norm", clip_gradients(gradients, count, CLIP));
-    optimise_sgd(&segmentation->updates, parameters, gradients, count, segmentation->rate,
-                 .momentum = MOMENTUM, .weight_decay = DECAY, .nesterov = true);
+    struct phase *phase = training_phase(training, "main", 1);
+    phase_term(phase, "loss", loss_of_levels(phase, logits, levels, training->labels), 1);
+    phase_differentiate(training, phase, "");
+    phase_term(phase, "gradient_norm",
+               clip_gradients(phase->gradients, phase->parameter_count, CLIP), 0);
+    optimise_sgd(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
+                 training->scheduled, .momentum = MOMENTUM, .weight_decay = DECAY,
+                 .nesterov = true);
 }
 
 const struct segment_recipe segment_unet = {

@@ -4,9 +4,10 @@
 
 #include "base/parallel.h"
 #include "fixture.h"
+#include "train/batches.h"
 #include "train/checkpoint.h"
 #include "train/feed.h"
-#include "train/loop.h"
+#include "train/train.h"
 #include "train/metrics.h"
 
 #include <math.h>
@@ -148,7 +149,8 @@ static void a_feed_gives_what_is_read_without_it(void **state)
     assert_ok(plain, err);
     struct batches *ahead = batches_open(scratch("store"), &options, &err);
     assert_ok(ahead, err);
-    struct feed *feed = feed_open(ahead, 8, BATCH, &err);
+    struct feed_source source = batches_feed(ahead);
+    struct feed *feed = feed_open(&source, 8, BATCH, &err);
     assert_ok(feed, err);
     for (uint64_t step = 2; step < 20; step++) { /* over several epochs */
         batches_read(plain, step * BATCH, BATCH, expected);

@@ -24,7 +24,7 @@ static struct runner train_recipe(const struct train_settings *settings, int siz
         runner.training.phases[i].interval = 1;
     assert_ok(runner_begin(&runner, &err), err);
     for (uint64_t step = 0; step < STEPS; step++)
-        assert_ok(runner_step(&runner, step, run->real, &err), err);
+        assert_ok(runner_step(&runner, step, run->real, NULL, &err), err);
     return runner;
 }
 
@@ -181,8 +181,8 @@ static void diffusion_in_parts_is_the_whole_batch(void **state)
     assert_ok(runner_init(&parts, &settings, CHANNELS, 8, &err), err);
     assert_ok(runner_begin(&whole, &err) && runner_begin(&parts, &err), err);
     for (uint64_t step = 0; step < STEPS; step++) {
-        assert_ok(runner_step(&whole, step, real, &err), err);
-        assert_ok(runner_step(&parts, step, real, &err), err);
+        assert_ok(runner_step(&whole, step, real, NULL, &err), err);
+        assert_ok(runner_step(&parts, step, real, NULL, &err), err);
         assert_float_equal(parts.terms[0][0], whole.terms[0][0], 1e-5);
     }
     double difference = difference_of_moments(parts.store, whole.store, ".first");
@@ -208,10 +208,10 @@ static void stylegan2_in_parts_draws_for_each_part(void **state)
         settings.batch = 4 * (parted + 1);
         assert_ok(runner_init(&runner, &settings, CHANNELS, 16, &err), err);
         assert_ok(runner_begin(&runner, &err), err);
-        assert_ok(runner_step(&runner, 0, real, &err), err);
+        assert_ok(runner_step(&runner, 0, real, NULL, &err), err);
         term[parted] = runner.terms[0][0];
         for (uint64_t step = 1; step < 5; step++)
-            assert_ok(runner_step(&runner, step, real, &err), err);
+            assert_ok(runner_step(&runner, step, real, NULL, &err), err);
         assert_true(isfinite(runner.terms[0][0]));
         runner_release(&runner);
     }
@@ -241,7 +241,7 @@ static void parts_that_are_equal_have_their_common_gradient(void **state)
         for (int i = 0; i < runner[parted].training.phase_count; i++)
             if (strcmp(runner[parted].training.phases[i].name, "Dr1") != 0)
                 runner[parted].training.phases[i].interval = 1000; /* not at step 1 */
-        assert_ok(runner_step(&runner[parted], 1, real, &err), err);
+        assert_ok(runner_step(&runner[parted], 1, real, NULL, &err), err);
     }
     int r1 = runner[0].training.phase_count - 2;
     assert_float_equal(runner[1].terms[r1][0], runner[0].terms[r1][0],
@@ -302,7 +302,7 @@ static void augmentation_follows_overfitting(void **state)
         int phase = phase_named(&runner.training, "augment");
         double p = 0;
         for (uint64_t step = 0; step < 17; step++) {
-            assert_ok(runner_step(&runner, step, real, &err), err);
+            assert_ok(runner_step(&runner, step, real, NULL, &err), err);
             double r = runner.terms[phase][0];
             assert_true(r >= -1 && r <= 1);
             if (step % 4 == 0) {
@@ -333,7 +333,7 @@ static void augmentation_that_does_nothing_changes_nothing(void **state)
         assert_ok(runner_init(&runner[on], &settings, CHANNELS, 16, &err), err);
         assert_ok(runner_begin(&runner[on], &err), err);
         for (uint64_t step = 0; step < STEPS; step++)
-            assert_ok(runner_step(&runner[on], step, real, &err), err);
+            assert_ok(runner_step(&runner[on], step, real, NULL, &err), err);
     }
     for (int i = 0; i < 4; i++) /* Gmain, Gpl, Dmain, Dr1 */
         assert_float_equal(runner[1].terms[i][0], runner[0].terms[i][0],
@@ -384,7 +384,7 @@ static struct runner train_mixed(struct train_settings settings, int size, int p
     assert_ok(runner_init(&runner, &settings, CHANNELS, size, &err), err);
     assert_ok(runner_begin(&runner, &err), err);
     for (uint64_t step = 0; step < MIXED_STEPS; step++) {
-        assert_ok(runner_step(&runner, step, real, &err), err);
+        assert_ok(runner_step(&runner, step, real, NULL, &err), err);
         losses[step] = runner.terms[0][0];
     }
     return runner;

@@ -7,7 +7,7 @@
 #include "models/diffusion.h"
 #include "train/generator.h"
 #include "train/join.h"
-#include "train/loop.h"
+#include "train/train.h"
 #include "train/sampler.h"
 
 #include <math.h>

@@ -3,12 +3,14 @@
 
 #include "base/digest.h"
 #include "base/parallel.h"
+#include "train/metrics.h"
 #include "train/segment.h"
 
 #include <math.h>
 #include <signal.h>
 #include <time.h>
 
+enum { STORE_PIXELS = STORE_SIDE * STORE_SIDE };
 static const struct store_spec spec = { .role = ROLE_REAL, .subjects = 4, .masks = true };
 static struct dataset store;
 static struct classes classes;
@@ -118,6 +120,31 @@ static void shuffled_masks_say_nothing_of_their_images(void **state)
     examples_free(wrong);
 }
 
+/* Augmented by a thread of its own, alone or with helpers. */
+static void a_feed_gives_the_examples_that_are_read_without_it(void **state)
+{
+    (void)state;
+    struct error err;
+    struct examples_options options = { .augment = &augment_usual, .seed = 3 };
+    for (int team = 0; team < 2; team++) {
+        struct examples *plain = open_examples(options), *ahead = open_examples(options);
+        struct feed_source source = examples_feed(ahead);
+        source.team = team;
+        parallel_set_threads(1 + team);
+        struct feed *feed = feed_open(&source, 10, BATCH, &err);
+        assert_ok(feed, err);
+        for (uint64_t first = 10; first < 60; first += BATCH) { /* over several epochs */
+            examples_read(plain, first, BATCH, images, labels);
+            assert_memory_equal(feed_next(feed), images, sizeof(float) * BATCH * 2 * STORE_PIXELS);
+            assert_memory_equal(feed_labels(feed), labels, sizeof(int32_t) * BATCH * STORE_PIXELS);
+        }
+        feed_close(feed);
+        examples_free(plain);
+        examples_free(ahead);
+    }
+    parallel_set_threads(1);
+}
+
 /* ---- training -------------------------------------------------------------------------------- */
 
 static struct segment_settings quick(int64_t levels)
@@ -143,7 +170,8 @@ static bool train_in(const char *name, const struct segment_settings *settings,
                                .classes = &classes,
                                .augment = &augment_usual,
                                .settings = settings,
-                               .dataset = "0123" };
+                               .dataset = "0123",
+                               .device = "cpu" };
     return segment_train(&job, report, err);
 }
 
@@ -183,6 +211,77 @@ static void a_training_that_is_stopped_ends_in_the_same_bytes(void **state)
     assert_true(stops > 0);
 }
 
+/* The same lines as a generator's, with the same loss terms at each step. */
+static void metrics_tell_losses_speed_and_what_was_waited_for(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "images_per_second",
+                                         "seconds",
+                                         "waited",
+                                         "memory",
+                                         "main.dice",
+                                         "main.cross_entropy",
+                                         "main.loss",
+                                         "main.gradient_norm" };
+    struct segment_settings settings = quick(2);
+    struct train_report report;
+    struct metrics metrics;
+    struct error err;
+    settings.images = 20;
+    settings.log = 2;
+    assert_ok(train_in("run", &settings, &report, &err), err);
+    assert_ok(metrics_read(scratch("run/metrics.jsonl"), &metrics, &err), err);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct metrics_series *series = metrics_find(&metrics, names[i]);
+        if (!series)
+            fail_msg("no %s", names[i]);
+        assert_int_equal(series->count, 2);
+        assert_true(isfinite(series->value[1]) && (i >= 4 || series->value[1] >= 0));
+    }
+    double waited = metrics_find(&metrics, "waited")->value[1];
+    assert_true(waited <= metrics_find(&metrics, "seconds")->value[1]);
+    metrics_release(&metrics);
+    assert_int_equal(path_kind(scratch("run/profile.txt")), PATH_NOTHING);
+}
+
+static void a_profile_is_left_when_it_is_asked_for(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(2);
+    struct train_report report;
+    struct error err;
+    size_t size;
+    settings.images = 8;
+    setenv("LETHE_PROFILE", "1", 1);
+    bool ok = train_in("run", &settings, &report, &err);
+    unsetenv("LETHE_PROFILE");
+    assert_ok(ok, err);
+    char *profile = file_read(scratch("run/profile.txt"), 1 << 20, &size, &err);
+    assert_ok(profile, err);
+    assert_contains(profile, "phase main");
+    assert_contains(profile, "conv");
+    memory_free(profile);
+}
+
+static void a_device_that_is_not_there_is_refused_first(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(2);
+    struct train_report report;
+    struct error err;
+    struct example_set set = { &store, NULL, store.count };
+    struct segment_job job = { .out = scratch("run"),
+                               .sets = &set,
+                               .set_count = 1,
+                               .classes = &classes,
+                               .settings = &settings,
+                               .dataset = "0123",
+                               .device = "abacus" };
+    assert_false(segment_train(&job, &report, &err));
+    assert_contains(err.message, "there is no device \"abacus\"");
+    assert_int_equal(path_kind(scratch("run")), PATH_NOTHING);
+}
+
 static void another_run_than_the_folder_s_is_refused(void **state)
 {
     (void)state;
@@ -206,7 +305,7 @@ static void it_learns_and_takes_images_of_any_size(void **state)
     settings.base = 8;
     assert_ok(train_in("run", &settings, &report, &err), err);
     const size_t height = 19, width = 23; /* no multiple of the stride, 4 */
-    struct segmenter *segmenter = segmenter_open(scratch("run"), height, width, &err);
+    struct segmenter *segmenter = segmenter_open(scratch("run"), height, width, "cpu", &err);
     assert_ok(segmenter, err);
     const struct segmenter_format *format = segmenter_format(segmenter);
     assert_int_equal(format->classes.count, 3);
@@ -247,7 +346,7 @@ static void swin_trains_is_resumed_and_predicts(void **state)
     assert_int_equal(report.step, 3);
     assert_ok(train_in("run", &settings, &report, &err), err); /* nothing left to do */
     assert_int_equal(report.resumed_at, 3);
-    struct segmenter *segmenter = segmenter_open(scratch("run"), 16, 16, &err);
+    struct segmenter *segmenter = segmenter_open(scratch("run"), 16, 16, "cpu", &err);
     assert_ok(segmenter, err);
     static float planes[2 * STORE_PIXELS];
     uint8_t once[STORE_PIXELS], again[STORE_PIXELS];
@@ -262,10 +361,10 @@ static void what_is_no_segmenter_is_refused(void **state)
 {
     (void)state;
     struct error err;
-    assert_null(segmenter_open(scratch("nothing"), 16, 16, &err));
+    assert_null(segmenter_open(scratch("nothing"), 16, 16, "cpu", &err));
     assert_contains(err.message, "no checkpoint there");
     write_text(scratch("text"), "not a checkpoint at all");
-    assert_null(segmenter_open(scratch("text"), 16, 16, &err));
+    assert_null(segmenter_open(scratch("text"), 16, 16, "cpu", &err));
 }
 
 int main(void)
@@ -276,6 +375,10 @@ int main(void)
         TEST(channels_have_mean_zero_and_deviation_one),
         TEST(images_are_padded_below_and_to_the_right),
         TEST(shuffled_masks_say_nothing_of_their_images),
+        TEST(a_feed_gives_the_examples_that_are_read_without_it),
+        TEST(metrics_tell_losses_speed_and_what_was_waited_for),
+        TEST(a_profile_is_left_when_it_is_asked_for),
+        TEST(a_device_that_is_not_there_is_refused_first),
         TEST(a_training_that_is_stopped_ends_in_the_same_bytes),
         TEST(another_run_than_the_folder_s_is_refused),
         TEST(it_learns_and_takes_images_of_any_size),

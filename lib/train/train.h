@@ -1,0 +1,24 @@
+/* Training a generator: a recipe's graph, images of a store, the loop.
+ *
+ *     struct train_job job = { "run/dataset", "run/model", &settings };
+ *     struct train_report report;
+ *     if (!train(&job, &report, err)) …
+ *
+ * What it leaves in the folder, and how it goes on, stands in loop.h.
+ */
+#ifndef TRAIN_TRAIN_H
+#define TRAIN_TRAIN_H
+
+#include "train/report.h"
+#include "train/settings.h"
+
+struct train_job {
+    const char *dataset; /* a store */
+    const char *out;     /* the folder; made where it is missing */
+    const struct train_settings *settings;
+};
+
+/* The error: what train_loop_run says, or too little memory (told before the first step). */
+bool train(const struct train_job *job, struct train_report *report, struct error *err) MUST_USE;
+
+#endif
