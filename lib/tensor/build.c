@@ -479,3 +479,27 @@ struct node *t_upfirdn_at(struct site at, struct node *x, struct node *filter,
     }
     return t_upfirdn_with(x, filter, upfirdn);
 }
+
+static struct node *warp_node(struct site at, enum op_id op, struct node *x, struct node *matrix,
+                              struct shape shape)
+{
+    struct node draft = { .op = op, .shape = shape };
+    struct node *fixed = matrix->op == OP_DETACH ? matrix : t_detach(matrix);
+    return node_add(x->graph, at, &draft, 2, (struct node *[]){ x, fixed });
+}
+
+struct node *t_warp_at(struct site at, struct node *x, struct node *matrix, int64_t height,
+                       int64_t width)
+{
+    struct shape shape = x->shape; /* of another rank: refused by the op */
+    if (shape.rank == 4) {
+        shape.size[2] = height;
+        shape.size[3] = width;
+    }
+    return warp_node(at, OP_WARP, x, matrix, shape);
+}
+
+struct node *t_warp_dx_at(struct site at, struct node *y, struct node *matrix, struct shape x)
+{
+    return warp_node(at, OP_WARP_DX, y, matrix, x);
+}

@@ -155,6 +155,19 @@ struct node *t_upfirdn_at(struct site at, struct node *x, struct node *filter,
 struct node *t_upfirdn_with_at(struct site at, struct node *x, struct node *filter,
                                struct upfirdn upfirdn);
 
+/* x (N,C,H,W), sampled along a plane of its own for each image: pixel o = (column, row) of the
+ * result (N,C,height,width) is x at M·(o,1), both counted from their image's centre. M (N,2,3),
+ * f32. Bilinear, zeros beyond x: grid_sample of an affine_grid, in pixels. M is taken as it stands:
+ * no gradient flows to it, as if it were detached. */
+#define t_warp(x, matrix, height, width) t_warp_at(HERE, x, matrix, height, width)
+struct node *t_warp_at(struct site at, struct node *x, struct node *matrix, int64_t height,
+                       int64_t width);
+
+/* Its adjoint: each pixel of y is spread over those that it was sampled from, in an image of shape
+ * `x`. */
+#define t_warp_dx(y, matrix, x_shape) t_warp_dx_at(HERE, y, matrix, x_shape)
+struct node *t_warp_dx_at(struct site at, struct node *y, struct node *matrix, struct shape x);
+
 /* Zeros of the shape and dtype of x. */
 #define t_zeros_like(x) t_full_at(HERE, (x)->graph, (x)->dtype, (x)->shape, 0)
 

@@ -71,6 +71,8 @@ static const struct way ways[OP_COUNT] = {
     [OP_CONV_DX] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
     [OP_CONV_DW] = { cpu_prepare_matrix, cpu_run_matrix, cpu_dispose_matrix },
     [OP_UPFIRDN] = { cpu_prepare_upfirdn, cpu_run_upfirdn, cpu_dispose_upfirdn },
+    [OP_WARP] = { cpu_prepare_warp, cpu_run_warp, dispose_nothing },
+    [OP_WARP_DX] = { cpu_prepare_warp, cpu_run_warp_dx, dispose_nothing },
 };
 
 static const struct way *way_of(const struct step *step)

@@ -20,4 +20,12 @@ bool cpu_prepare_upfirdn(struct step *step, struct error *err);
 void cpu_run_upfirdn(const struct step *step, const struct run *run);
 void cpu_dispose_upfirdn(struct step *step);
 
+bool cpu_prepare_warp(struct step *step, struct error *err); /* warp and warp_dx */
+void cpu_run_warp(const struct step *step, const struct run *run);
+void cpu_run_warp_dx(const struct step *step, const struct run *run);
+
+/* Rows of a type as float, and back; from and to do not overlap. */
+void cpu_load_bf16(float *out, const uint16_t *in, size_t count);
+void cpu_store_bf16(uint16_t *out, const float *in, size_t count);
+
 #endif

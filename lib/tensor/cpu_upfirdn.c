@@ -146,13 +146,13 @@ HOT static void set_scaled(float *restrict out, const float *in, float weight, s
         out[i] = weight * in[i];
 }
 
-HOT static void load_bf16(float *restrict out, const uint16_t *in, size_t count)
+HOT void cpu_load_bf16(float *restrict out, const uint16_t *in, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = cpu_from_bf16(in[i]);
 }
 
-HOT static void store_bf16(uint16_t *restrict out, const float *in, size_t count)
+HOT void cpu_store_bf16(uint16_t *restrict out, const float *in, size_t count)
 {
     for (size_t i = 0; i < count; i++)
         out[i] = cpu_bf16(in[i]);
@@ -204,7 +204,7 @@ static void filter_row(const struct job_upfirdn *job, size_t row, float *work)
         bool fresh = t == first || !filter->separable;
         if (!f32_in) {
             float *part = work + width + out_width;
-            load_bf16(part, (const uint16_t *)(const void *)job->x + at, width);
+            cpu_load_bf16(part, (const uint16_t *)(const void *)job->x + at, width);
             in = part;
         }
         (fresh ? set_scaled : add_scaled)(sum, in, filter->row.weight[t], width);
@@ -214,7 +214,7 @@ static void filter_row(const struct job_upfirdn *job, size_t row, float *work)
     if (filter->separable && first < last)
         filter_pixels(&filter->column[0], sum, out, y.size[3], channels);
     if (!f32_out)
-        store_bf16((uint16_t *)(void *)job->y + row * out_width, out, out_width);
+        cpu_store_bf16((uint16_t *)(void *)job->y + row * out_width, out, out_width);
 }
 
 static void filter_rows(void *context, size_t worker)

@@ -44,6 +44,12 @@ static bool is_joined(const struct node *node)
     return node->op == OP_CONCAT || node->op == OP_PAD;
 }
 
+/* Computes an image from another of any type, by a filter or a matrix that is f32. */
+static bool is_resampling(const struct node *node)
+{
+    return node->op == OP_UPFIRDN || node->op == OP_WARP || node->op == OP_WARP_DX;
+}
+
 static bool is_reduction(const struct node *node)
 {
     return ops[node->op].kind == KIND_REDUCTION;
@@ -525,14 +531,14 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
         struct value *source = value_of(l, node->src[i]);
         int64_t stride[RANK_MAX];
         bool weight = i == 1 && (node->op == OP_CONV || node->op == OP_CONV_DX);
-        bool filter = i == 1 && node->op == OP_UPFIRDN;
+        bool filter = i == 1 && is_resampling(node);
         if (is_better_remade(l, source, node->id))
             remake(l, source, bytes);
         source->last_read = l->job_count;
         if (node->op == OP_MATMUL && is_matrix_view(&source->view) &&
             source->view.dtype == source->node->dtype)
             continue;
-        if (node->op == OP_UPFIRDN && !filter &&
+        if (is_resampling(node) && !filter &&
             same_strides(source->view.shape, source->view.stride,
                          channels_last(source->view.shape, stride)))
             continue; /* of any type */
@@ -549,10 +555,10 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
     struct node *node = value->node;
     require_layouts(l, node, bytes);
     enum dtype dtype = node->op == OP_CONV_DW ? DTYPE_F32 : node->dtype; /* a gradient's sums */
-    if (node->op == OP_UPFIRDN && node->dtype == DTYPE_F32 && !value->root)
+    if (is_resampling(node) && node->dtype == DTYPE_F32 && !value->root)
         dtype = value_of(l, node->src[0])->view.dtype;
     value->view = (struct view){ .dtype = dtype, .shape = node->shape };
-    bool image = node->op == OP_CONV || node->op == OP_CONV_DX || node->op == OP_UPFIRDN;
+    bool image = node->op == OP_CONV || node->op == OP_CONV_DX || is_resampling(node);
     if (image)
         channels_last_strides(node->shape, value->view.stride);
     else

@@ -223,6 +223,20 @@ static void shape_upfirdn(struct node *y) /* the filter is f32, whatever x is */
     }
 }
 
+/* warp takes x to the shape asked for, warp_dx back; the matrix is f32, whatever x is. */
+static void shape_warp(struct node *y)
+{
+    if (!is_float(y->src[0]))
+        SHAPE_MISTAKE(y, "the image must be f32 or bf16; cast it");
+    expect_rank(y, 0, 4);
+    struct shape x = y->src[0]->shape;
+    if (y->src[1]->dtype != DTYPE_F32)
+        SHAPE_MISTAKE(y, "the matrices must be f32");
+    expect_shape(y, 1, SHAPE(x.size[0], 2, 3));
+    if (y->shape.rank != 4 || y->shape.size[0] != x.size[0] || y->shape.size[1] != x.size[1])
+        SHAPE_MISTAKE(y, "the result must have as many images and channels");
+}
+
 /* Gradient rules. */
 
 static struct node *vjp_exp(struct node *y, struct node *g, int i)
@@ -438,6 +452,17 @@ static struct node *vjp_upfirdn(struct node *y, struct node *g, int i)
     return t_upfirdn_with(g, y->src[1], adjoint);
 }
 
+/* Each is the other's adjoint, and the builders keep gradients from the matrix. */
+static struct node *vjp_warp(struct node *y, struct node *g, int i)
+{
+    return i == 0 ? t_warp_dx(g, y->src[1], y->src[0]->shape) : NULL;
+}
+
+static struct node *vjp_warp_dx(struct node *y, struct node *g, int i)
+{
+    return i == 0 ? t_warp(g, y->src[1], dim(y->src[0], 2), dim(y->src[0], 3)) : NULL;
+}
+
 /* The rows. BYTES is the size of the attributes in the node's union. */
 #define BYTES(member) sizeof(((struct node *)NULL)->member)
 
@@ -483,4 +508,6 @@ const struct op ops[OP_COUNT] = {
     [OP_CONV_DX] = { "conv_dx", 2, KIND_MATRIX, BYTES(conv), shape_conv_dx, vjp_conv_dx },
     [OP_CONV_DW] = { "conv_dw", 2, KIND_MATRIX, BYTES(conv), shape_conv_dw, vjp_conv_dw },
     [OP_UPFIRDN] = { "upfirdn", 2, KIND_MATRIX, BYTES(upfirdn), shape_upfirdn, vjp_upfirdn },
+    [OP_WARP] = { "warp", 2, KIND_MATRIX, 0, shape_warp, vjp_warp },
+    [OP_WARP_DX] = { "warp_dx", 2, KIND_MATRIX, 0, shape_warp, vjp_warp_dx },
 };

@@ -57,6 +57,8 @@ enum op_id {
     OP_CONV_DX,
     OP_CONV_DW,
     OP_UPFIRDN,
+    OP_WARP,
+    OP_WARP_DX,
 
     OP_COUNT
 };

@@ -336,5 +336,7 @@ const struct backend ref_backend = {
         [OP_CONV_DX] = ref_conv_dx,
         [OP_CONV_DW] = ref_conv_dw,
         [OP_UPFIRDN] = ref_upfirdn,
+        [OP_WARP] = ref_warp,
+        [OP_WARP_DX] = ref_warp_dx,
     },
 };

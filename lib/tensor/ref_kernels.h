@@ -9,5 +9,7 @@ void ref_conv(const struct call *call);
 void ref_conv_dx(const struct call *call);
 void ref_conv_dw(const struct call *call);
 void ref_upfirdn(const struct call *call);
+void ref_warp(const struct call *call);
+void ref_warp_dx(const struct call *call);
 
 #endif

@@ -1,6 +1,7 @@
-/* Reference kernels of products with sums: matmul, the convolutions, upfirdn. */
+/* Reference kernels of products with sums: matmul, the convolutions, upfirdn, warp. */
 #include "tensor/ref_kernels.h"
 
+#include <math.h>
 #include <string.h>
 
 void ref_matmul(const struct call *call)
@@ -146,4 +147,70 @@ void ref_upfirdn(const struct call *call)
         for (int64_t oy = 0; oy < dim(y, 2); oy++)
             for (int64_t ox = 0; ox < dim(y, 3); ox++)
                 *out++ = filtered(y, x, call->in[1], oy, ox);
+}
+
+/* The four pixels of an image that a pixel of the grid is sampled from, and their weights; beyond
+ * the image the weight is 0 and the pixel any. */
+struct sample {
+    int64_t at[4];
+    double weight[4];
+};
+
+static struct sample sample_at(const double *m, struct shape image, struct shape grid, int64_t row,
+                               int64_t column)
+{
+    double o[2] = { (double)column - (double)(grid.size[3] - 1) / 2,
+                    (double)row - (double)(grid.size[2] - 1) / 2 };
+    double u = m[0] * o[0] + m[1] * o[1] + m[2] + (double)(image.size[3] - 1) / 2;
+    double v = m[3] * o[0] + m[4] * o[1] + m[5] + (double)(image.size[2] - 1) / 2;
+    struct sample sample = { 0 };
+    for (int k = 0; k < 4; k++) {
+        double x = floor(u) + k % 2, y = floor(v) + k / 2;
+        if (!(x >= 0 && y >= 0 && x < (double)image.size[3] && y < (double)image.size[2]))
+            continue;
+        sample.at[k] = (int64_t)y * image.size[3] + (int64_t)x;
+        sample.weight[k] = (1 - fabs(u - x)) * (1 - fabs(v - y));
+    }
+    return sample;
+}
+
+/* Calls `add` for each pixel of the grid and each pixel of the image that it is sampled from. */
+static void each_sample(const struct call *call, struct shape image, struct shape grid,
+                        void (*add)(const struct call *call, int64_t image_at, int64_t grid_at,
+                                    double weight))
+{
+    const double *matrix = call->in[1];
+    int64_t image_size = image.size[2] * image.size[3], grid_at = 0;
+    for (int64_t c = 0; c < grid.size[0] * grid.size[1]; c++)
+        for (int64_t row = 0; row < grid.size[2]; row++)
+            for (int64_t column = 0; column < grid.size[3]; column++, grid_at++) {
+                const double *m = matrix + c / grid.size[1] * 6;
+                struct sample sample = sample_at(m, image, grid, row, column);
+                for (int k = 0; k < 4; k++)
+                    add(call, c * image_size + sample.at[k], grid_at, sample.weight[k]);
+            }
+}
+
+static void add_to_grid(const struct call *call, int64_t image_at, int64_t grid_at, double weight)
+{
+    ((double *)call->out)[grid_at] += weight * ((const double *)call->in[0])[image_at];
+}
+
+static void add_to_image(const struct call *call, int64_t image_at, int64_t grid_at, double weight)
+{
+    ((double *)call->out)[image_at] += weight * ((const double *)call->in[0])[grid_at];
+}
+
+void ref_warp(const struct call *call)
+{
+    struct shape image = call->node->src[0]->shape, grid = call->node->shape;
+    memset(call->out, 0, shape_count(grid) * sizeof(double));
+    each_sample(call, image, grid, add_to_grid);
+}
+
+void ref_warp_dx(const struct call *call)
+{
+    struct shape image = call->node->shape, grid = call->node->src[0]->shape;
+    memset(call->out, 0, shape_count(image) * sizeof(double));
+    each_sample(call, image, grid, add_to_image);
 }

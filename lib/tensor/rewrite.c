@@ -410,12 +410,12 @@ static struct node *make_cast(struct rewriter *r, const struct node *like, struc
     return x->dtype == dtype ? x : make(r, like, &draft, 1, &x);
 }
 
-/* Filters work on what lies in memory as bf16 without being cast first. */
+/* Filters and warps work on what lies in memory as bf16 without being cast first. */
 static bool filters_bf16(const struct rewriter *r, const struct node *node, struct node *const *src)
 {
-    return r->mixed->precision == PRECISION_BF16 && node->op == OP_UPFIRDN &&
-           src[0]->op == OP_CAST && src[0]->dtype == DTYPE_F32 &&
-           src[0]->src[0]->dtype == DTYPE_BF16;
+    bool resamples = node->op == OP_UPFIRDN || node->op == OP_WARP || node->op == OP_WARP_DX;
+    return r->mixed->precision == PRECISION_BF16 && resamples && src[0]->op == OP_CAST &&
+           src[0]->dtype == DTYPE_F32 && src[0]->src[0]->dtype == DTYPE_BF16;
 }
 
 /* The node's copy over the new sources, in the precision asked for. */

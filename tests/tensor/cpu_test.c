@@ -108,6 +108,59 @@ static void movement_agrees(void **state)
     pair_release(&pair);
 }
 
+/* Matrices of all kinds, one an image: none, turned, much smaller, much larger, flattened to a
+ * line, to a point, and far outside. */
+enum { PLANES = 7 };
+static const float plane[PLANES][6] = {
+    { 1, 0, 0, 0, 1, 0 },           { 0.8f, -0.6f, 0.25f, 0.6f, 0.8f, -1.5f },
+    { 5, 3, 1, -3, 6, 2 },          { 0.02f, 0.05f, 3, -0.04f, 0.01f, -7 },
+    { 0.5f, 1, 0, 0.25f, 0.5f, 0 }, { 0, 0, 0.3f, 0, 0, -0.7f },
+    { 1, 0, 1e6f, 0, 1, -1e30f },
+};
+
+static void warps_agree_and_are_each_others_adjoint(void **state)
+{
+    (void)state;
+    /* Bands of rows, a single channel, a single pixel. */
+    static const struct shape image[] = { { 4, { PLANES, 3, 150, 37 } },
+                                          { 4, { PLANES, 1, 64, 65 } },
+                                          { 4, { PLANES, 2, 1, 1 } } };
+    static const int64_t grid[][2] = { { 20, 90 }, { 131, 64 }, { 3, 2 } };
+    for (int i = 0; i < 3; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = pair_input(&pair, image[i], NORMAL);
+        struct node *m = t_constant(pair.graph, SHAPE(PLANES, 2, 3), plane[0]);
+        struct node *w = t_warp(t_exp(x), m, grid[i][0], grid[i][1]);
+        struct node *y = pair_input(&pair, w->shape, NORMAL), *dx = t_warp_dx(y, m, image[i]), *g;
+        struct node *inner = t_sum_all(t_mul(y, t_warp(x, m, grid[i][0], grid[i][1])));
+        grad(inner, &x, 1, &g);
+        /* <y, A x> = <A' y, x> */
+        struct node *other = t_sum_all(t_mul(dx, x)), *moved = t_permute(x, 0, 1, 3, 2);
+        struct node *outputs[] = { inner, other, w, dx, g, t_warp(moved, m, 8, 8) };
+        pair_expect(&pair, outputs, sizeof outputs / sizeof *outputs, 1e-10, "warp");
+        float **value = pair_run(&pair, PAIR_BACKEND, outputs, 2);
+        assert_true(fabsf(value[0][0]) > 0.1f);
+        assert_float_equal(value[0][0], value[1][0], 2e-5f * fabsf(value[0][0]));
+        pair_release(&pair);
+    }
+}
+
+/* Sums are in float, so a result is off by its last rounding alone. */
+static void warps_of_bf16_agree(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(PLANES, 3, 70, 33), NORMAL);
+    struct node *m = t_constant(pair.graph, SHAPE(PLANES, 2, 3), plane[0]);
+    struct node *y = t_warp(t_cast(x, DTYPE_BF16), m, 64, 40);
+    struct node *back = t_warp_dx(y, m, x->shape);
+    struct node *outputs[] = { y, t_cast(y, DTYPE_F32), back, t_tanh(t_cast(back, DTYPE_F32)) };
+    pair_expect(&pair, outputs, sizeof outputs / sizeof *outputs, 1e-5, "warp of bf16");
+    pair_release(&pair);
+}
+
 static void matrix_products_agree_however_their_factors_lie(void **state)
 {
     (void)state;
@@ -209,6 +262,8 @@ int main(void)
         cmocka_unit_test(elementwise_ops_agree_with_the_reference),
         cmocka_unit_test(broadcasts_and_reductions_agree_over_all_axes),
         cmocka_unit_test(movement_agrees),
+        cmocka_unit_test(warps_agree_and_are_each_others_adjoint),
+        cmocka_unit_test(warps_of_bf16_agree),
         cmocka_unit_test(matrix_products_agree_however_their_factors_lie),
         cmocka_unit_test(convolutions_agree_of_all_geometries),
         cmocka_unit_test(blocks_of_networks_and_their_gradients_agree),

@@ -111,7 +111,11 @@ static struct node *product(struct maker *m, struct node *x)
     struct node *filter = t_constant(m->pair.graph, SHAPE(3), taps);
     int size = 1 + 2 * pick(m, 2);
     snprintf(name, sizeof name, "w%d", m->pair.count);
-    switch (pick(m, 3)) {
+    switch (pick(m, 4)) {
+    case 3: {
+        struct node *turned = t_scale(t_normal(m->pair.graph, name, SHAPE(dim(x, 0), 2, 3)), 0.7);
+        return t_warp(x, turned, 1 + pick(m, 20), 1 + pick(m, 20));
+    }
     case 0:
         return t_upfirdn(x, filter, .up = 1 + pick(m, 2), .pad = 2);
     case 1: {

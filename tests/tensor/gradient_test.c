@@ -75,6 +75,17 @@ BUILD(upfirdn_both, t_upfirdn(x[0], filter(x[0], 2), .up = 3, .down = 2, .flip =
                               .pads = { { -1, 4 }, { 5, -2 } }))
 BUILD(upfirdn_crop, t_upfirdn(x[0], filter(x[0], 1), .up = 2, .down = 3, .pads = { { -2, -1 } }))
 
+/* Turned, stretched and moved; mirrored, and partly beyond the edges; flattened to a line. */
+static struct node *planes(struct node *x, int64_t count)
+{
+    static const float matrix[3][6] = { { 0.75f, -0.6f, 0.3f, 0.5f, 1.1f, -0.45f },
+                                        { -1.3f, 0.2f, 1.6f, 0.15f, 0.8f, 0.25f },
+                                        { 0.5f, 0.25f, 0.1f, 1, 0.5f, 0.2f } };
+    return t_constant(x->graph, SHAPE(count, 2, 3), matrix[0]);
+}
+BUILD(warp, t_warp(x[0], planes(x[0], dim(x[0], 0)), 6, 5))
+BUILD(warp_dx, t_warp_dx(x[0], planes(x[0], dim(x[0], 0)), SHAPE(dim(x[0], 0), 2, 4, 7)))
+
 #define S SHAPE
 enum { SHAPES = 3 };
 
@@ -152,6 +163,9 @@ static const struct gradient_case *gradient_cases(size_t *count)
         { OP_UPFIRDN, "upfirdn down", build_upfirdn_down, NORMAL, { S(1, 2, 5, 7) } },
         { OP_UPFIRDN, "upfirdn up and down", build_upfirdn_both, NORMAL, { S(1, 3, 4, 5) } },
         { OP_UPFIRDN, "upfirdn, cropped", build_upfirdn_crop, NORMAL, { S(2, 1, 7, 5) } },
+        { OP_WARP, "warp", build_warp, NORMAL, { S(3, 2, 4, 7) } },
+        { OP_WARP, "warp of one pixel", build_warp, NORMAL, { S(2, 1, 1, 1) } },
+        { OP_WARP_DX, "warp_dx", build_warp_dx, NORMAL, { S(3, 2, 6, 5) } },
     };
     *count = sizeof table / sizeof *table;
     assert_true(*count <= sizeof cases / sizeof *cases);

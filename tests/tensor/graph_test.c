@@ -62,6 +62,8 @@ MISTAKE(concat, t_concat(0, INPUT("x", 2, 3), INPUT("y", 2, 4)))
 MISTAKE(labels, t_exp(t_input(graph, "x", DTYPE_I32, SHAPE(2))))
 MISTAKE(mixed, t_mul(INPUT("x", 2), t_cast(INPUT("y", 2), DTYPE_BF16)))
 MISTAKE(filter, t_upfirdn(INPUT("x", 1, 1, 4, 4), INPUT("f", 3)))
+MISTAKE(warp, t_warp(INPUT("x", 2, 1, 4, 4), INPUT("m", 2, 3), 4, 4))
+MISTAKE(warp_dx, t_warp_dx(INPUT("y", 2, 1, 4, 4), INPUT("m", 2, 2, 3), SHAPE(2, 3, 4, 4)))
 MISTAKE(composite, t_softmax(t_input(graph, "x", DTYPE_I32, SHAPE(2, 3)), 1))
 MISTAKE(empty, INPUT("x", 2, 0))
 MISTAKE(twice, (void)INPUT("x", 2), INPUT("x", 3))
@@ -90,6 +92,8 @@ static void shape_mistakes_abort_naming_op_shapes_and_caller(void **state)
         { mistake_labels, { "exp of i32 (2)", "f32" } },
         { mistake_mixed, { "mul of f32 (2), bf16 (2)", "cast" } },
         { mistake_filter, { "upfirdn of f32 (1,1,4,4), f32 (3)", "constant" } },
+        { mistake_warp, { "warp of f32 (2,1,4,4), f32 (2,3)", "must have shape (2,2,3)" } },
+        { mistake_warp_dx, { "warp_dx of f32 (2,1,4,4)", "as many images and channels" } },
         { mistake_composite, { "of i32 (2,3)" } },
         { mistake_empty, { "input", "size 0 along axis 1" } },
         { mistake_twice, { "input \"x\" is f32 (2)", "f32 (3)" } },

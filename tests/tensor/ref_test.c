@@ -60,6 +60,9 @@ CASE(upfirdn_separable, struct node *x = X(1, 2, 5, 3);
      return t_upfirdn(x, filter(rig, SHAPE(4)), .up = 2, .pads = { { 2, 1 }, { 2, 1 } },
                       .flip = true);)
 
+CASE(warp, struct node *x = X(3, 2, 4, 7); return t_warp(x, X(3, 2, 3), 6, 5);)
+CASE(warp_dx, struct node *y = X(3, 2, 6, 5); return t_warp_dx(y, X(3, 2, 3), SHAPE(3, 2, 4, 7));)
+
 static const struct known cases[] = {
     { OP_EXP, ANSWER(exp) },
     { OP_LOG, ANSWER(log) },
@@ -95,6 +98,8 @@ static const struct known cases[] = {
     { OP_CONV_DW, ANSWER(conv_dw) },
     { OP_UPFIRDN, ANSWER(upfirdn) },
     { OP_UPFIRDN, ANSWER(upfirdn_separable) },
+    { OP_WARP, ANSWER(warp) },
+    { OP_WARP_DX, ANSWER(warp_dx) },
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

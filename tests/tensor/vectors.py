@@ -42,6 +42,23 @@ def adjoint(x, w, y):
     return torch.autograd.grad(conv(x, w), [x, w], y)
 
 
+def affine_grid(x, m, height, width):
+    """M of t_warp, which counts pixels from the centre, as the grid that grid_sample takes."""
+    image, grid = x.new_tensor([x.shape[3], x.shape[2]]) / 2, x.new_tensor([width, height]) / 2
+    linear = m[:, :, :2] * grid / image[:, None]
+    theta = torch.cat([linear, m[:, :, 2:] / image[:, None]], 2)
+    return F.affine_grid(theta, [len(x), 1, height, width], align_corners=False)
+
+
+def warp(x, m, height, width):
+    return F.grid_sample(x, affine_grid(x, m, height, width), align_corners=False)
+
+
+def warp_adjoint(y, m, height, width):
+    x = torch.zeros(*y.shape[:2], height, width).requires_grad_()
+    return torch.autograd.grad(warp(x, m, *y.shape[2:]), x, y)[0]
+
+
 s = source
 cases = {
     "exp": torch.exp(s(0, 11)),
@@ -79,6 +96,8 @@ cases = {
                                          output_padding=1),
     "upfirdn": upfirdn(s(0, 2, 1, 3, 5), s(1, 3, 4), (3, 3), (2, 2), ((-1, 4), (5, -2)), False),
     "upfirdn_separable": upfirdn(s(0, 1, 2, 5, 3), s(1, 4), (2, 2), (1, 1), ((2, 1), (2, 1)), True),
+    "warp": warp(s(0, 3, 2, 4, 7), s(1, 3, 2, 3), 6, 5),
+    "warp_dx": warp_adjoint(s(0, 3, 2, 6, 5), s(1, 3, 2, 3), 4, 7),
     "gelu": F.gelu(s(0, 11)),
     "silu": F.silu(s(0, 11)),
     "leaky_relu": F.leaky_relu(s(0, 11), 0.2),

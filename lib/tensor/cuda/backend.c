@@ -102,6 +102,13 @@ static void run_upfirdn(const struct step *step, const struct run *run, const st
     launch(kernel, (void *[]){ &x, &y });
 }
 
+static void run_warp(const struct step *step, const struct run *run, const struct kernel *kernel)
+{
+    void *x = place_of(&step->in[0], run), *matrix = place_of(&step->in[1], run);
+    void *y = place_of(&step->out, run);
+    launch(kernel, (void *[]){ &x, &matrix, &y });
+}
+
 static void run_random(const struct step *step, const struct run *run, const struct kernel *kernel)
 {
     void *y = place_of(&step->out, run), *clock = clock_memory;
@@ -125,6 +132,8 @@ static const struct way {
     [OP_NORMAL] = { generate_random, run_random },
     [OP_UNIFORM] = { generate_random, run_random },
     [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
+    [OP_WARP] = { generate_warp, run_warp },
+    [OP_WARP_DX] = { generate_warp_dx, run_warp },
 };
 
 static const struct way *way_of(const struct step *step)

@@ -43,6 +43,12 @@ void generate_loop(const struct loop *loop, const char *name, struct text *sourc
 void generate_upfirdn(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel);
 
+/* warp and warp_dx. Arguments: x, the matrices, y. */
+void generate_warp(const struct step *step, const char *name, struct text *source,
+                   struct kernel *kernel);
+void generate_warp_dx(const struct step *step, const char *name, struct text *source,
+                      struct kernel *kernel);
+
 /* Arguments: y, and three numbers of 64 bits in device memory: seed, step, part. */
 void generate_random(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel);

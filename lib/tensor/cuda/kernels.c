@@ -1,4 +1,4 @@
-/* The texts that are no loops: the prelude, filters, random numbers; see generate.h. */
+/* The texts that are no loops: the prelude, filters, warps, random numbers; see generate.h. */
 #include "cuda/generate.h"
 
 #include "base/random.h"
@@ -81,7 +81,14 @@ const char generate_prelude[] =
     "        const float angle = 1.4629180792671596e-9f * (float)c[i + 1];\n"
     "        x[i] = radius * cosf(angle); x[i + 1] = radius * sinf(angle);\n"
     "    }\n"
-    "}\n";
+    "}\n"
+    /* Where a pixel of the grid lies in the image, both from their centres; the share of a pixel
+     * that is so far away along an axis. */
+    "DEVICE void warped(const float *m, float x, float y, float *u, float *v) {\n"
+    "    *u = fmaf(m[0], x, fmaf(m[1], y, m[2]));\n"
+    "    *v = fmaf(m[3], x, fmaf(m[4], y, m[5]));\n"
+    "}\n"
+    "DEVICE float share(float away) { return fmaxf(1 - fabsf(away), 0); }\n";
 
 static unsigned blocks_for(size_t count)
 {
@@ -176,4 +183,98 @@ void generate_upfirdn(const struct step *step, const char *name, struct text *so
                 f.size[0], u->down[0], u->pad[0][0], u->up[0], u->up[0], x.size[2],
                 f.size[f.rank - 1], u->down[1], u->pad[1][0], u->up[1], u->up[1], x.size[3],
                 x.size[2], u->up[0], x.size[3], u->up[1], x.size[1], name, f.size[f.rank - 1]);
+}
+
+/* The beginning of a kernel that has a thread for each value of the result: image `rest`, row,
+ * column, channel c, and m, the image's matrix. */
+static void begin_warp(const struct step *step, const char *name, struct text *source,
+                       struct kernel *kernel)
+{
+    struct shape y = step->out.shape;
+    size_t count = shape_count(y);
+    *kernel = (struct kernel){ .pieces = 1, .threads = { KERNEL_THREADS, 1 }, .arguments = 3 };
+    snprintf(kernel->name, sizeof kernel->name, "%s", name);
+    kernel->blocks = blocks_for(count);
+    text_format(source,
+                "extern \"C\" __global__ void __launch_bounds__(%d) %s(const %s *x, "
+                "const float *matrix, %s *y)\n"
+                "{\n    const u64 index = (u64)blockIdx.x * %d + threadIdx.x;\n"
+                "    if (index >= %zuull) return;\n"
+                "    u64 rest = index;\n"
+                "    const int c = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
+                "    const int column = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
+                "    const int row = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
+                "    const float *m = matrix + rest * 6;\n"
+                "    float sum = 0, value[1], u, v;\n",
+                KERNEL_THREADS, name, type_names[step->in[0].dtype], type_names[step->out.dtype],
+                KERNEL_THREADS, count, y.size[1], y.size[1], y.size[3], y.size[3], y.size[2],
+                y.size[2]);
+}
+
+/* The middle of an image's rows (axis 2) or columns (axis 3). */
+static double middle(struct shape shape, int axis)
+{
+    return (double)(shape.size[axis] - 1) / 2;
+}
+
+void generate_warp(const struct step *step, const char *name, struct text *source,
+                   struct kernel *kernel)
+{
+    struct shape image = step->in[0].shape, grid = step->out.shape;
+    begin_warp(step, name, source, kernel);
+    text_format(source,
+                "    warped(m, column - %.1ff, row - %.1ff, &u, &v);\n"
+                "    if (fabsf(u) < %.1ff && fabsf(v) < %.1ff) {\n"
+                "        const int left = (int)floorf(u + %.1ff), top = (int)floorf(v + %.1ff);\n"
+                "        for (int k = 0; k < 4; k++) {\n"
+                "            const int h = left + (k & 1), w = top + (k >> 1);\n"
+                "            if (h < 0 || h >= %" PRId64 " || w < 0 || w >= %" PRId64
+                ") continue;\n"
+                "            load1(x + ((rest * %" PRId64 " + w) * %" PRId64 " + h) * %" PRId64
+                " + c, value);\n"
+                "            sum += share(u - (h - %.1ff)) * share(v - (w - %.1ff)) * value[0];\n"
+                "        }\n    }\n"
+                "    store1(y + index, &sum);\n}\n",
+                middle(grid, 3), middle(grid, 2), middle(image, 3) + 1, middle(image, 2) + 1,
+                middle(image, 3), middle(image, 2), image.size[3], image.size[2], image.size[2],
+                image.size[3], image.size[1], middle(image, 3), middle(image, 2));
+}
+
+/* A pixel of the image gathers from all pixels of the grid that lie within one pixel of it: those
+ * in a parallelogram, M⁻¹ of a square, of which the bounding box is walked. Of a matrix that
+ * flattens the image, the whole grid. The order of the sum is that of the grid: no atomics. */
+void generate_warp_dx(const struct step *step, const char *name, struct text *source,
+                      struct kernel *kernel)
+{
+    struct shape image = step->out.shape, grid = step->in[0].shape;
+    begin_warp(step, name, source, kernel);
+    text_format(source,
+                "    const float h = column - %.1ff, w = row - %.1ff;\n"
+                "    const float area = m[0] * m[4] - m[1] * m[3];\n"
+                "    int top = 0, bottom = %" PRId64 ", left = 0, right = %" PRId64 ";\n"
+                "    if (fabsf(area) > 1e-6f) {\n"
+                "        const float s = h - m[2], t = w - m[5], inverse = 1 / area;\n"
+                "        const float x0 = (m[4] * s - m[1] * t) * inverse + %.1ff;\n"
+                "        const float y0 = (m[0] * t - m[3] * s) * inverse + %.1ff;\n"
+                "        const float dx = (fabsf(m[4]) + fabsf(m[1])) * fabsf(inverse) + 1;\n"
+                "        const float dy = (fabsf(m[0]) + fabsf(m[3])) * fabsf(inverse) + 1;\n"
+                "        top = (int)fminf(fmaxf(y0 - dy, 0), bottom);\n"
+                "        left = (int)fminf(fmaxf(x0 - dx, 0), right);\n"
+                "        bottom = (int)fminf(fmaxf(y0 + dy + 1, 0), bottom);\n"
+                "        right = (int)fminf(fmaxf(x0 + dx + 1, 0), right);\n"
+                "    }\n",
+                middle(image, 3), middle(image, 2), grid.size[2], grid.size[3], middle(grid, 3),
+                middle(grid, 2));
+    text_format(source,
+                "    for (int r = top; r < bottom; r++)\n"
+                "        for (int k = left; k < right; k++) {\n"
+                "            warped(m, k - %.1ff, r - %.1ff, &u, &v);\n"
+                "            const float weight = share(u - h) * share(v - w);\n"
+                "            if (!(weight > 0)) continue;\n"
+                "            load1(x + ((rest * %" PRId64 " + r) * %" PRId64 " + k) * %" PRId64
+                " + c, value);\n"
+                "            sum += weight * value[0];\n"
+                "        }\n"
+                "    store1(y + index, &sum);\n}\n",
+                middle(grid, 3), middle(grid, 2), grid.size[2], grid.size[3], grid.size[1]);
 }
