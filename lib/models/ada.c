@@ -1,5 +1,6 @@
-/* Geometric augmentation along the axes; see ada.h. S is the image's side; the reflected image
- * has P = 3S-2 pixels, doubled 2P; 2(S+6) positions are sampled, and halved to S. */
+/* Geometric augmentation; see ada.h. Numbers are those of stylegan2-ada-pytorch's
+ * training/augment.py, as are names in brackets.
+ */
 #include "models/ada.h"
 
 #include "base/arena.h"
@@ -7,7 +8,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 /* Daubechies' least asymmetric wavelet of order 6, low pass, its sum √2. */
 static const double sym6[] = {
@@ -15,94 +15,108 @@ static const double sym6[] = {
     0.4910559419267466,    0.787641141030194,     0.3379294217276218,    -0.07263752278646252,
     -0.021060292512300564, 0.04472490177066578,   0.0017677118642428036, -0.007800708325034148,
 };
-enum { TAPS = sizeof sym6 / sizeof *sym6, EXTRA = 2 * (TAPS / 4) }; /* positions beyond, doubled */
+enum { TAPS = sizeof sym6 / sizeof *sym6, BORDER = TAPS / 4 }; /* pixels sampled on each side */
 
 static const double WHOLE = 0.125, FRACTION = 0.125, SCALE = 0.2;
 
-/* ---- constant matrices ----------------------------------------------------------------------- */
-
-/* (2P,S): reflection, then doubling. Zeros stand between pixels, six are put before, the filter is
- * convolved, its gain 2. */
-static struct node *doubling(struct graph *graph, int side)
-{
-    int padded = 3 * side - 2;
-    float *matrix = memory_grow(NULL, (size_t)(2 * padded * side), sizeof *matrix);
-    for (int i = 0; i < 2 * padded * side; i++)
-        matrix[i] = 0;
-    for (int n = 0; n < 2 * padded; n++)
-        for (int t = 0; t < TAPS; t++) {
-            int at = n + t - TAPS / 2;
-            if (at < 0 || at >= 2 * padded || at % 2)
-                continue;
-            int from = abs(at / 2 - (side - 1)); /* pixel of the image, reflected at 0 … */
-            from = from > side - 1 ? 2 * (side - 1) - from : from; /* … and at S-1 */
-            matrix[n * side + from] += (float)(M_SQRT2 * sym6[TAPS - 1 - t]);
-        }
-    struct node *constant = t_constant(graph, SHAPE(2 * padded, side), matrix);
-    free(matrix);
-    return constant;
-}
-
-/* (S,2(S+6)): the filter, correlated, at every second position from 1 on. */
-static struct node *halving(struct graph *graph, int side)
-{
-    int sampled = 2 * side + 2 * EXTRA;
-    float *matrix = memory_grow(NULL, (size_t)(side * sampled), sizeof *matrix);
-    for (int i = 0; i < side * sampled; i++)
-        matrix[i] = 0;
-    for (int n = 0; n < side; n++)
-        for (int t = 0; t < TAPS; t++)
-            matrix[n * sampled + 2 * n + 1 + t] = (float)(sym6[t] * M_SQRT1_2);
-    struct node *constant = t_constant(graph, SHAPE(side, sampled), matrix);
-    free(matrix);
-    return constant;
-}
-
-/* 0, 1, …, count-1. */
-static struct node *counted(struct graph *graph, int count, struct shape shape)
-{
-    float *number = memory_grow(NULL, (size_t)count, sizeof *number);
-    for (int i = 0; i < count; i++)
-        number[i] = (float)i;
-    struct node *constant = t_constant(graph, shape, number);
-    free(number);
-    return constant;
-}
-
 /* ---- resampling ------------------------------------------------------------------------------ */
 
-/* (N,S,S): what one axis does to a line of S pixels; zoom, shift (N). Sample i lies at
- * 2·(zoom·o + shift) + P - 1 of the doubled line, o = (i + 1 - (S+6)) / 2 from the centre. */
-static struct node *axis_matrix(struct node *zoom, struct node *shift, int side)
+/* The filter with the given gain along each axis. */
+static struct node *filter(struct graph *graph, double gain)
 {
-    struct graph *graph = zoom->graph;
-    int64_t n = dim(zoom, 0);
-    int padded = 3 * side - 2, sampled = 2 * side + 2 * EXTRA;
-    struct node *o = t_affine(counted(graph, sampled, SHAPE(1, sampled, 1)), 0.5,
-                              0.5 * (1 - side - EXTRA)); /* (1,Q,1) */
-    struct node *at =
-        t_add(t_mul(o, t_reshape(zoom, SHAPE(n, 1, 1))), t_reshape(shift, SHAPE(n, 1, 1)));
-    at = t_affine(at, 2, padded - 1); /* (N,Q,1)  */
-    struct node *away = t_sub(at, counted(graph, 2 * padded, SHAPE(1, 1, 2 * padded)));
-    away =
-        t_where(t_greater(away, t_full(graph, SHAPE(), 0)), away, t_scale(away, -1)); /* (N,Q,2P) */
-    struct node *near = t_affine(away, -1, 1);
-    struct node *weight =
-        t_where(t_greater(near, t_full(graph, SHAPE(), 0)), near, t_full(graph, SHAPE(), 0));
-    struct node *line = t_matmul(weight, doubling(graph, side)); /* (N,Q,S)  */
-    return t_matmul(t_broadcast(halving(graph, side), SHAPE(n, side, sampled)), line);
+    float tap[TAPS];
+    for (int t = 0; t < TAPS; t++)
+        tap[t] = (float)(sym6[t] * gain * M_SQRT1_2);
+    return t_constant(graph, SHAPE(TAPS), tap);
 }
 
-struct node *ada_warp(struct node *x, struct node *zoom_x, struct node *shift_x,
-                      struct node *zoom_y, struct node *shift_y)
+/* S pixels along an axis become 3S - 2: mirrored at the first and the last, which stay single. */
+static struct node *reflected(struct node *x, int axis)
 {
-    int64_t n = dim(x, 0), c = dim(x, 1), s = dim(x, 2);
-    struct node *columns = axis_matrix(zoom_x, shift_x, (int)s); /* (N,S,S) */
-    struct node *rows = axis_matrix(zoom_y, shift_y, (int)s);
-    x = t_matmul(t_reshape(x, SHAPE(n, c * s, s)), t_transpose(columns));
-    x = t_permute(t_reshape(x, SHAPE(n, c, s, s)), 0, 2, 1, 3); /* (N,S,C,S) */
-    x = t_matmul(rows, t_reshape(x, SHAPE(n, s, c * s)));
-    return t_permute(t_reshape(x, SHAPE(n, s, c, s)), 0, 2, 1, 3);
+    int64_t side = dim(x, axis);
+    struct node *before = t_flip(t_slice(x, axis, 1, side), 1u << axis);
+    struct node *after = t_flip(t_slice(x, axis, 0, side - 1), 1u << axis);
+    return t_concat(axis, before, x, after);
+}
+
+/* The matrices (N,2,3) between images of doubled pixels. Pixel i lies at 2i there, so an image's
+ * centre is half a pixel before that of the doubled one: L·o + t becomes 2(L(o + ½)/2 + t) - ½. */
+static struct node *doubled(struct node *matrix)
+{
+    struct node *linear = t_slice(matrix, 2, 0, 2), *shift = t_slice(matrix, 2, 2, 3);
+    struct node *centre = t_affine(t_sum(linear, AXES(2)), 0.5, -0.5);
+    return t_concat(2, linear, t_add(t_scale(shift, 2), centre));
+}
+
+struct node *ada_transform(struct node *x, struct node *matrix)
+{
+    int64_t height = dim(x, 2), width = dim(x, 3);
+    x = reflected(reflected(x, 2), 3);
+    x = t_upfirdn(x, filter(x->graph, 2), .up = 2, .pads = { { 6, 5 }, { 6, 5 } });
+    x = t_warp(x, doubled(matrix), 2 * (height + 2 * BORDER), 2 * (width + 2 * BORDER));
+    return t_upfirdn(x, filter(x->graph, 1), .down = 2, .pad = -1, .flip = true);
+}
+
+/* ---- one matrix of all transformations ------------------------------------------------------- */
+
+/* From a pixel of the result to one of the image, (N) each. The first transformation stands
+ * leftmost, so each that follows is multiplied from the right by its inverse [G_inv]. */
+struct plane {
+    struct node *linear[2][2], *shift[2];
+};
+
+static void move(struct plane *plane, struct node *const by[2])
+{
+    for (int i = 0; i < 2; i++) {
+        struct node *moved =
+            t_add(t_mul(plane->linear[i][0], by[0]), t_mul(plane->linear[i][1], by[1]));
+        plane->shift[i] = plane->shift[i] ? t_sub(plane->shift[i], moved) : t_neg(moved);
+    }
+}
+
+/* Enlarges by a factor for each axis. */
+static void enlarge(struct plane *plane, struct node *across, struct node *down)
+{
+    for (int i = 0; i < 2; i++) {
+        plane->linear[i][0] = t_div(plane->linear[i][0], across);
+        plane->linear[i][1] = t_div(plane->linear[i][1], down);
+    }
+}
+
+static void turn(struct plane *plane, struct node *angle)
+{
+    struct node *cosine = t_cos(angle), *sine = t_sin(angle);
+    for (int i = 0; i < 2; i++) {
+        struct node *x = plane->linear[i][0], *y = plane->linear[i][1];
+        plane->linear[i][0] = t_add(t_mul(x, cosine), t_mul(y, sine));
+        plane->linear[i][1] = t_sub(t_mul(y, cosine), t_mul(x, sine));
+    }
+}
+
+/* (N,2,3) */
+static struct node *matrix_of(const struct plane *plane)
+{
+    struct shape one = SHAPE(dim(plane->shift[0], 0), 1, 1);
+    struct node *row[2];
+    for (int i = 0; i < 2; i++)
+        row[i] = t_concat(2, t_reshape(plane->linear[i][0], one),
+                          t_reshape(plane->linear[i][1], one), t_reshape(plane->shift[i], one));
+    return t_concat(1, row[0], row[1]);
+}
+
+struct node *ada_matrix(const struct ada_drawn *drawn)
+{
+    struct node *mirror = drawn->mirror;
+    struct node *one = t_full(mirror->graph, mirror->shape, 1), *zero = t_zeros_like(mirror);
+    struct plane plane = { { { t_affine(mirror, -2, 1), zero }, { zero, one } }, { NULL, NULL } };
+    turn(&plane, t_scale(drawn->turns, M_PI_2));
+    move(&plane, drawn->whole);
+    enlarge(&plane, drawn->scale, drawn->scale);
+    turn(&plane, drawn->before);
+    enlarge(&plane, drawn->stretch, t_div(one, drawn->stretch));
+    turn(&plane, drawn->after);
+    move(&plane, drawn->fraction);
+    return matrix_of(&plane);
 }
 
 /* ---- what is drawn --------------------------------------------------------------------------- */
@@ -128,25 +142,24 @@ static struct node *normal(const struct drawing *d, const char *what)
     return t_normal(d->graph, name, SHAPE(d->n));
 }
 
-/* (N): which images get this transformation. */
-static struct node *chosen(const struct drawing *d, const char *what)
+/* (N): which images get this transformation, which comes with probability p. */
+static struct node *chosen(const struct drawing *d, const char *what, struct node *p)
 {
     char name[96];
     snprintf(name, sizeof name, "%s.if", what);
-    return t_greater(d->p, uniform(d, name));
+    return t_greater(p, uniform(d, name));
 }
 
-static struct node *perhaps(const struct drawing *d, struct node *chosen, struct node *value,
-                            double neutral)
+static struct node *perhaps(struct node *chosen, struct node *value, double neutral)
 {
-    return t_where(chosen, value, t_full(d->graph, SHAPE(d->n), neutral));
+    return t_where(chosen, value, t_full(value->graph, value->shape, neutral));
 }
 
 /* 2^(sd·normal). */
 static struct node *factor(const struct drawing *d, const char *what)
 {
     struct node *value = t_exp(t_scale(normal(d, what), SCALE * M_LN2));
-    return perhaps(d, chosen(d, what), value, 1);
+    return perhaps(chosen(d, what, d->p), value, 1);
 }
 
 /* The largest whole number up to x, for x of any sign: casting truncates towards zero. */
@@ -157,54 +170,50 @@ static struct node *whole(struct node *x)
     return t_shift(t_cast(shifted, DTYPE_F32), -ENOUGH);
 }
 
-/* Mirrored with probability p/2, turned by 0 … 3 quarters with probability p: pixels are moved, not
- * computed. */
-static struct node *blit(const struct drawing *d, struct node *x)
+/* Any angle, with a probability such that one of the two, before and after stretching, comes with
+ * probability p [p_rot]. */
+static struct node *angle(const struct drawing *d, const char *what)
 {
-    struct node *half = t_full(d->graph, SHAPE(d->n), 0.5);
-    struct node *mirror = t_mul(chosen(d, "mirror"), t_greater(uniform(d, "mirror"), half));
-    struct node *turns = t_mul(chosen(d, "turn"), whole(t_scale(uniform(d, "turn"), 4)));
-    mirror = t_reshape(mirror, SHAPE(d->n, 1, 1, 1));
-    turns = t_reshape(turns, SHAPE(d->n, 1, 1, 1));
-    x = t_where(mirror, t_flip(x, AXES(3)), x);
-    struct node *quarter = t_flip(t_permute(x, 0, 1, 3, 2), AXES(3));
-    struct node *half_turn = t_flip(x, AXES(2, 3));
-    struct node *three = t_flip(t_permute(x, 0, 1, 3, 2), AXES(2));
-    struct node *one = t_full(d->graph, SHAPE(), 0.5), *two = t_full(d->graph, SHAPE(), 1.5),
-                *most = t_full(d->graph, SHAPE(), 2.5);
-    x = t_where(t_greater(turns, one), t_where(t_greater(turns, two), half_turn, quarter), x);
-    return t_where(t_greater(turns, most), three, x);
+    struct node *none = t_sqrt(t_clamp(t_affine(d->p, -1, 1), 0, 1));
+    struct node *value = t_affine(uniform(d, what), 2 * M_PI, -M_PI);
+    return perhaps(chosen(d, what, t_affine(none, -1, 1)), value, 0);
 }
 
-/* Both shifts of one axis: that by whole pixels comes first, so it is not zoomed. */
-struct shifts {
-    struct node *whole_if, *fraction_if; /* (N) */
-};
-
-static struct node *shift_of(const struct drawing *d, const struct shifts *shifts,
-                             struct node *zoom, int64_t side, const char *axis)
+/* Moves along both axes or neither: by whole pixels, by any number of them. */
+static void draw_shifts(const struct drawing *d, const int64_t side[2], struct ada_drawn *drawn)
 {
-    char name[64];
-    snprintf(name, sizeof name, "whole_%s", axis);
-    struct node *pixels = t_affine(uniform(d, name), 2 * WHOLE * (double)side,
-                                   0.5 - WHOLE * (double)side); /* to be rounded */
-    struct node *by_whole = perhaps(d, shifts->whole_if, whole(pixels), 0);
-    snprintf(name, sizeof name, "fraction_%s", axis);
-    struct node *fraction = t_scale(normal(d, name), FRACTION * (double)side);
-    struct node *by_fraction = perhaps(d, shifts->fraction_if, fraction, 0);
-    return t_scale(t_add(by_whole, t_mul(zoom, by_fraction)), -1);
+    struct node *by_whole = chosen(d, "whole", d->p), *by_any = chosen(d, "fraction", d->p);
+    for (int i = 0; i < 2; i++) {
+        char name[32];
+        double pixels = (double)side[i];
+        snprintf(name, sizeof name, "whole_%c", "xy"[i]);
+        struct node *rounded =
+            whole(t_affine(uniform(d, name), 2 * WHOLE * pixels, 0.5 - WHOLE * pixels));
+        drawn->whole[i] = perhaps(by_whole, rounded, 0);
+        snprintf(name, sizeof name, "fraction_%c", "xy"[i]);
+        drawn->fraction[i] = perhaps(by_any, t_scale(normal(d, name), FRACTION * pixels), 0);
+    }
+}
+
+struct ada_drawn ada_draw(struct node *p, int64_t count, const int64_t side[2], const char *name)
+{
+    struct drawing d = { p->graph, p, name, count };
+    struct node *half = t_full(p->graph, SHAPE(count), 0.5);
+    struct ada_drawn drawn = {
+        .mirror = t_mul(chosen(&d, "mirror", p), t_greater(uniform(&d, "mirror"), half)),
+        .turns = t_mul(chosen(&d, "turn", p), whole(t_scale(uniform(&d, "turn"), 4))),
+        .scale = factor(&d, "scale"),
+        .before = angle(&d, "before"),
+        .stretch = factor(&d, "stretch"),
+        .after = angle(&d, "after"),
+    };
+    draw_shifts(&d, side, &drawn);
+    return drawn;
 }
 
 struct node *ada_augment(struct node *x, struct node *p, const char *name)
 {
-    struct drawing d = { x->graph, p, name, dim(x, 0) };
-    int64_t side = dim(x, 2);
-    x = blit(&d, x);
-    struct node *scale = factor(&d, "scale"), *stretch = factor(&d, "stretch");
-    struct node *one = t_full(x->graph, SHAPE(d.n), 1);
-    struct node *zoom_x = t_div(one, t_mul(scale, stretch));
-    struct node *zoom_y = t_div(stretch, scale);
-    struct shifts shifts = { chosen(&d, "whole"), chosen(&d, "fraction") };
-    return ada_warp(x, zoom_x, shift_of(&d, &shifts, zoom_x, side, "x"), zoom_y,
-                    shift_of(&d, &shifts, zoom_y, side, "y"));
+    const struct ada_drawn drawn =
+        ada_draw(p, dim(x, 0), (int64_t[2]){ dim(x, 3), dim(x, 2) }, name);
+    return ada_transform(x, ada_matrix(&drawn));
 }

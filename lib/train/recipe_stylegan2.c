@@ -3,7 +3,7 @@
  * phases by k/(k+1), style mixing, the running averages of w and of the generator.
  *
  * On request the discriminator sees augmented images only, adaptively (models/ada.h). R1 is
- * with respect to the images before augmentation.
+ * with respect to the images before augmentation, and passes through it.
  *
  * A batch in parts is what the official code calls rounds: every part has latents, a style-mixing
  * cut-off and groups of the minibatch standard deviation of its own, and moves the averages of w

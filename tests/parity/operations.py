@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import ddpm, stylegan2, unet
+from models import ada, ddpm, stylegan2, unet
 
 DOUBLE = torch.float64
 
@@ -48,6 +48,20 @@ def resampled(x_shape, f, **attributes):
     """upfirdn; f is a constant, stored without gradient as the attribute "f"."""
     function = lambda x: stylegan2.upfirdn(x, f, **attributes)
     return {"x": normal(*x_shape)}, function, attributes | {"f": f.tolist()}
+
+
+def warped(x_shape, height, width):
+    """grid_sample along planes of the attribute "matrix", (N,2,3), which float32 holds."""
+    matrix = torch.randn(x_shape[0], 2, 3).to(DOUBLE)
+    function = lambda x: ada.warp(x, matrix, height, width)
+    return {"x": normal(*x_shape)}, function, {"matrix": matrix.flatten().tolist()}
+
+
+def augmented(x_shape):
+    """All geometric augmentations, drawn as the attributes say, each (N,), float32."""
+    drawn = {key: value.to(DOUBLE) for key, value in ada.draw(x_shape[0], *x_shape[2:]).items()}
+    function = lambda x: ada.transform(x, ada.matrix(drawn))
+    return {"x": normal(*x_shape)}, function, {k: v.tolist() for k, v in drawn.items()}
 
 
 def group_norm(x_shape, groups):
@@ -137,6 +151,8 @@ NORMAL_CASES = {
     "upfirdn_down": lambda: resampled((1, 2, 6, 5), SQUARE_FIR, down=2, pad=(1, 1, 1, 1)),
     "upfirdn_asymmetric": lambda: resampled((1, 1, 5, 4), FIR, up=2, down=3, pad=(1, 2, 0, 3)),
     "upfirdn_flipped_crop": lambda: resampled((1, 1, 6, 6), FIR, pad=(-1, 2, 1, -2), flip=True),
+    "warp": lambda: warped((3, 2, 5, 4), 6, 7),
+    "augment": lambda: augmented((4, 2, 9, 8)),
     "group_norm": lambda: group_norm((2, 6, 3, 3), 2),
     "instance_norm": lambda: group_norm((2, 3, 3, 4), 3),
     "layer_norm": lambda: layer_norm(3, 7),

@@ -8,6 +8,7 @@
 #include "test.h"
 
 #include "base/json.h"
+#include "models/ada.h"
 #include "nn/layer.h"
 #include "nn/loss.h"
 #include "nn/optimiser.h"
@@ -85,6 +86,49 @@ PLAIN(upfirdn_asymmetric,
 PLAIN(upfirdn_flipped_crop,
       t_upfirdn(x[0], fir(x[0]->graph), .pads = { { 1, -2 }, { -1, 2 } }, .flip = true))
 
+/* The numbers of an attribute as a constant. */
+static struct node *attribute(struct graph *graph, const struct json *attributes, const char *key,
+                              struct shape shape)
+{
+    struct error err;
+    float values[64];
+    const struct json *list = json_get_array(attributes, key, &err);
+    assert_ok(list, err);
+    size_t count = json_length(list);
+    assert_true(count == shape_count(shape) && count <= sizeof values / sizeof *values);
+    for (size_t i = 0; i < count; i++) {
+        double value;
+        assert_true(json_as_real(json_at(list, i), &value));
+        values[i] = (float)value;
+    }
+    return t_constant(graph, shape, values);
+}
+
+CASE(warp)
+{
+    struct node *m = attribute(x[0]->graph, attributes, "matrix", SHAPE(dim(x[0], 0), 2, 3));
+    return t_warp(x[0], m, 6, 7);
+}
+
+CASE(augment)
+{
+    struct graph *graph = x[0]->graph;
+    struct shape n = SHAPE(dim(x[0], 0));
+    const struct ada_drawn drawn = {
+        .mirror = attribute(graph, attributes, "mirror", n),
+        .turns = attribute(graph, attributes, "turns", n),
+        .whole = { attribute(graph, attributes, "whole_x", n),
+                   attribute(graph, attributes, "whole_y", n) },
+        .scale = attribute(graph, attributes, "scale", n),
+        .before = attribute(graph, attributes, "before", n),
+        .stretch = attribute(graph, attributes, "stretch", n),
+        .after = attribute(graph, attributes, "after", n),
+        .fraction = { attribute(graph, attributes, "fraction_x", n),
+                      attribute(graph, attributes, "fraction_y", n) },
+    };
+    return ada_transform(x[0], ada_matrix(&drawn));
+}
+
 /* Losses. */
 
 CASE(segmentation_loss)
@@ -159,6 +203,8 @@ static const struct operation operations[] = {
     ROW(upfirdn_down),
     ROW(upfirdn_asymmetric),
     ROW(upfirdn_flipped_crop),
+    ROW(warp),
+    ROW(augment),
     ROW(group_norm),
     ROW(instance_norm),
     ROW(layer_norm),
