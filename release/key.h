@@ -92,8 +92,8 @@ bool long_digest_file(enum long_digest kind, const char *path, unsigned char dig
                       struct error *err) MUST_USE;
 
 /* From here on OpenSSL reads no configuration and loads no engine or provider that a file or the
- * environment names: for a verifier, which needs none of it, and whose answer must not depend on
- * it. To be called before anything else. */
+ * environment names, nor knows ciphers by name: for a verifier, which needs none of it, and whose
+ * answer must not depend on it. To be called before anything else. */
 void key_ignore_configuration(void);
 
 /* Overwrites a secret, in a way that no compiler leaves out. */

@@ -39,8 +39,9 @@ void relay_start(struct relay *relay, relay_take *const *takes, size_t count, vo
     CHECK(count <= RELAY_MOST_TAKERS, "%zu takers", count);
     pthread_mutex_init(&relay->lock, NULL);
     pthread_cond_init(&relay->changed, NULL);
-    for (size_t i = 0; i < RELAY_BUFFERS; i++)
-        relay->buffers[i] = memory_grow(NULL, RELAY_SIZE, 1);
+    relay->buffers[0] = memory_grow(NULL, RELAY_BUFFERS, RELAY_SIZE);
+    for (size_t i = 1; i < RELAY_BUFFERS; i++)
+        relay->buffers[i] = relay->buffers[0] + i * RELAY_SIZE;
     for (size_t i = 0; i < count; i++) {
         struct relay_taker *taker = &relay->takers[i];
         *taker = (struct relay_taker){ .relay = relay, .take = takes[i], .context = context };
@@ -84,8 +85,7 @@ bool relay_finish(struct relay *relay)
     pthread_mutex_unlock(&relay->lock);
     for (size_t i = 0; i < relay->taker_count; i++)
         pthread_join(relay->takers[i].thread, NULL);
-    for (size_t i = 0; i < RELAY_BUFFERS; i++)
-        free(relay->buffers[i]);
+    free(relay->buffers[0]);
     pthread_mutex_destroy(&relay->lock);
     pthread_cond_destroy(&relay->changed);
     return !relay->stopped;

@@ -22,7 +22,7 @@ enum { RELAY_SIZE = 1 << 18, RELAY_BUFFERS = 8, RELAY_MOST_TAKERS = 2 };
 typedef bool relay_take(void *context, const unsigned char *bytes, size_t size);
 
 struct relay {
-    unsigned char *buffers[RELAY_BUFFERS];
+    unsigned char *buffers[RELAY_BUFFERS]; /* one block, at the first */
     size_t sizes[RELAY_BUFFERS];
     uint64_t sent;
     bool ended, stopped;

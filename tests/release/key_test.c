@@ -155,6 +155,39 @@ static void a_fingerprint_is_the_digest_of_the_public_key_file(void **state)
     key_free(again);
 }
 
+static void public_keys_are_written_as_openssl_writes_them(void **state)
+{
+    (void)state;
+    char *path = path_join(&arena, folder, "a.key");
+    for (int kind = 0; kind < KEY_KIND_COUNT; kind++) {
+        struct key *key = new_key((enum key_kind)kind);
+        char theirs[1024];
+        assert_ok(key_save_private(key, path, NULL, &err), err);
+        FILE *pipe = popen(arena_format(&arena, "openssl pkey -in %s -pubout", path), "r");
+        size_t size = fread(theirs, 1, sizeof theirs - 1, pipe);
+        theirs[size] = '\0';
+        assert_int_equal(pclose(pipe), 0);
+        assert_string_equal(key_public_pem(key, &arena), theirs);
+        key_free(key);
+    }
+}
+
+/* A public key of any kind whose bytes were changed is another key or none, never a crash. */
+static void points_off_the_curve_are_no_keys(void **state)
+{
+    (void)state;
+    static const enum key_kind curves[] = { KEY_P256, KEY_P384 };
+    for (int i = 0; i < 2; i++) {
+        struct key *key = new_key(curves[i]);
+        char *pem = arena_string(&arena, key_public_pem(key, &arena));
+        char *digit = strstr(pem, "-----END") - 8; /* within the last bytes of y */
+        *digit = *digit == 'A' ? 'B' : 'A';
+        assert_null(key_parse_public(pem, strlen(pem), "x.pub", &err));
+        assert_contains(err.message, "x.pub: the public key there cannot be read");
+        key_free(key);
+    }
+}
+
 /* The same point, compressed and not, as openssl writes them. */
 static void one_key_has_one_fingerprint_however_it_is_written(void **state)
 {
@@ -305,6 +338,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_key_opens_by_its_uri, begin, end),
         cmocka_unit_test_setup_teardown(a_fingerprint_is_the_digest_of_the_public_key_file, begin,
                                         end),
+        cmocka_unit_test_setup_teardown(public_keys_are_written_as_openssl_writes_them, begin, end),
+        cmocka_unit_test_setup_teardown(points_off_the_curve_are_no_keys, begin, end),
         cmocka_unit_test_setup_teardown(one_key_has_one_fingerprint_however_it_is_written, begin,
                                         end),
         cmocka_unit_test_setup_teardown(other_keys_and_other_files_are_refused, begin, end),
