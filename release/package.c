@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -119,10 +120,64 @@ struct packaging {
     struct error *err;
     struct dataset store;
     struct json *memorization, *utility;
-    size_t *images; /* to be packed */
-    const char *root;
+    size_t *images;          /* to be packed */
+    const char *root, *seen; /* seen: what the inputs were like at the beginning, below */
     int64_t created;
 };
+
+/* ---- inputs that change meanwhile -------------------------------------------------------------
+ */
+
+/* Inputs are read more than once: to be digested, then (the store is mapped) to be packed. What
+ * tells that a file is still the one that was checked are its size and the kernel's time of its
+ * last change, which nobody can set back. A line a file. */
+static void describe(struct text *seen, const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        text_format(seen, "%s: missing\n", path);
+    else
+        text_format(seen, "%s: %ju %ju %jd %jd.%09ld\n", path, (uintmax_t)status.st_dev,
+                    (uintmax_t)status.st_ino, (intmax_t)status.st_size,
+                    (intmax_t)status.st_ctim.tv_sec, status.st_ctim.tv_nsec);
+}
+
+static const char *describe_inputs(const struct packaging *packaging)
+{
+    const struct package_job *job = packaging->job;
+    struct arena *arena = packaging->arena;
+    static const char *const names[] = { "dataset.json", "images.npy", "masks.npy", "index.csv" };
+    const char *const others[] = {
+        path_join(arena, job->audit, "memorization.json"),
+        job->utility ? path_join(arena, job->utility, "utility.json") : NULL,
+        job->dataset ? path_join(arena, job->dataset, "dataset.json") : NULL,
+        job->report_public,
+        job->report_internal,
+    };
+    struct text seen = { 0 };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        describe(&seen, path_join(arena, job->synthetic, names[i]));
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (others[i])
+            describe(&seen, others[i]);
+    char *copy = arena_string(arena, seen.bytes);
+    text_release(&seen);
+    return copy;
+}
+
+static bool inputs_are_unchanged(const struct packaging *packaging)
+{
+    const char *before = packaging->seen, *now = describe_inputs(packaging), *line = now;
+    size_t i = 0;
+    for (; before[i] && before[i] == now[i]; i++)
+        if (now[i] == '\n')
+            line = now + i + 1;
+    return before[i] == now[i] ||
+           error_set(packaging->err,
+                     "%.*s: changed while it was packed; nothing was written, begin "
+                     "again",
+                     (int)(strstr(line, ": ") - line), line);
+}
 
 static bool open_inputs(struct packaging *packaging)
 {
@@ -473,7 +528,7 @@ static bool write_manifest(const struct packaging *packaging, struct digest_entr
                                       result->volumes[i].sha256 };
     struct text text = { 0 };
     bool ok = fill_claims(packaging, policy, &manifest) &&
-              manifest_write(&manifest, &text, packaging->err) &&
+              manifest_write(&manifest, &text, packaging->err) && inputs_are_unchanged(packaging) &&
               file_write(packaging->report->manifest, text.bytes, text.length, packaging->err);
     text_release(&text);
     return ok;
@@ -606,6 +661,7 @@ static bool run(struct packaging *packaging)
     report->archive = arena_format(packaging->arena, "%s/%s.tar.zst", job->out, packaging->root);
     report->manifest =
         arena_format(packaging->arena, "%s/%s.manifest.json", job->out, packaging->root);
+    packaging->seen = describe_inputs(packaging);
     if (!package_check(job->name, job->settings, packaging->err) || !set_time(packaging) ||
         !open_inputs(packaging) || !decide(packaging))
         return false;
