@@ -7,7 +7,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-static int chosen_threads;
+static atomic_int chosen_threads;     /* 0: nobody has asked yet */
+static _Thread_local int told_openmp; /* its settings belong to the thread that makes them */
 static _Thread_local bool alone;
 
 static int available_cores(void)
@@ -18,21 +19,33 @@ static int available_cores(void)
     return omp_get_num_procs();
 }
 
+static void tell_openmp(int count)
+{
+    if (told_openmp == count)
+        return;
+    omp_set_dynamic(0);
+    omp_set_num_threads(count);
+    told_openmp = count;
+}
+
 int parallel_threads(void)
 {
     if (alone)
         return 1;
-    if (!chosen_threads)
-        parallel_set_threads(available_cores());
-    return chosen_threads;
+    int count = atomic_load(&chosen_threads);
+    if (!count) {
+        int cores = available_cores();
+        count = atomic_compare_exchange_strong(&chosen_threads, &count, cores) ? cores : count;
+    }
+    tell_openmp(count);
+    return count;
 }
 
 void parallel_set_threads(int count)
 {
     CHECK(count >= 1, "parallel_set_threads(%d)", count);
-    chosen_threads = count;
-    omp_set_dynamic(0);
-    omp_set_num_threads(count);
+    atomic_store(&chosen_threads, count);
+    tell_openmp(count);
 }
 
 void parallel_alone(void)

@@ -48,17 +48,24 @@ static void *read_ahead(void *context)
     return NULL;
 }
 
+/* Room for a batch of `each` values of 4 bytes an image. */
+static void *room(const struct feed *feed, size_t each, const char *what, struct error *err)
+{
+    size_t values; /* more than can be counted: so much is asked for as is refused */
+    if (!size_multiply(feed->count, each, &values))
+        values = SIZE_MAX;
+    return memory_allocate(values, 4, what, err);
+}
+
 static bool take_memory(struct feed *feed, struct error *err)
 {
     const struct feed_source *source = &feed->source;
     bool ok = true;
     for (int i = 0; ok && i < 2; i++) {
-        feed->images[i] =
-            memory_allocate(feed->count * source->values, sizeof(float), "a batch of images", err);
+        feed->images[i] = room(feed, source->values, "a batch of images", err);
         ok = feed->images[i];
         if (ok && source->labels)
-            ok = (feed->labels[i] = memory_allocate(feed->count * source->labels, sizeof(int32_t),
-                                                    "a batch of labels", err));
+            ok = (feed->labels[i] = room(feed, source->labels, "a batch of labels", err));
     }
     return ok;
 }
