@@ -54,10 +54,10 @@ struct race {
     const struct kind *kind;
     const char *name;
     int batch;
-    struct training training;
+    struct parity_case of;
     const struct backend *backend;
     struct store *store;
-    struct plan *plans[CASE_PHASES];
+    struct plan *plans[RECIPE_PHASES];
     struct peer peer;
     struct json *ready; /* the twin's first answer */
     double rss;         /* ours, before the model was built */
@@ -92,7 +92,7 @@ static const struct backend *find_backend(const char *name)
 static void write_images(const struct race *race)
 {
     struct error err;
-    const struct graph *graph = race->training.graph;
+    const struct graph *graph = race->of.training.graph;
     for (size_t id = 0; id < graph_size(graph); id++) {
         const struct node *node = graph_node(graph, id);
         if (node->op != OP_INPUT)
@@ -104,7 +104,7 @@ static void write_images(const struct race *race)
         random_fill_normal(1, 1, 0, count, host);
         for (size_t i = 0; node->dtype == DTYPE_I32 && i < count; i++)
             ((int32_t *)(void *)host)[i] = (int32_t)random_below(1, 2, i, 4);
-        for (int i = 0; i < race->training.phase_count; i++)
+        for (int i = 0; i < race->of.training.phase_count; i++)
             plan_write(race->plans[i], node, host);
         memory_free(host);
     }
@@ -112,11 +112,11 @@ static void write_images(const struct race *race)
 
 static bool make_plans(struct race *race, struct error *err)
 {
-    struct plan *initial = training_plan_initial(&race->training, race->store, err);
+    struct plan *initial = training_plan_initial(&race->of.training, race->store, err);
     bool ok = initial && plan_run(initial, 0, 1, err);
     plan_free(initial);
-    for (int i = 0; ok && i < race->training.phase_count; i++) {
-        ok = (race->plans[i] = training_plan(&race->training, i, race->store, err));
+    for (int i = 0; ok && i < race->of.training.phase_count; i++) {
+        ok = (race->plans[i] = training_plan(&race->of.training, i, race->store, err));
         if (ok && race->options->profile)
             plan_measure(race->plans[i], true);
     }
@@ -127,15 +127,12 @@ static void build(struct race *race)
 {
     struct error err;
     const struct options *options = race->options;
-    const char *text = options->small ? training_small(race->name, &race->batch)
-                                      : training_benchmark(race->name, &race->batch);
-    struct case_options settings = { .batch = race->batch };
-    struct json *json = json_parse(text, strlen(text), race->name, &err);
+    struct case_options settings = { 0 };
     race->backend = find_backend(options->backend);
     race->rss = memory_taken(race);
-    if (!json || !training_init(&race->training, race->name, json, &settings, &err))
+    if (!case_open_usual(&race->of, race->name, options->small, &settings, &err))
         bench_fail("%s: %s", race->name, err.message);
-    json_free(json);
+    race->batch = (int)race->of.training.batch;
     race->store = store_new(race->backend);
     if (!store_set_precision(race->store, race->kind->precision, &err) || !make_plans(race, &err))
         bench_fail("%s: %s", race->name, err.message);
@@ -145,13 +142,11 @@ static void build(struct race *race)
 static double our_step(struct race *race, int step)
 {
     struct error err;
-    struct training *training = &race->training;
+    const struct training *training = &race->of.training;
     double start = bench_seconds();
-    float decay = training_next_decay(training);
+    float scheduled = (float)training->schedule(training, (uint64_t)step);
     for (int i = 0; i < training->phase_count; i++) {
-        if (!training->phases[i].term_count) /* the average's */
-            plan_write(race->plans[i], t_input(training->graph, "decay", DTYPE_F32, SHAPE()),
-                       &decay);
+        plan_write(race->plans[i], training->scheduled, &scheduled);
         if (!plan_run(race->plans[i], (uint64_t)step, 1, &err))
             bench_fail("%s: %s", race->name, err.message);
     }
@@ -163,9 +158,9 @@ static double our_step(struct race *race, int step)
 /* What was trained must still be numbers. */
 static void check_terms(const struct race *race)
 {
-    for (int i = 0; i < race->training.phase_count; i++)
-        for (int k = 0; k < race->training.phases[i].term_count; k++) {
-            const struct term *term = &race->training.phases[i].terms[k];
+    for (int i = 0; i < race->of.training.phase_count; i++)
+        for (int k = 0; k < race->of.training.phases[i].term_count; k++) {
+            const struct term *term = &race->of.training.phases[i].terms[k];
             float value;
             plan_read(race->plans[i], term->value, &value);
             if (!isfinite(value))
@@ -267,17 +262,17 @@ static void run_case(struct bench *bench, const struct options *options, const c
         start_twin(&race);
     measure(&race);
     report(&race, bench);
-    for (int i = 0; options->profile && i < race.training.phase_count; i++) {
-        printf("\n%s, %s\n", name, race.training.phases[i].name);
+    for (int i = 0; options->profile && i < race.of.training.phase_count; i++) {
+        printf("\n%s, %s\n", name, race.of.training.phases[i].name);
         plan_profile(race.plans[i], stdout);
     }
     if (!options->no_peer)
         peer_stop(&race.peer);
     json_free(race.ready);
-    for (int i = 0; i < race.training.phase_count; i++)
+    for (int i = 0; i < race.of.training.phase_count; i++)
         plan_free(race.plans[i]);
     store_free(race.store);
-    training_release(&race.training);
+    case_close(&race.of);
 }
 
 /* In a process of its own, which must not inherit the threads of OpenMP. */

@@ -77,27 +77,47 @@ static bool add_tensors(struct runner *runner, struct error *err)
     return ok;
 }
 
-/* One plan for losses and all updates; or where a step has parts, one for what each part does, and
- * one for what is done at its end. */
-static bool plan_phase(struct runner *runner, int i, struct error *err)
+static bool is_whole(const struct training *training, int phase)
 {
-    const struct phase *phase = &runner->training.phases[i];
-    bool whole = runner->training.parts == 1 || !phase->term_count;
+    return training->parts == 1 || !training->phases[phase].term_count;
+}
+
+struct plan *training_plan(const struct training *training, int i, struct store *store,
+                           struct error *err)
+{
+    const struct phase *phase = &training->phases[i];
     struct updates first = { 0 };
     struct node *terms[RECIPE_TERMS];
     for (int k = 0; k < phase->term_count; k++)
         terms[k] = phase->terms[k].value;
     for (size_t k = 0; k < phase->each.count; k++)
         updates_add(&first, phase->each.items[k].parameter, phase->each.items[k].value);
-    for (size_t k = 0; whole && k < phase->updates.count; k++)
+    for (size_t k = 0; is_whole(training, i) && k < phase->updates.count; k++)
         updates_add(&first, phase->updates.items[k].parameter, phase->updates.items[k].value);
-    runner->parts[i] =
-        plan_create(runner->store, terms, (size_t)phase->term_count, first.items, first.count, err);
+    struct plan *plan =
+        plan_create(store, terms, (size_t)phase->term_count, first.items, first.count, err);
     updates_release(&first);
-    if (!runner->parts[i] || whole)
+    return plan;
+}
+
+struct plan *training_plan_initial(const struct training *training, struct store *store,
+                                   struct error *err)
+{
+    size_t count;
+    struct node **all = leaves(training, &count);
+    struct plan *plan = plan_initial(store, all, count, err);
+    free(all);
+    return plan;
+}
+
+/* Where a step has parts, what is done at its end is a plan of its own. */
+static bool plan_phase(struct runner *runner, int i, struct error *err)
+{
+    const struct updates *last = &runner->training.phases[i].updates;
+    runner->parts[i] = training_plan(&runner->training, i, runner->store, err);
+    if (!runner->parts[i] || is_whole(&runner->training, i))
         return runner->parts[i];
-    runner->updates[i] =
-        plan_create(runner->store, NULL, 0, phase->updates.items, phase->updates.count, err);
+    runner->updates[i] = plan_create(runner->store, NULL, 0, last->items, last->count, err);
     return runner->updates[i];
 }
 
@@ -196,12 +216,9 @@ void runner_release(struct runner *runner)
 
 bool runner_begin(struct runner *runner, struct error *err)
 {
-    size_t count;
-    struct node **all = leaves(&runner->training, &count);
-    struct plan *plan = plan_initial(runner->store, all, count, err);
+    struct plan *plan = training_plan_initial(&runner->training, runner->store, err);
     bool ok = plan && plan_run(plan, 0, runner->training.seed, err);
     plan_free(plan);
-    free(all);
     return ok;
 }
 

@@ -35,6 +35,14 @@ struct runner_source {
     bool divisible;     /* a batch can be computed in parts */
 };
 
+/* The plan of a phase: its terms, and what it does with each part of a batch; where there is but
+ * one, the rest too. */
+struct plan *training_plan(const struct training *training, int phase, struct store *store,
+                           struct error *err) MUST_USE;
+/* The plan that gives every tensor its first value. */
+struct plan *training_plan_initial(const struct training *training, struct store *store,
+                                   struct error *err) MUST_USE;
+
 /* Where it fails for want of memory, the message names a number of parts that fits, if any. */
 bool runner_open(struct runner *runner, const struct runner_source *source,
                  struct error *err) MUST_USE;

@@ -99,9 +99,8 @@ static void build_graph(struct segmentation *segmentation, struct graph *graph)
     recipes[segmentation->settings.model]->build(segmentation);
 }
 
-void segmentation_train(const struct segmentation *segmentation, struct training *training)
+void segmentation_train(struct segmentation *segmentation, struct training *training)
 {
-    struct segmentation built = *segmentation;
     const struct segment_settings *settings = &segmentation->settings;
     *training = (struct training){ 0 };
     training_open(training, (uint64_t)settings->seed, settings->batch, 1, "rate");
@@ -110,9 +109,9 @@ void segmentation_train(const struct segmentation *segmentation, struct training
     course->steps = (uint64_t)((settings->images + settings->batch - 1) / settings->batch);
     training->schedule = rate_at;
     training->schedule_of = course;
-    built.batch = settings->batch;
-    built.training = training;
-    build_graph(&built, training->graph);
+    segmentation->batch = settings->batch;
+    segmentation->training = training;
+    build_graph(segmentation, training->graph);
 }
 
 /* ---- what a checkpoint tells ----------------------------------------------------------------- */
@@ -194,8 +193,9 @@ struct segmenter_run {
 
 static bool build(const void *context, int64_t parts, struct training *training, struct error *err)
 {
+    struct segmentation segmentation = *(const struct segmentation *)context;
     (void)parts, (void)err;
-    segmentation_train(context, training);
+    segmentation_train(&segmentation, training);
     return true;
 }
 

@@ -3,12 +3,14 @@
 #ifndef TRAIN_SEGMENT_RECIPE_H
 #define TRAIN_SEGMENT_RECIPE_H
 
+#include "models/swin.h"
 #include "train/recipe.h"
 #include "train/segment.h"
 
 /* A graph of training, or of predicting. */
 struct segmentation {
     struct segment_settings settings; /* resolved */
+    const struct swin *swin;          /* instead of a size of the settings; NULL: theirs */
     int channels, classes;
     int64_t batch, height, width;
     struct graph *graph;
@@ -28,8 +30,8 @@ struct segment_recipe {
 };
 extern const struct segment_recipe segment_unet, segment_swin;
 
-/* Builds the graph of training; `segmentation` but for its nodes and its graph is filled in, its
- * settings are resolved. */
-void segmentation_train(const struct segmentation *segmentation, struct training *training);
+/* Builds the graph of training; `segmentation` but for batch, nodes and graph, which are added, is
+ * filled in, its settings are resolved. */
+void segmentation_train(struct segmentation *segmentation, struct training *training);
 
 #endif

@@ -95,7 +95,8 @@ static void optimise(struct training *training, struct phase *phase)
 static void build(struct segmentation *segmentation)
 {
     struct training *training = segmentation->training;
-    struct swin swin = sizes[segmentation->settings.swin].swin;
+    struct swin swin =
+        segmentation->swin ? *segmentation->swin : sizes[segmentation->settings.swin].swin;
     swin.classes = segmentation->classes;
     struct phase *phase = training ? training_phase(training, "main", 1) : NULL;
     struct swin_logits logits = swin_build(&swin, segmentation->image, phase ? &phase->each : NULL);

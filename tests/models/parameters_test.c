@@ -20,15 +20,6 @@ static const char *product_text(struct shape shape, char text[128])
     return text;
 }
 
-static bool of_network(const struct node *node)
-{
-    static const char *const networks[] = { "model.", "G.", "D." };
-    for (int i = 0; node->op == OP_PARAMETER && i < 3; i++)
-        if (strncmp(node->leaf.name, networks[i], strlen(networks[i])) == 0)
-            return true;
-    return false;
-}
-
 /* How many lines of the golden file begin with "case ". */
 static size_t lines_of(const char *golden, const char *name)
 {
@@ -43,28 +34,24 @@ static size_t lines_of(const char *golden, const char *name)
 static void check_case(const char *name, bool constant_noise)
 {
     struct error err;
-    struct training training;
+    struct parity_case of;
     struct case_options options = { .replay = constant_noise };
     size_t size, found = 0;
     char *golden = file_read(LETHE_GOLDEN "/parameters.txt", 1 << 20, &size, &err);
     assert_ok(golden, err);
-    const char *text = training_benchmark(name, &options.batch);
-    struct json *settings = json_parse(text, strlen(text), name, &err);
-    assert_ok(settings, err);
-    assert_ok(training_init(&training, name, settings, &options, &err), err);
-    for (size_t id = 0; id < graph_size(training.graph); id++) {
-        const struct node *node = graph_node(training.graph, id);
-        char line[256], shape[128];
-        if (!of_network(node))
+    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
+    for (size_t id = 0; id < graph_size(of.training.graph); id++) {
+        const struct node *node = graph_node(of.training.graph, id);
+        char line[512], shape[128], twin[256];
+        if (node->op != OP_PARAMETER || !case_owns(&of, node->leaf.name))
             continue;
-        snprintf(line, sizeof line, "%s %s %s\n", name, node->leaf.name,
+        snprintf(line, sizeof line, "%s %s %s\n", name, case_twin_name(&of, node->leaf.name, twin),
                  product_text(node->shape, shape));
         assert_contains(golden, line);
         found++;
     }
     assert_int_equal(found, lines_of(golden, name));
-    training_release(&training);
-    json_free(settings);
+    case_close(&of);
     memory_free(golden);
 }
 

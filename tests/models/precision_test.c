@@ -69,20 +69,16 @@ static void each_gradient_is_near_that_in_single_precision(void **state)
 {
     (void)state;
     struct error err;
-    struct training training;
+    struct parity_case of;
     struct case_options options = { 0 };
     float *gradient[2][PARAMETERS_MAX];
     if (!cpu_backend.has_bf16())
         skip();
-    const char *text = training_small("ddpm", &options.batch);
-    struct json *settings = json_parse(text, strlen(text), "ddpm", &err);
-    assert_ok(settings, err);
-    assert_ok(training_init(&training, "ddpm", settings, &options, &err), err);
-    json_free(settings);
-    const struct phase *phase = &training.phases[0];
+    assert_ok(case_open_usual(&of, "ddpm", true, &options, &err), err);
+    const struct phase *phase = &of.training.phases[0];
     assert_true(phase->parameter_count <= PARAMETERS_MAX);
-    differentiate(&training, PRECISION_F32, gradient[0]);
-    differentiate(&training, PRECISION_BF16, gradient[1]);
+    differentiate(&of.training, PRECISION_F32, gradient[0]);
+    differentiate(&of.training, PRECISION_BF16, gradient[1]);
     for (size_t i = 0; i < phase->parameter_count; i++) {
         size_t count = shape_count(phase->gradients[i]->shape);
         double off = sqrt(pair_error(gradient[1][i], gradient[0][i], count));
@@ -91,7 +87,7 @@ static void each_gradient_is_near_that_in_single_precision(void **state)
         free(gradient[0][i]);
         free(gradient[1][i]);
     }
-    training_release(&training);
+    case_close(&of);
 }
 
 int main(void)

@@ -9,15 +9,16 @@
  */
 #include "case.h"
 
+#include "base/parallel.h"
 #include "tensor/compare.h"
 
-enum { STEPS = 3, TERMS = STEPS * CASE_PHASES * CASE_TERMS };
+enum { STEPS = 3, TERMS = STEPS * RECIPE_PHASES * RECIPE_TERMS };
 static const double TERM_TOLERANCE = 3e-6, WEIGHT_TOLERANCE = 1e-8;
 
 struct trainee {
-    struct training training;
+    struct parity_case of;
     struct store *store;
-    struct plan *plans[CASE_PHASES];
+    struct plan *plans[RECIPE_PHASES];
     float term[TERMS];
     int terms;
 };
@@ -30,29 +31,30 @@ static void trainee_init(struct trainee *trainee, const struct backend *backend,
     struct json *settings = json_parse(text, strlen(text), name, &err);
     assert_ok(settings, err);
     *trainee = (struct trainee){ .store = store_new(backend) };
-    assert_ok(training_init(&trainee->training, name, settings, &options, &err), err);
+    assert_ok(case_open(&trainee->of, name, settings, &options, &err), err);
     json_free(settings);
-    struct plan *first = training_plan_initial(&trainee->training, trainee->store, &err);
+    struct plan *first = training_plan_initial(&trainee->of.training, trainee->store, &err);
     assert_ok(first && plan_run(first, 0, 7, &err), err);
     plan_free(first);
-    for (int i = 0; i < trainee->training.phase_count; i++) {
-        trainee->plans[i] = training_plan(&trainee->training, i, trainee->store, &err);
+    for (int i = 0; i < trainee->of.training.phase_count; i++) {
+        trainee->plans[i] = training_plan(&trainee->of.training, i, trainee->store, &err);
         assert_ok(trainee->plans[i], err);
     }
 }
 
 static void trainee_release(struct trainee *trainee)
 {
-    for (int i = 0; i < trainee->training.phase_count; i++)
+    for (int i = 0; i < trainee->of.training.phase_count; i++)
         plan_free(trainee->plans[i]);
     store_free(trainee->store);
-    training_release(&trainee->training);
+    case_close(&trainee->of);
 }
 
-/* Other images and labels at each step; the decay of the average stands still. */
+/* Other images and labels at each step; rate or decay as they are scheduled. */
 static void write_inputs(struct trainee *trainee, int phase, int step)
 {
-    const struct graph *graph = trainee->training.graph;
+    const struct training *training = &trainee->of.training;
+    const struct graph *graph = training->graph;
     for (size_t id = 0; id < graph_size(graph); id++) {
         const struct node *node = graph_node(graph, id);
         if (node->op != OP_INPUT)
@@ -62,8 +64,10 @@ static void write_inputs(struct trainee *trainee, int phase, int step)
         random_fill_normal(5, (uint64_t)step, 0, count, host);
         for (size_t i = 0; node->dtype == DTYPE_I32 && i < count; i++)
             ((int32_t *)(void *)host)[i] = (int32_t)random_below(5, (uint64_t)step, i, 4);
-        if (node->shape.rank == 0)
-            *host = 0.5F;
+        if (node == training->later)
+            *host = 0;
+        if (node == training->scheduled)
+            *host = (float)training->schedule(training, (uint64_t)step);
         plan_write(trainee->plans[phase], node, host);
         free(host);
     }
@@ -73,8 +77,8 @@ static void train(struct trainee *trainee)
 {
     struct error err;
     for (int step = 0; step < STEPS; step++)
-        for (int i = 0; i < trainee->training.phase_count; i++) {
-            const struct phase *phase = &trainee->training.phases[i];
+        for (int i = 0; i < trainee->of.training.phase_count; i++) {
+            const struct phase *phase = &trainee->of.training.phases[i];
             write_inputs(trainee, i, step);
             assert_ok(plan_run(trainee->plans[i], (uint64_t)step, 7, &err), err);
             for (int k = 0; k < phase->term_count; k++)
@@ -93,6 +97,39 @@ static void check_terms(const struct trainee *cpu, const struct trainee *ref, co
     }
 }
 
+/* The reference's second moments of a parameter, or of the one that a moment is of; NULL: none. */
+static float *second_moments(const struct store *ref, const char *name)
+{
+    static const char *const prefixes[] = { "adam.plain.", "adam." };
+    char moment[512];
+    for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+        size_t skipped = strncmp(name, prefixes[i], strlen(prefixes[i])) ? 0 : strlen(prefixes[i]);
+        const char *end = skipped ? strrchr(name, '.') : name + strlen(name);
+        snprintf(moment, sizeof moment, "%s%.*s.second", prefixes[i],
+                 (int)(end - name - (long)skipped), name + skipped);
+        const struct tensor *tensor = store_find(ref, moment);
+        if (!tensor)
+            continue;
+        float *values = calloc(shape_count(tensor->shape), sizeof *values);
+        store_read(ref, tensor, values);
+        return values;
+    }
+    return NULL;
+}
+
+/* Where a gradient is zero by mathematics (of a bias before a normalisation, of the keys' bias)
+ * Adam enlarges its rounding to a whole step: nothing is to be compared. In double precision such
+ * gradients are below 1e-12. */
+static void pass_over_rounding(const struct store *ref, const char *name, float *value,
+                               float *expected, size_t count)
+{
+    float *second = second_moments(ref, name);
+    for (size_t i = 0; second && i < count; i++)
+        if (second[i] < 1e-27F)
+            value[i] = expected[i] = 0;
+    free(second);
+}
+
 static double distance(const struct trainee *cpu, const struct trainee *ref, const char *name)
 {
     const struct tensor *tensor = store_find(ref->store, name);
@@ -100,6 +137,7 @@ static double distance(const struct trainee *cpu, const struct trainee *ref, con
     float *expected = calloc(count, sizeof *expected), *value = calloc(count, sizeof *value);
     store_read(ref->store, tensor, expected);
     store_read(cpu->store, store_find(cpu->store, name), value);
+    pass_over_rounding(ref->store, name, value, expected, count);
     double error = pair_error(value, expected, count);
     free(expected);
     free(value);
@@ -134,7 +172,15 @@ static void the_unet_learns_the_same(void **state)
 {
     (void)state;
     check_case("unet",
-               "{\"size\": 12, \"channels\": 3, \"classes\": 4, \"base\": 4, \"levels\": 3}");
+               "{\"size\": 24, \"channels\": 3, \"classes\": 4, \"base\": 4, \"levels\": 4}");
+}
+
+static void swin_learns_the_same(void **state)
+{
+    (void)state;
+    check_case("swin", "{\"size\": 32, \"channels\": 3, \"classes\": 4, \"embed\": 8, \"depths\": "
+                       "[2, 1, 1, 1], \"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, "
+                       "\"width\": 8}");
 }
 
 /* 64 channels for 32 groups: with one in each, biases before a normalisation have no gradient but
@@ -158,8 +204,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_unet_learns_the_same),
+        cmocka_unit_test(swin_learns_the_same),
         cmocka_unit_test(ddpm_with_attention_learns_the_same),
         cmocka_unit_test(stylegan2_with_r1_learns_the_same),
     };
+    parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
     return cmocka_run_group_tests_name("models/training", tests, NULL, NULL);
 }

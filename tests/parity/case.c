@@ -1,380 +1,340 @@
-/* The training cases on the engine; see case.h and cases.py, which this follows line by line. */
+/* The training cases; see case.h and cases.py. */
 #include "case.h"
 
+#include "base/random.h"
 #include "models/ddpm.h"
 #include "models/stylegan2.h"
-#include "models/swin.h"
-#include "models/unet.h"
-#include "nn/loss.h"
-#include "tensor/gradient.h"
+#include "train/segment_recipe.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { G_INTERVAL = 4, D_INTERVAL = 16, PARAMETERS_MAX = 4096 };
+enum { MANY_STEPS = 100000 };
 
-/* Phases. */
-
-static struct phase *add_phase(struct training *training, const char *name)
-{
-    CHECK(training->phase_count < CASE_PHASES, "more than %d phases", CASE_PHASES);
-    struct phase *phase = &training->phases[training->phase_count++];
-    phase->name = name;
-    return phase;
-}
-
-static void add_term(struct phase *phase, const char *name, struct node *value, double weight)
-{
-    CHECK(phase->term_count < CASE_TERMS, "more than %d terms", CASE_TERMS);
-    phase->terms[phase->term_count++] = (struct term){ name, value, weight };
-}
-
-static void add_output(struct training *training, const char *name, struct node *value)
-{
-    training->outputs[training->output_count++] = (struct named_output){ name, value };
-}
-
-/* Gradients of the weighted sum of the terms for all parameters of a network. */
-static void differentiate(struct training *training, struct phase *phase, const char *network)
-{
-    phase->parameters = arena_array(&training->arena, struct node *, PARAMETERS_MAX);
-    phase->gradients = arena_array(&training->arena, struct node *, PARAMETERS_MAX);
-    phase->parameter_count =
-        graph_parameters(training->graph, network, phase->parameters, PARAMETERS_MAX);
-    CHECK(phase->parameter_count <= PARAMETERS_MAX, "more than %d parameters", PARAMETERS_MAX);
-    struct node *loss = NULL;
-    for (int i = 0; i < phase->term_count; i++) {
-        struct node *part = t_scale(phase->terms[i].value, phase->terms[i].weight);
-        loss = loss ? t_add(loss, part) : part;
-    }
-    grad(loss, phase->parameters, (int)phase->parameter_count, phase->gradients);
-    grad_zeros(phase->parameters, (int)phase->parameter_count, phase->gradients);
-}
-
-static struct node *rate(const struct training *training, double usual)
-{
-    double factor = training->options.rate != 0 ? training->options.rate : 1;
-    return nn_number(training->graph, usual * factor);
-}
-
-/* A step's random numbers: an input, or a leaf that draws them. */
-static struct node *draw(const struct training *training, const char *name, struct shape shape)
-{
-    return training->options.replay ? t_input(training->graph, name, DTYPE_F32, shape)
-                                    : t_normal(training->graph, name, shape);
-}
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static bool integers(const struct json *settings, int count, const char *const *keys,
-                     int *const *values, struct error *err)
+                     int64_t *const *values, struct error *err)
 {
-    for (int i = 0; i < count; i++) {
-        int64_t value;
-        if (!json_get_integer(settings, keys[i], &value, err))
+    for (int i = 0; i < count; i++)
+        if (!json_get_integer(settings, keys[i], values[i], err))
             return false;
-        *values[i] = (int)value;
-    }
     return true;
 }
 #define INTEGERS(settings, err, keys, ...)                                                         \
-    integers(settings, (int)(sizeof(keys) / sizeof *(keys)), keys, (int *const[]){ __VA_ARGS__ },  \
-             err)
+    integers(settings, (int)(sizeof(keys) / sizeof *(keys)), keys,                                 \
+             (int64_t *const[]){ __VA_ARGS__ }, err)
 
-/* The cases. */
-
-static bool build_unet(struct training *training, const struct json *settings, struct error *err)
+static double rate_of(const struct case_options *options, double usual)
 {
-    static const char *const keys[] = { "size", "channels", "classes", "base", "levels" };
-    struct unet unet;
-    int side, n = training->options.batch;
-    if (!INTEGERS(settings, err, keys, &side, &unet.channels, &unet.classes, &unet.base,
-                  &unet.levels))
+    return usual * (options->rate != 0 ? options->rate : 1);
+}
+
+/* A list of whole numbers as they are, and as settings have them. */
+static bool numbers(const struct json *settings, const char *key, int *out, size_t most,
+                    struct error *err)
+{
+    const struct json *array = json_get_array(settings, key, err);
+    for (size_t i = 0; array && i < json_length(array) && i < most; i++) {
+        int64_t value = 0;
+        CHECK(json_as_integer(json_at(array, i), &value), "a list of integers");
+        out[i] = (int)value;
+    }
+    return array;
+}
+
+static bool list(const struct json *settings, const char *key, struct arena *arena,
+                 struct yaml_strings *out, struct error *err)
+{
+    int values[TRAIN_LIST];
+    if (!numbers(settings, key, values, TRAIN_LIST, err))
         return false;
-    struct graph *graph = training->graph;
-    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(n, unet.channels, side, side));
-    struct node *labels = t_input(graph, "labels", DTYPE_I32, SHAPE(n, side, side));
-    graph_push(graph, "model");
-    struct node *logits = unet_build(&unet, x);
-    graph_pop(graph);
-    add_output(training, "output/y", logits);
-    struct phase *phase = add_phase(training, "main");
-    add_term(phase, "dice", loss_dice(logits, labels), 1);
-    add_term(phase, "cross_entropy", loss_cross_entropy(logits, labels), 1);
-    differentiate(training, phase, "model.");
-    optimise_sgd(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
-                 rate(training, 0.01), .momentum = 0.99, .weight_decay = 3e-5, .nesterov = true);
+    out->count = json_length(json_get_array(settings, key, err));
+    out->items = arena_array(arena, const char *, out->count);
+    for (size_t i = 0; i < out->count; i++)
+        out->items[i] = arena_format(arena, "%d", values[i]);
     return true;
 }
 
-static struct node *swin_dice(struct node *logits, struct node *labels)
+static void add_output(struct parity_case *of, const char *name, struct node *value)
 {
-    int classes = (int)dim(logits, 1);
-    struct node *p = t_slice(t_softmax(logits, 1), 1, 1, classes);
-    struct node *y = t_permute(t_one_hot(labels, classes), 0, 3, 1, 2);
-    y = t_slice(y, 1, 1, classes);
-    struct node *both = t_sum(t_mul(p, y), AXES(2, 3));
-    struct node *all = t_sum(t_add(t_square(p), y), AXES(2, 3));
-    return t_affine(t_mean_all(t_div(t_affine(both, 2, 1e-5), t_shift(all, 1e-5))), -1, 1);
+    of->outputs[of->output_count++] = (struct named_output){ name, value };
 }
 
-static void list(const struct json *array, int *values);
+/* The leaf of an input or of a first draw. */
+static struct node *find(const struct parity_case *of, const char *name)
+{
+    const struct graph *graph = of->training.graph;
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        struct node *node = graph_node(graph, id);
+        bool named = node->op == OP_INPUT || node->op == OP_NORMAL || node->op == OP_UNIFORM;
+        if (named && strcmp(node->leaf.name, name) == 0)
+            return node;
+    }
+    BUG("no input \"%s\"", name);
+}
 
-static bool build_swin(struct training *training, const struct json *settings, struct error *err)
+/* ---- segmenters ------------------------------------------------------------------------------ */
+
+/* With settings of the model alone. */
+static void open_segmenter(struct parity_case *of, const struct case_options *options,
+                           struct segmentation *segmentation, int64_t side, int64_t channels,
+                           int64_t classes)
+{
+    struct segment_settings *settings = &segmentation->settings;
+    settings->batch = options->batch;
+    settings->images = options->batch * (options->steps ? options->steps : MANY_STEPS);
+    segmentation->channels = (int)channels;
+    segmentation->classes = (int)classes;
+    segmentation->height = segmentation->width = side;
+    segmentation_train(segmentation, &of->training);
+    of->bare = true;
+    add_output(of, "output/y", segmentation->logits);
+}
+
+static bool open_unet(struct parity_case *of, const struct json *json,
+                      const struct case_options *options, struct error *err)
+{
+    static const char *const keys[] = { "size", "channels", "classes", "base", "levels" };
+    struct segmentation segmentation = { .settings = { .model = SEGMENT_UNET,
+                                                       .rate = rate_of(options, 0.01) } };
+    int64_t side, channels, classes;
+    if (!INTEGERS(json, err, keys, &side, &channels, &classes, &segmentation.settings.base,
+                  &segmentation.settings.levels))
+        return false;
+    open_segmenter(of, options, &segmentation, side, channels, classes);
+    return true;
+}
+
+/* Without dropout, which the twin has not. */
+static bool open_swin(struct parity_case *of, const struct json *json,
+                      const struct case_options *options, struct error *err)
 {
     static const char *const keys[] = { "size",   "channels", "classes", "embed",
                                         "window", "patch",    "width" };
     struct swin swin = { 0 };
-    struct updates follow = { 0 };
-    int side, channels, n = training->options.batch;
-    const struct json *depths = json_get_array(settings, "depths", err);
-    const struct json *heads = json_get_array(settings, "heads", err);
-    if (!depths || !heads ||
-        !INTEGERS(settings, err, keys, &side, &channels, &swin.classes, &swin.embed, &swin.window,
-                  &swin.patch, &swin.width))
+    struct segmentation segmentation = {
+        .settings = { .model = SEGMENT_SWIN, .rate = rate_of(options, 6e-5) }, .swin = &swin
+    };
+    int64_t side, channels, classes, embed, window, patch, width;
+    if (!INTEGERS(json, err, keys, &side, &channels, &classes, &embed, &window, &patch, &width) ||
+        !numbers(json, "depths", swin.depths, SWIN_STAGES, err) ||
+        !numbers(json, "heads", swin.heads, SWIN_STAGES, err))
         return false;
-    list(depths, swin.depths);
-    list(heads, swin.heads);
-    struct graph *graph = training->graph;
-    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(n, channels, side, side));
-    struct node *labels = t_input(graph, "labels", DTYPE_I32, SHAPE(n, side, side));
-    graph_push(graph, "model");
-    struct swin_logits y = swin_build(&swin, x, &follow);
-    graph_pop(graph);
-    add_output(training, "output/y", y.main);
-    struct phase *phase = add_phase(training, "main");
-    phase->updates = follow;
-    add_term(phase, "dice", swin_dice(y.main, labels), 1);
-    add_term(phase, "cross_entropy", loss_cross_entropy(y.main, labels), 1);
-    add_term(phase, "auxiliary",
-             t_add(swin_dice(y.auxiliary, labels), loss_cross_entropy(y.auxiliary, labels)), 0.4);
-    differentiate(training, phase, "model.");
-    optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
-                  rate(training, 6e-5), .weight_decay = 0.01, .decoupled = true);
+    swin.embed = (int)embed;
+    swin.window = (int)window;
+    swin.patch = (int)patch;
+    swin.width = (int)width;
+    open_segmenter(of, options, &segmentation, side, channels, classes);
     return true;
 }
 
-static void list(const struct json *array, int *values)
+/* ---- generators ------------------------------------------------------------------------------ */
+
+static bool open_generator(struct parity_case *of, struct train_settings *settings,
+                           const struct case_options *options, int64_t channels, int64_t size,
+                           struct error *err)
 {
-    for (size_t i = 0; i < json_length(array) && i < DDPM_LEVELS; i++) {
-        int64_t value = 0;
-        CHECK(json_as_integer(json_at(array, i), &value), "a list of integers");
-        values[i] = (int)value;
-    }
+    settings->batch = options->batch;
+    return training_init(&of->training, settings, (int)channels, (int)size, err);
 }
 
-static bool ddpm_settings(struct ddpm *ddpm, const struct json *settings, struct error *err)
+static void add_ddpm_outputs(struct parity_case *of)
+{
+    const struct training *training = &of->training;
+    const struct ddpm_settings *from = &training->settings.ddpm;
+    struct ddpm ddpm = { .size = training->size,
+                         .channels = training->channels,
+                         .base = (int)from->base,
+                         .blocks = (int)from->blocks,
+                         .heads = (int)from->heads,
+                         .learned_variance = from->learned_variance };
+    ddpm.levels = train_list(&from->mult, ddpm.mult);
+    train_list(&from->attention, ddpm.attention);
+    const struct diffusion *diffusion = &training->diffusion;
+    struct node *t = t_cast(t_scale(find(of, "t"), diffusion->steps), DTYPE_I32);
+    struct node *xt = diffusion_noised(diffusion, training->real, t, find(of, "noise"));
+    graph_push(training->graph, "model");
+    add_output(of, "output/xt", xt);
+    add_output(of, "output/y", ddpm_build(&ddpm, xt, t));
+    graph_pop(training->graph);
+}
+
+static bool open_ddpm(struct parity_case *of, const struct json *json,
+                      const struct case_options *options, struct error *err)
 {
     static const char *const keys[] = { "size", "channels", "base", "blocks" };
-    const struct json *mult = json_get_array(settings, "mult", err);
-    const struct json *attention = mult ? json_get_array(settings, "attention", err) : NULL;
-    *ddpm = (struct ddpm){ .heads = 1 };
-    if (!attention ||
-        !INTEGERS(settings, err, keys, &ddpm->size, &ddpm->channels, &ddpm->base, &ddpm->blocks))
-        return false;
-    list(mult, ddpm->mult);
-    list(attention, ddpm->attention);
-    ddpm->levels = (int)json_length(mult);
-    if (!json_has(settings, "heads"))
-        return true;
-    static const char *const heads[] = { "heads" };
-    return INTEGERS(settings, err, heads, &ddpm->heads);
+    struct train_settings settings = train_defaults;
+    struct ddpm_settings *ddpm = &settings.ddpm;
+    int64_t size, channels;
+    ddpm->heads = 1;
+    ddpm->dropout = 0;
+    ddpm->schedule = SCHEDULE_LINEAR;
+    ddpm->learned_variance = options->learned;
+    settings.rate = rate_of(options, 1e-4);
+    bool ok = INTEGERS(json, err, keys, &size, &channels, &ddpm->base, &ddpm->blocks) &&
+              list(json, "mult", &of->arena, &ddpm->mult, err) &&
+              list(json, "attention", &of->arena, &ddpm->attention, err) &&
+              (!json_has(json, "heads") || json_get_integer(json, "heads", &ddpm->heads, err)) &&
+              open_generator(of, &settings, options, channels, size, err);
+    if (ok && options->replay)
+        add_ddpm_outputs(of);
+    return ok;
 }
 
-/* Times 0 … steps-1, i32 (N). */
-static struct node *draw_times(const struct training *training, int n)
+/* Of the latents of the first phase, without mixing, with the constant noise. */
+static void add_gan_outputs(struct parity_case *of)
 {
-    if (training->options.replay)
-        return t_input(training->graph, "t", DTYPE_I32, SHAPE(n));
-    struct node *u = t_uniform(training->graph, "t", SHAPE(n));
-    return t_cast(t_scale(u, training->diffusion.steps), DTYPE_I32);
-}
-
-static bool build_ddpm(struct training *training, const struct json *settings, struct error *err)
-{
-    struct ddpm ddpm;
-    int n = training->options.batch;
-    if (!ddpm_settings(&ddpm, settings, err))
-        return false;
-    ddpm.learned_variance = training->options.learned;
-    diffusion_init(&training->diffusion, SCHEDULE_LINEAR, 1000);
+    const struct training *training = &of->training;
+    const struct stylegan2_settings *from = &training->settings.stylegan2;
+    struct stylegan2 config = { .resolution = training->size,
+                                .channels = training->channels,
+                                .z_width = (int)from->z_width,
+                                .w_width = (int)from->w_width,
+                                .mapping_layers = (int)from->mapping_layers,
+                                .channel_base = (int)from->channel_base,
+                                .channel_max = (int)from->channel_max };
     struct graph *graph = training->graph;
-    struct shape images = SHAPE(n, ddpm.channels, ddpm.size, ddpm.size);
-    struct node *x = t_input(graph, "x", DTYPE_F32, images);
-    struct node *noise = draw(training, "noise", images), *t = draw_times(training, n);
-    struct node *xt = diffusion_noised(&training->diffusion, x, t, noise);
-    graph_push(graph, "model");
-    struct node *output = ddpm_build(&ddpm, xt, t);
-    graph_pop(graph);
-    add_output(training, "output/xt", xt);
-    add_output(training, "output/y", output);
-    struct diffusion_terms terms = diffusion_loss(&training->diffusion, x, xt, t, noise, output);
-    struct phase *phase = add_phase(training, "main");
-    add_term(phase, "mse", terms.mse, 1);
-    if (terms.bound)
-        add_term(phase, "vb", terms.bound, 1);
-    differentiate(training, phase, "model.");
-    optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
-                  rate(training, 1e-4), .decoupled = true);
-    average_parameters(&phase->updates, phase->parameters, phase->parameter_count,
-                       nn_number(graph, 0.9999));
-    return true;
-}
-
-/* StyleGAN 2. */
-
-struct gan {
-    struct training *training;
-    struct stylegan2 config;
-    struct node *real;
-};
-
-/* Where style mixing begins: layers beyond it get the other style. With probability .9 the first
- * of these is 1 … L-1; else there is none. */
-static struct node *draw_cutoff(const struct gan *gan, const char *name)
-{
-    struct graph *graph = gan->training->graph;
-    int layers = stylegan2_styles_count(&gan->config);
-    if (gan->training->options.replay)
-        return t_shift(t_input(graph, name, DTYPE_F32, SHAPE()), -0.5);
-    struct node *mixes = t_greater(nn_number(graph, 0.9), t_uniform(graph, name, SHAPE()));
-    struct node *first = t_scale(t_uniform(graph, name, SHAPE()), layers - 1); /* from 0 */
-    return t_where(mixes, first, nn_number(graph, layers));
-}
-
-static const char *text(const struct gan *gan, const char *phase, const char *name)
-{
-    return arena_format(&gan->training->arena, "%s.%s", phase, name);
-}
-
-/* Images of a phase's draws, and their styles (N,L,w). Its update moves the average of w. */
-static struct node *generate(struct gan *gan, struct phase *phase, int n, struct node **styles)
-{
-    struct graph *graph = gan->training->graph;
-    const struct stylegan2 *config = &gan->config;
-    struct shape shape = SHAPE(n, config->z_width);
-    struct node *z = draw(gan->training, text(gan, phase->name, "z"), shape);
-    struct node *other = draw(gan->training, text(gan, phase->name, "other"), shape);
-    struct node *cutoff = draw_cutoff(gan, text(gan, phase->name, "cutoff"));
-    struct node *noise[STYLEGAN2_LAYERS];
-    for (int i = 0; i + 1 < stylegan2_styles_count(config); i++) {
-        int r = 4 << (i + 1) / 2;
-        const char *name = arena_format(&gan->training->arena, "%s.noise.%d", phase->name, i);
-        noise[i] = draw(gan->training, name, SHAPE(n, 1, r, r));
-    }
+    of->layers = stylegan2_styles_count(&config);
     graph_push(graph, "G");
-    struct node *w = stylegan2_map(config, z), *average = stylegan2_w_average(config, graph);
-    updates_add(&phase->updates, average, stylegan2_w_average_next(average, w));
-    *styles = stylegan2_mix(config, w, stylegan2_map(config, other), cutoff);
-    struct node *images = stylegan2_synthesize(config, *styles, noise);
+    struct node *styles = stylegan2_styles(&config, stylegan2_map(&config, find(of, "Gmain.z")));
+    add_output(of, "output/ws", styles);
+    add_output(of, "output/images", stylegan2_synthesize(&config, styles, NULL));
     graph_pop(graph);
-    return images;
-}
-
-static struct node *discriminate(const struct gan *gan, struct node *x)
-{
-    graph_push(gan->training->graph, "D");
-    struct node *logits = stylegan2_discriminate(&gan->config, x);
-    graph_pop(gan->training->graph);
-    return logits;
-}
-
-/* Adam(0, .99) at .0025, rate and betas corrected for the lazy term's interval k by k/(k+1). */
-static void finish(const struct gan *gan, struct phase *phase, const char *network)
-{
-    bool generator = strcmp(network, "G.") == 0;
-    int interval = generator ? G_INTERVAL : D_INTERVAL;
-    double share = interval / (interval + 1.0);
-    differentiate(gan->training, phase, network);
-    optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
-                  rate(gan->training, 0.0025 * share), .beta2 = pow(0.99, share),
-                  .name = generator ? "adam_G" : "adam_D");
-}
-
-static void add_path_phase(struct gan *gan)
-{
-    struct graph *graph = gan->training->graph;
-    struct phase *phase = add_phase(gan->training, "Gpl");
-    struct node *styles, *images = generate(gan, phase, gan->training->options.batch / 2, &styles);
-    struct node *direction = draw(gan->training, "Gpl.direction", images->shape);
-    struct node *state = t_state(graph, "path_mean", nn_number(graph, 0)), *mean = state;
-    struct node *lengths = path_lengths(images, styles, direction);
-    add_term(phase, "path", penalty_path(lengths, &mean, 0.01), 2 * G_INTERVAL);
-    updates_add(&phase->updates, state, mean);
-    finish(gan, phase, "G.");
-}
-
-/* The moving average of the generator, as a phase of its own. */
-static void add_average_phase(struct gan *gan, const struct phase *of)
-{
-    struct graph *graph = gan->training->graph;
-    struct phase *phase = add_phase(gan->training, "average");
-    struct node *decay = t_input(graph, "decay", DTYPE_F32, SHAPE());
-    average_parameters(&phase->updates, of->parameters, of->parameter_count, decay);
-}
-
-static void add_gan_outputs(struct gan *gan, int n)
-{
-    struct graph *graph = gan->training->graph;
-    struct node *z = t_input(graph, "Gmain.z", DTYPE_F32, SHAPE(n, gan->config.z_width));
-    graph_push(graph, "G");
-    struct node *styles = stylegan2_styles(&gan->config, stylegan2_map(&gan->config, z));
-    add_output(gan->training, "output/ws", styles);
-    add_output(gan->training, "output/images", stylegan2_synthesize(&gan->config, styles, NULL));
+    graph_push(graph, "D");
+    add_output(of, "output/logits", stylegan2_discriminate(&config, training->real));
     graph_pop(graph);
-    add_output(gan->training, "output/logits", discriminate(gan, gan->real));
 }
 
-static bool build_stylegan2(struct training *training, const struct json *settings,
-                            struct error *err)
+static bool open_stylegan2(struct parity_case *of, const struct json *json,
+                           const struct case_options *options, struct error *err)
 {
     static const char *const keys[] = { "resolution", "channels",     "z_width",
                                         "w_width",    "channel_base", "channel_max" };
-    struct gan gan = { .training = training };
-    struct stylegan2 *c = &gan.config;
-    int n = training->options.batch;
-    if (!INTEGERS(settings, err, keys, &c->resolution, &c->channels, &c->z_width, &c->w_width,
-                  &c->channel_base, &c->channel_max))
+    struct train_settings settings = train_defaults;
+    struct stylegan2_settings *gan = &settings.stylegan2;
+    int64_t size, channels;
+    if (!INTEGERS(json, err, keys, &size, &channels, &gan->z_width, &gan->w_width,
+                  &gan->channel_base, &gan->channel_max))
         return false;
-    gan.real = t_input(training->graph, "x", DTYPE_F32,
-                       SHAPE(n, c->channels, c->resolution, c->resolution));
-    struct node *styles;
-    struct phase *g_main = add_phase(training, "Gmain");
-    struct node *fake = discriminate(&gan, generate(&gan, g_main, n, &styles));
-    add_term(g_main, "g", loss_real(fake), 1);
-    finish(&gan, g_main, "G.");
-    if (training->options.path)
-        add_path_phase(&gan);
-    struct phase *d_main = add_phase(training, "Dmain");
-    add_term(d_main, "d_fake", loss_fake(discriminate(&gan, generate(&gan, d_main, n, &styles))),
-             1);
-    add_term(d_main, "d_real", loss_real(discriminate(&gan, gan.real)), 1);
-    finish(&gan, d_main, "D.");
-    struct phase *d_r1 = add_phase(training, "Dr1");
-    double gamma = 0.0002 * c->resolution * c->resolution / n;
-    add_term(d_r1, "r1", penalty_r1(discriminate(&gan, gan.real), gan.real),
-             gamma / 2 * D_INTERVAL);
-    finish(&gan, d_r1, "D.");
-    add_average_phase(&gan, g_main);
-    if (training->options.replay)
-        add_gan_outputs(&gan, n);
+    settings.model = MODEL_STYLEGAN2;
+    settings.rate = rate_of(options, 0.0025);
+    gan->gamma = 0.0002 * (double)(size * size) / options->batch;
+    gan->path_weight = options->path ? 2 : 0;
+    gan->average_kimg = options->batch * 10 / 32.0;
+    if (!open_generator(of, &settings, options, channels, size, err))
+        return false;
+    if (options->replay)
+        add_gan_outputs(of);
     return true;
 }
 
+/* ---- replayed draws -------------------------------------------------------------------------- */
+
+/* The t that uniform numbers are made into, rounded down, from the middle of its range. */
+static double uniform_of_time(const struct parity_case *of, double t)
+{
+    return (t + 0.5) / of->training.diffusion.steps;
+}
+
+/* Whether styles are mixed at all, and the first layer that gets the other one: 1 … L-1; the twin
+ * draws L for none. */
+static double uniform_of_mixing(const struct parity_case *of, double cutoff)
+{
+    return cutoff < of->layers ? 0 : 1;
+}
+
+static double uniform_of_cutoff(const struct parity_case *of, double cutoff)
+{
+    return cutoff < of->layers ? (cutoff - 0.5) / (of->layers - 1) : 0;
+}
+
+/* Inputs that the twin has under another name, or in another form; by the ends of their names. */
+static const struct replay {
+    const char *input, *drawn;
+    double (*uniform)(const struct parity_case *of, double value);
+} replays[] = {
+    { "real", "x", NULL },
+    { "image", "x", NULL },
+    { "t", "t", uniform_of_time },
+    { ".cutoff", ".cutoff", uniform_of_mixing },
+    { ".cutoff#1", ".cutoff", uniform_of_cutoff },
+};
+
+static const struct replay *replay_of(const char *name)
+{
+    for (size_t i = 0; i < sizeof replays / sizeof *replays; i++) {
+        const char *end = replays[i].input;
+        size_t length = strlen(name), tail = strlen(end);
+        bool whole = *end != '.';
+        if (tail <= length && strcmp(name + length - tail, end) == 0 && (!whole || tail == length))
+            return &replays[i];
+    }
+    return NULL;
+}
+
+const char *case_draw_name(const struct node *input, char name[256])
+{
+    const struct replay *replay = replay_of(input->leaf.name);
+    size_t start = replay ? strlen(input->leaf.name) - strlen(replay->input) : 0;
+    snprintf(name, 256, "%.*s%s", (int)start, input->leaf.name,
+             replay ? replay->drawn : input->leaf.name);
+    return name;
+}
+
+double case_draw(const struct parity_case *of, const struct node *input, double value)
+{
+    const struct replay *replay = replay_of(input->leaf.name);
+    return replay && replay->uniform ? replay->uniform(of, value) : value;
+}
+
+/* The first value of a parameter is drawn under the parameter's name. */
+static bool is_first_value(const struct graph *graph, const char *name)
+{
+    for (size_t id = 0; id < graph_size(graph); id++)
+        if (graph_node(graph, id)->op == OP_PARAMETER &&
+            strcmp(graph_node(graph, id)->leaf.name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A step's random leaves become inputs; the second of a name is called NAME#1, as in its stream. */
+static void make_inputs(struct parity_case *of)
+{
+    struct graph *graph = of->training.graph;
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        struct node *node = graph_node(graph, id);
+        if ((node->op != OP_NORMAL && node->op != OP_UNIFORM) ||
+            is_first_value(graph, node->random.name))
+            continue;
+        const char *name = node->random.name;
+        if (node->random.stream != random_stream(name))
+            name = arena_format(&of->arena, "%s#1", name);
+        node->op = OP_INPUT;
+        node->leaf.name = name;
+        node->leaf.initial = NULL;
+        node->leaf.trainable = 0;
+    }
+}
+
+/* ---- the cases ------------------------------------------------------------------------------- */
+
 static const struct {
     const char *name;
-    bool (*build)(struct training *, const struct json *settings, struct error *);
+    bool (*open)(struct parity_case *, const struct json *, const struct case_options *,
+                 struct error *);
     struct {
         const char *settings;
         int batch;
     } benchmark, small;
 } cases[] = {
     { "unet",
-      build_unet,
+      open_unet,
       { "{\"size\": 128, \"channels\": 4, \"classes\": 4, \"base\": 32, \"levels\": 4}", 8 },
-      { "{\"size\": 24, \"channels\": 4, \"classes\": 4, \"base\": 4, \"levels\": 3}", 2 } },
+      { "{\"size\": 24, \"channels\": 4, \"classes\": 4, \"base\": 4, \"levels\": 4}", 2 } },
     { "swin",
-      build_swin,
+      open_swin,
       { "{\"size\": 64, \"channels\": 4, \"classes\": 4, \"embed\": 32, \"depths\": [2, 2, 2, 2], "
         "\"heads\": [2, 4, 8, 16], \"window\": 4, \"patch\": 2, \"width\": 64}",
         8 },
@@ -382,7 +342,7 @@ static const struct {
         "\"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 8}",
         2 } },
     { "ddpm",
-      build_ddpm,
+      open_ddpm,
       { "{\"size\": 64, \"channels\": 5, \"base\": 64, \"mult\": [1, 2, 2], \"blocks\": 2, "
         "\"attention\": [16]}",
         16 },
@@ -390,7 +350,7 @@ static const struct {
         "\"attention\": [4], \"heads\": 2}",
         2 } },
     { "stylegan2",
-      build_stylegan2,
+      open_stylegan2,
       { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, \"w_width\": 512, "
         "\"channel_base\": 4096, \"channel_max\": 256}",
         16 },
@@ -399,84 +359,74 @@ static const struct {
         8 } },
 };
 
-static int find_case(const char *name)
+static int find_case(const char *name, struct error *err)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, name) == 0)
             return (int)i;
+    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, stylegan2", name);
     return -1;
 }
 
-const char *training_benchmark(const char *name, int *batch)
+bool case_open(struct parity_case *of, const char *name, const struct json *settings,
+               const struct case_options *options, struct error *err)
 {
-    int i = find_case(name);
+    int i = find_case(name, err);
     if (i < 0)
-        return NULL;
-    *batch = cases[i].benchmark.batch;
-    return cases[i].benchmark.settings;
+        return false;
+    *of = (struct parity_case){ 0 };
+    arena_init(&of->arena);
+    if (!cases[i].open(of, settings, options, err)) {
+        arena_release(&of->arena);
+        return false;
+    }
+    if (options->replay)
+        make_inputs(of);
+    return true;
 }
 
-const char *training_small(const char *name, int *batch)
+bool case_open_usual(struct parity_case *of, const char *name, bool small,
+                     const struct case_options *options, struct error *err)
 {
-    int i = find_case(name);
+    int i = find_case(name, err);
+    struct case_options whole = *options;
     if (i < 0)
-        return NULL;
-    *batch = cases[i].small.batch;
-    return cases[i].small.settings;
+        return false;
+    const char *text = small ? cases[i].small.settings : cases[i].benchmark.settings;
+    whole.batch = small ? cases[i].small.batch : cases[i].benchmark.batch;
+    struct json *settings = json_parse(text, strlen(text), name, err);
+    bool ok = settings && case_open(of, name, settings, &whole, err);
+    json_free(settings);
+    return ok;
 }
 
-bool training_init(struct training *training, const char *name, const struct json *settings,
-                   const struct case_options *options, struct error *err)
+void case_close(struct parity_case *of)
 {
-    int i = find_case(name);
-    if (i < 0)
-        return error_set(err, "no case \"%s\"; there are unet, ddpm, stylegan2", name);
-    *training = (struct training){ .graph = graph_new(), .options = *options };
-    arena_init(&training->arena);
-    if (cases[i].build(training, settings, err))
-        return true;
-    training_release(training);
-    return false;
+    training_release(&of->training);
+    arena_release(&of->arena);
 }
 
-void training_release(struct training *training)
+/* ---- names ----------------------------------------------------------------------------------- */
+
+bool case_owns(const struct parity_case *of, const char *tensor)
 {
-    for (int i = 0; i < training->phase_count; i++)
-        updates_release(&training->phases[i].updates);
-    diffusion_release(&training->diffusion);
-    graph_free(training->graph);
-    arena_release(&training->arena);
+    static const char *const networks[] = { "model.", "G.", "D." };
+    static const char *const others[] = { "adam.", "sgd." };
+    const char *const *list_of = of->bare ? others : networks;
+    size_t count = of->bare ? sizeof others / sizeof *others : sizeof networks / sizeof *networks;
+    bool found = false;
+    for (size_t i = 0; i < count; i++)
+        found = found || strncmp(tensor, list_of[i], strlen(list_of[i])) == 0;
+    return found != of->bare;
 }
 
-struct plan *training_plan(const struct training *training, int phase, struct store *store,
-                           struct error *err)
+const char *case_name(const struct parity_case *of, const char *name)
 {
-    const struct phase *of = &training->phases[phase];
-    struct node *terms[CASE_TERMS];
-    for (int i = 0; i < of->term_count; i++)
-        terms[i] = of->terms[i].value;
-    return plan_create(store, terms, (size_t)of->term_count, of->updates.items, of->updates.count,
-                       err);
+    return of->bare && strncmp(name, "model.", 6) == 0 ? name + 6 : name;
 }
 
-struct plan *training_plan_initial(const struct training *training, struct store *store,
-                                   struct error *err)
+const char *case_twin_name(const struct parity_case *of, const char *name, char twin[256])
 {
-    size_t count = 0, nodes = graph_size(training->graph);
-    struct node **leaves = memory_grow(NULL, nodes, sizeof *leaves);
-    for (size_t id = 0; id < nodes; id++)
-        if (graph_node(training->graph, id)->op == OP_PARAMETER)
-            leaves[count++] = graph_node(training->graph, id);
-    struct plan *plan = plan_initial(store, leaves, count, err);
-    free(leaves);
-    return plan;
-}
-
-/* Half-life of batch·10/32 kimg, at most .05 of the images seen so far. */
-float training_next_decay(struct training *training)
-{
-    double batch = training->options.batch, half_life = batch * 10 / 32 * 1000;
-    double life = fmax(fmin(half_life, 0.05 * training->images_seen), 1e-8);
-    training->images_seen += batch;
-    return (float)pow(0.5, batch / life);
+    snprintf(twin, 256, "%s%s", of->bare ? "model." : "", name);
+    return twin;
 }

@@ -16,13 +16,15 @@ from models import ddpm, stylegan2, swin, unet
 
 @dataclass
 class Phase:
-    """`loss` maps a step's draws to {name: term}; what is minimised is the sum of weight * term.
-    `name` tells the phase's optimiser state and gradients apart."""
+    """`loss` maps a step's draws to {name: term}; what is minimised is the sum of weight * term,
+    those without a weight are shown. `name` tells the phase's optimiser state and gradients apart.
+    Gradients are clipped to the norm `clip`, which makes their norm a term, where it is not 0."""
     name: str
     module: torch.nn.Module
     optimiser: torch.optim.Optimizer
     loss: Callable
     weights: dict
+    clip: float = 0
 
 
 class Case:
@@ -30,6 +32,7 @@ class Case:
     `autocast` runs the losses' forward passes in bf16."""
 
     SMALL_RATE = 1.0   # factor on the learning rates in exports
+    steps = 100000     # of the whole training, for learning rates that follow it
 
     def __init__(self, settings, batch, autocast=False, dtype=torch.float32,
                  layout=torch.contiguous_format, fill=None, seed=1):
@@ -37,7 +40,8 @@ class Case:
         torch.manual_seed(seed)
         self.settings, self.batch, self.autocast = settings, batch, autocast
         self.dtype, self.layout = dtype, layout
-        self.modules, self.phases = {}, []
+        self.modules, self.phases, self.done = {}, [], 0
+        self.averages = {}
         self.fill = fill or (lambda module: None)
         self.build()
 
@@ -67,21 +71,32 @@ class Case:
         """Fills phase.module's gradients; returns the terms, detached, not yet weighted."""
         phase.optimiser.zero_grad(set_to_none=True)
         terms = self.terms(phase, draws)
-        sum(phase.weights[name] * term for name, term in terms.items()).backward()
+        sum(phase.weights[name] * term for name, term in terms.items()
+            if name in phase.weights).backward()
         # The official loops add 0 * output to a penalty, so that all parameters get a gradient
         # and the optimiser's counters stay together.
         for parameter in phase.module.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
+        if phase.clip:
+            terms["gradient_norm"] = torch.nn.utils.clip_grad_norm_(phase.module.parameters(),
+                                                                    phase.clip)
         return {name: term.detach() for name, term in terms.items()}
+
+    def schedule(self):
+        """The factor on the learning rates at this step."""
+        return 1
 
     def step(self, draws):
         """One training step; returns every phase's terms."""
-        terms = {}
+        terms, factor = {}, self.schedule()
         for phase in self.phases:
+            for group in phase.optimiser.param_groups:
+                group["lr"] = group.setdefault("full", group["lr"]) * factor
             terms.update(self.gradients(phase, draws))
             phase.optimiser.step()
         self.after(draws)
+        self.done += 1
         return terms
 
     def after(self, draws):
@@ -89,17 +104,20 @@ class Case:
 
 
 class UNet(Case):
-    """Segmentation of random images into random labels."""
+    """Segmentation of random images into random labels, with deep supervision."""
     BENCHMARK = dict(size=128, channels=4, classes=4, base=32, levels=4), 8
-    SMALL = dict(size=24, channels=4, classes=4, base=4, levels=3), 2
+    SMALL = dict(size=24, channels=4, classes=4, base=4, levels=4), 2
 
     def build(self):
         s = dict(self.settings)
         self.size = s.pop("size")
         model = self.add("model", unet.UNet(**s))
-        loss = lambda draws: unet.loss_terms(model(draws["x"]).to(self.dtype), draws["labels"])
-        self.phases = [Phase("main", model, unet.optimiser(model), loss,
-                             {"dice": 1, "cross_entropy": 1})]
+        loss = lambda draws: unet.deep_terms([y.to(self.dtype) for y in model(draws["x"])],
+                                             draws["labels"])
+        self.phases = [Phase("main", model, unet.optimiser(model), loss, {"loss": 1}, clip=12)]
+
+    def schedule(self):
+        return unet.schedule(self.done / self.steps)
 
     def draw(self):
         side, s = self.size, self.settings
@@ -119,9 +137,11 @@ class Swin(UNet):
         self.size = s.pop("size")
         model = self.add("model", swin.Swin(**s))
         loss = lambda draws: swin.loss_terms(model(draws["x"]), draws["labels"])
-        self.phases = [Phase("main", model, swin.optimiser(model), loss,
-                             {"dice": 1, "cross_entropy": 1, "auxiliary": 0.4})]
+        self.phases = [Phase("main", model, swin.optimiser(model), loss, {"loss": 1})]
         self.follow(0)
+
+    def schedule(self):
+        return swin.schedule(self.done, self.steps)
 
     def follow(self, momentum):
         """How far running statistics move: only training steps move them."""
@@ -145,7 +165,7 @@ class Ddpm(Case):
 
     def build(self):
         model = self.add("model", ddpm.UNet(**self.settings, **self.EXTRA))
-        self.average = copy.deepcopy(model).requires_grad_(False)
+        self.averages["model"] = copy.deepcopy(model).requires_grad_(False)
         self.process = ddpm.Diffusion("linear", 1000)
         loss = lambda draws: self.process.loss_terms(model, draws["x"], draws["t"], draws["noise"])
         self.phases = [Phase("main", model, ddpm.optimiser(model), loss, {"mse": 1, "vb": 1})]
@@ -156,7 +176,7 @@ class Ddpm(Case):
                 "t": torch.randint(self.process.steps, (self.batch,))}
 
     def after(self, draws):
-        ddpm.update_average(self.average, self.modules["model"])
+        ddpm.update_average(self.averages["model"], self.modules["model"], self.done)
 
 
 class DdpmLearned(Ddpm):
@@ -192,9 +212,9 @@ class StyleGan2(Case):
         for name in ("z_width", "w_width"):
             del s[name]
         d = self.d = self.add("D", stylegan2.Discriminator(**s))
-        self.average = copy.deepcopy(g).requires_grad_(False)
+        self.averages["G"] = copy.deepcopy(g).requires_grad_(False)
         self.path_mean, self.seen = torch.zeros([], dtype=self.dtype), 0
-        of_g = stylegan2.optimiser(g, self.INTERVAL["G"])
+        of_g = stylegan2.optimiser(g, self.INTERVAL["G"] if self.PATH_LENGTH else 0)
         of_d = stylegan2.optimiser(d, self.INTERVAL["D"])
         gamma = 0.0002 * s["resolution"] ** 2 / self.batch
         self.phases = [
@@ -253,7 +273,7 @@ class StyleGan2(Case):
         return {"r1": stylegan2.r1_penalty(self.d, draws["x"])}
 
     def after(self, draws):
-        stylegan2.update_average(self.average, self.g, self.seen, self.batch,
+        stylegan2.update_average(self.averages["G"], self.g, self.seen, self.batch,
                                  half_life=self.batch * 10 / 32 * 1000)
         self.seen += self.batch
 

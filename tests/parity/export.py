@@ -15,6 +15,7 @@ A CASE file holds, with M a network's name ("model", or "G" and "D") and P a pha
     grad/P/NAME           gradients of phase P's weighted loss at the starting weights
     bf16/grad/P/NAME      with --bf16: the gradients again, in mixed precision (autocast)
     trained/M.NAME        parameters and buffers after the steps
+    trained/average.M.NAME  their running averages
 
 Weights are drawn so that nothing is zero (zero-initialised layers would hide their errors). Float
 arrays are F32, or F64 with --f64, in which case all was computed in float64.
@@ -49,7 +50,7 @@ def outputs(case, draws):
         return {"output/xt": xt, "output/y": case.modules["model"](xt, draws["t"])}
     if "labels" in draws:
         y = case.modules["model"](draws["x"])
-        return {"output/y": y[0] if isinstance(y, tuple) else y}
+        return {"output/y": y[0]}
     g, z = case.modules["G"], draws["Gmain.z"]
     return {"output/ws": g.styles(z), "output/images": g(z),
             "output/logits": case.modules["D"](draws["x"])}
@@ -85,6 +86,7 @@ def export_case(name, path, steps, dtype, seed, bf16=False):
     """Writes a case of the reduced size; see the top for the names."""
     settings, batch = CASES[name].SMALL
     case = CASES[name](settings, batch, dtype=dtype, fill=fill, seed=seed)
+    case.steps = steps
     rates(case)
     draws = [case.draw() for _ in range(steps)]
     tensors = state(case, "weights") | outputs(case, draws[0])
@@ -98,6 +100,9 @@ def export_case(name, path, steps, dtype, seed, bf16=False):
     curve = [case.step(draw) for draw in draws]
     tensors |= {f"terms/{key}": torch.stack([terms[key] for terms in curve]) for key in curve[0]}
     tensors |= state(case, "trained")
+    tensors |= {f"trained/average.{name}.{key}": value.clone()
+                for name, module in case.averages.items()
+                for key, value in module.named_parameters()}
     save(path, tensors, {"case": name, "batch": batch, "steps": steps,
                          "settings": json.dumps(settings)} | phase_attributes(case))
 
@@ -105,7 +110,8 @@ def export_case(name, path, steps, dtype, seed, bf16=False):
 def rates(case):
     """Scales the learning rates for exports, each optimiser's once."""
     for update in {id(phase.optimiser): phase.optimiser for phase in case.phases}.values():
-        update.param_groups[0]["lr"] *= case.SMALL_RATE
+        for group in update.param_groups:
+            group["lr"] *= case.SMALL_RATE
 
 
 def phase_attributes(case):

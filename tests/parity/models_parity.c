@@ -19,7 +19,7 @@
 
 struct check {
     struct safetensors file;
-    struct training training;
+    struct parity_case of;
     struct store *store;
     const struct backend *backend;
     enum precision precision;
@@ -48,6 +48,16 @@ static void fail(struct check *check, const char *name, const char *why)
     check->bad++;
 }
 
+/* A running average begins as what it is the average of. */
+static void load_average(struct check *check, const struct tensor_entry *vector, const char *name)
+{
+    char average[512];
+    snprintf(average, sizeof average, "average.%s", name);
+    struct tensor *tensor = store_find(check->store, average);
+    if (tensor)
+        write_tensor(check->store, tensor, vector);
+}
+
 /* Every tensor of the file is used, and every parameter has one. */
 static void load_weights(struct check *check)
 {
@@ -56,69 +66,89 @@ static void load_weights(struct check *check)
         const struct tensor_entry *vector = &check->file.tensors[i];
         if (strncmp(vector->name, "weights/", 8) != 0 || strstr(vector->name, "resample_filter"))
             continue;
-        struct tensor *tensor = store_find(check->store, vector->name + 8);
+        struct tensor *tensor = store_find(check->store, case_name(&check->of, vector->name + 8));
         if (!tensor)
             fail(check, vector->name + 8, "the engine's model has no such parameter");
         else if (!shape_equal(tensor->shape, vector_shape(vector)))
             fail(check, vector->name + 8, "of another shape");
         else
             write_tensor(check->store, tensor, vector);
+        load_average(check, vector, case_name(&check->of, vector->name + 8));
         loaded++;
     }
-    for (size_t id = 0; id < graph_size(check->training.graph); id++) {
-        const struct node *node = graph_node(check->training.graph, id);
-        bool of_network = node->op == OP_PARAMETER && (strncmp(node->leaf.name, "model.", 6) == 0 ||
-                                                       strncmp(node->leaf.name, "G.", 2) == 0 ||
-                                                       strncmp(node->leaf.name, "D.", 2) == 0);
-        parameters += of_network;
-        if (!of_network)
+    for (size_t i = 0; i < store_count(check->store); i++) {
+        char name[512], twin[256];
+        const struct tensor *tensor = store_tensor(check->store, i);
+        if (!case_owns(&check->of, tensor->name))
             continue;
-        char name[512];
-        snprintf(name, sizeof name, "weights/%s", node->leaf.name);
+        snprintf(name, sizeof name, "weights/%s", case_twin_name(&check->of, tensor->name, twin));
         if (!safetensors_find(&check->file, name))
-            fail(check, node->leaf.name, "the twin has no such parameter");
+            fail(check, tensor->name, "the twin has no such parameter");
+        parameters++;
     }
     printf("%zu tensors of the twin, %zu of the engine\n", loaded, parameters);
 }
 
-static void write_draws(struct check *check, struct plan *plan, size_t step)
+/* Elements of a vector of draws, as the graph takes them. */
+static void write_draw(struct check *check, struct plan *plan, const struct node *input,
+                       const struct tensor_entry *vector, size_t first)
 {
-    for (size_t id = 0; id < graph_size(check->training.graph); id++) {
-        const struct node *node = graph_node(check->training.graph, id);
-        char name[256];
+    size_t count = shape_count(input->shape);
+    double *values = malloc(count * sizeof *values), *device = plan_memory(plan, input);
+    for (size_t i = 0; i < count; i++)
+        values[i] = case_draw(&check->of, input, vector_value(vector, first + i));
+    void *host = narrow(values, count, input->dtype);
+    plan_write(plan, input, host);
+    if (device && check->backend == &ref_backend)
+        memcpy(device, values, count * sizeof *values);
+    free(values);
+    free(host);
+}
+
+/* The draws of a step, and the rate or decay that it is scheduled to have. */
+static void write_inputs(struct check *check, struct plan *plan, size_t step)
+{
+    const struct training *training = &check->of.training;
+    for (size_t id = 0; id < graph_size(training->graph); id++) {
+        const struct node *node = graph_node(training->graph, id);
+        char name[272], drawn[256];
         if (node->op != OP_INPUT)
             continue;
-        snprintf(name, sizeof name, "draws/%s", node->leaf.name);
+        snprintf(name, sizeof name, "draws/%s", case_draw_name(node, drawn));
         const struct tensor_entry *vector = safetensors_find(&check->file, name);
         if (vector)
-            write_input(plan, check->backend, node, vector, step * shape_count(node->shape));
+            write_draw(check, plan, node, vector, step * shape_count(node->shape));
     }
+    double scheduled = training->schedule(training, step);
+    float host = (float)scheduled;
+    double *device = plan_memory(plan, training->scheduled);
+    plan_write(plan, training->scheduled, &host);
+    if (device && check->backend == &ref_backend)
+        *device = scheduled;
 }
 
 static bool run(struct check *check, struct plan *plan, size_t step, struct error *err)
 {
     if (!plan)
         return false;
-    write_draws(check, plan, step);
+    write_inputs(check, plan, step);
     return plan_run(plan, step, 1, err);
 }
 
 static bool check_outputs(struct check *check, struct error *err)
 {
-    const struct training *training = &check->training;
+    const struct parity_case *of = &check->of;
     struct node *nodes[CASE_OUTPUTS];
-    for (int i = 0; i < training->output_count; i++)
-        nodes[i] = training->outputs[i].value;
-    struct plan *plan =
-        plan_create(check->store, nodes, (size_t)training->output_count, NULL, 0, err);
+    for (int i = 0; i < of->output_count; i++)
+        nodes[i] = of->outputs[i].value;
+    struct plan *plan = plan_create(check->store, nodes, (size_t)of->output_count, NULL, 0, err);
     bool ok = run(check, plan, 0, err);
-    for (int i = 0; ok && i < training->output_count; i++) {
-        const struct tensor_entry *vector =
-            safetensors_find(&check->file, training->outputs[i].name);
+    for (int i = 0; ok && i < of->output_count; i++) {
+        const struct tensor_entry *vector = safetensors_find(&check->file, of->outputs[i].name);
         struct distance distance = { 0 };
         double *value = read_output(plan, check->backend, nodes[i]);
         distance_add(&distance, value, vector, 0, shape_count(nodes[i]->shape));
-        row(check, training->outputs[i].name, &distance, 1);
+        row(check, of->outputs[i].name, &distance, 1);
         free(value);
     }
     plan_free(plan);
@@ -183,8 +213,9 @@ static bool check_gradients(struct check *check, const struct phase *phase, stru
     for (size_t i = 0; ok && i < phase->parameter_count; i++) {
         char name[512];
         struct distance one = { 0 };
-        snprintf(name, sizeof name, "grad/%s/%s", phase->name,
-                 strchr(phase->parameters[i]->leaf.name, '.') + 1);
+        char twin[256];
+        case_twin_name(&check->of, phase->parameters[i]->leaf.name, twin);
+        snprintf(name, sizeof name, "grad/%s/%s", phase->name, strchr(twin, '.') + 1);
         const struct tensor_entry *vector = safetensors_find(&check->file, name);
         if (!vector) { /* no path: the engine's must be zero; row() would not see it */
             fail(check, name, "the twin has none");
@@ -220,20 +251,17 @@ static bool check_gradients(struct check *check, const struct phase *phase, stru
 static bool create_plans(struct check *check, struct plan **plans, struct error *err)
 {
     bool ok = true;
-    for (int i = 0; ok && i < check->training.phase_count; i++)
-        ok = (plans[i] = training_plan(&check->training, i, check->store, err));
+    for (int i = 0; ok && i < check->of.training.phase_count; i++)
+        ok = (plans[i] = training_plan(&check->of.training, i, check->store, err));
     return ok;
 }
 
 static bool step(struct check *check, struct plan **plans, size_t at, struct distance *curves,
                  struct error *err)
 {
-    const struct training *training = &check->training;
-    float decay = training_next_decay(&check->training);
+    const struct training *training = &check->of.training;
     for (int i = 0; i < training->phase_count; i++) {
         const struct phase *phase = &training->phases[i];
-        if (!phase->term_count) /* the average */
-            plan_write(plans[i], t_input(training->graph, "decay", DTYPE_F32, SHAPE()), &decay);
         if (!run(check, plans[i], at, err))
             return false;
         for (int k = 0; k < phase->term_count; k++) {
@@ -241,7 +269,7 @@ static bool step(struct check *check, struct plan **plans, size_t at, struct dis
             snprintf(name, sizeof name, "terms/%s", phase->terms[k].name);
             const struct tensor_entry *vector = safetensors_find(&check->file, name);
             double *value = read_output(plans[i], check->backend, phase->terms[k].value);
-            distance_add(&curves[i * CASE_TERMS + k], value, vector, at, 1);
+            distance_add(&curves[i * RECIPE_TERMS + k], value, vector, at, 1);
             free(value);
         }
     }
@@ -250,9 +278,9 @@ static bool step(struct check *check, struct plan **plans, size_t at, struct dis
 
 static bool check_training(struct check *check, struct error *err)
 {
-    struct plan *plans[CASE_PHASES] = { 0 };
-    struct distance curves[CASE_PHASES * CASE_TERMS] = { { 0 } };
-    const struct training *training = &check->training;
+    struct plan *plans[RECIPE_PHASES] = { 0 };
+    struct distance curves[RECIPE_PHASES * RECIPE_TERMS] = { { 0 } };
+    const struct training *training = &check->of.training;
     bool ok = create_plans(check, plans, err);
     for (size_t at = 0; ok && at < check->steps; at++)
         ok = step(check, plans, at, curves, err);
@@ -261,14 +289,14 @@ static bool check_training(struct check *check, struct error *err)
             char what[64];
             snprintf(what, sizeof what, "%s over %zu steps", training->phases[i].terms[k].name,
                      check->steps);
-            row(check, what, &curves[i * CASE_TERMS + k], 10);
+            row(check, what, &curves[i * RECIPE_TERMS + k], 10);
         }
     for (int i = 0; i < training->phase_count; i++)
         plan_free(plans[i]);
     return ok;
 }
 
-/* Parameters and buffers after the steps. */
+/* Parameters, buffers and running averages after the steps. */
 static void check_trained(struct check *check)
 {
     struct distance all = { 0 };
@@ -276,7 +304,7 @@ static void check_trained(struct check *check)
         const struct tensor_entry *vector = &check->file.tensors[i];
         if (strncmp(vector->name, "trained/", 8) != 0)
             continue;
-        struct tensor *tensor = store_find(check->store, vector->name + 8);
+        struct tensor *tensor = store_find(check->store, case_name(&check->of, vector->name + 8));
         if (!tensor)
             continue;
         double *value = read_tensor(check->store, tensor);
@@ -288,7 +316,7 @@ static void check_trained(struct check *check)
 
 static bool initialise(struct check *check, struct error *err)
 {
-    struct plan *plan = training_plan_initial(&check->training, check->store, err);
+    struct plan *plan = training_plan_initial(&check->of.training, check->store, err);
     bool ok = plan && plan_run(plan, 0, 1, err);
     plan_free(plan);
     return ok;
@@ -312,13 +340,13 @@ static bool compare(struct check *check, struct error *err)
     check->steps = check->steps && check->steps < given ? check->steps : given;
     char base[32];
     snprintf(base, sizeof base, "%.*s", (int)strcspn(name, "-"), name);
-    struct case_options options = { .batch = atoi(batch),
-                                    .rate = rate_factor(base),
-                                    .replay = true };
+    struct case_options options = {
+        .batch = atoi(batch), .steps = (int64_t)given, .rate = rate_factor(base), .replay = true
+    };
     options.path = strcmp(name, "stylegan2-path") == 0;
     options.learned = strcmp(name, "ddpm-learned") == 0;
     struct json *settings = json_parse(text, strlen(text), "settings", err);
-    bool ok = settings && training_init(&check->training, base, settings, &options, err);
+    bool ok = settings && case_open(&check->of, base, settings, &options, err);
     json_free(settings);
     if (!ok)
         return false;
@@ -328,14 +356,14 @@ static bool compare(struct check *check, struct error *err)
     if (ok)
         load_weights(check);
     ok = ok && check_outputs(check, err);
-    for (int i = 0; ok && i < check->training.phase_count; i++)
-        if (check->training.phases[i].term_count)
-            ok = check_gradients(check, &check->training.phases[i], err);
+    for (int i = 0; ok && i < check->of.training.phase_count; i++)
+        if (check->of.training.phases[i].term_count)
+            ok = check_gradients(check, &check->of.training.phases[i], err);
     ok = ok && check_training(check, err);
     if (ok && check->steps == given)
         check_trained(check);
     store_free(check->store);
-    training_release(&check->training);
+    case_close(&check->of);
     return ok;
 }
 

@@ -34,6 +34,18 @@ static inline struct shape vector_shape(const struct tensor_entry *vector)
     return shape;
 }
 
+/* Values as host memory in the dtype; to be freed. */
+static inline void *narrow(const double *values, size_t count, enum dtype dtype)
+{
+    char *host = malloc(count * 4);
+    for (size_t i = 0; i < count; i++)
+        if (dtype == DTYPE_I32)
+            ((int32_t *)(void *)host)[i] = (int32_t)values[i];
+        else
+            ((float *)(void *)host)[i] = (float)values[i];
+    return host;
+}
+
 /* Elements [first, first + count) of a vector, as host memory in the dtype; to be freed. */
 static inline void *vector_host(const struct tensor_entry *vector, size_t first, size_t count,
                                 enum dtype dtype)

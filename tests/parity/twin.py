@@ -115,7 +115,7 @@ def report(case, fixed, steps):
         terms = case.step({**case.draw(), **images})
     values = {name: term.item() for name, term in terms.items()}
     say(seconds=time.perf_counter() - start, images=steps * case.batch,
-        loss=sum(values.values()), terms=values, peak_rss=peak_rss())
+        loss=values.get("loss", sum(values.values())), terms=values, peak_rss=peak_rss())
 
 
 def say(**fields):

@@ -1,77 +1,15 @@
-/* Recipes: the same training as the parity tests' cases, which agree with PyTorch; and what those
- * do not show: intervals, decays, and what cannot be built. */
+/* Recipes: what their agreement with PyTorch (tests/parity) does not show: parts, intervals,
+ * decays, augmentation, and what cannot be built. */
 #include "test.h"
 
 #include "base/parallel.h"
 #include "base/random.h"
 #include "tensor/cpu.h"
 #include "train/runner.h"
-#include "twin.h"
 
 #include <math.h>
 
 enum { STEPS = 3, CHANNELS = 5 };
-
-/* All phases at each step, as the twin; intervals are set to 1 for that. The caller frees the
- * runner. */
-static struct runner train_recipe(const struct train_settings *settings, int size,
-                                  const struct twin_run *run)
-{
-    struct error err;
-    struct runner runner;
-    assert_ok(runner_init(&runner, settings, CHANNELS, size, &err), err);
-    for (int i = 0; i < runner.training.phase_count; i++)
-        runner.training.phases[i].interval = 1;
-    assert_ok(runner_begin(&runner, &err), err);
-    for (uint64_t step = 0; step < STEPS; step++)
-        assert_ok(runner_step(&runner, step, run->real, NULL, &err), err);
-    return runner;
-}
-
-/* Every tensor of one is in the other, with the same bytes; those of `except` may differ. */
-static void assert_same(const struct store *recipe, const struct store *twin, const char *except)
-{
-    assert_int_equal(store_count(recipe), store_count(twin));
-    for (size_t i = 0; i < store_count(twin); i++) {
-        const struct tensor *expected = store_tensor(twin, i);
-        const struct tensor *found = store_find(recipe, expected->name);
-        if (!found)
-            fail_msg("no tensor %s", expected->name);
-        if (strncmp(expected->name, except, strlen(except)) == 0)
-            continue;
-        size_t count = shape_count(expected->shape);
-        assert_true(shape_equal(found->shape, expected->shape));
-        float *a = memory_grow(NULL, count, sizeof *a), *b = memory_grow(NULL, count, sizeof *b);
-        store_read(recipe, found, a);
-        store_read(twin, expected, b);
-        if (memcmp(a, b, count * sizeof *a) != 0)
-            fail_msg("%s differs: %g, %g", expected->name, (double)a[0], (double)b[0]);
-        free(a);
-        free(b);
-    }
-}
-
-static void compare(const struct train_settings *settings, int size, struct twin_run run,
-                    const char *except)
-{
-    struct error err;
-    size_t values = (size_t)run.batch * CHANNELS * (size_t)size * (size_t)size;
-    float *real = memory_grow(NULL, values, sizeof *real);
-    random_fill_uniform(4, random_stream("real"), 0, values, real);
-    run.real = real;
-    parallel_set_threads(1); /* small: threads would only wait for each other */
-    run.steps = STEPS;
-    run.seed = 11;
-    struct store *twin = twin_train(&run, &err);
-    assert_ok(twin, err);
-    struct train_settings seeded = *settings;
-    seeded.seed = (int64_t)run.seed;
-    struct runner recipe = train_recipe(&seeded, size, &run);
-    assert_same(recipe.store, twin, except);
-    runner_release(&recipe);
-    store_free(twin);
-    free(real);
-}
 
 static struct train_settings small_gan(void)
 {
@@ -96,36 +34,6 @@ static struct train_settings small_ddpm(void)
     settings.ddpm.mult = (struct yaml_strings){ mult, 2 };
     settings.ddpm.attention = (struct yaml_strings){ attention, 1 };
     return settings;
-}
-
-/* In every byte: weights, averages, moments and the rest. */
-static void stylegan2_trains_as_the_case_that_agrees_with_pytorch(void **state)
-{
-    (void)state;
-    struct train_settings settings = small_gan();
-    compare(
-        &settings, 16,
-        (struct twin_run){ "stylegan2",
-                           "{\"resolution\": 16, \"channels\": 5, \"z_width\": 16, \"w_width\": "
-                           "16, \"channel_base\": 128, \"channel_max\": 16}",
-                           8, .path = true },
-        "nothing");
-}
-
-/* But for the averages, whose decay is ramped here. */
-static void diffusion_trains_as_the_case_that_agrees_with_pytorch(void **state)
-{
-    (void)state;
-    struct train_settings settings = small_ddpm();
-    for (int learned = 0; learned < 2; learned++) {
-        settings.ddpm.learned_variance = learned;
-        compare(&settings, 8,
-                (struct twin_run){ "ddpm",
-                                   "{\"size\": 8, \"channels\": 5, \"base\": 64, \"mult\": [1, 1], "
-                                   "\"blocks\": 1, \"attention\": [4], \"heads\": 2}",
-                                   2, .learned = learned },
-                "average.");
-    }
 }
 
 /* ---- a batch in parts ------------------------------------------------------------------------ */
@@ -498,8 +406,6 @@ static void what_no_network_can_be_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stylegan2_trains_as_the_case_that_agrees_with_pytorch),
-        cmocka_unit_test(diffusion_trains_as_the_case_that_agrees_with_pytorch),
         cmocka_unit_test(diffusion_in_parts_is_the_whole_batch),
         cmocka_unit_test(stylegan2_in_parts_draws_for_each_part),
         cmocka_unit_test(parts_that_are_equal_have_their_common_gradient),

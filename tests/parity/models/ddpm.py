@@ -275,8 +275,10 @@ def optimiser(model, rate=1e-4):
 
 
 @torch.no_grad()
-def update_average(average, model, decay=0.9999):
-    """average = decay * average + (1 - decay) * model, for every parameter."""
+def update_average(average, model, step, decay=0.9999):
+    """average = decay * average + (1 - decay) * model, for every parameter; the decay is less in
+    the first steps, (1 + step) / (10 + step)."""
+    decay = min(decay, (1 + step) / (10 + step))
     theirs = [parameter.detach() for parameter in model.parameters()]
     ours = list(average.parameters())
     torch._foreach_mul_(ours, decay)

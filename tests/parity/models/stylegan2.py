@@ -432,8 +432,8 @@ def path_penalty(lengths, mean, decay=0.01):
 
 def optimiser(model, interval, rate=0.0025):
     """Adam(0, .99, eps 1e-8) for a network whose lazy term runs every `interval` steps: rate and
-    betas are corrected by k/(k+1). The lazy term's loss is multiplied by k."""
-    share = interval / (interval + 1)
+    betas are corrected by k/(k+1). The lazy term's loss is multiplied by k. 0: it has none."""
+    share = interval / (interval + 1) if interval else 1
     return torch.optim.Adam(model.parameters(), rate * share, (0.0, 0.99 ** share), 1e-8)
 
 

@@ -209,11 +209,23 @@ def dice(logits, labels):
 
 
 def loss_terms(logits, labels):
-    """The loss is dice + cross_entropy + .4 auxiliary."""
+    """"loss", dice + cross_entropy + .4 auxiliary, is what is minimised."""
     main, auxiliary = logits
-    return {"dice": dice(main, labels), "cross_entropy": F.cross_entropy(main, labels),
-            "auxiliary": dice(auxiliary, labels) + F.cross_entropy(auxiliary, labels)}
+    terms = {"dice": dice(main, labels), "cross_entropy": F.cross_entropy(main, labels),
+             "auxiliary": dice(auxiliary, labels) + F.cross_entropy(auxiliary, labels)}
+    return terms | {"loss": terms["dice"] + terms["cross_entropy"] + 0.4 * terms["auxiliary"]}
+
+
+def schedule(step, steps):
+    """The rate's factor: rising over the first 1500 steps or a tenth of all, falling to 0."""
+    warm = min(1500, 0.1 * steps)
+    return (1 - step / steps) * ((step + 1) / warm if warm > 1 and step < warm else 1)
 
 
 def optimiser(model, rate=6e-5):
-    return torch.optim.AdamW(model.parameters(), rate, weight_decay=0.01)
+    """AdamW; norms and tables of position do not decay."""
+    plain = lambda name: "norm" in name or "relative_position_bias_table" in name
+    named = list(model.named_parameters())
+    groups = [{"params": [p for name, p in named if plain(name) == which],
+               "weight_decay": 0.0 if which else 0.01} for which in (False, True)]
+    return torch.optim.AdamW(groups, rate)

@@ -8,11 +8,13 @@ N images of C channels, side S divisible by 2^(levels-1); widths b_i = base * 2^
     up_path[0]            bilinear x2, conv 1x1 to b_{L-2}; concat [up, bridge]; block
     ...
     output_layers.{L-2}   conv 1x1, no bias: (N,b_0,S,S) -> (N,classes,S,S) logits
+    output_layers.{L-2-i} of level i > 0, but of the coarsest: the same at S/2^i, then bilinear x2^i
 
 block = twice: conv 3x3 (padding 1, bias) -> LeakyReLU(0.01) -> InstanceNorm (affine, eps 1e-5,
 biased variance over H,W of each image and channel). Parameter names follow the study's public
-code: down_path.I.block.{0,2,3,5}, up_path.I.up.1, up_path.I.conv_block.block.{0,2,3,5}. Its
-auxiliary outputs (deep supervision, output_layers.0 to L-3) are left out.
+code: down_path.I.block.{0,2,3,5}, up_path.I.up.1, up_path.I.conv_block.block.{0,2,3,5},
+output_layers.N (N.0 where an enlargement follows). The coarsest level's output is left out: its
+weight in the loss is 0.
 """
 import torch
 import torch.nn.functional as F
@@ -56,16 +58,20 @@ class Up(nn.Module):
 
 
 class UNet(nn.Module):
-    """(N,channels,S,S) -> logits (N,classes,S,S)."""
+    """(N,channels,S,S) -> [logits (N,classes,S,S)] of each level, the finest first."""
 
     def __init__(self, channels=4, classes=4, base=32, levels=4):
         super().__init__()
         widths = [base << level for level in range(levels)]
         self.down_path = nn.ModuleList(map(Down, [channels] + widths[:-1], widths))
         self.up_path = nn.ModuleList(map(Up, widths[:0:-1], widths[-2::-1]))
-        # The study numbers its outputs from the coarsest; ours is its last, of full resolution.
-        self.final = str(levels - 2)
-        self.output_layers = nn.ModuleDict({self.final: nn.Conv2d(base, classes, 1, bias=False)})
+        # The study numbers its outputs from the coarsest.
+        self.names = [str(levels - 2 - level) for level in range(max(levels - 2, 1))]
+        self.output_layers = nn.ModuleDict()
+        for level, name in enumerate(self.names):
+            conv = nn.Conv2d(widths[level], classes, 1, bias=False)
+            self.output_layers[name] = nn.Sequential(conv, nn.Upsample(
+                scale_factor=2 ** level, mode="bilinear", align_corners=False)) if level else conv
 
     def forward(self, x):
         bridges = []
@@ -73,9 +79,11 @@ class UNet(nn.Module):
             x = down(F.max_pool2d(x, 2) if level else x)
             bridges.append(x)
         bridges.pop()
+        features = []
         for up in self.up_path:
             x = up(x, bridges.pop())
-        return self.output_layers[self.final](x)
+            features.insert(0, x)
+        return [self.output_layers[name](x) for name, x in zip(self.names, features)]
 
 
 def loss_terms(logits, labels):
@@ -90,6 +98,20 @@ def loss_terms(logits, labels):
     total = probability.sum(dim=(0, 2, 3)) + one_hot.sum(dim=(0, 2, 3))
     dice = (2 * overlap + SMOOTH) / (total + SMOOTH)
     return {"dice": -dice.mean(), "cross_entropy": F.cross_entropy(logits, labels)}
+
+
+def deep_terms(outputs, labels):
+    """Of the finest level "dice" and "cross_entropy"; "loss": both terms' sum over the levels,
+    level i weighted by 2^-i, of weights that sum up to 1. It alone is minimised."""
+    terms = [loss_terms(logits, labels) for logits in outputs]
+    weights = [2.0 ** -level for level in range(len(outputs))]
+    loss = sum(weight * sum(each.values()) for weight, each in zip(weights, terms)) / sum(weights)
+    return terms[0] | {"loss": loss}
+
+
+def schedule(share):
+    """The rate's factor when a share of all steps is done."""
+    return (1 - share) ** 0.9
 
 
 def optimiser(model, rate=0.01):

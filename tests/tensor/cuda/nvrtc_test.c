@@ -197,24 +197,19 @@ static void run_phases(struct training *training, struct store *store)
 static void check_model(const char *name, enum precision precision, const char *option)
 {
     struct error err;
-    struct training training;
-    int batch;
+    struct parity_case of;
     architecture = option;
-    const char *text = training_benchmark(name, &batch);
-    struct json *json = json_parse(text, strlen(text), name, &err);
-    assert_ok(json, err);
     const struct backend *backend = cuda_backend_open(0, &err);
     assert_ok(backend, err);
     struct store *store = store_new(backend);
-    struct case_options options = { .batch = batch };
+    struct case_options options = { 0 };
     size_t before = programs;
-    assert_ok(training_init(&training, name, json, &options, &err), err);
+    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
-    run_phases(&training, store);
+    run_phases(&of.training, store);
     assert_true(programs > before && launches > 100);
-    training_release(&training);
+    case_close(&of);
     store_free(store);
-    json_free(json);
 }
 
 static void kernels_of_a_unet_compile(void **state)
