@@ -35,7 +35,7 @@ struct relay {
         pthread_t thread;
     } takers[RELAY_MOST_TAKERS];
     pthread_mutex_t lock;
-    pthread_cond_t changed;
+    pthread_cond_t filled, freed; /* for takers; for the sender */
 };
 
 void relay_start(struct relay *relay, relay_take *const *takes, size_t count, void *context);
