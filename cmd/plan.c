@@ -76,6 +76,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);
     plan->ingest.subjects_file = beside_plan(plan, plan->ingest.subjects_file, arena);
+    plan->sample.made_elsewhere = beside_plan(plan, plan->sample.made_elsewhere, arena);
     for (size_t i = 0; i < plan->package.include.count; i++)
         plan->package.include.items[i] = beside_plan(plan, plan->package.include.items[i], arena);
     return true;

@@ -2,6 +2,7 @@
 #include "stages.h"
 
 #include "base/json.h"
+#include "train/elsewhere.h"
 #include "train/join.h"
 
 #include <inttypes.h>
@@ -55,10 +56,41 @@ static enum exit_code draw(struct stage_work *work, const struct sample_job *job
     return EXIT_YES;
 }
 
+/* A set made elsewhere is taken as it is. */
+static enum exit_code take(struct stage_work *work, const char *store, bool replace)
+{
+    size_t count;
+    if (!sample_elsewhere(store, work->folder, replace, &count, work->err))
+        return EXIT_ERROR;
+    work->document = json_new_object();
+    json_put_string(work->document, "store", work->folder);
+    json_put_integer(work->document, "images", (int64_t)count);
+    json_put_string(work->document, "made_elsewhere", store);
+    text_format(&work->summary, "%s: %zu images made elsewhere (%s)\n", work->folder, count, store);
+    return EXIT_YES;
+}
+
+/* A set made elsewhere may change there: then it is taken anew. */
+static bool add_inputs(const struct release_plan *plan, struct arena *arena, struct text *inputs,
+                       struct error *err)
+{
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    const char *store = plan->sample.made_elsewhere;
+    if (!store)
+        return true;
+    if (!digest_file(path_join(arena, store, "dataset.json"), &digest, err))
+        return error_prefix(err, "sample.made_elsewhere");
+    text_format(inputs, "made elsewhere %s\n", digest_hex(&digest, hex));
+    return true;
+}
+
 /* The stage of a plan. */
 static enum exit_code work_on(struct stage_work *work)
 {
     const struct options *values = work->options;
+    if (work->plan->sample.made_elsewhere)
+        return take(work, work->plan->sample.made_elsewhere, true);
     struct sample_job job = { .from = stage_folder(work->plan, "train", work->arena),
                               .out = work->folder,
                               .settings = &work->plan->sample,
@@ -77,6 +109,8 @@ const struct stage stage_sample = {
     .needs = { "train" },
     .fields = sample_fields,
     .settings = offsetof(struct release_plan, sample),
+    .add_inputs = add_inputs,
+    .quick_inputs = true,
     .run = work_on,
 };
 
@@ -109,8 +143,13 @@ static enum exit_code run(struct invocation *invocation)
             return command_refuse(invocation, "give a plan, or --from and --out, not both");
         return stage_command(invocation, &stage_sample);
     }
-    if (!values->from || !values->out)
-        return command_refuse(invocation, "give a plan, or --from FOLDER and --out STORE");
+    if (values->settings.made_elsewhere && values->out && !values->from) {
+        struct stage_work work = stage_without_plan(invocation, values->out);
+        return stage_finish(invocation, &work, take(&work, values->settings.made_elsewhere, false));
+    }
+    if (!values->from || !values->out || values->settings.made_elsewhere)
+        return command_refuse(invocation, "give a plan, or --from FOLDER and --out STORE, or "
+                                          "--made-elsewhere STORE and --out STORE");
     struct sample_job job = { .from = values->from,
                               .out = values->out,
                               .settings = &values->settings,

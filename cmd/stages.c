@@ -78,7 +78,7 @@ bool stage_inputs(const struct stage *stage, const struct release_plan *plan, en
                   struct arena *arena, struct digest *digest, bool *known, struct error *err)
 {
     struct text inputs = { 0 };
-    *known = care == STAGE_WITH_CARE || !stage->add_inputs;
+    *known = care == STAGE_WITH_CARE || !stage->add_inputs || stage->quick_inputs;
     bool ok = add_needs(stage, plan, care, arena, &inputs, err);
     if (ok && stage->fields)
         yaml_describe(stage->fields, (const char *)plan + stage->settings, &inputs);

@@ -56,6 +56,7 @@ struct stage {
     /* What else decides about the outcome, as lines. */
     bool (*add_inputs)(const struct release_plan *plan, struct arena *arena, struct text *inputs,
                        struct error *err);
+    bool quick_inputs; /* add_inputs takes no time: it is asked at a glance, too */
     /* Whether this plan asks for the stage; NULL: every plan does. */
     bool (*is_wanted)(const struct release_plan *plan);
     enum exit_code (*run)(struct stage_work *work);

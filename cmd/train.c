@@ -159,6 +159,12 @@ static enum exit_code work_on(struct stage_work *work)
     return prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
 }
 
+/* A set made elsewhere has no model here. */
+static bool is_wanted(const struct release_plan *plan)
+{
+    return !plan->sample.made_elsewhere;
+}
+
 const struct stage stage_train = {
     .name = "train",
     .folder = "model",
@@ -167,6 +173,7 @@ const struct stage stage_train = {
     .fields = train_fields,
     .settings = offsetof(struct release_plan, train),
     .in_place = true,
+    .is_wanted = is_wanted,
     .run = work_on,
 };
 

@@ -170,12 +170,16 @@ static const char *checkpoint_of(const struct check *check, const char **sha256)
                      name);
 }
 
+static const char no_model[] = "made elsewhere: no model to check";
+
 static enum link_state check_generated(const struct check *check)
 {
     const char *then;
     char hex[DIGEST_HEX];
     struct digest digest;
     struct error err;
+    if (check->chain->made_elsewhere)
+        return fail(check, LINK_UNKNOWN, "%s", no_model);
     if (!check->chain->model)
         return fail(check, LINK_UNKNOWN, "the model was not given");
     const char *path = checkpoint_of(check, &then);
@@ -222,6 +226,8 @@ static enum link_state check_trained(const struct check *check)
     char hex[DIGEST_HEX];
     struct safetensors file;
     struct error err;
+    if (check->chain->made_elsewhere)
+        return fail(check, LINK_UNKNOWN, "%s", no_model);
     if (!check->chain->model || !check->chain->dataset)
         return fail(check, LINK_UNKNOWN, "the model or its training data were not given");
     const char *path = checkpoint_of(check, &sha256);
@@ -274,6 +280,8 @@ struct json *chain_json(const struct chain_link links[CHAIN_LINKS])
         struct json *link = json_new_object();
         json_put_string(link, "claim", links[i].claim);
         json_put_string(link, "link", links[i].name);
+        if (links[i].state == LINK_UNKNOWN) /* of a broken one it may name files of the house */
+            json_put_string(link, "reason", links[i].reason);
         json_put_string(link, "state", link_state_names[links[i].state]);
         json_push(array, link);
     }

@@ -23,7 +23,8 @@ struct chain_link {
 struct chain {
     const struct dataset *synthetic;
     const struct json *memorization, *utility; /* utility may be NULL */
-    const char *dataset, *model;               /* folders, or NULL: made elsewhere */
+    const char *dataset, *model;               /* folders, or NULL: not given */
+    bool made_elsewhere;                       /* there is no model to check */
     struct digest policy;
 };
 

@@ -50,12 +50,17 @@ struct look {
 };
 
 static void find(const struct look *look, const char *format, ...) PRINTF(2, 3);
+/* What stands in the file must neither end the line nor move the cursor of whoever reads it. */
 static void find(const struct look *look, const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
     text_format(look->findings, "%s: ", look->path);
+    size_t from = look->findings->length;
     text_format_list(look->findings, format, arguments);
+    for (char *at = look->findings->bytes + from; *at; at++)
+        if ((unsigned char)*at < 0x20 || *at == 0x7f)
+            *at = '?';
     text_add(look->findings, "\n");
     va_end(arguments);
 }

@@ -266,8 +266,9 @@ static bool decide(struct packaging *packaging)
 {
     const struct package_job *job = packaging->job;
     struct package_report *report = packaging->report;
-    struct chain chain = { &packaging->store, packaging->memorization, packaging->utility,
-                           job->dataset, job->model };
+    struct chain chain = { &packaging->store,  packaging->memorization,
+                           packaging->utility, job->dataset,
+                           job->model,         job->made_elsewhere };
     policy_digest(job->policy, &chain.policy);
     report->linked = chain_check(&chain, report->links, packaging->arena);
     if (!choose_images(packaging))
@@ -380,6 +381,8 @@ static const char *model_words(const struct packaging *packaging)
     const struct json *origin = json_member(packaging->store.description, "origin");
     const char *model = json_as_string(json_member(origin, "model"));
     int64_t steps;
+    if (packaging->job->made_elsewhere)
+        return "somebody elsewhere; there was no model to check";
     if (!model)
         return NULL;
     if (!json_as_integer(json_member(origin, "trained_steps"), &steps))
@@ -468,7 +471,8 @@ static bool fill_claims(const struct packaging *packaging, const struct digest *
     manifest->claims.known[CLAIM_POLICY] = true;
     manifest->claims.sha256[CLAIM_POLICY] = *policy;
     manifest->claims.known[CLAIM_WEIGHTS] =
-        weights && digest_from_hex(weights, &manifest->claims.sha256[CLAIM_WEIGHTS]);
+        weights && !job->made_elsewhere &&
+        digest_from_hex(weights, &manifest->claims.sha256[CLAIM_WEIGHTS]);
     manifest->claims.known[CLAIM_PLAN] =
         job->plan_sha256 && digest_from_hex(job->plan_sha256, &manifest->claims.sha256[CLAIM_PLAN]);
     return remember(manifest, CLAIM_DATASET,

@@ -40,7 +40,8 @@ extern const struct yaml_field package_fields[];
 struct package_job {
     const char *name;                            /* of the release */
     const char *synthetic, *audit, *utility;     /* folders; utility may be NULL */
-    const char *dataset, *model;                 /* NULL: made elsewhere */
+    const char *dataset, *model;                 /* NULL: not given */
+    bool made_elsewhere;                         /* by no model of ours: there is none to check */
     const char *report_public, *report_internal; /* files, or NULL */
     const char *plan_sha256;                     /* or NULL */
     const char *out;                             /* folder; made if missing */

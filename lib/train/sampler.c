@@ -36,6 +36,8 @@ const struct yaml_field sample_fields[] = {
           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
           .help = "stylegan2: below 1 less varied, more typical (default 1)"),
+    FIELD(made_elsewhere, YAML_STRING, .metavar = "STORE",
+          .help = "instead of drawing: a synthetic store, as lethe ingest --role synthetic makes"),
     { 0 },
 };
 
