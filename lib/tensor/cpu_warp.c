@@ -89,6 +89,14 @@ static inline __attribute__((always_inline)) bool find_place(const struct line *
     return true;
 }
 
+/* Whether all four pixels are in the image, in rows [top, bottom). */
+static inline __attribute__((always_inline)) bool
+is_inside(const struct place *place, int64_t width, int64_t top, int64_t bottom)
+{
+    return place->column >= 0 && place->column + 1 < width && place->row >= top &&
+           place->row + 1 < bottom;
+}
+
 struct job_warp {
     struct shape image, grid;
     const char *from;
@@ -117,6 +125,17 @@ static inline __attribute__((always_inline)) void sample(const struct job_warp *
         struct place place;
         if (!find_place(line, c, (double)width, -1, (double)height, &place))
             continue;
+        if (is_inside(&place, width, 0, height)) {
+            size_t at = (size_t)(place.row * width + place.column) * channels;
+            size_t below = at + (size_t)width * channels;
+            for (size_t i = 0; i < channels; i++)
+                out[(size_t)c * channels + i] =
+                    place.weight[0] * value_at(image, at + i, half) +
+                    place.weight[1] * value_at(image, at + channels + i, half) +
+                    place.weight[2] * value_at(image, below + i, half) +
+                    place.weight[3] * value_at(image, below + channels + i, half);
+            continue;
+        }
         for (int k = 0; k < 4; k++) {
             int64_t x = place.column + (k & 1), y = place.row + (k >> 1);
             if (x < 0 || x >= width || y < 0 || y >= height)
@@ -171,6 +190,18 @@ static inline __attribute__((always_inline)) void spread(const struct job_warp *
         struct place place;
         if (!find_place(line, c, (double)width, (double)top - 1, (double)bottom, &place))
             continue;
+        if (is_inside(&place, width, top, bottom)) {
+            float *to = band + (size_t)((place.row - top) * width + place.column) * channels;
+            float *below = to + (size_t)width * channels;
+            for (size_t i = 0; i < channels; i++) {
+                float value = value_at(row, (size_t)c * channels + i, half);
+                to[i] += place.weight[0] * value;
+                to[channels + i] += place.weight[1] * value;
+                below[i] += place.weight[2] * value;
+                below[channels + i] += place.weight[3] * value;
+            }
+            continue;
+        }
         for (int k = 0; k < 4; k++) {
             int64_t x = place.column + (k & 1), y = place.row + (k >> 1);
             if (x < 0 || x >= width || y < top || y >= bottom)

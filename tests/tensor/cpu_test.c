@@ -108,6 +108,41 @@ static void movement_agrees(void **state)
     pair_release(&pair);
 }
 
+/* A row is one vector where channels are few, a pixel where they are many. */
+static void filters_agree_of_narrow_and_wide_images(void **state)
+{
+    (void)state;
+    static const struct {
+        int up, down, pads[2][2];
+        bool flip;
+    } geometry[] = {
+        { 1, 1, { { 0, 0 }, { 0, 0 } }, false },   { 2, 1, { { 2, 1 }, { 2, 1 } }, true },
+        { 1, 2, { { 1, 1 }, { -1, -1 } }, false }, { 3, 2, { { -1, 4 }, { 3, -2 } }, true },
+        { 2, 3, { { -2, 5 }, { 12, 9 } }, false },
+    };
+    static const int channels[] = { 1, 5, 20 };
+    for (int i = 0; i < 3; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = pair_input(&pair, SHAPE(2, channels[i], 9, 11), NORMAL), *y[20];
+        struct node *separable = t_constant(pair.graph, SHAPE(4), ((float[]){ 1, 3, 3, 1 }));
+        struct node *other = t_constant(pair.graph, SHAPE(2, 3), ((float[]){ 1, 3, 3, 1, -2, 5 }));
+        for (int k = 0; k < 10; k++) {
+            struct upfirdn u = { .flip = geometry[k / 2].flip };
+            for (int axis = 0; axis < 2; axis++) {
+                u.up[axis] = geometry[k / 2].up;
+                u.down[axis] = geometry[k / 2].down;
+                memcpy(u.pad[axis], geometry[k / 2].pads[axis], sizeof u.pad[axis]);
+            }
+            y[k] = t_upfirdn_with(x, k % 2 ? other : separable, u);
+            y[10 + k] = t_upfirdn_with(t_cast(x, DTYPE_BF16), k % 2 ? other : separable, u);
+        }
+        pair_expect(&pair, y, 10, 1e-10, "upfirdn");
+        pair_expect(&pair, y + 10, 10, 1e-5, "upfirdn of bf16");
+        pair_release(&pair);
+    }
+}
+
 /* Matrices of all kinds, one an image: none, turned, much smaller, much larger, flattened to a
  * line, to a point, and far outside. */
 enum { PLANES = 7 };
@@ -262,6 +297,7 @@ int main(void)
         cmocka_unit_test(elementwise_ops_agree_with_the_reference),
         cmocka_unit_test(broadcasts_and_reductions_agree_over_all_axes),
         cmocka_unit_test(movement_agrees),
+        cmocka_unit_test(filters_agree_of_narrow_and_wide_images),
         cmocka_unit_test(warps_agree_and_are_each_others_adjoint),
         cmocka_unit_test(warps_of_bf16_agree),
         cmocka_unit_test(matrix_products_agree_however_their_factors_lie),
