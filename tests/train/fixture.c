@@ -100,3 +100,25 @@ unsigned char *fixture_masks(const char *path, size_t *size, struct error *err)
 {
     return read_array(path, "masks.npy", size, err);
 }
+
+struct train_settings fixture_ddpm(void)
+{
+    static const char *one[] = { "1" }, *none[] = { "0" };
+    struct train_settings settings = train_defaults;
+    settings.ddpm.base = 32;
+    settings.ddpm.blocks = settings.ddpm.heads = 1;
+    settings.ddpm.dropout = 0;
+    settings.ddpm.mult = (struct yaml_strings){ one, 1 };
+    settings.ddpm.attention = (struct yaml_strings){ none, 1 };
+    return settings;
+}
+
+struct train_settings fixture_stylegan2(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN2;
+    settings.stylegan2.z_width = settings.stylegan2.w_width = 8;
+    settings.stylegan2.channel_base = 64;
+    settings.stylegan2.channel_max = 8;
+    return settings;
+}

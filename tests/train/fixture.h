@@ -3,6 +3,7 @@
 #define TESTS_TRAIN_FIXTURE_H
 
 #include "base/error.h"
+#include "train/settings.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -22,6 +23,10 @@ bool fixture_held_out(const struct fixture *fixture, size_t image);
 /* The value and the label that were written. */
 unsigned fixture_value(size_t image, size_t channel, size_t y, size_t x);
 unsigned fixture_label(size_t image, size_t y, size_t x);
+
+/* Networks so small that a step takes milliseconds: for sides from 8 on. */
+struct train_settings fixture_ddpm(void);
+struct train_settings fixture_stylegan2(void);
 
 /* The images of a store as they are on disk, and the masks; free with memory_free. */
 unsigned char *fixture_images(const char *path, size_t *size, struct error *err);

@@ -4,6 +4,7 @@
 
 #include "base/random.h"
 #include "data/safetensors.h"
+#include "fixture.h"
 #include "train/checkpoint.h"
 #include "train/generator.h"
 #include "train/import.h"
@@ -14,12 +15,8 @@ enum { SIDE = 16, MOST = 128 };
 
 static struct train_settings small_gan(void)
 {
-    struct train_settings settings = train_defaults;
-    settings.model = MODEL_STYLEGAN2;
-    settings.stylegan2.z_width = settings.stylegan2.w_width = 8;
+    struct train_settings settings = fixture_stylegan2();
     settings.stylegan2.mapping_layers = 2;
-    settings.stylegan2.channel_base = 64;
-    settings.stylegan2.channel_max = 8;
     return settings;
 }
 

@@ -16,13 +16,7 @@ enum { SIDE = 8 };
 
 static struct train_settings small_ddpm(void)
 {
-    static const char *one[] = { "1" }, *none[] = { "0" };
-    struct train_settings settings = train_defaults;
-    settings.ddpm.base = 32;
-    settings.ddpm.blocks = settings.ddpm.heads = 1;
-    settings.ddpm.dropout = 0;
-    settings.ddpm.mult = (struct yaml_strings){ one, 1 };
-    settings.ddpm.attention = (struct yaml_strings){ none, 1 };
+    struct train_settings settings = fixture_ddpm();
     settings.batch = 4;
     settings.images = 48;
     settings.checkpoint = 2;

@@ -36,25 +36,15 @@ static void train_model(struct train_settings *settings)
 
 static struct train_settings small_gan(void)
 {
-    struct train_settings settings = train_defaults;
-    settings.model = MODEL_STYLEGAN2;
-    settings.stylegan2.z_width = settings.stylegan2.w_width = 8;
-    settings.stylegan2.channel_base = 64;
-    settings.stylegan2.channel_max = 8;
+    struct train_settings settings = fixture_stylegan2();
     settings.rate = 0.01;
     return settings;
 }
 
 static struct train_settings small_ddpm(void)
 {
-    static const char *one[] = { "1" }, *none[] = { "0" };
-    struct train_settings settings = train_defaults;
-    settings.ddpm.base = 32;
-    settings.ddpm.blocks = settings.ddpm.heads = 1;
-    settings.ddpm.dropout = 0;
+    struct train_settings settings = fixture_ddpm();
     settings.ddpm.steps = 50;
-    settings.ddpm.mult = (struct yaml_strings){ one, 1 };
-    settings.ddpm.attention = (struct yaml_strings){ none, 1 };
     return settings;
 }
 

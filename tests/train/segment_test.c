@@ -3,12 +3,15 @@
 
 #include "base/digest.h"
 #include "base/parallel.h"
+#include "base/random.h"
 #include "train/metrics.h"
 #include "train/segment.h"
 
 #include <math.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { STORE_PIXELS = STORE_SIDE * STORE_SIDE };
 static const struct store_spec spec = { .role = ROLE_REAL, .subjects = 4, .masks = true };
@@ -282,6 +285,58 @@ static void a_device_that_is_not_there_is_refused_first(void **state)
     assert_int_equal(path_kind(scratch("run")), PATH_NOTHING);
 }
 
+/* Trains in a process of its own, killed after some seconds; false when it was through before. */
+static bool kill_after(const char *name, const struct segment_settings *settings, double seconds)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct train_report report;
+        parallel_set_threads(1);
+        _exit(!train_in(name, settings, &report, NULL));
+    }
+    struct timespec wait = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
+    nanosleep(&wait, NULL);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFSIGNALED(status);
+}
+
+/* kill -9 at moments nobody chose: of a step, of writing a checkpoint, of the very start. Whole
+ * files are compared. */
+static void a_training_that_is_killed_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    enum { KILLS = 12, TRIES = 60 };
+    struct segment_settings settings = quick(3);
+    struct train_report report;
+    struct error err;
+    char name[32];
+    settings.images = 120;
+    settings.checkpoint = 1;
+    assert_ok(train_in("unbroken", &settings, &report, &err), err);
+    struct digest unbroken = weights_of(&report);
+    double whole = report.seconds;
+    int kills = 0, tries = 0, resumed = 0;
+    for (int round = 0; kills < KILLS && tries < TRIES; round++) {
+        bool hit = true;
+        snprintf(name, sizeof name, "killed-%d", round);
+        for (int k = 0; hit && k < 4; k++) {
+            double share = random_uniform(1, random_stream("kill"), (uint64_t)tries++);
+            hit = kill_after(name, &settings, 1.5 * share * whole);
+            kills += hit;
+        }
+        assert_ok(train_in(name, &settings, &report, &err), err);
+        resumed += report.resumed_at > 0;
+        struct digest killed = weights_of(&report);
+        assert_true(digest_equal(&unbroken, &killed));
+    }
+    assert_true(kills >= KILLS && resumed > 0);
+}
+
 static void another_run_than_the_folder_s_is_refused(void **state)
 {
     (void)state;
@@ -380,6 +435,7 @@ int main(void)
         TEST(a_profile_is_left_when_it_is_asked_for),
         TEST(a_device_that_is_not_there_is_refused_first),
         TEST(a_training_that_is_stopped_ends_in_the_same_bytes),
+        TEST(a_training_that_is_killed_ends_in_the_same_bytes),
         TEST(another_run_than_the_folder_s_is_refused),
         TEST(it_learns_and_takes_images_of_any_size),
         TEST(swin_trains_is_resumed_and_predicts),
