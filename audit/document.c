@@ -224,7 +224,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put_string(document, "schema", MEMORIZATION_SCHEMA);
     json_put(document, "tool", tool_json(run));
     json_put_string(document, "engine", engine_names[run->settings->engine]);
-    json_put_string(document, "device", "cpu");
+    json_put_string(document, "device", run->device_name);
     json_put_string(document, "measure", "pearson");
     json_put(document, "channels", channels_json(run));
     json_put(document, "counts", counts_json(run));

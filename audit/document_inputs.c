@@ -51,7 +51,8 @@ struct json *settings_json(const struct audit_run *run)
     const struct audit_settings *settings = run->settings;
     struct json *object = json_new_object();
     for (const struct yaml_field *field = audit_fields; field->key; field++)
-        if (field->offset != offsetof(struct audit_settings, engine))
+        if (field->offset != offsetof(struct audit_settings, engine) &&
+            field->offset != offsetof(struct audit_settings, device))
             put_field(object, field, (const char *)settings + field->offset);
     return object;
 }

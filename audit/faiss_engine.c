@@ -8,6 +8,7 @@
 #include "audit/faiss_engine.h"
 
 #include "audit/blas.h"
+#include "audit/short_rows.h"
 #include "base/parallel.h"
 #include "base/simd.h"
 
@@ -21,6 +22,18 @@
 #include <faiss/c_api/IndexFlat_c.h>
 #include <faiss/c_api/Index_c.h>
 #include <faiss/c_api/error_c.h>
+#ifdef LETHE_FAISS_GPU
+#include <faiss/c_api/gpu/GpuAutoTune_c.h>
+#include <faiss/c_api/gpu/StandardGpuResources_c.h>
+int faiss_get_num_gpus(int *count); /* its own header cannot be included once it is installed */
+#else
+typedef struct FaissStandardGpuResources FaissStandardGpuResources; /* never made */
+#endif
+
+struct flat_index {
+    FaissIndex *index;
+    FaissStandardGpuResources *resources; /* of a GPU; NULL: on the processor */
+};
 
 static const char *faiss_missing(void)
 {
@@ -42,19 +55,82 @@ bool flat_index_new(struct flat_index **index, size_t dimensions, struct error *
     FaissIndexFlatIP *made = NULL;
     if (faiss_IndexFlatIP_new_with(&made, (idx_t)dimensions) != 0)
         return faiss_failed("make an index", err);
-    *index = (struct flat_index *)made;
+    *index = memory_grow(NULL, 1, sizeof **index);
+    **index = (struct flat_index){ (FaissIndex *)made, NULL };
     return true;
 }
 
+#ifdef LETHE_FAISS_GPU
+const char *flat_index_gpu_missing(void)
+{
+    return NULL;
+}
+
+int flat_index_gpus(void)
+{
+    int count = 0;
+    return faiss_get_num_gpus(&count) == 0 ? count : 0;
+}
+
+bool flat_index_new_on(struct flat_index **out, size_t dimensions, int gpu, struct error *err)
+{
+    FaissGpuIndex *made = NULL;
+    struct flat_index *index;
+    if (!flat_index_new(&index, dimensions, err))
+        return false;
+    if (faiss_StandardGpuResources_new(&index->resources) != 0 ||
+        faiss_index_cpu_to_gpu((FaissGpuResourcesProvider *)index->resources, gpu, index->index,
+                               &made) != 0) {
+        flat_index_free(index);
+        return faiss_failed("make an index on the GPU", err);
+    }
+    faiss_Index_free(index->index);
+    index->index = (FaissIndex *)made;
+    *out = index;
+    return true;
+}
+
+static void free_resources(struct flat_index *index)
+{
+    if (index->resources)
+        faiss_StandardGpuResources_free(index->resources);
+}
+#else
+const char *flat_index_gpu_missing(void)
+{
+    return "this FAISS has no GPU: its C library was built without (faiss/c_api/gpu); use the engine "
+           "certified, which has, or --device cpu";
+}
+
+int flat_index_gpus(void)
+{
+    return 0;
+}
+
+bool flat_index_new_on(struct flat_index **index, size_t dimensions, int gpu, struct error *err)
+{
+    (void)index, (void)dimensions, (void)gpu;
+    return error_set(err, "%s", flat_index_gpu_missing());
+}
+
+static void free_resources(struct flat_index *index)
+{
+    (void)index;
+}
+#endif
+
 void flat_index_free(struct flat_index *index)
 {
-    if (index)
-        faiss_Index_free((FaissIndex *)index);
+    if (!index)
+        return;
+    faiss_Index_free(index->index);
+    free_resources(index); /* an index needs them to its end */
+    free(index);
 }
 
 bool flat_index_add(struct flat_index *index, size_t count, const float *vectors, struct error *err)
 {
-    if (faiss_Index_add((FaissIndex *)index, (idx_t)count, vectors) != 0)
+    if (faiss_Index_add(index->index, (idx_t)count, vectors) != 0)
         return faiss_failed("add images to its index", err);
     return true;
 }
@@ -62,8 +138,7 @@ bool flat_index_add(struct flat_index *index, size_t count, const float *vectors
 bool flat_index_search(const struct flat_index *index, size_t count, const float *vectors, size_t k,
                        float *scores, int64_t *ids, struct error *err)
 {
-    if (faiss_Index_search((const FaissIndex *)index, (idx_t)count, vectors, (idx_t)k, scores,
-                           ids) != 0)
+    if (faiss_Index_search(index->index, (idx_t)count, vectors, (idx_t)k, scores, ids) != 0)
         return faiss_failed("search", err);
     return true;
 }
@@ -81,10 +156,26 @@ static const char *faiss_version(void)
     return "none";
 }
 
+const char *flat_index_gpu_missing(void)
+{
+    return faiss_missing();
+}
+
+int flat_index_gpus(void)
+{
+    return 0;
+}
+
 bool flat_index_new(struct flat_index **index, size_t dimensions, struct error *err)
 {
     (void)index, (void)dimensions;
     return error_set(err, "there is no FAISS: %s", faiss_missing());
+}
+
+bool flat_index_new_on(struct flat_index **index, size_t dimensions, int gpu, struct error *err)
+{
+    (void)gpu;
+    return flat_index_new(index, dimensions, err);
 }
 
 void flat_index_free(struct flat_index *index)
@@ -171,7 +262,7 @@ void unit_vectors(const struct search *search, const struct image_set *set, size
 /* ---- the engine --------------------------------------------------------------------------------
  */
 
-enum { BATCH = 256, MARGIN = 16, WIDEN = 8 };
+enum { BATCH = 256, MARGIN = 16, WIDEN = 8, GPU_WIDTH = 2048 /* scores that a GPU can select */ };
 
 static void faiss_close(struct search *search)
 {
@@ -179,9 +270,13 @@ static void faiss_close(struct search *search)
     search->state = NULL;
 }
 
-/* E: how far a score may be off; 2, the whole range, where single precision says nothing. */
-static double score_error(size_t dimensions)
+/* E: how far a score may be off; 2, the whole range, where single precision says nothing. A GPU may
+ * cut factors to TF32's 11 bits, and sums as short_rows.c says. */
+static double score_error(const struct search *search)
 {
+    size_t dimensions = search->pixels.count;
+    if (search->settings.faiss_gpu)
+        return fmin(2, 0x1.01p-9 + 1.1 * short_sum_error(dimensions) + 1e-9);
     double terms = (double)(dimensions + 4) * 0x1p-24;
     return terms < 0.5 ? terms / (1 - terms) + 1e-9 : 2;
 }
@@ -191,7 +286,9 @@ static bool faiss_open(struct search *search, struct error *err)
     size_t n = search->database.count, dimensions = search->pixels.count;
     struct flat_index *index = NULL;
     if (!moments_of(search, &search->database, 0, n, search->moments, err) ||
-        !flat_index_new(&index, dimensions, err))
+        !(search->settings.faiss_gpu
+              ? flat_index_new_on(&index, dimensions, search->settings.faiss_gpu - 1, err)
+              : flat_index_new(&index, dimensions, err)))
         return false;
     search->state = index;
     float *vectors = memory_allocate(BATCH * dimensions, sizeof *vectors, "vectors", err);
@@ -234,7 +331,7 @@ static void rescore(void *context, size_t item)
     const struct search *search = fetch->search;
     size_t k = search->settings.neighbours, n = search->database.count, w = fetch->width;
     struct neighbour *nearest = fetch->nearest[item];
-    double error = score_error(search->pixels.count);
+    double error = score_error(search);
     nearest_clear(nearest, k);
     fetch->certain[item] = w == n;
     uint64_t evaluated = 0;
@@ -322,7 +419,7 @@ static bool batch_run(struct search *search, struct batch *batch, size_t first, 
     }
     batch_keep_uncertain(batch, dimensions);
     for (size_t width = k + MARGIN; batch->open; width *= WIDEN) {
-        if (width >= n / 4) {
+        if (width >= n / 4 || (search->settings.faiss_gpu && width > GPU_WIDTH)) {
             width = n;
             certificate->exhaustive_queries += batch->open;
         }
@@ -358,7 +455,7 @@ static bool faiss_run(struct search *search, struct search_result *result, struc
     }
     certificate->level[0].head = search->pixels.count;
     certificate->level[0].bounded = certificate->pairs;
-    certificate->level[0].slack = certificate->rounding = score_error(search->pixels.count);
+    certificate->level[0].slack = certificate->rounding = score_error(search);
     memory_free(batch->vectors);
     memory_free(batch);
     return ok;

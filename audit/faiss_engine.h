@@ -13,8 +13,16 @@
 
 struct flat_index;
 
+/* GPUs that FAISS can use: 0 where it was built without, or there is none. */
+int flat_index_gpus(void);
+/* NULL where this build's FAISS has GPUs at all, else why it has none. */
+const char *flat_index_gpu_missing(void);
+
 /* An empty index of inner products between vectors of so many single-precision numbers. */
 bool flat_index_new(struct flat_index **index, size_t dimensions, struct error *err) MUST_USE;
+/* The same on a GPU. */
+bool flat_index_new_on(struct flat_index **index, size_t dimensions, int gpu,
+                       struct error *err) MUST_USE;
 void flat_index_free(struct flat_index *index);
 /* Copies the vectors. */
 bool flat_index_add(struct flat_index *index, size_t count, const float *vectors,

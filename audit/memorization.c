@@ -1,8 +1,10 @@
 /* The audit from its settings to its folder; see memorization.h. */
 #include "audit/memorization.h"
 
+#include "audit/faiss_engine.h"
 #include "audit/memorization_parts.h"
 #include "base/file.h"
+#include "tensor/device.h"
 
 #include <math.h>
 #include <string.h>
@@ -28,6 +30,7 @@ const struct audit_settings audit_defaults = {
     .tiles = true,
     .bootstrap = 1000,
     .seed = 1,
+    .device = "auto",
 };
 
 #define FIELD(name, kind_, ...)                                                                    \
@@ -67,6 +70,8 @@ const struct yaml_field audit_fields[] = {
           .help = "worst pairs to draw (default 16)"),
     FIELD(engine, YAML_CHOICE, .choices = engine_names,
           .help = "how the search is done; the answer is the same"),
+    FIELD(device, YAML_STRING, .metavar = "DEVICE",
+          .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
           .help = "of what is drawn at random (default: the plan's, else 1)"),
     { 0 },
@@ -294,12 +299,41 @@ static bool check_job(const struct audit_job *job, struct error *err)
                      job->out);
 }
 
+/* Which device does the exact searches: ours through its plug-in, FAISS' by FAISS. */
+static bool choose_device(struct audit_run *run, struct error *err)
+{
+    const char *device = run->settings->device;
+    int64_t number;
+    run->device_name = "cpu";
+    if (run->settings->engine == ENGINE_CERTIFIED) {
+        if (!device_filter(device, &run->device, err))
+            return false;
+        run->device_name = run->device ? run->device->name : "cpu";
+        return true;
+    }
+    if (!device_number(device, &number, err))
+        return false;
+    if (number == DEVICE_AUTO)
+        number = flat_index_gpus() ? 0 : DEVICE_CPU;
+    if (number == DEVICE_CPU)
+        return true;
+    if (flat_index_gpu_missing())
+        return error_set(err, "--engine faiss --device %s: %s", device, flat_index_gpu_missing());
+    if (number >= flat_index_gpus())
+        return error_set(err, "--engine faiss --device %s: FAISS can use %d GPUs", device,
+                         flat_index_gpus());
+    run->faiss_gpu = 1 + (int)number;
+    run->device_name = "cuda";
+    return true;
+}
+
 bool audit(const struct audit_job *job, struct audit_report *report, struct error *err)
 {
     struct audit_run run = { .job = job, .settings = job->settings };
     struct folder_stage stage;
     *report = (struct audit_report){ 0 };
-    if (!check_job(job, err) || !folder_stage_open(&stage, job->out, err))
+    if (!check_job(job, err) || !choose_device(&run, err) ||
+        !folder_stage_open(&stage, job->out, err))
         return false;
     arena_init(&run.arena);
     run.passes.folder = arena_format(&run.arena, "%s.work", job->out);

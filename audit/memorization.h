@@ -11,8 +11,8 @@
  * `out` then holds memorization.json (schema lethe/memorization/1), nearest.csv and pairs/. It
  * appears at once when everything is done; until then shards of finished work stand in `out`.work,
  * and a run that was killed goes on with them. The same inputs and settings give the same bytes,
- * interrupted or not, whatever the number of threads; another engine changes only what the document
- * says of the engine. Facts only: whether they suffice is for a policy to say.
+ * interrupted or not, whatever the number of threads; another engine or device changes only what
+ * the document says of it. Facts only: whether they suffice is for a policy to say.
  */
 #ifndef AUDIT_MEMORIZATION_H
 #define AUDIT_MEMORIZATION_H
@@ -32,6 +32,7 @@ struct audit_settings {
     int control, engine; /* the enums */
     bool per_channel, transforms, tiles;
     struct yaml_strings channels;
+    const char *device; /* as device_filter takes it (tensor/device.h) */
 };
 extern const struct audit_settings audit_defaults;
 extern const struct yaml_field audit_fields[];

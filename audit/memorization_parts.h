@@ -38,6 +38,9 @@ struct control_values {
 struct audit_run {
     const struct audit_job *job;
     const struct audit_settings *settings;
+    const struct filter_methods *device; /* of the certified engine; NULL: the processor */
+    int faiss_gpu;                       /* as in search_settings */
+    const char *device_name;             /* "cpu", "cuda" */
     struct sets sets;
     struct passes passes;
     struct database database[SET_COUNT];

@@ -312,6 +312,8 @@ static bool search_channel(struct audit_run *run, size_t c, struct error *err)
                                  .name = arena_format(&run->arena, "train-channel-%zu", c),
                                  .images = images_of(run, SET_TRAIN),
                                  .engine = (enum engine)run->settings->engine,
+                                 .device = run->device,
+                                 .faiss_gpu = run->faiss_gpu,
                                  .channels = UINT64_C(1) << c };
     struct control_values *control = &run->control[run->used];
     struct image_set strangers =
@@ -435,6 +437,8 @@ static void open_databases(struct audit_run *run)
                                                  .name = set_role_names[role],
                                                  .images = images_of(run, role),
                                                  .engine = (enum engine)run->settings->engine,
+                                                 .device = run->device,
+                                                 .faiss_gpu = run->faiss_gpu,
                                                  .channels = run->sets.channels };
 }
 

@@ -75,7 +75,9 @@ static bool ask(struct pass *pass, struct error *err)
         struct search_settings settings = { .engine = database->engine,
                                             .neighbours = pass->k,
                                             .channels = database->channels,
-                                            .other_groups = pass->other_groups };
+                                            .other_groups = pass->other_groups,
+                                            .device = database->device,
+                                            .faiss_gpu = database->faiss_gpu };
         database->search = search_open(pass->queries, database->images, &settings, err);
         pass->asked = database->search != NULL;
     }

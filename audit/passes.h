@@ -30,6 +30,8 @@ struct database {
     const char *name; /* of files and progress: "train" */
     const struct image_set *images;
     enum engine engine;
+    const struct filter_methods *device; /* as in search_settings … */
+    int faiss_gpu;                       /* … */
     uint64_t channels;
     struct search *search;          /* NULL until it is needed */
     struct certificate certificate; /* of all passes so far */

@@ -1,6 +1,7 @@
 /* The search's checks, and what engines share; see search.h and engine.h. */
 #include "audit/search.h"
 
+#include "audit/certified_device.h"
 #include "audit/engine.h"
 #include "base/parallel.h"
 
@@ -18,6 +19,12 @@ static const struct engine_methods *const engines[ENGINE_COUNT] = {
     [ENGINE_CERTIFIED] = &certified_engine,
     [ENGINE_FAISS] = &faiss_engine,
 };
+
+static const struct engine_methods *methods_of(const struct search_settings *settings)
+{
+    return settings->engine == ENGINE_CERTIFIED && settings->device ? &certified_device_engine
+                                                                    : engines[settings->engine];
+}
 
 const char *engine_missing(enum engine engine)
 {
@@ -174,7 +181,7 @@ struct search *search_open(const struct image_set *queries, const struct image_s
 {
     CHECK(settings->engine < ENGINE_COUNT, "engine %d", (int)settings->engine);
     CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
-    const struct engine_methods *engine = engines[settings->engine];
+    const struct engine_methods *engine = methods_of(settings);
     if (engine->missing()) {
         error_set(err, "the search engine %s is not in this build: %s",
                   engine_names[settings->engine], engine->missing());
@@ -213,7 +220,7 @@ void search_close(struct search *search)
 {
     if (!search)
         return;
-    engines[search->settings.engine]->close(search);
+    methods_of(&search->settings)->close(search);
     memory_free(search->moments);
     memory_free(search);
 }
@@ -232,7 +239,7 @@ bool search_run(struct search *search, size_t first, size_t count, struct search
         nearest_clear(result->nearest + q * k, k);
     result->certificate.queries = count;
     result->certificate.pairs = pairs_allowed(search, first, count);
-    if (!engines[search->settings.engine]->run(search, result, err)) {
+    if (!methods_of(&search->settings)->run(search, result, err)) {
         search_result_release(result);
         return false;
     }

@@ -41,6 +41,8 @@ struct image_set image_set_of_store(const struct dataset *dataset);
 enum engine { ENGINE_CERTIFIED, ENGINE_FAISS, ENGINE_COUNT };
 extern const char *const engine_names[ENGINE_COUNT + 1]; /* "certified", "faiss", NULL */
 
+struct filter_methods;
+
 /* NULL when the engine can be used, else why not and how to get it. */
 const char *engine_missing(enum engine engine);
 /* The libraries below an engine, with their versions. */
@@ -52,6 +54,9 @@ struct search_settings {
     uint64_t channels; /* bit c: channel c counts; 0: all do */
     bool other_groups; /* only neighbours of another group than the query's */
     size_t memory;     /* bytes for blocks of queries; 0: by the database's size */
+    const struct filter_methods *device; /* the certified engine's (tensor/filter.h); NULL: none */
+    size_t device_memory;                /* bytes of it; 0: nine tenths of what is free */
+    int faiss_gpu;                       /* FAISS' own, numbered from 1; 0: none */
 };
 
 struct neighbour {

@@ -34,7 +34,8 @@ const struct cuda_plugin *device_plugin(struct error *reason)
     return NULL;
 }
 
-static const struct backend *open_cuda(int64_t number, struct error *err)
+/* The plug-in, when it can use device `number`. */
+static const struct cuda_plugin *plugin_for(int64_t number, struct error *err)
 {
     char message[256] = "";
     const struct cuda_plugin *plugin = device_plugin(err);
@@ -46,27 +47,60 @@ static const struct backend *open_cuda(int64_t number, struct error *err)
     else if (number >= count)
         error_set(err, "there is no device %lld: %d can be used", (long long)number, count);
     else
-        return plugin->open((int)number, err);
+        return plugin;
     return NULL;
+}
+
+bool device_number(const char *device, int64_t *number, struct error *err)
+{
+    *number = 0;
+    if (strcmp(device, "cpu") == 0)
+        *number = DEVICE_CPU;
+    else if (strcmp(device, "auto") == 0)
+        *number = DEVICE_AUTO;
+    else if (strcmp(device, "cuda") != 0 &&
+             !(text_starts_with(device, "cuda:") &&
+               text_to_integer(device + strlen("cuda:"), number) && *number >= 0))
+        return error_set(err, "there is no device \"%s\"; there are cpu, cuda, cuda:N and auto",
+                         device);
+    return true;
+}
+
+/* The plug-in for the word; NULL with *ok where the processor is to do it, else with a message. */
+static const struct cuda_plugin *plugin_of(const char *device, int64_t *number, bool *ok,
+                                           struct error *err)
+{
+    *ok = device_number(device, number, err);
+    if (!*ok || *number == DEVICE_CPU)
+        return NULL;
+    const struct cuda_plugin *plugin = plugin_for(*number == DEVICE_AUTO ? 0 : *number, err);
+    *ok = plugin || *number == DEVICE_AUTO;
+    if (!*ok)
+        error_prefix(err, "--device %s (lethe doctor tells more)", device);
+    return plugin;
 }
 
 const struct backend *device_backend(const char *device, struct error *err)
 {
-    int64_t number = 0;
-    if (strcmp(device, "cpu") == 0)
-        return &cpu_backend;
-    if (strcmp(device, "auto") == 0) {
-        const struct backend *cuda = open_cuda(0, NULL);
+    int64_t number;
+    bool ok;
+    const struct cuda_plugin *plugin = plugin_of(device, &number, &ok, err);
+    if (!plugin)
+        return ok ? &cpu_backend : NULL;
+    const struct backend *cuda = plugin->open(number == DEVICE_AUTO ? 0 : (int)number, err);
+    if (cuda || number == DEVICE_AUTO)
         return cuda ? cuda : &cpu_backend;
-    }
-    bool numbered = text_starts_with(device, "cuda:") &&
-                    text_to_integer(device + strlen("cuda:"), &number) && number >= 0;
-    if (!numbered && strcmp(device, "cuda") != 0) {
-        error_set(err, "there is no device \"%s\"; there are cpu, cuda, cuda:N and auto", device);
-        return NULL;
-    }
-    const struct backend *cuda = open_cuda(number, err);
-    if (!cuda)
-        error_prefix(err, "--device %s (lethe doctor tells more)", device);
-    return cuda;
+    error_prefix(err, "--device %s (lethe doctor tells more)", device);
+    return NULL;
+}
+
+bool device_filter(const char *device, const struct filter_methods **filter, struct error *err)
+{
+    int64_t number;
+    bool ok;
+    const struct cuda_plugin *plugin = plugin_of(device, &number, &ok, err);
+    *filter = plugin ? plugin->filter(number == DEVICE_AUTO ? 0 : (int)number, err) : NULL;
+    if (!plugin || *filter || number == DEVICE_AUTO)
+        return ok;
+    return error_prefix(err, "--device %s (lethe doctor tells more)", device);
 }

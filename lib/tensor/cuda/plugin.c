@@ -3,6 +3,7 @@
 #include "cuda/plugin.h"
 
 #include "cuda/backend.h"
+#include "cuda/filter.h"
 
 #include <stdio.h>
 
@@ -53,4 +54,5 @@ __attribute__((visibility("default"))) const struct cuda_plugin lethe_cuda_plugi
     .describe = describe,
     .libraries = libraries,
     .open = cuda_backend_open,
+    .filter = cuda_filter_open,
 };

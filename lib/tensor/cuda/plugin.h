@@ -8,19 +8,20 @@
 #define TENSOR_CUDA_PLUGIN_H
 
 #include "tensor/backend.h"
+#include "tensor/filter.h"
 
 #define CUDA_PLUGIN_FILE   "lethe-cuda.so"
 #define CUDA_PLUGIN_SYMBOL "lethe_cuda_plugin"
 
 struct cuda_build {
     char version[16];
-    size_t backend, step, loop, node;
+    size_t backend, step, loop, node, filter;
 };
 
 #define CUDA_BUILD                                                                                 \
     {                                                                                              \
         LETHE_VERSION, sizeof(struct backend), sizeof(struct step), sizeof(struct loop),           \
-            sizeof(struct node)                                                                    \
+            sizeof(struct node), sizeof(struct filter_methods)                                     \
     }
 
 struct cuda_plugin {
@@ -34,6 +35,8 @@ struct cuda_plugin {
     void (*libraries)(char *text, size_t size);
     /* Starts a device, once for a process. */
     const struct backend *(*open)(int device, struct error *err);
+    /* The same device, for searches. */
+    const struct filter_methods *(*filter)(int device, struct error *err);
 };
 
 #endif

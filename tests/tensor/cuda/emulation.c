@@ -5,8 +5,10 @@
 #include "base/text.h"
 #include "cuda/backend.h"
 #include "cuda/device.h"
+#include "cuda/filter.h"
 
 #include <dlfcn.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -465,9 +467,83 @@ void convolution_dispose(void *state)
     free(state);
 }
 
+static int cut_terms;
+
+/* Towards zero, to a multiple of the unit. */
+static double cut(double value, double unit)
+{
+    return trunc(value / unit) * unit;
+}
+
+/* The unit of the last of 24 bits of a number this large. */
+static double last_bit(double value)
+{
+    int exponent;
+    frexp(value, &exponent);
+    return ldexp(1, exponent - 24);
+}
+
+static float cut_sum(const float *a, const float *b, int64_t count)
+{
+    double sum = 0;
+    for (int64_t begin = 0; begin < count; begin += cut_terms) {
+        int64_t end = begin + cut_terms < count ? begin + cut_terms : count;
+        double most = fabs(sum), next;
+        for (int64_t k = begin; k < end; k++)
+            most = fmax(most, fabs((double)a[k] * (double)b[k]));
+        if (most == 0)
+            continue;
+        next = cut(sum, last_bit(most));
+        for (int64_t k = begin; k < end; k++)
+            next += cut((double)a[k] * (double)b[k], last_bit(most));
+        sum = next == 0 ? 0 : cut(next, last_bit(next));
+    }
+    return (float)sum;
+}
+
+static float plain_sum(const float *a, const float *b, int64_t count)
+{
+    double lane[8] = { 0 }, sum = 0;
+    for (int64_t k = 0; k < count; k++)
+        lane[k % 8] += (double)a[k] * (double)b[k];
+    for (int l = 0; l < 8; l++)
+        sum += lane[l];
+    return (float)sum;
+}
+
+void emulation_cut(int terms)
+{
+    cut_terms = terms;
+}
+
+/* Rows of the same step length: what the filter asks for, thousands of numbers each. */
+static void do_rows(const struct product *p, void *const *memory)
+{
+    float *b = memory_grow(NULL, (size_t)p->inner, sizeof *b),
+          *a = memory_grow(NULL, (size_t)(p->inner * p->rows), sizeof *a);
+    for (int64_t i = 0; i < p->rows; i++)
+        for (int64_t k = 0; k < p->inner; k++)
+            a[i * p->inner + k] = (float)read_one(memory[0], p->dtype, i * p->lead_a + k);
+    for (int64_t j = 0; j < p->columns; j++) {
+        for (int64_t k = 0; k < p->inner; k++)
+            b[k] = (float)read_one(memory[1], p->dtype, j * p->lead_b + k);
+        for (int64_t i = 0; i < p->rows; i++)
+            ((float *)memory[2])[j * p->lead_d + i] =
+                cut_terms ? cut_sum(a + i * p->inner, b, p->inner)
+                          : plain_sum(a + i * p->inner, b, p->inner);
+    }
+    free(a);
+    free(b);
+}
+
 static void do_product(void *state, void *const *memory)
 {
     const struct product *p = state;
+    if (p->count == 1 && p->transpose_a && !p->transpose_b && p->dtype == DTYPE_BF16 &&
+        p->result_dtype == DTYPE_F32) {
+        do_rows(p, memory);
+        return;
+    }
     for (int64_t n = 0; n < p->count; n++)
         for (int64_t i = 0; i < p->rows; i++)
             for (int64_t j = 0; j < p->columns; j++) {
@@ -506,6 +582,14 @@ void product_run(void *state, const void *a, const void *b, void *d, void *scrat
 void product_dispose(void *state)
 {
     free(state);
+}
+
+const struct filter_methods *emulated_filter(void)
+{
+    struct error err;
+    const struct filter_methods *filter = cuda_filter_open(0, &err);
+    CHECK(filter, "%s", err.message);
+    return filter;
 }
 
 const struct backend *emulated_backend(void)

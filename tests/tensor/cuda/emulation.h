@@ -10,8 +10,15 @@
 #define TESTS_CUDA_EMULATION_H
 
 #include "tensor/backend.h"
+#include "tensor/filter.h"
 
 const struct backend *emulated_backend(void);
+const struct filter_methods *emulated_filter(void);
+
+/* Products of bf16 numbers are summed as a tensor core does it that cuts as much as one may: so
+ * many at once, aligned to the largest and cut at 24 bits. 0: in double precision, as at the start.
+ */
+void emulation_cut(int terms);
 
 /* Runs done by replaying a recording so far. */
 size_t emulation_replays(void);

@@ -8,6 +8,7 @@
 #include "case.h"
 #include "cuda/backend.h"
 #include "cuda/device.h"
+#include "cuda/filter.h"
 #include "cuda/libraries.h"
 
 #include "base/arena.h"
@@ -232,9 +233,24 @@ static void kernels_of_stylegan2_compile(void **state)
     check_model("stylegan2", PRECISION_BF16, "--gpu-architecture=sm_90");
 }
 
+static void kernels_of_the_search_compile(void **state)
+{
+    (void)state;
+    static const char *const options[] = { "--gpu-architecture=sm_80", "--gpu-architecture=sm_90",
+                                           "--gpu-architecture=compute_90" };
+    for (size_t i = 0; i < 3; i++) {
+        struct error err;
+        architecture = options[i];
+        struct program *program = device_compile(cuda_filter_source, &err);
+        assert_non_null(program);
+        device_forget(program);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kernels_of_the_search_compile),
         cmocka_unit_test(kernels_of_a_unet_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),
