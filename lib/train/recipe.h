@@ -49,6 +49,7 @@ struct training {
     int64_t batch, parts, part; /* images a step; computed in so many parts; of so many images */
     struct node *real;   /* an input of images, (part,channels,size,size): what is learnt from */
     struct node *labels; /* segmenters: an input, i32 (part,size,size); else NULL */
+    struct node *output; /* logits, or the diffusion model's output; for tests to look at */
     struct node *later;  /* the input "later", a scalar: 0 with the first part of a step, then 1 */
     /* A scalar input that each step sets anew: generators' decay of the running averages,
      * segmenters' learning rate. */

@@ -56,6 +56,7 @@ static void build(struct training *training)
     graph_push(graph, "model");
     struct node *output = ddpm_build(&ddpm, xt, t); /* (N,C or 2C,S,S) */
     graph_pop(graph);
+    training->output = output;
     struct diffusion_terms terms = diffusion_loss(diffusion, x, xt, t, noise, output);
     struct phase *phase = training_phase(training, "main", 1);
     phase_term(phase, "mse", terms.mse, 1);

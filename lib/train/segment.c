@@ -112,6 +112,7 @@ void segmentation_train(struct segmentation *segmentation, struct training *trai
     segmentation->batch = settings->batch;
     segmentation->training = training;
     build_graph(segmentation, training->graph);
+    training->output = segmentation->logits;
 }
 
 /* ---- what a checkpoint tells ----------------------------------------------------------------- */

@@ -2,7 +2,6 @@
 #include "case.h"
 
 #include "base/random.h"
-#include "models/ddpm.h"
 #include "models/stylegan2.h"
 #include "train/segment_recipe.h"
 
@@ -90,7 +89,7 @@ static void open_segmenter(struct parity_case *of, const struct case_options *op
     segmentation->height = segmentation->width = side;
     segmentation_train(segmentation, &of->training);
     of->bare = true;
-    add_output(of, "output/y", segmentation->logits);
+    add_output(of, "output/y", of->training.output);
 }
 
 static bool open_unet(struct parity_case *of, const struct json *json,
@@ -143,22 +142,10 @@ static bool open_generator(struct parity_case *of, struct train_settings *settin
 static void add_ddpm_outputs(struct parity_case *of)
 {
     const struct training *training = &of->training;
-    const struct ddpm_settings *from = &training->settings.ddpm;
-    struct ddpm ddpm = { .size = training->size,
-                         .channels = training->channels,
-                         .base = (int)from->base,
-                         .blocks = (int)from->blocks,
-                         .heads = (int)from->heads,
-                         .learned_variance = from->learned_variance };
-    ddpm.levels = train_list(&from->mult, ddpm.mult);
-    train_list(&from->attention, ddpm.attention);
     const struct diffusion *diffusion = &training->diffusion;
     struct node *t = t_cast(t_scale(find(of, "t"), diffusion->steps), DTYPE_I32);
-    struct node *xt = diffusion_noised(diffusion, training->real, t, find(of, "noise"));
-    graph_push(training->graph, "model");
-    add_output(of, "output/xt", xt);
-    add_output(of, "output/y", ddpm_build(&ddpm, xt, t));
-    graph_pop(training->graph);
+    add_output(of, "output/xt", diffusion_noised(diffusion, training->real, t, find(of, "noise")));
+    add_output(of, "output/y", training->output);
 }
 
 static bool open_ddpm(struct parity_case *of, const struct json *json,
