@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "release/base64.h"
+#include "release/statement.h"
 #include "release/strict.h"
 
 #include <string.h>
@@ -238,4 +239,21 @@ void bundle_write(const struct bundle *bundle, struct text *out)
     text_add(out, text);
     memory_free(text);
     json_free(root);
+}
+
+/* ---- names -------------------------------------------------------------------------------- */
+
+bool bundle_is_named_for(const char *stem, const char *name)
+{
+    size_t length = strlen(stem);
+    if (strncmp(name, stem, length) != 0 || name[length] != '.' ||
+        !text_ends_with(name, ".sigstore.json"))
+        return false;
+    for (int role = 0; role < ROLE_COUNT; role++) {
+        size_t word = strlen(role_names[role]);
+        const char *rest = name + length + 1;
+        if (strncmp(rest, role_names[role], word) == 0 && strchr(".-", rest[word]))
+            return true;
+    }
+    return false;
 }

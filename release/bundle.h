@@ -45,4 +45,8 @@ void bundle_write(const struct bundle *bundle, struct text *out);
 /* What is signed: DSSE's pre-authentication encoding, "DSSEv1 LENGTH TYPE LENGTH PAYLOAD". */
 void dsse_encode(struct text *out, const char *type, const void *payload, size_t size);
 
+/* Whether a file of that name is a bundle of the release: STEM.ROLE[-LABEL].KIND.sigstore.json.
+ * Those of brain-1.0.1 are none of brain-1.0. */
+bool bundle_is_named_for(const char *stem, const char *name);
+
 #endif

@@ -2,6 +2,7 @@
 #include "release/package.h"
 
 #include "base/file.h"
+#include "release/bundle.h"
 #include "release/manifest.h"
 
 #include <dirent.h>
@@ -97,15 +98,15 @@ bool package_is_signed(const char *out, const char *name, const char *version)
     struct error err;
     char **files;
     size_t count;
-    static const char *const endings[] = { ".sigstore.json", ".minisig", ".sig", ".tsr" };
     bool found = false;
     arena_init(&arena);
-    const char *prefix = arena_format(&arena, "%s-%s.", name, version);
+    const char *stem = arena_format(&arena, "%s-%s", name, version);
+    const char *archive = arena_format(&arena, "%s.tar.zst", stem);
     if (path_kind(out) == PATH_FOLDER && folder_walk(out, &arena, &files, &count, &err))
         for (size_t i = 0; i < count; i++)
-            for (size_t j = 0; j < sizeof endings / sizeof *endings; j++)
-                found = found || (text_starts_with(files[i], prefix) &&
-                                  text_ends_with(files[i], endings[j]));
+            found = found || bundle_is_named_for(stem, files[i]) ||
+                    (text_starts_with(files[i], archive) &&
+                     (text_ends_with(files[i], ".minisig") || text_ends_with(files[i], ".sig")));
     arena_release(&arena);
     return found;
 }

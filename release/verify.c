@@ -8,6 +8,7 @@
 #include "release/stream.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,21 +197,24 @@ static int by_name(const void *a, const void *b)
 static bool list_bundles(struct verifying *v, const char **paths, size_t *count)
 {
     const char *folder = path_parent(v->arena, v->job->archive);
-    char *prefix = arena_format(v->arena, "%s.", release_stem(v->arena, v->job->archive));
+    const char *stem = release_stem(v->arena, v->job->archive);
     DIR *stream = opendir(folder);
     if (!stream)
         return error_set_errno(v->err, "%s: cannot be listed", folder);
     bool ok = true;
+    errno = 0;
     for (struct dirent *entry; ok && (entry = readdir(stream));) {
-        if (!text_starts_with(entry->d_name, prefix) ||
-            !text_ends_with(entry->d_name, ".sigstore.json"))
+        if (!bundle_is_named_for(stem, entry->d_name))
             continue;
         ok = *count < MOST_BUNDLES ||
              error_set(v->err, "%s: more than %d bundles; name those that count with --bundle",
                        folder, MOST_BUNDLES);
         if (ok)
             paths[(*count)++] = path_join(v->arena, folder, entry->d_name);
+        errno = 0;
     }
+    if (ok && errno) /* a withdrawal may be what did not show */
+        ok = error_set_errno(v->err, "%s: cannot be listed to its end", folder);
     closedir(stream);
     qsort(paths, *count, sizeof *paths, by_name);
     return ok;

@@ -7,6 +7,7 @@
  * of what was read is another; `half`, only half as much is done, as the system may; `interrupted`,
  * a signal came. A call that could not go wrong in that way (a read at the end of a file) is not
  * counted. */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -161,4 +162,14 @@ EXPORT int renameat2(int from, const char *name, int to, const char *new_name, u
 {
     return decide("renameat2", -1, 0) == FAIL ? -1
                                               : REAL(renameat2)(from, name, to, new_name, flags);
+}
+
+EXPORT struct dirent *readdir(DIR *stream)
+{
+    return decide("readdir", dirfd(stream), 0) == FAIL ? NULL : REAL(readdir)(stream);
+}
+
+EXPORT struct dirent64 *readdir64(DIR *stream)
+{
+    return decide("readdir", dirfd(stream), 0) == FAIL ? NULL : REAL(readdir64)(stream);
 }

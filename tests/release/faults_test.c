@@ -130,6 +130,7 @@ static void a_read_error_is_could_not_tell(void **state)
 {
     (void)state;
     assert_true(with_each("read", "EIO", 1, verify, could_not_tell) >= READS);
+    assert_true(with_each("readdir", "EIO", 1, verify, could_not_tell) >= 4);
     run("read 8 EIO", verify);
     assert_contains(output, "brain-1.0.tar.zst: read error: Input/output error");
 }

@@ -249,6 +249,17 @@ static void every_bad_file_is_named(void **state)
     world_expect(&world, ANSWER_NO, "the SHA-256 of the tar in it is not the manifest's");
 }
 
+/* "1.0" begins like "1.0.1", and both may lie in one folder. */
+static void bundles_of_a_longer_version_are_no_matter(void **state)
+{
+    (void)state;
+    world_write(&world, "brain-1.0.1.producer.audit.sigstore.json", "{}", 2);
+    world_write(&world, "brain-1.0.1.steward.withdrawal.sigstore.json", "{}", 2);
+    yes();
+    world_write(&world, "brain-1.0.steward-second.audit.sigstore.json", "{}", 2);
+    world_expect(&world, ANSWER_NO, "brain-1.0.steward-second.audit.sigstore.json: ");
+}
+
 static void an_archive_of_another_name_is_refused(void **state)
 {
     (void)state;
@@ -356,6 +367,7 @@ int main(void)
         SIGNED(a_stranger_s_withdrawal_is_not_believed),
         SIGNED(statements_about_another_release_are_refused),
         SIGNED(every_bad_file_is_named),
+        SIGNED(bundles_of_a_longer_version_are_no_matter),
         SIGNED(an_archive_of_another_name_is_refused),
         SIGNED(what_verified_is_extracted_for_its_owner_alone),
         SIGNED(nothing_is_left_where_anything_failed),
