@@ -9,6 +9,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "data/npy.h"
+#include "tensor/device.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -591,7 +592,7 @@ bool utility(const struct utility_job *job, struct utility_report *report, struc
     struct utility_job resolved = *job;
     struct grid grid;
     *report = (struct utility_report){ 0 };
-    bool ok = grid_init(&grid, &resolved, &settings, err);
+    bool ok = grid_init(&grid, &resolved, &settings, err) && device_backend(settings.device, err);
     if (ok) {
         make_trials(&grid);
         ok = run_trials(&grid, report, err) &&

@@ -156,6 +156,21 @@ static void words_that_mean_nothing_are_refused(void **state)
     assert_contains(err.message, "twice");
 }
 
+/* Before anything is written. */
+static void a_device_that_is_not_there_is_refused(void **state)
+{
+    (void)state;
+    struct utility_settings settings = quick(SOURCES("real"));
+    struct utility_report report;
+    struct error err;
+    settings.device = "abacus";
+    store_write(scratch("real"), &real_spec);
+    store_write(scratch("synthetic"), &synthetic_spec);
+    assert_false(run(&settings, &report, &err));
+    assert_contains(err.message, "there is no device \"abacus\"");
+    assert_int_equal(path_kind(scratch("out")), PATH_NOTHING);
+}
+
 static char *text_of(const char *name)
 {
     struct error err;
@@ -423,6 +438,7 @@ int main(void)
         TEST(labels_that_no_real_mask_has_are_refused),
         TEST(other_channels_are_refused),
         TEST(a_subject_in_both_stores_is_refused),
+        TEST(a_device_that_is_not_there_is_refused),
         cmocka_unit_test(words_that_mean_nothing_are_refused),
         TEST(a_grid_is_run_once_and_sums_up_the_same),
         TEST(a_holdout_may_be_a_store_of_its_own),
