@@ -258,7 +258,12 @@ struct kind {
 static const struct kind kinds[] = { { "bf16", DTYPE_BF16, "0" },
                                      { "tf32", DTYPE_F32, "1" },
                                      { "f32", DTYPE_F32, "0" } };
-enum { KINDS = sizeof kinds / sizeof *kinds, BATCH = 512, ROWS = 2048, COLUMNS = 8192 };
+enum {
+    KINDS = sizeof kinds / sizeof *kinds,
+    BATCH = 128 /* 32 MB of floats: what goes through pinned memory at once */,
+    ROWS = 2048,
+    COLUMNS = 8192
+};
 
 struct narrow_job {
     const float *from;
@@ -352,7 +357,7 @@ static struct brute brute_force(const struct image_set *queries, const struct im
 static struct json *ask_peer(const char *python, const char *script, const char *folder)
 {
     char command[4096], line[4096] = "";
-    snprintf(command, sizeof command, "timeout 45 '%s' '%s' '%s' %d", python, script, folder,
+    snprintf(command, sizeof command, "timeout 40 '%s' '%s' '%s' %d", python, script, folder,
              NEIGHBOURS);
     FILE *answer = popen(command, "r");
     if (answer && !fgets(line, sizeof line, answer))
