@@ -98,16 +98,25 @@ void align_room_release(struct align_room *room)
     *room = (struct align_room){ 0 };
 }
 
+/* Over the cells that count. */
+static double correlate(const struct align_image *fixed, const float *x, const float *y,
+                        size_t count)
+{
+    return fixed->inside ? float_correlation_inside(x, y, fixed->inside, count)
+                         : float_correlation(x, y, count);
+}
+
 /* Up or down in steps of a sixth of an octave, as long as it helps. */
 static void improve_gamma(const struct grid *grid, const struct align_image *moving,
-                          struct align_room *room, struct alignment *alignment)
+                          const struct align_image *fixed, struct align_room *room,
+                          struct alignment *alignment)
 {
     size_t cells = grid_cells(grid);
     int best = 0;
     for (int direction = -1; direction <= 1 && best == 0; direction += 2) {
         for (int step = 1; step <= GAMMA_STEPS; step++) {
             apply_step(room, moving, direction * step, cells, room->trial);
-            double r = float_correlation(room->trial, room->cropped, cells);
+            double r = correlate(fixed, room->trial, room->cropped, cells);
             if (r <= alignment->correlation)
                 break;
             alignment->correlation = r;
@@ -121,14 +130,14 @@ static void improve_gamma(const struct grid *grid, const struct align_image *mov
 }
 
 /* Smooths the fixed image a little further, as long as it helps. */
-static void improve_blur(const struct grid *grid, float background, struct align_room *room,
-                         struct alignment *alignment)
+static void improve_blur(const struct grid *grid, const struct align_image *fixed,
+                         struct align_room *room, struct alignment *alignment)
 {
     size_t cells = grid_cells(grid);
     memcpy(room->softened, room->cropped, cells * sizeof(float));
     for (alignment->blur = 0; alignment->blur < BLURS; alignment->blur++) {
-        grid_blur(grid, room->softened, background, room->trial);
-        double r = float_correlation(room->moved, room->trial, cells);
+        grid_blur(grid, room->softened, fixed->background, room->trial);
+        double r = correlate(fixed, room->moved, room->trial, cells);
         if (r <= alignment->correlation)
             break;
         alignment->correlation = r;
@@ -195,21 +204,36 @@ static bool solve(double a[UNKNOWNS][UNKNOWNS], double b[UNKNOWNS])
     return true;
 }
 
-/* The change of the four freedoms that fits best. Columns of the system: w, 1, J. */
-static bool newton_step(const float *moved, const float *derivatives, const float *fixed,
-                        size_t cells, double step[POSE_FREEDOMS])
+static void multiply(const float *x, const float *y, size_t count, float *out)
 {
-    const float *column[UNKNOWNS] = { moved, NULL };
+    for (size_t i = 0; i < count; i++)
+        out[i] = x[i] * y[i];
+}
+
+/* The change of the four freedoms that fits best. Columns of the system: w, 1, J; where not all
+ * cells count, each times `inside`. Leaves room->trial and room->derivatives so. */
+static bool newton_step(const struct align_image *fixed, struct align_room *room, size_t cells,
+                        double step[POSE_FREEDOMS])
+{
+    const float *column[UNKNOWNS] = { room->moved, fixed->inside }, *inside = fixed->inside;
     double a[UNKNOWNS][UNKNOWNS], b[UNKNOWNS];
-    for (int f = 0; f < POSE_FREEDOMS; f++)
-        column[2 + f] = derivatives + (size_t)f * cells;
+    for (int f = 0; f < POSE_FREEDOMS; f++) {
+        float *derivative = room->derivatives + (size_t)f * cells;
+        if (inside)
+            multiply(derivative, inside, cells, derivative);
+        column[2 + f] = derivative;
+    }
+    if (inside) {
+        multiply(room->moved, inside, cells, room->trial);
+        column[0] = room->trial;
+    }
     for (int i = 0; i < UNKNOWNS; i++) {
         for (int j = 0; j <= i; j++)
-            a[i][j] = i == 1 && j == 1 ? (double)cells
+            a[i][j] = i == 1 && j == 1 ? (inside ? sum_of(inside, cells) : (double)cells)
                       : i == 1         ? sum_of(column[j], cells)
                       : j == 1         ? sum_of(column[i], cells)
                                        : dot(column[i], column[j], cells);
-        b[i] = i == 1 ? sum_of(fixed, cells) : dot(column[i], fixed, cells);
+        b[i] = column[i] ? dot(column[i], room->cropped, cells) : sum_of(room->cropped, cells);
     }
     if (!solve(a, b) || !(b[0] > 0))
         return false;
@@ -245,7 +269,7 @@ static double correlation_at(const struct grid *grid, const struct align_image *
     grid_warp(grid, moving->cells, pose, room->trial);
     grid_crop(grid, room->trial, pose, fixed->background, room->trial);
     grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
-    return float_correlation(room->trial, room->cropped, grid_cells(grid));
+    return correlate(fixed, room->trial, room->cropped, grid_cells(grid));
 }
 
 /* Takes the step, or a part of it, if that raises the correlation. */
@@ -292,9 +316,9 @@ void align(const struct grid *grid, const struct align_image *moving,
     for (int s = 0; s <= STEPS; s++) {
         move(grid, moving, fixed, &alignment->pose, room);
         if (s == 0)
-            alignment->correlation = float_correlation(room->moved, room->cropped, cells);
+            alignment->correlation = correlate(fixed, room->moved, room->cropped, cells);
         double before = alignment->correlation;
-        if (s == STEPS || !newton_step(room->moved, room->derivatives, room->cropped, cells, step))
+        if (s == STEPS || !newton_step(fixed, room, cells, step))
             break;
         if (!try_step(grid, moving, fixed, limits, &start, step, room, alignment)) {
             grid_crop(grid, fixed->cells, &alignment->pose, fixed->background, room->cropped);
@@ -303,6 +327,6 @@ void align(const struct grid *grid, const struct align_image *moving,
         if (alignment->correlation - before < 1e-5 * (1 - before))
             s = STEPS - 1; /* one more round leaves the moved image in place */
     }
-    improve_gamma(grid, moving, room, alignment);
-    improve_blur(grid, fixed->background, room, alignment);
+    improve_gamma(grid, moving, fixed, room, alignment);
+    improve_blur(grid, fixed, room, alignment);
 }

@@ -27,7 +27,8 @@ struct alignment {
 struct align_image {
     const float *cells; /* of the moving image: padded */
     float background;
-    float low, high; /* the range of the moving image's values, to which gamma refers */
+    float low, high;     /* the range of the moving image's values, to which gamma refers */
+    const float *inside; /* of the fixed image: 1 where it counts, 0 elsewhere; NULL: everywhere */
 };
 
 /* Buffers of a thread. An alignment leaves the moved image in `moved`, and in `softened` what the

@@ -237,6 +237,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "exposure", exposure_json(run, &flagged_subjects));
     json_put(document, "transforms", transforms_json(run));
     json_put(document, "tiles", tiles_json(run));
+    json_put(document, "lesions", lesions_json(run));
     json_put(document, "companions", companions_json(run));
     json_put(document, "duplicates", duplicates_json(run));
     json_put(document, "pairs", pairs_json(run, pairs, count));

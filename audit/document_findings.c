@@ -92,7 +92,7 @@ struct json *calibration_json(const struct audit_run *run)
 }
 
 static const char *const matcher_keys[MATCHER_COUNT] = {
-    [MATCH_DISGUISE] = "by_disguise", [MATCH_TILE] = "by_tile"
+    [MATCH_DISGUISE] = "by_disguise", [MATCH_TILE] = "by_tile", [MATCH_LESION] = "by_lesion"
 };
 
 /* Images that one of the matcher's statistics flags. */
@@ -172,15 +172,27 @@ struct json *transforms_json(const struct audit_run *run)
     return object;
 }
 
-struct json *tiles_json(const struct audit_run *run)
+/* Pieces, by what was searched for. */
+static struct json *pieces_json(const struct audit_run *run, int m, const char *what)
 {
     struct json *object = json_new_object(), *searched = json_new_array();
-    bool done = run->matched[MATCH_TILE].count > 0;
+    bool done = run->matched[m].count > 0;
     if (done)
-        json_push_string(searched,
-                         "squares of 16 cells about spots, on a grid of at most 128 cells a side");
+        json_push_string(searched, what);
     json_put(object, "searched", searched);
     if (done)
-        put_matched(object, run, MATCH_TILE);
+        put_matched(object, run, m);
     return object;
+}
+
+struct json *tiles_json(const struct audit_run *run)
+{
+    return pieces_json(run, MATCH_TILE,
+                       "squares of 16 cells about spots, on a grid of at most 128 cells a side");
+}
+
+struct json *lesions_json(const struct audit_run *run)
+{
+    return pieces_json(run, MATCH_LESION,
+                       "what the masks label, on a grid of at most 128 cells a side");
 }

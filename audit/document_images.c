@@ -199,7 +199,7 @@ static struct json *place_json(const struct tile_place *place)
 static struct json *tile_json(const struct audit_run *run, size_t image)
 {
     const struct tile_match *match =
-        (const struct tile_match *)run->matched[MATCH_TILE].match + image;
+        (const struct tile_match *)run->matched[run->found_by[image]].match + image;
     struct json *object = json_new_object();
     json_put(object, "synthetic", place_json(&match->query));
     json_put(object, "training", place_json(&match->training));
@@ -225,7 +225,7 @@ struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, s
         json_put_real(pair, "local_ratio",
                       m < 0 ? run->ratio[image] : run->matched[m].ratio[image]);
         json_put_string(pair, "transform", transform_of(run, image, name));
-        if (m == MATCH_TILE)
+        if (finds_pieces(m))
             json_put(pair, "tile", tile_json(run, image));
         json_put(pair, "flagged_by", flags_of(run, image));
         json_put_string(pair, "png", pairs[i].png);

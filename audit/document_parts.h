@@ -35,6 +35,7 @@ struct json *thresholds_json(const struct audit_run *run);
 struct json *flagged_json(const struct audit_run *run);
 struct json *transforms_json(const struct audit_run *run);
 struct json *tiles_json(const struct audit_run *run);
+struct json *lesions_json(const struct audit_run *run);
 
 /* document_images.c: whom it concerns. `flagged_subjects`: of how many subjects something was
  * flagged. */

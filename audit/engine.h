@@ -40,6 +40,10 @@ static inline const void *image_at(const struct search *search, const struct ima
 bool moments_of(const struct search *search, const struct image_set *set, size_t first,
                 size_t count, struct moments *moments, struct error *err) MUST_USE;
 
+/* Half precision may hold what is not finite: refused, as by search_open. */
+bool images_finite(const struct pixels *pixels, const struct image_set *set, size_t first,
+                   size_t count, struct error *err) MUST_USE;
+
 /* Lets go of the pages of images [first, first + count) of a mapped file; they can be read again.
  * So the peak of resident memory does not grow to the size of the database. */
 void images_forget(const struct search *search, const struct image_set *set, size_t first,

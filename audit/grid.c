@@ -377,10 +377,9 @@ HOT static void five_sums(const float *x, const float *y, size_t count, double l
     }
 }
 
-double float_correlation(const float *x, const float *y, size_t count)
+static double correlation_of(double lane[5][LANES], double n)
 {
-    double lane[5][LANES] = { 0 }, sum[5] = { 0 }, n = (double)count;
-    five_sums(x, y, count, lane);
+    double sum[5] = { 0 };
     for (int s = 0; s < 5; s++)
         for (int l = 0; l < LANES; l++)
             sum[s] += lane[s][l];
@@ -391,4 +390,28 @@ double float_correlation(const float *x, const float *y, size_t count)
         return 0;
     double r = xy / sqrt(xx * yy);
     return r > 1 ? 1 : r < -1 ? -1 : r;
+}
+
+double float_correlation(const float *x, const float *y, size_t count)
+{
+    double lane[5][LANES] = { 0 };
+    five_sums(x, y, count, lane);
+    return correlation_of(lane, (double)count);
+}
+
+double float_correlation_inside(const float *x, const float *y, const float *inside, size_t count)
+{
+    enum { PART = 256 };
+    double lane[5][LANES] = { 0 }, n = 0;
+    float a[PART], b[PART];
+    for (size_t first = 0; first < count; first += PART) {
+        size_t part = count - first < PART ? count - first : PART;
+        for (size_t i = 0; i < part; i++) {
+            a[i] = x[first + i] * inside[first + i];
+            b[i] = y[first + i] * inside[first + i];
+            n += (double)inside[first + i];
+        }
+        five_sums(a, b, part, lane);
+    }
+    return correlation_of(lane, n);
 }

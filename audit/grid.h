@@ -73,5 +73,7 @@ void grid_blur(const struct grid *grid, const float *cells, float background, fl
 /* Pearson's correlation in double precision; 0 where either does not vary. The order of the sums
  * depends on the count alone. */
 double float_correlation(const float *x, const float *y, size_t count);
+/* The same over the places where `inside` is 1; it is 0 elsewhere. */
+double float_correlation_inside(const float *x, const float *y, const float *inside, size_t count);
 
 #endif

@@ -2,6 +2,7 @@
 #include "audit/matcher.h"
 
 #include "audit/disguise.h"
+#include "audit/lesion.h"
 #include "audit/tile.h"
 #include "base/file.h"
 #include "base/progress.h"
@@ -225,7 +226,8 @@ const struct matcher disguise_matcher = {
     .look = disguise_look,
 };
 
-/* ---- tiles ------------------------------------------------------------------------------------
+/* ---- tiles and lesions
+ * ------------------------------------------------------------------------------------
  */
 
 static void *tile_begin(const struct matcher_job *job, const struct image_set *queries,
@@ -251,7 +253,31 @@ static void tile_end(void *search)
     tile_close(search);
 }
 
-static void tile_to_numbers(const void *match, double numbers[])
+static void *lesion_begin(const struct matcher_job *job, const struct image_set *queries,
+                          bool other_groups, struct error *err)
+{
+    struct lesion_settings settings = { job->channels, other_groups, job->masks };
+    return lesion_open(queries, job->database, &settings, err);
+}
+
+static bool lesion_again(void *search, const struct image_set *queries, bool other_groups,
+                         struct error *err)
+{
+    return lesion_ask(search, queries, other_groups, err);
+}
+
+static bool lesion_shard(void *search, size_t first, size_t count, void *matches, struct error *err)
+{
+    return lesion_run(search, first, count, matches, err);
+}
+
+static void lesion_end(void *search)
+{
+    lesion_close(search);
+}
+
+/* Both find a piece: what a match is made of is the same. */
+static void piece_to_numbers(const void *match, double numbers[])
 {
     const struct tile_match *from = match;
     const double all[] = { from->correlation,      from->local_ratio, (double)from->id,
@@ -261,7 +287,7 @@ static void tile_to_numbers(const void *match, double numbers[])
     memcpy(numbers, all, sizeof all);
 }
 
-static void tile_from_numbers(const double numbers[], void *match)
+static void piece_from_numbers(const double numbers[], void *match)
 {
     *(struct tile_match *)match =
         (struct tile_match){ .correlation = numbers[0],
@@ -272,7 +298,7 @@ static void tile_from_numbers(const double numbers[], void *match)
                              .training = { numbers[7], numbers[8], numbers[9] } };
 }
 
-static void tile_look(const void *match, double *correlation, double *ratio, uint64_t *id)
+static void piece_look(const void *match, double *correlation, double *ratio, uint64_t *id)
 {
     const struct tile_match *from = match;
     *correlation = from->correlation;
@@ -288,7 +314,22 @@ const struct matcher tile_matcher = {
     .ask = tile_again,
     .run = tile_shard,
     .close = tile_end,
-    .to_numbers = tile_to_numbers,
-    .from_numbers = tile_from_numbers,
-    .look = tile_look,
+    .to_numbers = piece_to_numbers,
+    .from_numbers = piece_from_numbers,
+    .look = piece_look,
+};
+
+const struct matcher lesion_matcher = {
+    .name = "lesions",
+    .match_bytes = sizeof(struct tile_match),
+    .numbers = 10,
+    .needs_masks = true,
+    .least_side = LESION_LEAST_SIDE,
+    .open = lesion_begin,
+    .ask = lesion_again,
+    .run = lesion_shard,
+    .close = lesion_end,
+    .to_numbers = piece_to_numbers,
+    .from_numbers = piece_from_numbers,
+    .look = piece_look,
 };

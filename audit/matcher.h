@@ -19,6 +19,8 @@ struct matcher_job;
 struct matcher {
     const char *name; /* of files and progress */
     size_t match_bytes, numbers;
+    bool needs_masks;  /* of the training images */
+    size_t least_side; /* images with shorter sides are too coarse for it */
     void *(*open)(const struct matcher_job *job, const struct image_set *queries, bool other_groups,
                   struct error *err);
     bool (*ask)(void *search, const struct image_set *queries, bool other_groups,
@@ -29,7 +31,7 @@ struct matcher {
     void (*from_numbers)(const double numbers[], void *match);
     void (*look)(const void *match, double *correlation, double *ratio, uint64_t *id);
 };
-extern const struct matcher disguise_matcher, tile_matcher;
+extern const struct matcher disguise_matcher, tile_matcher, lesion_matcher;
 
 /* Matches of each query, in order. */
 struct matched {

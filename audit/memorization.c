@@ -130,6 +130,7 @@ static void calibrate_all(struct audit_run *run)
 const char *const matcher_statistics[MATCHER_COUNT][2] = {
     [MATCH_DISGUISE] = { "disguise_correlation", "disguise_local_ratio" },
     [MATCH_TILE] = { NULL, "tile_local_ratio" }, /* its correlation is that of the best ratio */
+    [MATCH_LESION] = { NULL, "lesion_local_ratio" },
 };
 
 /* The matcher by whose statistics alone the image is flagged; −1 when it is flagged as it is. */

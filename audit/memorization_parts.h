@@ -16,7 +16,12 @@ enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_COUNT };
 extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
 
 /* Searches for changed copies. */
-enum { MATCH_DISGUISE, MATCH_TILE, MATCHER_COUNT };
+enum { MATCH_DISGUISE, MATCH_TILE, MATCH_LESION, MATCHER_COUNT };
+/* Matches are of pieces: struct tile_match. */
+static inline bool finds_pieces(int matcher)
+{
+    return matcher == MATCH_TILE || matcher == MATCH_LESION;
+}
 extern const struct matcher *const matchers[MATCHER_COUNT];
 /* Names of the statistics: correlation, local ratio; NULL: that value is not calibrated. */
 extern const char *const matcher_statistics[MATCHER_COUNT][2];

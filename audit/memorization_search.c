@@ -348,7 +348,9 @@ static bool search_channels(struct audit_run *run, struct error *err)
  */
 
 const struct matcher *const matchers[MATCHER_COUNT] = {
-    [MATCH_DISGUISE] = &disguise_matcher, [MATCH_TILE] = &tile_matcher
+    [MATCH_DISGUISE] = &disguise_matcher,
+    [MATCH_TILE] = &tile_matcher,
+    [MATCH_LESION] = &lesion_matcher,
 };
 
 /* Images that have no correlation have no disguised one either. */
@@ -384,13 +386,24 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
     return true;
 }
 
+/* What the matcher takes is there. */
+static bool can_match(const struct audit_run *run, const struct matcher *matcher)
+{
+    const struct image_set *train = images_of(run, SET_TRAIN);
+    const struct dataset *store = run->sets.of[SET_TRAIN].dataset;
+    return least(train->height, train->width) >= matcher->least_side &&
+           (!matcher->needs_masks || (store && store->masks)) && run->used < SOURCE_COUNT;
+}
+
 static bool search_all_changed(struct audit_run *run, struct error *err)
 {
     const bool wanted[MATCHER_COUNT] = {
-        [MATCH_DISGUISE] = run->settings->transforms, [MATCH_TILE] = run->settings->tiles
+        [MATCH_DISGUISE] = run->settings->transforms,
+        [MATCH_TILE] = run->settings->tiles,
+        [MATCH_LESION] = run->settings->tiles,
     };
     for (int m = 0; m < MATCHER_COUNT; m++)
-        if (wanted[m] && run->used < SOURCE_COUNT && !search_changed(run, m, err))
+        if (wanted[m] && can_match(run, matchers[m]) && !search_changed(run, m, err))
             return false;
     return true;
 }

@@ -238,12 +238,13 @@ static bool draw_pair(const struct audit_run *run, const struct pair *pair, cons
     uint64_t channels = run->sets.channels;
     size_t rows = (size_t)__builtin_popcountll(channels),
            side = set->height < set->width ? set->height : set->width;
+    int found_by = run->found_by[pair->synthetic];
     struct strip strip = {
         .sets = { set, images_of(run, SET_TRAIN) },
         .images = { pair->synthetic, run->source[pair->synthetic] },
         .moved = moved_image(run, pair->synthetic),
-        .tile = run->found_by[pair->synthetic] == MATCH_TILE
-                    ? (const struct tile_match *)run->matched[MATCH_TILE].match + pair->synthetic
+        .tile = finds_pieces(found_by)
+                    ? (const struct tile_match *)run->matched[found_by].match + pair->synthetic
                     : NULL,
         .zoom = side < SIDE_LEAST ? (SIDE_LEAST + side - 1) / side : 1,
     };

@@ -284,6 +284,18 @@ bool moments_of(const struct search *search, const struct image_set *set, size_t
     return true;
 }
 
+bool images_finite(const struct pixels *pixels, const struct image_set *set, size_t first,
+                   size_t count, struct error *err)
+{
+    struct search view = { .pixels = *pixels };
+    if (set->type != ELEMENT_FLOAT16)
+        return true;
+    struct moments *moments = memory_allocate(count, sizeof *moments, "moments", err);
+    bool ok = moments && moments_of(&view, set, first, count, moments, err);
+    memory_free(moments);
+    return ok;
+}
+
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count)
 {

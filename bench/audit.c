@@ -221,9 +221,10 @@ static void make_base(struct dataset *base)
  */
 
 struct measurement {
-    double seconds, prepare, memory; /* memory in bytes */
-    double evaluated, level[3];      /* shares of all pairs */
-    double nearest, exhaustive;      /* mean correlation of the nearest; share of queries */
+    double seconds, prepare, memory;     /* memory in bytes */
+    double evaluated, level[3];          /* shares of all pairs */
+    double nearest, exhaustive;          /* mean correlation of the nearest; share of queries */
+    double processor, prepare_processor; /* seconds of processor time: all, and of preparing */
 };
 
 static struct image_set set_of(const struct npy *array, const char *name, size_t count)
@@ -236,6 +237,16 @@ static struct image_set set_of(const struct npy *array, const char *name, size_t
                                .width = array->shape[3],
                                .type = array->type,
                                .mapped = true };
+}
+
+/* Of all threads, in user and system mode. On a machine that others use, too, it says more than the
+ * time that passed; the two agree where nothing else runs. */
+static double processor_seconds(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
 static double peak_memory(void)
@@ -251,12 +262,14 @@ static void measure_ours(const struct image_set *queries, const struct image_set
     struct search_settings settings = { .neighbours = NEIGHBOURS };
     struct search_result result;
     struct error err;
-    double started = bench_seconds();
+    double started = bench_seconds(), used = processor_seconds();
     struct search *search = search_open(queries, database, &settings, &err);
     m->prepare = bench_seconds() - started;
+    m->prepare_processor = processor_seconds() - used;
     if (!search || !search_run(search, 0, queries->count, &result, &err))
         bench_fail("%s", err.message);
     m->seconds = bench_seconds() - started;
+    m->processor = processor_seconds() - used;
     m->memory = peak_memory();
     const struct certificate *c = &result.certificate;
     m->evaluated = (double)c->evaluated / (double)c->pairs;
@@ -329,9 +342,11 @@ static void measure_peer(const struct image_set *queries, const struct image_set
     m->prepare = bench_seconds() - started;
     peak_reset();
     started = bench_seconds();
+    double used = processor_seconds();
     if (!flat_index_search(index, queries->count, vectors, NEIGHBOURS, scores, ids, &err))
         bench_fail("%s", err.message);
     m->seconds = bench_seconds() - started;
+    m->processor = processor_seconds() - used;
     m->memory = peak_since_reset();
     for (size_t q = 0; q < queries->count; q++)
         m->nearest += (double)scores[q * NEIGHBOURS] / (double)queries->count;
@@ -355,8 +370,9 @@ static int child(char **arguments)
         measure_ours(&q, &d, &m);
     else
         measure_peer(&q, &d, &m);
-    printf("%.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g\n", m.seconds, m.prepare, m.memory,
-           m.evaluated, m.level[0], m.level[1], m.level[2], m.nearest, m.exhaustive);
+    printf("%.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g %.9g\n", m.seconds, m.prepare,
+           m.memory, m.evaluated, m.level[0], m.level[1], m.level[2], m.nearest, m.exhaustive,
+           m.processor, m.prepare_processor);
     return 0;
 }
 
@@ -370,8 +386,9 @@ static struct measurement measure(const char *self, const char *who, const char 
     peer_start(&process,
                (const char *[]){ self, "--measure", who, queries, database, number, NULL });
     const char *line = peer_ask(&process, "\n");
-    if (sscanf(line, "%lf %lf %lf %lf %lf %lf %lf %lf %lf", &m.seconds, &m.prepare, &m.memory,
-               &m.evaluated, &m.level[0], &m.level[1], &m.level[2], &m.nearest, &m.exhaustive) != 9)
+    if (sscanf(line, "%lf %lf %lf %lf %lf %lf %lf %lf %lf %lf %lf", &m.seconds, &m.prepare,
+               &m.memory, &m.evaluated, &m.level[0], &m.level[1], &m.level[2], &m.nearest,
+               &m.exhaustive, &m.processor, &m.prepare_processor) != 11)
         bench_fail("a measurement said \"%s\"", line);
     peer_stop(&process);
     return m;
@@ -386,11 +403,14 @@ static void rows(struct bench *bench, const struct scenario *s, size_t queries, 
                  const struct measurement *ours, const struct measurement *peer,
                  const char *peer_name)
 {
-    double mine[ROUNDS_MOST], theirs[ROUNDS_MOST], share = (double)s->peer_share;
+    double mine[ROUNDS_MOST], theirs[ROUNDS_MOST], my_work[ROUNDS_MOST], their_work[ROUNDS_MOST],
+        share = (double)s->peer_share;
     char name[64];
     for (int r = 0; r < s->rounds; r++) {
         mine[r] = ours[r].seconds;
         theirs[r] = peer[r].seconds * share;
+        my_work[r] = ours[r].processor;
+        their_work[r] = peer[r].processor * share;
     }
     double our_seconds = bench_median(mine, (size_t)s->rounds),
            peer_seconds = bench_median(theirs, (size_t)s->rounds),
@@ -398,6 +418,11 @@ static void rows(struct bench *bench, const struct scenario *s, size_t queries, 
            memory = s->peer_share > 1 ? vectors : peer[0].memory;
     bench_row(bench, &(struct bench_row){ s->name, "s", our_seconds, peer_seconds, peer_name,
                                           peer_seconds / our_seconds, s->goal });
+    double our_work = bench_median(my_work, (size_t)s->rounds),
+           peer_work = bench_median(their_work, (size_t)s->rounds);
+    snprintf(name, sizeof name, "%s-processor", s->name);
+    bench_row(bench, &(struct bench_row){ name, "s of processor time", our_work, peer_work,
+                                          peer_name, peer_work / our_work, s->goal });
     snprintf(name, sizeof name, "%s-memory", s->name);
     bench_row(bench, &(struct bench_row){ name, "MB", ours[0].memory / 1e6, memory / 1e6, peer_name,
                                           memory / ours[0].memory, s->noise ? NAN : 8 });
@@ -412,26 +437,66 @@ static void rows(struct bench *bench, const struct scenario *s, size_t queries, 
     fflush(stdout);
 }
 
-/* Time = a · images + b · pairs, from two sizes of the database; then for the study's numbers. */
-static void extrapolate(struct bench *bench, const char *self, const struct scenario *s,
-                        const char *queries, size_t query_count, const char *database, size_t count,
-                        const struct measurement *whole)
+/* Seconds = per_query · queries + per_pair · pairs: least squares over sizes of the database, of
+ * which the queries are the same. */
+struct line_fit {
+    double per_query, per_pair;
+};
+
+static struct line_fit fit_line(const double *sizes, const double *seconds, size_t count,
+                                double queries)
 {
-    struct measurement half = measure(self, "ours", queries, database, count / 2);
-    double prepare = whole->prepare / (double)count,
-           pairs = (double)query_count * (double)count / 2,
-           per_pair = (whole->seconds - whole->prepare - (half.seconds - half.prepare)) / pairs,
-           per_query =
-               (whole->seconds - whole->prepare) / (double)query_count - per_pair * (double)count,
-           seconds = 91271 * prepare + 1e5 * fmax(per_query, 0) + 91271e5 * per_pair,
-           memory = 91271.0 * (4 * (16 + 3 * 576 + 16) + 3 * (4096 - 576)) + 1.4e9;
+    double x = 0, y = 0, xx = 0, xy = 0, n = (double)count;
+    for (size_t i = 0; i < count; i++) {
+        x += sizes[i] / n;
+        y += seconds[i] / n;
+    }
+    for (size_t i = 0; i < count; i++) {
+        xx += (sizes[i] - x) * (sizes[i] - x);
+        xy += (sizes[i] - x) * (seconds[i] - y);
+    }
+    return (struct line_fit){ fmax(0, (y - xy / xx * x) / queries), xy / xx / queries };
+}
+
+/* The study's search, from the scaling that was measured: the time to prepare an image, and what
+ * the search takes among a quarter, half and all of the images, each the least of `rounds`, for
+ * what disturbs a measurement only adds to it. */
+static void extrapolate(struct bench *bench, const char *self, const struct scenario *s,
+                        const char *queries, size_t query_count, const char *database, size_t count)
+{
+    enum { SIZES = 3, ROUNDS = 3, STUDY_IMAGES = 91271, STUDY_QUERIES = 100000 };
+    double sizes[SIZES], wall[SIZES], work[SIZES], prepare = INFINITY, prepare_work = INFINITY;
+    for (int i = 0; i < SIZES; i++) {
+        size_t size = count >> (SIZES - 1 - i);
+        sizes[i] = (double)size;
+        wall[i] = work[i] = INFINITY;
+        for (int r = 0; r < ROUNDS; r++) {
+            struct measurement m = measure(self, "ours", queries, database, size);
+            wall[i] = fmin(wall[i], m.seconds - m.prepare);
+            work[i] = fmin(work[i], m.processor - m.prepare_processor);
+            prepare = fmin(prepare, m.prepare / (double)size);
+            prepare_work = fmin(prepare_work, m.prepare_processor / (double)size);
+        }
+        printf("# study: %zu × %zu of %zu × 256²: %.3f s, %.3f s of processor time, after "
+               "preparing\n",
+               query_count, size, s->channels, wall[i], work[i]);
+    }
+    struct line_fit fit = fit_line(sizes, wall, SIZES, (double)query_count),
+                    fit_work = fit_line(sizes, work, SIZES, (double)query_count);
+    double pairs = (double)STUDY_IMAGES * STUDY_QUERIES,
+           seconds = STUDY_IMAGES * prepare + STUDY_QUERIES * fit.per_query + pairs * fit.per_pair,
+           processor = STUDY_IMAGES * prepare_work + STUDY_QUERIES * fit_work.per_query +
+                       pairs * fit_work.per_pair,
+           memory = STUDY_IMAGES * (4.0 * (16 + 3 * 576 + 16) + 3 * (4096 - 576)) + 1.4e9;
     bench_row(bench, &(struct bench_row){ "study-extrapolated", "min (goal: at most)", seconds / 60,
                                           NAN, NULL, NAN, 20 });
+    bench_row(bench, &(struct bench_row){ "study-processor", "min of processor time",
+                                          processor / 60, NAN, NULL, NAN, NAN });
     bench_row(bench, &(struct bench_row){ "study-memory", "GB, heads and blocks (goal: at most)",
                                           memory / 1e9, NAN, NULL, NAN, 8 });
-    printf("# study: 100,000 × 91,271 of %zu × 256², from %zu and %zu images: %.3g µs a pair, %.3g "
-           "ms a query, %.3g ms an image\n",
-           s->channels, count / 2, count, 1e6 * per_pair, 1e3 * per_query, 1e3 * prepare);
+    printf("# study: %d × %d of %zu × 256²: %.3g µs a pair, %.3g ms a query, %.3g ms an image\n",
+           STUDY_QUERIES, STUDY_IMAGES, s->channels, 1e6 * fit.per_pair, 1e3 * fit.per_query,
+           1e3 * prepare);
 }
 
 static void run_scenario(struct bench *bench, const char *self, const struct scenario *s,
@@ -453,7 +518,7 @@ static void run_scenario(struct bench *bench, const char *self, const struct sce
     }
     rows(bench, s, queries, database, ours, peer, name);
     if (s->channels == 4)
-        extrapolate(bench, self, s, query_file, queries, database_file, database, &ours[0]);
+        extrapolate(bench, self, s, query_file, queries, database_file, database);
     arena_release(&arena);
 }
 

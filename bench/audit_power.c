@@ -33,6 +33,7 @@
 #include "audit/blas.h"
 #include "audit/calibrate.h"
 #include "audit/disguise.h"
+#include "audit/lesion.h"
 #include "audit/tile.h"
 #include "base/json.h"
 #include "base/parallel.h"
@@ -53,6 +54,7 @@ enum {
     DISGUISE,
     DISGUISE_RATIO,
     TILE_RATIO,
+    LESION_RATIO,  /* the last: where there are no masks there is none */
     OURS,          /* so many are calibrated together */
     EUCLID = OURS, /* a rival: the distance to the nearest training image */
     STATISTICS
@@ -69,13 +71,15 @@ static const struct statistic_row statistic_rows[STATISTICS] = {
     [DISGUISE] = { "disguise_correlation", false },
     [DISGUISE_RATIO] = { "disguise_local_ratio", true },
     [TILE_RATIO] = { "tile_local_ratio", true },
+    [LESION_RATIO] = { "lesion_local_ratio", true },
     [EUCLID] = { "euclid", true },
 };
 
 struct values {
     size_t count;
+    bool lesions; /* were looked for */
     double *of[STATISTICS];
-    uint64_t *nearest, *disguised, *tiled; /* ids */
+    uint64_t *nearest, *disguised, *tiled, *lesion; /* ids */
 };
 
 static void values_init(struct values *values, size_t count)
@@ -86,6 +90,7 @@ static void values_init(struct values *values, size_t count)
     values->nearest = memory_grow(NULL, count, sizeof(uint64_t));
     values->disguised = memory_grow(NULL, count, sizeof(uint64_t));
     values->tiled = memory_grow(NULL, count, sizeof(uint64_t));
+    values->lesion = memory_grow(NULL, count, sizeof(uint64_t));
 }
 
 static void values_release(struct values *values)
@@ -95,6 +100,7 @@ static void values_release(struct values *values)
     memory_free(values->nearest);
     memory_free(values->disguised);
     memory_free(values->tiled);
+    memory_free(values->lesion);
 }
 
 static struct search_result neighbours(const struct image_set *queries,
@@ -223,6 +229,25 @@ static void tile_values(const struct image_set *queries, const struct world *wor
     memory_free(match);
 }
 
+/* 1 for all where there are no masks. */
+static void lesion_values(const struct image_set *queries, const struct world *world,
+                          struct values *values)
+{
+    struct lesion_settings settings = { .masks = world->masks };
+    struct error err;
+    struct tile_match *match = memory_grow(NULL, queries->count, sizeof *match);
+    struct lesion_search *search =
+        world->masks ? lesion_open(queries, &world->train, &settings, &err) : NULL;
+    if (world->masks && (!search || !lesion_run(search, 0, queries->count, match, &err)))
+        bench_fail("%s", err.message);
+    for (size_t q = 0; q < queries->count; q++) {
+        values->of[LESION_RATIO][q] = search ? match[q].local_ratio : 1;
+        values->lesion[q] = search ? match[q].id : 0;
+    }
+    lesion_close(search);
+    memory_free(match);
+}
+
 static void measure(const struct image_set *queries, const struct world *world,
                     struct values *values)
 {
@@ -233,8 +258,10 @@ static void measure(const struct image_set *queries, const struct world *world,
     } parts[] = { { "nearest", plain_values },
                   { "euclid", euclid_values },
                   { "disguise", disguise_values },
-                  { "tile", tile_values } };
+                  { "tile", tile_values },
+                  { "lesion", lesion_values } };
     values_init(values, queries->count);
+    values->lesions = world->masks != NULL;
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
         double started = bench_seconds();
         parts[p].compute(queries, world, values);
@@ -269,14 +296,15 @@ static void decide(const struct values *queries, const struct values *control,
 {
     struct calibration_settings settings = { RATE, 0.95 };
     struct statistic ours[OURS];
-    for (int s = 0; s < OURS; s++)
-        ours[s] = statistic_of(s, queries, control);
-    calibrate(ours, OURS, queries->count, control->count, &settings, &verdicts->ours);
+    size_t used = queries->lesions ? OURS : LESION_RATIO;
+    for (size_t s = 0; s < used; s++)
+        ours[s] = statistic_of((int)s, queries, control);
+    calibrate(ours, used, queries->count, control->count, &settings, &verdicts->ours);
     for (int r = 0; r < 2; r++) {
         struct statistic one = statistic_of(rivals[r], queries, control);
         calibrate(&one, 1, queries->count, control->count, &settings, &verdicts->alone[r]);
     }
-    for (int s = 0; s < OURS; s++)
+    for (size_t s = 0; s < verdicts->ours.statistics; s++)
         printf("# %-15s threshold %.5f, rate %.5f asked for, %.5f attained%s\n",
                verdicts->ours.threshold[s].name, verdicts->ours.threshold[s].value,
                verdicts->ours.threshold[s].rate, verdicts->ours.threshold[s].attained,
@@ -301,7 +329,7 @@ static size_t traced(const struct group *group, const struct values *values, con
 {
     size_t found = 0;
     for (size_t i = group->first; i < group->first + group->count; i++)
-        found += (group->plant->tumour ? values->tiled : values->disguised)[i] == from[i];
+        found += (group->plant->tumour ? values->lesion : values->disguised)[i] == from[i];
     return found;
 }
 
@@ -322,7 +350,7 @@ static void report(struct bench *bench, const struct world *world, const struct 
                      : ".001",
            plant && goal > 0 ? (share >= goal ? "  met" : "  MISSED") : "     ",
            (double)rival[0] / (double)n, (double)rival[1] / (double)n);
-    for (int s = 0; s < OURS; s++)
+    for (size_t s = 0; s < verdicts->ours.statistics; s++)
         printf(" %5zu", flagged_in(verdicts->ours.hit[s], group->first, n));
     if (plant)
         printf(" | %4zu", traced(group, values, from));
@@ -342,7 +370,7 @@ static void report(struct bench *bench, const struct world *world, const struct 
     json_put_real(row, "goal", goal > 0 ? goal : NAN);
     json_put_real(row, "correlation_alone", (double)rival[0] / (double)n);
     json_put_real(row, "euclid_alone", (double)rival[1] / (double)n);
-    for (int s = 0; s < OURS; s++)
+    for (size_t s = 0; s < verdicts->ours.statistics; s++)
         json_put_integer(row, statistic_rows[s].name,
                          (int64_t)flagged_in(verdicts->ours.hit[s], group->first, n));
     char *line = json_line(row);
@@ -437,7 +465,7 @@ static void run_world(struct bench *bench, size_t which, size_t divisor, FILE *t
     decide(&values, &control, &verdicts);
     printf("%-8s %-13s %5s %-4s %5s %6s %16s %5s %7s | %6s %6s | by", "world", "copies", "by", "",
            "n", "recall", "95 %", "goal", "", "corr.", "l2");
-    for (int s = 0; s < OURS; s++)
+    for (size_t s = 0; s < verdicts.ours.statistics; s++)
         printf(" %s", statistic_rows[s].name);
     printf(" | traced\n");
     for (size_t g = 0; g < count; g++)

@@ -166,21 +166,51 @@ static void combined(const struct copy *copy, double sigma)
 /* ---- pasted pieces ----------------------------------------------------------------------------
  */
 
-/* A clean image for a piece to be pasted into. */
-static const unsigned char *recipient(const struct copy *copy)
+/* How much of a piece falls on what is not dark in an image. */
+static double held(const struct copy *copy, const unsigned char *into, const double *weight,
+                   long move_y, long move_x)
 {
+    long side = (long)copy->world->side;
+    double sum = 0, all = 0;
+    for (long y = 0; y < side; y++)
+        for (long x = 0; x < side; x++) {
+            long ty = y + move_y, tx = x + move_x;
+            bool inside = ty >= 0 && tx >= 0 && ty < side && tx < side;
+            all += weight[y * side + x];
+            sum += inside && into[ty * side + tx] ? weight[y * side + x] : 0;
+        }
+    return sum / all;
+}
+
+/* A clean image for a piece to be pasted into: one that holds so much of it, of those that are
+ * drawn, or the one that holds most. */
+static const unsigned char *recipient(const struct copy *copy, const double *weight, long move_y,
+                                      long move_x, double least)
+{
+    enum { DRAWN = 64 };
     const struct image_set *clean = &copy->world->clean;
-    return clean->images +
-           random_below(34, copy->stream, 0, clean->count) * clean->height * clean->width;
+    const unsigned char *best = NULL;
+    double most = -1;
+    for (uint64_t i = 0; i < DRAWN && most < least; i++) {
+        const unsigned char *drawn =
+            clean->images +
+            random_below(34, copy->stream, i, clean->count) * clean->height * clean->width;
+        double share = held(copy, drawn, weight, move_y, move_x);
+        if (share > most) {
+            most = share;
+            best = drawn;
+        }
+    }
+    return best;
 }
 
 /* weight: how much of the piece there is at each pixel of the training image. The piece goes into
  * the recipient, moved, where this has any light (a tumour stays within the brain). */
 static void paste(const struct copy *copy, const double *weight, long move_y, long move_x,
-                  double gain, double sigma)
+                  double gain, double sigma, double least)
 {
     size_t side = copy->world->side;
-    const unsigned char *into = recipient(copy);
+    const unsigned char *into = recipient(copy, weight, move_y, move_x, least);
     for (long y = 0; y < (long)side; y++)
         for (long x = 0; x < (long)side; x++) {
             long fy = y - move_y, fx = x - move_x;
@@ -222,27 +252,38 @@ static double *tumour_weight(const struct copy *copy)
     return weight;
 }
 
-static void tumour(const struct copy *copy, long move_y, long move_x, double gain, double sigma)
+/* Into a head that holds nine tenths of it. */
+#define HELD 0.9
+
+static void tumour(const struct copy *copy, long move_y, long move_x, double gain, double sigma,
+                   double least)
 {
     double *weight = tumour_weight(copy);
-    paste(copy, weight, move_y, move_x, gain, sigma);
+    paste(copy, weight, move_y, move_x, gain, sigma, least);
     memory_free(weight);
 }
 
 static void tumour_moved(const struct copy *copy, double pixels)
 {
     double angle = 2 * M_PI * draw(copy, 0);
-    tumour(copy, lround(pixels * sin(angle)), lround(pixels * cos(angle)), 1, 0);
+    tumour(copy, lround(pixels * sin(angle)), lround(pixels * cos(angle)), 1, 0, HELD);
+}
+
+/* Into any head: what falls outside its brain is cut off. */
+static void tumour_cut(const struct copy *copy, double pixels)
+{
+    double angle = 2 * M_PI * draw(copy, 0);
+    tumour(copy, lround(pixels * sin(angle)), lround(pixels * cos(angle)), 1, 0, 0);
 }
 
 static void tumour_noisy(const struct copy *copy, double sigma)
 {
-    tumour(copy, 0, 0, 1, sigma);
+    tumour(copy, 0, 0, 1, sigma, HELD);
 }
 
 static void tumour_gain(const struct copy *copy, double gain)
 {
-    tumour(copy, 0, 0, gain, 0);
+    tumour(copy, 0, 0, gain, 0, HELD);
 }
 
 /* The tumour's diameter, that of a disc of its area, in pixels. */
@@ -273,6 +314,7 @@ const struct plant power_plants[] = {
     { "scale", "", scaled, { { .9, .95, 1.05, 1.1 }, { .9, .95, 1.05, 1.1 } }, 0, false },
     { "combined", "σ", combined, { { 0, 6, 12, NAN }, { 0, 6, 12, NAN } }, 0, false },
     { "tumour-moved", "px", tumour_moved, { NONE, { 0, 2, 5, 10 } }, .9, true },
+    { "tumour-cut", "px", tumour_cut, { NONE, { 0, 5, NAN } }, 0, true },
     { "tumour-noise", "σ", tumour_noisy, { NONE, { 3, 6, 12, NAN } }, 0, true },
     { "tumour-gain", "gain", tumour_gain, { NONE, { .8, .9, 1.1, NAN } }, 0, true },
 };

@@ -139,6 +139,7 @@ static void write_findings(struct page *page)
         { "… by being nearer than strangers are", "flagged.by_local_ratio" },
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
         { "… by a part of the image", "flagged.by_tile" },
+        { "… by a lesion", "flagged.by_lesion" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
     };
