@@ -103,7 +103,7 @@ def export_case(name, path, steps, dtype, seed, bf16=False):
     tensors |= {f"trained/average.{name}.{key}": value.clone()
                 for name, module in case.averages.items()
                 for key, value in module.named_parameters()}
-    save(path, tensors, {"case": name, "batch": batch, "steps": steps,
+    save(path, tensors, {"case": name, "batch": batch, "steps": steps, "rate": case.SMALL_RATE,
                          "settings": json.dumps(settings)} | phase_attributes(case))
 
 

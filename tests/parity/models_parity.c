@@ -1,10 +1,14 @@
 /* A whole model against its PyTorch twin: same weights, same draws; then outputs, loss terms, all
  * gradients, a number of training steps, and the weights that they end in.
  *
- *     models_parity FILE [--backend ref|cpu] [--precision f32|bf16] [--tolerance T] [--steps N]
+ *     models_parity FILE [--backend ref|cpu] [--precision f32|bf16] [--steps N]
+ *                        [--tolerance T] [--curve T] [--trained T]
  *
  * FILE is what export.py writes for a case. Prints a table; exits with 1 when anything differs by
- * more than the tolerance, times the largest value of what is compared.
+ * more than its tolerance: outputs and gradients by --tolerance times the largest value of what is
+ * compared; a loss, in any step, by --curve times how far it moved; weights and running averages
+ * after the steps by --trained times how far the weights moved, in root mean squares. Training of
+ * 20 steps or more in which no loss moves by 3 % of itself would test little, and fails.
  *
  * In bf16 gradients can be far from the exact ones: a value near a kink falls on its other side.
  * There the measure is the twin's own mixed precision (export.py --bf16): each gradient's distance
@@ -23,19 +27,21 @@ struct check {
     struct store *store;
     const struct backend *backend;
     enum precision precision;
-    double tolerance;
+    double tolerance, curve, trained;
+    double moved; /* by which share of itself: the loss that moved most */
     size_t steps;
     int bad, rows;
 };
 
-static const double RIVALS_RATIO = 2.5;
+enum { CURVE_STEPS = 20 }; /* from so many on */
+static const double RIVALS_RATIO = 2.5, LEAST_MOVED = 0.03;
 static const struct backend *const backends[] = { &ref_backend, &cpu_backend };
 
-static void row(struct check *check, const char *what, const struct distance *d, double factor)
+static void row(struct check *check, const char *what, const struct distance *d)
 {
     /* What is zero by mathematics is compared in absolute terms. */
     double error = d->difference / fmax(d->largest, 1e-3);
-    bool ok = error <= factor * check->tolerance;
+    bool ok = error <= check->tolerance;
     printf("%-34s %10zu values  largest %-10.3g difference %-10.3g %s\n", what, d->count,
            d->largest, d->difference, ok ? "ok" : "DIFFERS");
     check->bad += !ok;
@@ -148,7 +154,7 @@ static bool check_outputs(struct check *check, struct error *err)
         struct distance distance = { 0 };
         double *value = read_output(plan, check->backend, nodes[i]);
         distance_add(&distance, value, vector, 0, shape_count(nodes[i]->shape));
-        row(check, of->outputs[i].name, &distance, 1);
+        row(check, of->outputs[i].name, &distance);
         free(value);
     }
     plan_free(plan);
@@ -240,7 +246,7 @@ static bool check_gradients(struct check *check, const struct phase *phase, stru
         return true;
     }
     if (ok)
-        row(check, what, &all, 1);
+        row(check, what, &all);
     if (ok && worst > 10 * check->tolerance) {
         printf("%s: relative to its own size %g\n", worst_name, worst);
         check->bad++;
@@ -256,7 +262,37 @@ static bool create_plans(struct check *check, struct plan **plans, struct error 
     return ok;
 }
 
-static bool step(struct check *check, struct plan **plans, size_t at, struct distance *curves,
+/* A loss over the steps: ours against the twin's, and how far that one moved. */
+struct curve {
+    struct distance distance;
+    double least, most;
+};
+
+static void curve_add(struct curve *curve, double value, const struct tensor_entry *vector,
+                      size_t at)
+{
+    double expected = vector_value(vector, at);
+    curve->least = at ? fmin(curve->least, expected) : expected;
+    curve->most = at ? fmax(curve->most, expected) : expected;
+    distance_add(&curve->distance, &value, vector, at, 1);
+}
+
+static void row_of_curve(struct check *check, const char *name, const struct curve *curve)
+{
+    double moved = curve->most - curve->least, share = moved / curve->distance.largest;
+    /* In bf16 the few steps that are compared move too little to be a measure. */
+    bool low = check->precision == PRECISION_BF16;
+    double off = curve->distance.difference / (low ? curve->distance.largest : moved);
+    bool ok = off <= check->curve;
+    printf("%-14s over %3zu steps moves by %5.1f %% of itself, difference %-8.2g of %s %s\n", name,
+           check->steps, 100 * share, off, low ? "itself" : "that", ok ? "ok" : "DIFFERS");
+    if (strcmp(name, "gradient_norm") != 0) /* no loss */
+        check->moved = fmax(check->moved, share);
+    check->bad += !ok;
+    check->rows++;
+}
+
+static bool step(struct check *check, struct plan **plans, size_t at, struct curve *curves,
                  struct error *err)
 {
     const struct training *training = &check->of.training;
@@ -269,7 +305,7 @@ static bool step(struct check *check, struct plan **plans, size_t at, struct dis
             snprintf(name, sizeof name, "terms/%s", phase->terms[k].name);
             const struct tensor_entry *vector = safetensors_find(&check->file, name);
             double *value = read_output(plans[i], check->backend, phase->terms[k].value);
-            distance_add(&curves[i * RECIPE_TERMS + k], value, vector, at, 1);
+            curve_add(&curves[i * RECIPE_TERMS + k], *value, vector, at);
             free(value);
         }
     }
@@ -279,39 +315,70 @@ static bool step(struct check *check, struct plan **plans, size_t at, struct dis
 static bool check_training(struct check *check, struct error *err)
 {
     struct plan *plans[RECIPE_PHASES] = { 0 };
-    struct distance curves[RECIPE_PHASES * RECIPE_TERMS] = { { 0 } };
+    struct curve curves[RECIPE_PHASES * RECIPE_TERMS] = { 0 };
     const struct training *training = &check->of.training;
     bool ok = create_plans(check, plans, err);
     for (size_t at = 0; ok && at < check->steps; at++)
         ok = step(check, plans, at, curves, err);
     for (int i = 0; ok && i < training->phase_count; i++)
-        for (int k = 0; k < training->phases[i].term_count; k++) {
-            char what[64];
-            snprintf(what, sizeof what, "%s over %zu steps", training->phases[i].terms[k].name,
-                     check->steps);
-            row(check, what, &curves[i * RECIPE_TERMS + k], 10);
-        }
+        for (int k = 0; k < training->phases[i].term_count; k++)
+            row_of_curve(check, training->phases[i].terms[k].name, &curves[i * RECIPE_TERMS + k]);
+    if (ok && check->steps >= CURVE_STEPS && check->moved < LEAST_MOVED)
+        fail(check, "training", "no loss moves by 3 % of itself: this tests little");
     for (int i = 0; i < training->phase_count; i++)
         plan_free(plans[i]);
     return ok;
 }
 
-/* Parameters, buffers and running averages after the steps. */
-static void check_trained(struct check *check)
+/* The sum of squares of how far the twin's steps moved a tensor, or what an average is of. */
+static double movement(const struct check *check, const char *name, size_t count)
+{
+    const char *of = strncmp(name, "average.", 8) == 0 ? name + 8 : name;
+    char before[512], after[512];
+    snprintf(before, sizeof before, "weights/%s", of);
+    snprintf(after, sizeof after, "trained/%s", of);
+    const struct tensor_entry *from = safetensors_find(&check->file, before);
+    const struct tensor_entry *to = safetensors_find(&check->file, after);
+    double sum = 0;
+    for (size_t i = 0; from && to && i < count; i++) {
+        double moved = vector_value(to, i) - vector_value(from, i);
+        sum += moved * moved;
+    }
+    return sum;
+}
+
+/* Parameters and buffers after the steps, or their running averages, against how far the weights
+ * moved: next to that a wrong optimiser shows, which next to the weights themselves it would not.
+ */
+static void check_trained(struct check *check, bool averages)
 {
     struct distance all = { 0 };
+    double moved = 0;
     for (size_t i = 0; i < check->file.count; i++) {
         const struct tensor_entry *vector = &check->file.tensors[i];
-        if (strncmp(vector->name, "trained/", 8) != 0)
+        const char *name = vector->name + strlen("trained/");
+        if (strncmp(vector->name, "trained/", 8) != 0 || strstr(name, "resample_filter") ||
+            (strncmp(name, "average.", 8) == 0) != averages)
             continue;
-        struct tensor *tensor = store_find(check->store, case_name(&check->of, vector->name + 8));
-        if (!tensor)
+        struct tensor *tensor = store_find(check->store, case_name(&check->of, name));
+        if (!tensor) {
+            fail(check, name, "the engine has no such tensor");
             continue;
+        }
         double *value = read_tensor(check->store, tensor);
         distance_add(&all, value, vector, 0, shape_count(tensor->shape));
+        moved += movement(check, name, shape_count(tensor->shape));
         free(value);
     }
-    row(check, "weights after training", &all, 100);
+    if (!all.count)
+        return;
+    double off = sqrt(all.square / moved);
+    bool ok = off <= check->trained;
+    printf("%-34s %10zu values  difference %-8.2g of how far weights moved %s\n",
+           averages ? "averages after training" : "weights after training", all.count, off,
+           ok ? "ok" : "DIFFERS");
+    check->bad += !ok;
+    check->rows++;
 }
 
 static bool initialise(struct check *check, struct error *err)
@@ -322,26 +389,21 @@ static bool initialise(struct check *check, struct error *err)
     return ok;
 }
 
-/* The learning rate that the twin used, relative to the case's own. */
-static double rate_factor(const char *name)
-{
-    return strcmp(name, "stylegan2") == 0 ? 0.1 : 1;
-}
-
 static bool compare(struct check *check, struct error *err)
 {
     const char *name = safetensors_metadata(&check->file, "case");
     const char *text = safetensors_metadata(&check->file, "settings");
     const char *steps = safetensors_metadata(&check->file, "steps");
     const char *batch = safetensors_metadata(&check->file, "batch");
-    if (!name || !text || !steps || !batch)
+    const char *rate = safetensors_metadata(&check->file, "rate");
+    if (!name || !text || !steps || !batch || !rate)
         return error_set(err, "not a file of export.py: the metadata lacks case, settings, …");
     size_t given = strtoul(steps, NULL, 10);
     check->steps = check->steps && check->steps < given ? check->steps : given;
     char base[32];
     snprintf(base, sizeof base, "%.*s", (int)strcspn(name, "-"), name);
     struct case_options options = {
-        .batch = atoi(batch), .steps = (int64_t)given, .rate = rate_factor(base), .replay = true
+        .batch = atoi(batch), .steps = (int64_t)given, .rate = strtod(rate, NULL), .replay = true
     };
     options.path = strcmp(name, "stylegan2-path") == 0;
     options.learned = strcmp(name, "ddpm-learned") == 0;
@@ -360,8 +422,10 @@ static bool compare(struct check *check, struct error *err)
         if (check->of.training.phases[i].term_count)
             ok = check_gradients(check, &check->of.training.phases[i], err);
     ok = ok && check_training(check, err);
-    if (ok && check->steps == given)
-        check_trained(check);
+    if (ok && check->steps == given && check->precision == PRECISION_F32) {
+        check_trained(check, false);
+        check_trained(check, true);
+    }
     store_free(check->store);
     case_close(&check->of);
     return ok;
@@ -372,6 +436,10 @@ static bool argument(struct check *check, const char *name, const char *value)
 {
     if (strcmp(name, "--tolerance") == 0)
         return (check->tolerance = strtod(value, NULL)) > 0;
+    if (strcmp(name, "--curve") == 0)
+        return (check->curve = strtod(value, NULL)) > 0;
+    if (strcmp(name, "--trained") == 0)
+        return (check->trained = strtod(value, NULL)) > 0;
     if (strcmp(name, "--steps") == 0)
         return (check->steps = strtoul(value, NULL, 10)) > 0;
     if (strcmp(name, "--precision") == 0) {
@@ -386,14 +454,16 @@ static bool argument(struct check *check, const char *name, const char *value)
 
 int main(int argc, char **argv)
 {
-    struct check check = { .backend = &ref_backend, .tolerance = 1e-9 };
+    struct check check = {
+        .backend = &ref_backend, .tolerance = 1e-9, .curve = 1e-7, .trained = 1e-7
+    };
     struct error err;
     bool ok = argc >= 2 && argc % 2 == 0;
     for (int i = 2; ok && i < argc; i += 2)
         ok = argument(&check, argv[i], argv[i + 1]);
     if (!ok) {
         fprintf(stderr, "usage: models_parity FILE [--backend ref|cpu] [--precision f32|bf16] "
-                        "[--tolerance T] [--steps N]\n");
+                        "[--steps N] [--tolerance T] [--curve T] [--trained T]\n");
         return 2;
     }
     ok = safetensors_open(&check.file, argv[1], &err);
