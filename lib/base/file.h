@@ -78,9 +78,10 @@ struct folder_stage {
 };
 bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err) MUST_USE;
 /* With `replace`, an older folder of that name is exchanged in one step and then removed; without,
- * an existing one is an error, as is a file or a link of that name in either case. The stage is
- * released either way. When it fails the old folder is untouched, unless the message says that the
- * new one is in place. */
+ * an existing one is an error, as is a file or a link of that name in either case. Where the file
+ * system cannot exchange (NFS, some of FUSE) it takes two: then a kill may leave the older folder
+ * as `path`.replaced, and the next writer takes it back. The stage is released either way. When it
+ * fails the old folder is untouched, unless the message says that the new one is in place. */
 bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err) MUST_USE;
 void folder_stage_abandon(struct folder_stage *stage);
 

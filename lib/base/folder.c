@@ -258,6 +258,8 @@ static bool lock_folder(int descriptor, const char *path, struct error *err)
     return error_set_errno(err, "%s: cannot be locked", path);
 }
 
+static bool take_back(const char *path, struct error *err);
+
 static bool open_partial(struct folder_stage *stage, struct error *err)
 {
     if (!folder_create(stage->partial, err))
@@ -271,7 +273,7 @@ static bool open_partial(struct folder_stage *stage, struct error *err)
         return error_set(err, "%s: another process has just finished it", stage->path);
     if (fchmod(stage->descriptor, PRIVATE_FOLDER) != 0) /* it may be somebody's older folder */
         return error_set_errno(err, "%s: cannot be made private", stage->partial);
-    return empty_folder(stage->descriptor, stage->partial, 0, err);
+    return take_back(stage->path, err) && empty_folder(stage->descriptor, stage->partial, 0, err);
 }
 
 bool folder_stage_open(struct folder_stage *stage, const char *path, struct error *err)
@@ -306,6 +308,82 @@ static bool wait_for_lock(int descriptor, const char *path, struct error *err)
     return true;
 }
 
+/* ---- file systems that cannot rename so (NFS, some of FUSE) ---------------------------------- */
+
+static bool is_unsupported(int why)
+{
+    return why == EINVAL || why == ENOSYS || why == EOPNOTSUPP;
+}
+
+/* Renames where nothing stands. Elsewhere the kernel looks and renames at once; here somebody might
+ * come in between, but no writer of ours, for they are kept out by the lock, and rename itself
+ * refuses a file, a link, and a folder that is not empty. */
+static int rename_to_nothing(const char *from, const char *to)
+{
+    struct stat status;
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0)
+        return 0;
+    if (!is_unsupported(errno))
+        return -1;
+    if (lstat(to, &status) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(from, to);
+}
+
+static char *replaced_name(const char *path)
+{
+    char *name = memory_grow(NULL, strlen(path) + sizeof ".replaced", 1);
+    sprintf(name, "%s.replaced", path);
+    return name;
+}
+
+/* Exchanges in two steps: the old one aside, the new one in. Killed in between, it leaves the old
+ * one aside, from where the next writer takes it back (take_back). */
+static int exchange_by_steps(const char *partial, const char *path, const char *replaced)
+{
+    if (!folder_remove(replaced, NULL) || rename(path, replaced) != 0)
+        return -1;
+    if (rename(partial, path) == 0)
+        return rename(replaced, partial);
+    int why = errno;
+    if (rename(replaced, path) != 0)
+        return -1;
+    errno = why;
+    return -1;
+}
+
+static int rename_exchange(const char *partial, const char *path)
+{
+    if (renameat2(AT_FDCWD, partial, AT_FDCWD, path, RENAME_EXCHANGE) == 0)
+        return 0;
+    if (!is_unsupported(errno))
+        return -1;
+    char *replaced = replaced_name(path);
+    int result = exchange_by_steps(partial, path, replaced);
+    int why = errno;
+    free(replaced);
+    errno = why;
+    return result;
+}
+
+/* What a kill between the two steps has left. */
+static bool take_back(const char *path, struct error *err)
+{
+    struct stat status;
+    char *replaced = replaced_name(path);
+    bool ok = true;
+    if (lstat(replaced, &status) == 0 && S_ISDIR(status.st_mode)) {
+        if (lstat(path, &status) == 0)
+            ok = folder_remove(replaced, err);
+        else if (rename(replaced, path) != 0)
+            ok = error_set_errno(err, "%s: cannot be moved back to %s", replaced, path);
+    }
+    free(replaced);
+    return ok;
+}
+
 /* The old folder is locked before the exchange: from then on it bears the .partial name, and the
  * next writer, who would empty and fill it while it is removed here, has to be kept out. */
 static bool exchange(struct folder_stage *stage, bool *placed, struct error *err)
@@ -314,7 +392,7 @@ static bool exchange(struct folder_stage *stage, bool *placed, struct error *err
     if (old < 0)
         return error_set_errno(err, "%s: what stands there cannot be replaced", stage->path);
     bool ok = wait_for_lock(old, stage->path, err);
-    if (ok && renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_EXCHANGE) != 0)
+    if (ok && rename_exchange(stage->partial, stage->path) != 0)
         ok = error_set_errno(err, "%s: cannot be exchanged", stage->path);
     *placed = ok;
     if (ok && !folder_remove(stage->partial, err))
@@ -326,7 +404,7 @@ static bool exchange(struct folder_stage *stage, bool *placed, struct error *err
 
 static bool put_in_place(struct folder_stage *stage, bool replace, bool *placed, struct error *err)
 {
-    *placed = renameat2(AT_FDCWD, stage->partial, AT_FDCWD, stage->path, RENAME_NOREPLACE) == 0;
+    *placed = rename_to_nothing(stage->partial, stage->path) == 0;
     if (*placed)
         return true;
     if (errno != EEXIST)
