@@ -68,6 +68,11 @@ static enum exit_code write_store(struct stage_work *work, const struct ingest_s
     struct ingest_report report;
     bool ok = ingest(settings, work->folder, replace, &report, work->err);
     print_problems(&report.problems, ok);
+    if (report.partly_skipped)
+        fprintf(stderr,
+                "of %zu of these subjects other scans are in the store; a subject is left out as a "
+                "whole by taking it out of the source\n",
+                report.partly_skipped);
     work->document = describe(work->folder, &report, ok);
     if (ok)
         summarise(work->folder, &report, &work->summary);

@@ -95,6 +95,7 @@ struct job {
     enum split *split; /* by subject, in order */
     size_t *subject;   /* of each scan */
     bool *counted;     /* by subject: has images in the store */
+    bool *bad;         /* by subject: a scan of it was left out */
     struct scan_result *results;
     struct dataset_writer writer;
     struct ingest_report *report;
@@ -484,6 +485,7 @@ static bool finish_one(void *context, size_t item)
         problems_add(&job->report->problems, scan->subject, result->problems[i].file,
                      result->problems[i].reason);
     if (result->problem_count) {
+        job->bad[job->subject[item]] = true;
         job->writing = job->writing && job->settings->on_bad == ON_BAD_SKIP;
     } else if (job->writing) {
         ok = append_images(job, item, split);
@@ -538,14 +540,26 @@ static struct json *describe_splits(const struct ingest_report *report)
     return splits;
 }
 
+/* Subjects of whom a scan was left out and others are in the store. */
+static size_t count_partly(const struct job *job)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < job->list.subject_count; i++)
+        count += job->bad[i] && job->counted[i];
+    return count;
+}
+
 static struct json *describe(struct job *job)
 {
     struct json *description = json_new_object();
+    job->report->partly_skipped = count_partly(job);
     json_put_string(description, "command", "ingest");
     json_put(description, "settings", describe_settings(job));
     json_put(description, "splits", describe_splits(job->report));
     json_put_integer(description, "ignored_files", (int64_t)job->list.ignored);
     json_put(description, "skipped", problems_json(&job->report->problems));
+    if (job->report->partly_skipped)
+        json_put_integer(description, "partly_skipped", (int64_t)job->report->partly_skipped);
     if (job->subjects)
         json_put(description, "scans", job->subjects);
     job->subjects = NULL;
@@ -662,6 +676,7 @@ static bool run(struct job *job, const char *out, bool replace, struct error *er
     const char *const *names = number_subjects(job);
     job->results = arena_array(&job->arena, struct scan_result, job->list.count);
     job->counted = arena_array(&job->arena, bool, job->list.subject_count);
+    job->bad = arena_array(&job->arena, bool, job->list.subject_count);
     job->writing = !job->report->problems.count || settings->on_bad == ON_BAD_SKIP;
     return split_subjects(job, names, err) && prepare(job, err) && write_store(job, out, replace);
 }
@@ -675,7 +690,7 @@ bool ingest(const struct ingest_settings *settings, const char *out, bool replac
     arena_init(&job.arena);
     bool ok = run(&job, out, replace, err);
     if (!ok) { /* what was counted on the way was not kept */
-        report->subjects = report->images = 0;
+        report->subjects = report->images = report->partly_skipped = 0;
         memset(report->images_in, 0, sizeof report->images_in);
         memset(report->subjects_in, 0, sizeof report->subjects_in);
     }

@@ -47,6 +47,7 @@ extern const struct yaml_field ingest_fields[];
 struct ingest_report {
     struct problems problems; /* by subject; with on_bad skip these were left out */
     size_t subjects, images;  /* written */
+    size_t partly_skipped;    /* subjects with a scan left out, and others written */
     size_t images_in[SPLIT_COUNT], subjects_in[SPLIT_COUNT];
     size_t scans_seen;
     const char *layout; /* the name of the one that was used */
