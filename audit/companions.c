@@ -142,18 +142,19 @@ static void comparison_release(struct comparison *comparison)
     free(comparison->numbers);
 }
 
-/* The number of the sample itself, and the middle 95 % of the replicates' numbers. */
+/* The number of the sample itself, and the middle of the replicates' numbers. */
 static struct estimate estimate_of(const struct comparison *comparison, size_t number)
 {
     size_t count = comparison->bootstrap->replicates;
     struct estimate estimate = { comparison->numbers[number], { NAN, NAN } };
-    if (count < 40) /* the 2.5 % quantile of fewer is their least */
+    double side = (1 - comparison->bootstrap->confidence) / 2;
+    if (side * (double)count < 1 - 1e-9) /* the quantile at the side of fewer is their least */
         return estimate;
     double *values = memory_grow(NULL, count, sizeof *values);
     for (size_t r = 0; r < count; r++)
         values[r] = comparison->numbers[(r + 1) * NUMBERS + number];
     sort_doubles(values, count);
-    size_t low = (size_t)(0.025 * (double)(count + 1)), high = count + 1 - low;
+    size_t low = (size_t)(side * (double)(count + 1) + 1e-9), high = count + 1 - low;
     estimate.interval = (struct interval){ values[low - 1], values[high - 1] };
     free(values);
     return estimate;
@@ -265,7 +266,7 @@ struct copying_test copying_test(const struct sample *synthetic, const uint32_t 
     comparison_run(&comparison, synthetic, renamed[0], holdout, renamed[1]);
     struct copying_test test = { .value = estimate_of(&comparison, 0), .cells = cells.counted };
     comparison_release(&comparison);
-    const struct bootstrap once = { 0, 0 };
+    const struct bootstrap once = { 0, 0, 0.95 };
     comparison = (struct comparison){ .bootstrap = &once, .measure = measure_copying };
     comparison_run(&comparison, synthetic, NULL, holdout, NULL);
     test.z = comparison.numbers[0];
@@ -325,13 +326,13 @@ struct membership_inference membership_inference(const struct sample *members,
 /* ---- shares -----------------------------------------------------------------------------------
  */
 
-struct share share_of(size_t count, size_t of)
+struct share share_of(size_t count, size_t of, double confidence)
 {
     return (struct share){ count, of, of ? (double)count / (double)of : 0,
-                           clopper_pearson(count, of, 0.95) };
+                           clopper_pearson(count, of, confidence) };
 }
 
-struct share share_below(const double *a, const double *b, size_t count)
+struct share share_below(const double *a, const double *b, size_t count, double confidence)
 {
     size_t twice = 0, of = 0;
     for (size_t i = 0; i < count; i++) {
@@ -340,7 +341,7 @@ struct share share_below(const double *a, const double *b, size_t count)
         of++;
         twice += a[i] < b[i] ? 2 : a[i] == b[i];
     }
-    struct share share = share_of(twice / 2, of);
+    struct share share = share_of(twice / 2, of, confidence);
     share.fraction = of ? (double)twice / 2 / (double)of : 0;
     return share;
 }

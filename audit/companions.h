@@ -35,11 +35,12 @@ struct sample {
 struct bootstrap {
     uint64_t seed;
     size_t replicates;
+    double confidence; /* of intervals, e.g. 0.95 */
 };
 
 struct estimate {
     double value;
-    struct interval interval; /* 95 % percentile interval of the replicates */
+    struct interval interval; /* percentile interval of the replicates */
 };
 
 struct copying_test { /* C_T */
@@ -65,12 +66,12 @@ struct membership_inference membership_inference(const struct sample *members,
 struct share {
     size_t count, of;
     double fraction;
-    struct interval interval; /* Clopper–Pearson, 95 % */
+    struct interval interval; /* Clopper–Pearson's */
 };
-struct share share_of(size_t count, size_t of);
+struct share share_of(size_t count, size_t of, double confidence);
 
 /* How many a[i] < b[i]; equal ones count half, rounded down in the count. NAN pairs are left out.
  */
-struct share share_below(const double *a, const double *b, size_t count);
+struct share share_below(const double *a, const double *b, size_t count, double confidence);
 
 #endif

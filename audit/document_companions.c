@@ -44,7 +44,8 @@ static uint32_t *cells_of(struct audit_run *run, const struct near *near)
 
 static struct bootstrap bootstrap_of(const struct audit_run *run)
 {
-    return (struct bootstrap){ (uint64_t)run->settings->seed, (size_t)run->settings->bootstrap };
+    return (struct bootstrap){ (uint64_t)run->settings->seed, (size_t)run->settings->bootstrap,
+                               joint_confidence(run->job->candidates) };
 }
 
 static struct json *ct_json(struct audit_run *run)
@@ -90,7 +91,7 @@ static struct json *authenticity_json(struct audit_run *run)
     if (!of)
         return NULL;
     struct json *object = json_new_object();
-    put_share(object, share_of(authentic, of));
+    put_share(object, share_of(authentic, of, joint_confidence(run->job->candidates)));
     return object;
 }
 
@@ -105,7 +106,8 @@ static struct json *dcr_json(struct audit_run *run)
     for (size_t i = 0; i < count; i++)
         to_holdout[i] = distance_of(run->in_holdout.nearest[i].correlation);
     struct json *object = json_new_object();
-    put_share(object, share_below(to_train, to_holdout, count));
+    put_share(object,
+              share_below(to_train, to_holdout, count, joint_confidence(run->job->candidates)));
     json_put_real(object, "expected", (double)train / (double)(train + holdout));
     json_put(object, "synthetic", summary_json(to_train, count));
     const struct control_values *control = &run->control[SOURCE_HOLDOUT];
@@ -139,9 +141,10 @@ static struct json *nndr_json(struct audit_run *run)
 }
 
 /* How many images lie nearer than alpha times the mean distance to their n nearest. */
-static struct share carlini_share(const struct near *near, const double *correlation, size_t n,
-                                  double alpha)
+static struct share carlini_share(const struct audit_run *run, const struct near *near,
+                                  const double *correlation, size_t n)
 {
+    double alpha = run->settings->carlini_alpha;
     size_t below = 0, of = 0;
     for (size_t i = 0; i < near->count; i++) {
         double sum = 0;
@@ -152,24 +155,23 @@ static struct share carlini_share(const struct near *near, const double *correla
         of++;
         below += distance_of(near->nearest[i * near->k].correlation) < alpha * sum / (double)n;
     }
-    return share_of(below, of);
+    return share_of(below, of, joint_confidence(run->job->candidates));
 }
 
 static struct json *carlini_json(struct audit_run *run)
 {
     size_t n = (size_t)run->settings->carlini;
-    double alpha = run->settings->carlini_alpha;
     const struct control_values *holdout = &run->control[SOURCE_HOLDOUT];
     n = n < run->k ? n : run->k;
     if (!n)
         return NULL;
     struct json *object = json_new_object(), *control = NULL;
-    put_share(object, carlini_share(&run->synthetic, run->correlation, n, alpha));
+    put_share(object, carlini_share(run, &run->synthetic, run->correlation, n));
     put_count(object, "neighbours", n);
-    json_put_real(object, "alpha", alpha);
+    json_put_real(object, "alpha", run->settings->carlini_alpha);
     if (holdout->present) {
         control = json_new_object();
-        put_share(control, carlini_share(&holdout->near, holdout->correlation, n, alpha));
+        put_share(control, carlini_share(run, &holdout->near, holdout->correlation, n));
         json_put(object, "holdout", control);
     } else
         json_put_null(object, "holdout");

@@ -115,7 +115,12 @@ struct json *flagged_json(const struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
     struct json *flagged = json_new_object(), *images = json_new_array();
-    put_share(flagged, share_of(calibration->count, calibration->images));
+    put_share(flagged, share_of(calibration->count, calibration->images,
+                                joint_confidence(run->job->candidates)));
+    if (run->job->candidates > 1) { /* what the interval, one of so many, was widened to */
+        put_count(flagged, "candidates", run->job->candidates);
+        json_put_real(flagged, "confidence", joint_confidence(run->job->candidates));
+    }
     json_put_real(flagged, "expected_by_chance", calibration->expected);
     json_put_real(flagged, "excess_p", calibration->excess);
     for (size_t s = 0; s < calibration->statistics; s++) {

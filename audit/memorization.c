@@ -124,7 +124,8 @@ static void calibrate_all(struct audit_run *run)
             };
         }
     calibrate(statistics, count, images_of(run, SET_SYNTHETIC)->count, control ? control->count : 0,
-              &(struct calibration_settings){ rate, 0.95 }, &run->calibration);
+              &(struct calibration_settings){ rate, joint_confidence(run->job->candidates) },
+              &run->calibration);
 }
 
 const char *const matcher_statistics[MATCHER_COUNT][2] = {

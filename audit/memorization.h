@@ -43,6 +43,8 @@ struct audit_job {
     const char *out;
     bool replace;                            /* an existing folder is exchanged */
     const char *plan_sha256, *policy_sha256; /* recorded; NULL: not from a plan */
+    size_t candidates; /* sets that one plan tries, of which this is one; 0 counts as 1. Intervals
+                        * then hold for all of them together (statistics.h, joint_confidence) */
     const struct audit_settings *settings;
 };
 

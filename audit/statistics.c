@@ -139,6 +139,11 @@ double binomial_upper_tail_inverse(uint64_t trials, uint64_t least, double tail)
     return p;
 }
 
+double joint_confidence(size_t count)
+{
+    return count > 1 ? 1 - 0.05 / (double)count : 0.95;
+}
+
 struct interval clopper_pearson(uint64_t hits, uint64_t trials, double confidence)
 {
     CHECK(hits <= trials && confidence > 0 && confidence < 1, "%llu of %llu at %g",

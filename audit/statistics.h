@@ -26,6 +26,10 @@ double binomial_upper_tail(uint64_t n, uint64_t k, double p);
  * 1 ≤ k ≤ n, 0 < tail < 1. */
 double binomial_upper_tail_inverse(uint64_t n, uint64_t k, double tail);
 
+/* The confidence of each of `count` intervals which shall hold all at once with 95 %: Bonferroni,
+ * 1 − 0.05 / count, whatever depends on what. 0 counts as 1. */
+double joint_confidence(size_t count);
+
 /* Clopper and Pearson's exact two-sided interval for a proportion (Biometrika 26:404, 1934): each
  * side errs with probability at most (1 − confidence)/2. With no trial: 0 … 1. */
 struct interval clopper_pearson(uint64_t hits, uint64_t trials, double confidence);

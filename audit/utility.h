@@ -62,6 +62,7 @@ struct utility_job {
     struct utility_store synthetic[UTILITY_STORES];
     size_t synthetic_count;
     const char *out;
+    size_t candidates; /* as of audit_job (memorization.h) */
     const struct utility_settings *settings;
 };
 

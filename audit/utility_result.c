@@ -5,6 +5,7 @@
  * trial's mean over its subjects, and for "mean" over the classes of those. Intervals are of
  * subjects: a bootstrap draws as many subjects as there are, with replacement, and computes the
  * same number again, with the same draws for every kind, so that ratios are paired. */
+#include "audit/statistics.h"
 #include "audit/utility_grid.h"
 
 #include "base/file.h"
@@ -169,8 +170,9 @@ static struct json *estimate(const struct summing *summing, const struct kind *k
             values[count++] = value;
     }
     sort_doubles(values, count);
-    double low = count ? values[(size_t)(0.025 * (double)count)] : NAN;
-    double high = count ? values[(size_t)ceil(0.975 * (double)count) - 1] : NAN;
+    double side = (1 - joint_confidence(summing->grid->job->candidates)) / 2;
+    double low = count ? values[(size_t)(side * (double)count)] : NAN;
+    double high = count ? values[(size_t)ceil((1 - side) * (double)count) - 1] : NAN;
     json_push_real(interval, low);
     json_push_real(interval, high);
     json_put(object, "interval", interval);
@@ -490,6 +492,8 @@ struct json *grid_document(const struct grid *grid, struct error *err)
     bool ok = sum_up(&summing, err);
     if (ok) {
         json_put_string(document, "schema", UTILITY_SCHEMA);
+        if (grid->job->candidates > 1) /* intervals hold for so many sets together */
+            json_put_integer(document, "candidates", (int64_t)grid->job->candidates);
         json_put_string(tool, "version", LETHE_VERSION);
         json_put(document, "tool", tool);
         json_put(document, "settings", fields_json(utility_fields, grid->job->settings));

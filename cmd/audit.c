@@ -96,6 +96,7 @@ static enum exit_code work_on(struct stage_work *work)
                              .replace = true,
                              .plan_sha256 = work->plan->sha256,
                              .policy_sha256 = policy_sha256(&work->plan->policy, hex),
+                             .candidates = work->plan->candidate_count,
                              .settings = &work->plan->audit };
     return run_job(work, &job);
 }
@@ -107,6 +108,7 @@ const struct stage stage_audit = {
     .needs = { "ingest", "sample" },
     .fields = audit_fields,
     .settings = offsetof(struct release_plan, audit),
+    .of_candidate = STAGE_JUDGES_CANDIDATE,
     .add_inputs = add_inputs,
     .run = work_on,
 };

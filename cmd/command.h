@@ -46,6 +46,7 @@ struct command {
 /* clang-format off */
 extern const struct command
     command_audit,
+    command_choose,
     command_curves, command_import_weights,
     command_doctor,
     command_ingest,

@@ -44,10 +44,66 @@ static void take_event(struct stage_history *stage, enum stage_event event,
     if (event != EVENT_ENDED && event != EVENT_NO)
         return;
     stage->seconds = stage->stopped_seconds + seconds;
-    stage->times++;
     stage->stopped_seconds = 0;
     json_get_integer(details, "memory", &stage->memory, NULL);
     json_get_integer(details, "bytes", &stage->bytes, NULL);
+}
+
+static bool same_label(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static struct history_entry *find(const struct history *history, const struct stage *stage,
+                                  const char *label)
+{
+    struct history_entry *entry = history->entries;
+    while (entry && !(entry->stage == stage && same_label(entry->label, label)))
+        entry = entry->next;
+    return entry;
+}
+
+static struct stage_history *find_or_add(struct history *history, const struct stage *stage,
+                                         const char *label)
+{
+    struct history_entry *entry = find(history, stage, label);
+    if (!entry) {
+        entry = arena_new(history->arena, struct history_entry);
+        entry->stage = stage;
+        entry->label = label ? arena_string(history->arena, label) : NULL;
+        entry->past.seconds = -1;
+        entry->next = history->entries;
+        history->entries = entry;
+    }
+    return &entry->past;
+}
+
+const struct stage_history *history_of(const struct history *history, const struct stage *stage,
+                                       const char *label)
+{
+    static const struct stage_history nothing = { .seconds = -1 };
+    const struct history_entry *entry = find(history, stage, label);
+    return entry ? &entry->past : &nothing;
+}
+
+uint64_t history_tries(const struct history *history, const char *stage)
+{
+    uint64_t tries = 0;
+    for (const struct history_entry *entry = history->entries; entry; entry = entry->next)
+        if (strcmp(entry->stage->name, stage) == 0)
+            tries += entry->past.tries;
+    return tries;
+}
+
+static void take_inputs(struct stage_history *stage, const struct json *details,
+                        struct arena *arena)
+{
+    const char *inputs = json_get_string(details, "inputs", NULL);
+    for (uint64_t i = 0; inputs && i < stage->tries; i++)
+        if (strcmp(stage->inputs[i], inputs) == 0)
+            return;
+    if (inputs && stage->tries < HISTORY_TRIES)
+        stage->inputs[stage->tries++] = arena_string(arena, inputs);
 }
 
 static void take_line(void *context, const struct json *line)
@@ -61,9 +117,12 @@ static void take_line(void *context, const struct json *line)
     enum stage_event event = name ? event_of(name) : EVENT_NONE;
     if (!stage || event == EVENT_NONE)
         return;
-    struct stage_history *found = &history->stages[stage_place(stage)];
+    struct stage_history *found =
+        find_or_add(history, stage, json_get_string(details, "candidate", NULL));
     const char *message = json_get_string(details, "message", NULL);
     take_event(found, event, details);
+    if (event == EVENT_STARTED)
+        take_inputs(found, details, history->arena);
     found->time = arena_string(history->arena, time ? time : "");
     found->message = message ? arena_string(history->arena, message) : NULL;
 }
@@ -71,7 +130,5 @@ static void take_line(void *context, const struct json *line)
 bool history_read(struct history *history, const char *run, struct arena *arena, struct error *err)
 {
     *history = (struct history){ .arena = arena };
-    for (size_t i = 0; i < HISTORY_STAGES; i++)
-        history->stages[i].seconds = -1;
     return journal_read(run, take_line, history, &history->length, &history->head, err);
 }

@@ -22,6 +22,7 @@ const struct command *const commands[] = {
     &command_sample,
     &command_audit,
     &command_utility,
+    &command_choose,
     &command_score,
     &command_segment,
     &command_report,

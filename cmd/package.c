@@ -1,4 +1,5 @@
 /* lethe package: from an audited synthetic set to an archive, or to the reasons why not. */
+#include "candidates.h"
 #include "stages.h"
 
 #include "base/file.h"
@@ -207,7 +208,7 @@ static const char *if_file(const char *path)
 
 static struct package_job job_of_plan(const struct release_plan *plan, struct arena *arena)
 {
-    const char *utility = path_join(arena, plan->run, "utility");
+    const char *utility = stage_folder(plan, "utility", arena);
     const char *report = stage_folder(plan, "report", arena);
     struct package_job job = {
         .name = plan->name,
@@ -253,7 +254,8 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     policy_digest(&plan->policy, &policy);
     text_format(inputs, "name %s\npolicy %s\ndate %lld\n", plan->name, digest_hex(&policy, hex),
                 (long long)source_date());
-    if (!add_file_digest(path_join(arena, plan->run, "utility/utility.json"), inputs, err))
+    if (!add_file_digest(path_join(arena, stage_folder(plan, "utility", arena), "utility.json"),
+                         inputs, err))
         return false;
     for (size_t i = 0; i < plan->package.include.count; i++) {
         struct digest digest;
@@ -290,9 +292,10 @@ const struct stage stage_package = {
     .name = "package",
     .folder = "release",
     .product = "policy.json",
-    .needs = { "ingest", "train", "sample", "audit", "report" },
+    .needs = { "choose", "ingest", "train", "sample", "audit", "report" },
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
+    .of_candidate = STAGE_OF_THE_CHOSEN,
     .in_place = true,
     .may_grow = true,
     .accepts = accepts,
@@ -361,6 +364,7 @@ static enum exit_code rebuild_plan(struct invocation *invocation)
     struct error *err = &invocation->err;
     if (!plan_load(invocation->operands[0], &plan, &invocation->arena, err))
         return command_failed(invocation);
+    plan = plan_of_the_chosen(&plan, &invocation->arena);
     struct package_job job = job_of_plan(&plan, &invocation->arena);
     struct stage_work work = stage_of_plan(&stage_package, &plan, &invocation->arena, err);
     return stage_finish(invocation, &work, rebuild(&work, &job));

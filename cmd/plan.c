@@ -1,5 +1,5 @@
 /* Reading plan.yaml; see plan.h. */
-#include "plan.h"
+#include "candidates.h"
 
 #include "base/file.h"
 
@@ -79,5 +79,5 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->sample.made_elsewhere = beside_plan(plan, plan->sample.made_elsewhere, arena);
     for (size_t i = 0; i < plan->package.include.count; i++)
         plan->package.include.items[i] = beside_plan(plan, plan->package.include.items[i], arena);
-    return true;
+    return candidates_load(plan, arena, err) || error_prefix(err, "%s: train", path);
 }

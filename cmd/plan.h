@@ -24,6 +24,9 @@ struct release_plan {
     struct policy_settings policy;
     struct report_settings report;
     struct package_settings package;
+    struct candidate *candidates; /* what train.candidates asks for, candidates.h */
+    size_t candidate_count;
+    const struct candidate *candidate; /* which of them this is about; NULL: none, or all */
 };
 extern const struct yaml_field plan_fields[];
 

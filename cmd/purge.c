@@ -2,9 +2,11 @@
  *
  * What goes: the dataset store, the weights (which may hold patients), all audit and utility
  * results that name subjects or show their images, the internal report, and trainings
- * that were set aside. What stays: the release, the synthetic set, the public report, the journal.
- * The scans themselves are not in the run folder and are not touched.
+ * that were set aside, and all of candidates that were not chosen. What stays: the release, the
+ * synthetic set, the public report, the journal. The scans themselves are not in the run folder and
+ * are not touched.
  */
+#include "candidates.h"
 #include "history.h"
 #include "stages.h"
 
@@ -12,6 +14,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -38,13 +41,16 @@ static const struct {
 } derived[] = {
     { "dataset", "ingest" },
     { "dataset.partial", NULL },
+    { "dataset.replaced", NULL },
     { "model", "train" },
     { "model.*", NULL },
     { "audit", "audit" },
     { "audit.partial", NULL },
+    { "audit.replaced", NULL },
     { "audit.work", NULL },
     { "utility", "utility" },
     { "utility.partial", NULL },
+    { "utility.replaced", NULL },
     { "report/report.internal.html", NULL },
     { "report.internal.html", NULL },
     { "report.internal.pdf", NULL },
@@ -55,7 +61,7 @@ enum { DERIVED = sizeof derived / sizeof *derived };
 struct purge {
     struct invocation *invocation;
     struct release_plan plan;
-    const char *paths[64], *stages[64];
+    const char **paths, **stages, **candidates; /* as long as there are paths; NULL: of none */
     size_t count;
     double bytes;
 };
@@ -78,39 +84,91 @@ static double size_of(const char *path, struct arena *arena)
     return (double)total;
 }
 
-static void add(struct purge *purge, const char *path, const char *stage)
+enum { PURGE_MAX = 512 };
+
+static void add(struct purge *purge, const char *path, const char *stage, const char *candidate)
 {
-    CHECK(purge->count < 64, "more than 64 things to purge");
+    CHECK(purge->count < PURGE_MAX, "more than %d things to purge", (int)PURGE_MAX);
     purge->paths[purge->count] = path;
+    purge->candidates[purge->count] = candidate;
     purge->stages[purge->count++] = stage;
     purge->bytes += size_of(path, &purge->invocation->arena);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* The names in a folder in byte order, but for hidden ones; a folder that is missing has none. */
+static size_t names_in(const char *path, const char ***names, struct arena *arena)
+{
+    DIR *folder = opendir(path);
+    size_t count = 0;
+    *names = arena_array(arena, const char *, PURGE_MAX);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        CHECK(count < PURGE_MAX, "more than %d names in %s", (int)PURGE_MAX, path);
+        if (*entry->d_name != '.')
+            (*names)[count++] = arena_string(arena, entry->d_name);
+    }
+    if (folder)
+        closedir(folder);
+    qsort(*names, count, sizeof **names, by_name);
+    return count;
 }
 
 /* Names in the run folder that begin as `pattern` does before its star. */
 static void add_numbered(struct purge *purge, const char *pattern)
 {
     struct arena *arena = &purge->invocation->arena;
-    size_t length = strlen(pattern) - 1;
-    DIR *folder = opendir(purge->plan.run);
-    for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        int64_t number;
-        if (strncmp(entry->d_name, pattern, length) == 0 &&
-            text_to_integer(entry->d_name + length, &number))
-            add(purge, path_join(arena, purge->plan.run, entry->d_name), NULL);
+    const char **names;
+    size_t length = strlen(pattern) - 1, count = names_in(purge->plan.run, &names, arena);
+    int64_t number;
+    for (size_t i = 0; i < count; i++)
+        if (strncmp(names[i], pattern, length) == 0 && text_to_integer(names[i] + length, &number))
+            add(purge, path_join(arena, purge->plan.run, names[i]), NULL, NULL);
+}
+
+static const char *stage_of_folder(const char *folder)
+{
+    for (size_t i = 0; stages[i]; i++)
+        if (strcmp(stages[i]->folder, folder) == 0)
+            return stages[i]->name;
+    return NULL;
+}
+
+/* Everything of every candidate, but of the one chosen the synthetic set stays, as it does without
+ * candidates. Sets that were not released go: nobody vouches for them. */
+static void list_candidates(struct purge *purge)
+{
+    struct arena *arena = &purge->invocation->arena;
+    const struct candidate *chosen = plan_of_the_chosen(&purge->plan, arena).candidate;
+    const char *folder = path_join(arena, purge->plan.run, "candidates"), **names, **parts;
+    size_t count = names_in(folder, &names, arena);
+    for (size_t i = 0; i < count; i++) {
+        const char *path = path_join(arena, folder, names[i]);
+        size_t part_count = names_in(path, &parts, arena);
+        bool is_chosen = chosen && strcmp(chosen->name, names[i]) == 0;
+        for (size_t k = 0; k < part_count; k++)
+            if (!is_chosen || strcmp(parts[k], "synthetic") != 0)
+                add(purge, path_join(arena, path, parts[k]), stage_of_folder(parts[k]), names[i]);
     }
-    if (folder)
-        closedir(folder);
 }
 
 static void list(struct purge *purge)
 {
+    struct arena *arena = &purge->invocation->arena;
+    purge->paths = arena_array(arena, const char *, PURGE_MAX);
+    purge->stages = arena_array(arena, const char *, PURGE_MAX);
+    purge->candidates = arena_array(arena, const char *, PURGE_MAX);
     for (size_t i = 0; i < DERIVED; i++) {
         const char *path = path_join(&purge->invocation->arena, purge->plan.run, derived[i].path);
         if (text_ends_with(derived[i].path, ".*"))
             add_numbered(purge, derived[i].path);
         else if (path_kind(path) != PATH_NOTHING || access(path, F_OK) == 0)
-            add(purge, path, derived[i].stage);
+            add(purge, path, derived[i].stage, NULL);
     }
+    list_candidates(purge);
 }
 
 static bool remove_one(const char *path, struct error *err)
@@ -136,6 +194,8 @@ static bool remove_all(const struct purge *purge, struct journal *journal, struc
             continue;
         details = json_new_object();
         json_put_string(details, "stage", purge->stages[i]);
+        if (purge->candidates[i])
+            json_put_string(details, "candidate", purge->candidates[i]);
         if (!journal_add(journal, EVENT_NAME_PURGED, details, err))
             return false;
     }

@@ -1,4 +1,5 @@
 /* lethe report: what a reviewer reads, and what may be shown to everybody. */
+#include "candidates.h"
 #include "history.h"
 #include "stages.h"
 
@@ -89,9 +90,20 @@ static const char *folder_if_wanted(const struct stage_work *work, const char *n
     return wanted ? stage_folder(work->plan, name, work->arena) : NULL;
 }
 
-static uint64_t times_of(const struct history *history, const char *stage)
+/* Candidates that were audited in this run and that the plan names no more: what was looked at and
+ * left out is to be seen, too. NULL: there is none. */
+static const char *dropped(const struct release_plan *plan, const struct history *history,
+                           struct arena *arena)
 {
-    return history->stages[stage_place(stage_find(stage))].times;
+    const char *names = NULL;
+    for (const struct history_entry *entry = history->entries; entry; entry = entry->next) {
+        bool is_named = !entry->label || strcmp(entry->stage->name, "audit") != 0;
+        for (size_t i = 0; !is_named && i < plan->candidate_count; i++)
+            is_named = strcmp(plan->candidates[i].name, entry->label) == 0;
+        if (!is_named && entry->past.tries)
+            names = names ? arena_format(arena, "%s, %s", entry->label, names) : entry->label;
+    }
+    return names;
 }
 
 static struct report_job job_of(const struct stage_work *work, const struct history *history,
@@ -112,14 +124,19 @@ static struct report_job job_of(const struct stage_work *work, const struct hist
         .generator = model ? model_names[plan->train.model] : NULL,
         .train_settings = model ? settings->bytes : NULL,
         .review = path_join(work->arena, plan->run, "review.json"),
+        .dropped = dropped(plan, history, work->arena),
+        .choice =
+            plan->candidate
+                ? path_join(work->arena, stage_folder(plan, "choose", work->arena), "choice.json")
+                : NULL,
         .licence = plan->package.card.licence,
         .settings = &plan->report,
         .policy = &plan->policy,
         .journal_length = work->journal->length,
         .journal_head = head,
-        .trainings = times_of(history, "train"),
-        .samplings = times_of(history, "sample"),
-        .audits = times_of(history, "audit"),
+        .trainings = history_tries(history, "train"),
+        .samplings = history_tries(history, "sample"),
+        .audits = history_tries(history, "audit"),
         .out = work->folder,
     };
 }
@@ -147,9 +164,10 @@ const struct stage stage_report = {
     .name = "report",
     .folder = "report",
     .product = "report.",
-    .needs = { "ingest", "train", "sample", "audit", "utility" },
+    .needs = { "choose", "ingest", "train", "sample", "audit", "utility" },
     .fields = report_fields,
     .settings = offsetof(struct release_plan, report),
+    .of_candidate = STAGE_OF_THE_CHOSEN,
     .add_inputs = add_inputs,
     .run = work_on,
 };

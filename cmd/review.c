@@ -1,4 +1,5 @@
 /* lethe review: takes in the marks that a reviewer made in the internal report. */
+#include "candidates.h"
 #include "stages.h"
 
 #include "base/json.h"
@@ -59,7 +60,8 @@ static enum exit_code run(struct invocation *invocation)
         return command_refuse(invocation, "give the marks: --import FILE");
     if (!plan_load(invocation->operands[0], &plan, arena, err))
         return command_failed(invocation);
-    const char *audit = path_join(arena, plan.run, "audit/memorization.json");
+    plan = plan_of_the_chosen(&plan, arena);
+    const char *audit = path_join(arena, stage_folder(&plan, "audit", arena), "memorization.json");
     if (!review_read(values->import, audit, &review, arena, err))
         return command_failed(invocation);
     bool ok = run_folder_open(&folder, &plan, "lethe review", err);

@@ -5,6 +5,7 @@
  * changed setting makes again just what depends on it. It ends with the first stage that fails,
  * says no, or was stopped.
  */
+#include "candidates.h"
 #include "history.h"
 #include "run_sign.h"
 #include "stages.h"
@@ -66,6 +67,12 @@ static bool is_wanted(const struct run *run, const struct stage *stage)
     return !stage->is_wanted || stage->is_wanted(&run->plan);
 }
 
+/* Choosing is no stage of a plan that has nothing to choose from. */
+static bool is_shown(const struct run *run, const struct stage *stage)
+{
+    return stage->of_candidate != STAGE_OF_ALL_CANDIDATES || is_wanted(run, stage);
+}
+
 /* ---- what is asked for ----------------------------------------------------------------------- */
 
 static bool find_place(const char *name, size_t *place, struct error *err)
@@ -99,63 +106,94 @@ static bool find_range(struct run *run, const struct options *values, struct err
 
 /* ---- a dry run ------------------------------------------------------------------------------- */
 
-/* What is known of a stage before it is made. */
+/* What is known of a stage, for one of its variants, before it is made. */
 struct outlook {
     const struct stage *stage;
-    bool would_run;
+    const struct release_plan *plan;
+    bool wanted, would_run;
     const char *why; /* NULL: it is up to date */
     const struct stage_history *past;
 };
 
+struct outlooks {
+    struct outlook items[HISTORY_STAGES * CANDIDATES_MAX];
+    size_t count;
+};
+
 /* A stage that reads from one that would run is not up to date by then. */
-static const char *needs_made_again(const struct stage *stage, const struct outlook *outlooks,
+static const char *needs_made_again(const struct outlook *outlook, const struct outlooks *before,
                                     struct arena *arena)
 {
+    const struct stage *stage = outlook->stage;
     for (int i = 0; i < STAGE_NEEDS && stage->needs[i]; i++)
-        if (outlooks[stage_place(stage_find(stage->needs[i]))].would_run)
-            return arena_format(arena, "%s comes before it", stage->needs[i]);
+        for (size_t k = 0; k < before->count; k++) {
+            const struct outlook *other = &before->items[k];
+            if (strcmp(other->stage->name, stage->needs[i]) != 0 || !other->would_run)
+                continue;
+            if (stage->of_candidate == STAGE_OF_ALL_CANDIDATES ||
+                strcmp(stage_folder_of(other->stage, other->plan, arena),
+                       stage_folder_of(other->stage, outlook->plan, arena)) == 0)
+                return arena_format(arena, "%s comes before it", stage->needs[i]);
+        }
     return NULL;
 }
 
-static void look_ahead(struct run *run, struct outlook outlooks[HISTORY_STAGES])
+static void look_at(struct run *run, struct outlook *outlook, const struct outlooks *before)
 {
-    struct arena *arena = &run->invocation->arena;
     struct error why;
-    memset(outlooks, 0, HISTORY_STAGES * sizeof *outlooks);
+    struct arena *arena = &run->invocation->arena;
+    outlook->past =
+        history_of(&run->history, outlook->stage, stage_label(outlook->stage, outlook->plan));
+    outlook->wanted = is_wanted(run, outlook->stage);
+    if (!outlook->wanted)
+        return;
+    outlook->why = needs_made_again(outlook, before, arena);
+    if (!outlook->why &&
+        !stage_is_done(outlook->stage, outlook->plan, STAGE_WITH_CARE, arena, &why))
+        outlook->why = arena_string(arena, why.message);
+    outlook->would_run = outlook->why;
+}
+
+static void look_ahead(struct run *run, struct outlooks *outlooks)
+{
+    outlooks->count = 0;
     for (size_t i = run->first; i <= run->last; i++) {
-        struct outlook *outlook = &outlooks[i];
-        outlook->stage = stages[i];
-        outlook->past = &run->history.stages[i];
-        if (!is_wanted(run, stages[i]))
-            continue;
-        outlook->why = needs_made_again(stages[i], outlooks, arena);
-        if (!outlook->why && !stage_is_done(stages[i], &run->plan, STAGE_WITH_CARE, arena, &why))
-            outlook->why = arena_string(arena, why.message);
-        outlook->would_run = outlook->why;
+        const struct release_plan *variants;
+        size_t count = stage_variants(stages[i], &run->plan, &variants, &run->invocation->arena);
+        for (size_t v = 0; is_shown(run, stages[i]) && v < count; v++) {
+            struct outlook outlook = { .stage = stages[i], .plan = &variants[v] };
+            look_at(run, &outlook, outlooks);
+            outlooks->items[outlooks->count++] = outlook;
+        }
     }
 }
 
-static void print_outlook(const struct outlook *outlook, bool wanted)
+static void print_outlook(const struct outlook *outlook, int width)
 {
     char took[TEXT_SHORT] = "-", disk[TEXT_SHORT] = "-", memory[TEXT_SHORT] = "-";
+    char name[STAGE_TITLE];
     const struct stage_history *past = outlook->past;
     if (past->seconds >= 0) {
         text_duration(took, past->seconds);
         text_size(memory, (double)past->memory);
         text_size(disk, (double)past->bytes);
     }
-    printf("%-9s %-10s %-12s %-10s %-10s %s\n", outlook->stage->name,
-           !wanted              ? "not wanted"
+    printf("%-*s %-10s %-12s %-10s %-10s %s\n", width,
+           stage_title(outlook->stage, outlook->plan, name),
+           !outlook->wanted     ? "not wanted"
            : outlook->would_run ? "would run"
                                 : "up to date",
            took, disk, memory, outlook->why ? outlook->why : "");
 }
 
-static struct json *outlook_json(const struct outlook *outlook, bool wanted)
+static struct json *outlook_json(const struct outlook *outlook)
 {
     struct json *entry = json_new_object();
+    const char *label = stage_label(outlook->stage, outlook->plan);
     json_put_string(entry, "stage", outlook->stage->name);
-    json_put_bool(entry, "wanted", wanted);
+    if (label)
+        json_put_string(entry, "candidate", label);
+    json_put_bool(entry, "wanted", outlook->wanted);
     json_put_bool(entry, "would_run", outlook->would_run);
     if (outlook->why)
         json_put_string(entry, "why", outlook->why);
@@ -178,21 +216,20 @@ static double free_space(const char *folder, struct arena *arena)
 
 static enum exit_code dry_run(struct run *run)
 {
-    struct outlook outlooks[HISTORY_STAGES];
+    struct outlooks *outlooks = arena_new(&run->invocation->arena, struct outlooks);
     struct json *document = json_new_object(), *entries = json_new_array();
     double space = free_space(run->plan.run, &run->invocation->arena);
+    int width = stage_title_width(&run->plan);
     char size[TEXT_SHORT];
     look_ahead(run, outlooks);
     if (!run->invocation->json)
-        printf("%-9s %-10s %-12s %-10s %-10s %s\n", "stage", "state", "last took", "disk", "memory",
-               "why");
-    for (size_t i = run->first; i <= run->last; i++) {
-        bool wanted = is_wanted(run, stages[i]);
+        printf("%-*s %-10s %-12s %-10s %-10s %s\n", width, "stage", "state", "last took", "disk",
+               "memory", "why");
+    for (size_t i = 0; i < outlooks->count; i++)
         if (run->invocation->json)
-            json_push(entries, outlook_json(&outlooks[i], wanted));
+            json_push(entries, outlook_json(&outlooks->items[i]));
         else
-            print_outlook(&outlooks[i], wanted);
-    }
+            print_outlook(&outlooks->items[i], width);
     if (!run->invocation->json)
         printf("%s free at %s\n", text_size(size, space), run->plan.run);
     json_put_real(document, "free_bytes", space);
@@ -206,11 +243,14 @@ static enum exit_code dry_run(struct run *run)
 
 /* ---- a run ----------------------------------------------------------------------------------- */
 
-static void note(struct run *run, const struct stage *stage, const char *state, double seconds,
-                 struct json *document)
+static void note(struct run *run, const struct stage *stage, const struct release_plan *plan,
+                 const char *state, double seconds, struct json *document)
 {
     struct json *entry = json_new_object();
+    const char *label = stage_label(stage, plan);
     json_put_string(entry, "stage", stage->name);
+    if (label)
+        json_put_string(entry, "candidate", label);
     json_put_string(entry, "state", state);
     if (seconds >= 0)
         json_put_real(entry, "seconds", seconds);
@@ -229,45 +269,59 @@ static void tell_summary(const char *summary)
     }
 }
 
-static enum exit_code make(struct run *run, const struct stage *stage, const struct digest *inputs,
+static enum exit_code make(struct run *run, const struct stage *stage,
+                           const struct release_plan *plan, const struct digest *inputs,
                            bool *unfinished)
 {
     static const char *const states[] = { "made", "no", "failed", "no" };
     struct invocation *invocation = run->invocation;
-    struct stage_work work = stage_of_plan(stage, &run->plan, &invocation->arena, &invocation->err);
+    struct stage_work work = stage_of_plan(stage, plan, &invocation->arena, &invocation->err);
     work.journal = run->journal;
     double started = clock_seconds();
     enum exit_code code = stage_make(&work, inputs);
     *unfinished = work.unfinished;
     tell_summary(work.summary.bytes);
-    note(run, stage, code == EXIT_YES && work.unfinished ? "stopped" : states[code],
+    note(run, stage, plan, code == EXIT_YES && work.unfinished ? "stopped" : states[code],
          clock_seconds() - started, work.document);
     text_release(&work.summary);
     return code;
 }
 
 static enum exit_code make_unless_current(struct run *run, const struct stage *stage,
-                                          bool *unfinished)
+                                          const struct release_plan *plan, bool *unfinished)
 {
     struct digest inputs;
     struct error why, *err = &run->invocation->err;
     bool known;
-    const char *folder = path_join(&run->invocation->arena, run->plan.run, stage->folder);
+    char name[STAGE_TITLE];
+    int width = stage_title_width(&run->plan);
     *unfinished = false;
-    if (!is_wanted(run, stage)) {
-        note(run, stage, "not wanted", -1, NULL);
-        return EXIT_YES;
-    }
-    if (!stage_inputs(stage, &run->plan, STAGE_WITH_CARE, &run->invocation->arena, &inputs, &known,
-                      err))
+    if (!stage_inputs(stage, plan, STAGE_WITH_CARE, &run->invocation->arena, &inputs, &known, err))
         return EXIT_ERROR;
-    if (stage_is_current(folder, stage->name, &inputs, &why)) {
-        fprintf(stderr, "%-9s up to date\n", stage->name);
-        note(run, stage, "up to date", -1, NULL);
+    if (stage_is_current(stage_folder_of(stage, plan, &run->invocation->arena), stage->name,
+                         &inputs, &why)) {
+        fprintf(stderr, "%-*s up to date\n", width, stage_title(stage, plan, name));
+        note(run, stage, plan, "up to date", -1, NULL);
         return EXIT_YES;
     }
-    fprintf(stderr, "%-9s %s\n", stage->name, why.message);
-    return make(run, stage, &inputs, unfinished);
+    fprintf(stderr, "%-*s %s\n", width, stage_title(stage, plan, name), why.message);
+    return make(run, stage, plan, &inputs, unfinished);
+}
+
+/* The stage, for each candidate that it is made for. */
+static enum exit_code make_variants(struct run *run, const struct stage *stage, bool *unfinished)
+{
+    const struct release_plan *variants;
+    if (!is_wanted(run, stage)) {
+        if (is_shown(run, stage))
+            note(run, stage, &run->plan, "not wanted", -1, NULL);
+        return EXIT_YES;
+    }
+    size_t count = stage_variants(stage, &run->plan, &variants, &run->invocation->arena);
+    enum exit_code code = EXIT_YES;
+    for (size_t v = 0; code == EXIT_YES && !*unfinished && v < count; v++)
+        code = make_unless_current(run, stage, &variants[v], unfinished);
+    return code;
 }
 
 static bool journal_run(struct run *run, const char *event, enum exit_code code, bool unfinished)
@@ -342,7 +396,7 @@ static enum exit_code go_through(struct run *run)
     if (!journal_run(run, "run started", EXIT_YES, false))
         return finish(run, EXIT_ERROR, false);
     for (size_t i = run->first; code == EXIT_YES && !unfinished && i <= run->last; i++)
-        code = make_unless_current(run, stages[i], &unfinished);
+        code = make_variants(run, stages[i], &unfinished);
     if (code == EXIT_YES && !unfinished && sign->key && !sign_packed(run, sign))
         code = EXIT_ERROR;
     return finish(run, code, unfinished);

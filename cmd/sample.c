@@ -1,7 +1,9 @@
 /* lethe sample: from a trained generator to a synthetic dataset store. */
+#include "candidates.h"
 #include "stages.h"
 
 #include "base/json.h"
+#include "train/checkpoint.h"
 #include "train/elsewhere.h"
 #include "train/join.h"
 
@@ -85,16 +87,30 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     return true;
 }
 
+/* The folder of training, or in it the checkpoint that a candidate asks for. */
+static bool find_weights(const struct stage_work *work, const char **from)
+{
+    const struct candidate *candidate = work->plan->candidate;
+    *from = stage_folder(work->plan, "train", work->arena);
+    if (!candidate || !candidate->images)
+        return true;
+    return checkpoint_after(path_join(work->arena, *from, "checkpoints"),
+                            (uint64_t)candidate->images, work->arena, from, work->err) ||
+           error_prefix(work->err, "the candidate %s", candidate->name);
+}
+
 /* The stage of a plan. */
 static enum exit_code work_on(struct stage_work *work)
 {
     const struct options *values = work->options;
+    const char *from;
     if (work->plan->sample.made_elsewhere)
         return take(work, work->plan->sample.made_elsewhere, true);
-    struct sample_job job = { .from = stage_folder(work->plan, "train", work->arena),
-                              .out = work->folder,
-                              .settings = &work->plan->sample,
-                              .replace = true };
+    if (!find_weights(work, &from))
+        return EXIT_ERROR;
+    struct sample_job job = {
+        .from = from, .out = work->folder, .settings = &work->plan->sample, .replace = true
+    };
     if (values) {
         job.grid = values->png;
         job.grid_rows = (size_t)values->rows;
@@ -111,6 +127,7 @@ const struct stage stage_sample = {
     .settings = offsetof(struct release_plan, sample),
     .add_inputs = add_inputs,
     .quick_inputs = true,
+    .of_candidate = STAGE_DRAWS_CANDIDATE,
     .run = work_on,
 };
 

@@ -1,4 +1,5 @@
 /* The table of stages, and what runs a row of it; see stages.h. */
+#include "candidates.h"
 #include "stages.h"
 
 #include "base/json.h"
@@ -17,6 +18,7 @@ const struct stage *const stages[] = {
     &stage_sample,
     &stage_audit,
     &stage_utility,
+    &stage_choose,
     &stage_report,
     &stage_package,
     NULL,
@@ -35,7 +37,70 @@ const char *stage_folder(const struct release_plan *plan, const char *name, stru
 {
     const struct stage *stage = stage_find(name);
     CHECK(stage, "there is no stage %s", name);
-    return path_join(arena, plan->run, stage->folder);
+    return stage_folder_of(stage, plan, arena);
+}
+
+/* ---- candidates ------------------------------------------------------------------------------ */
+
+static bool is_made_for_each(const struct stage *stage)
+{
+    return stage->of_candidate >= STAGE_TRAINS_CANDIDATE &&
+           stage->of_candidate <= STAGE_JUDGES_CANDIDATE;
+}
+
+const char *stage_folder_of(const struct stage *stage, const struct release_plan *plan,
+                            struct arena *arena)
+{
+    const struct candidate *candidate = plan->candidate;
+    const char *folder = plan->run;
+    if (candidate && stage->of_candidate == STAGE_TRAINS_CANDIDATE)
+        folder = candidate->own_training ? plan->candidates[candidate->trainer].folder : plan->run;
+    else if (candidate && is_made_for_each(stage))
+        folder = candidate->folder;
+    return path_join(arena, folder, stage->folder);
+}
+
+const char *stage_label(const struct stage *stage, const struct release_plan *plan)
+{
+    const struct candidate *candidate = plan->candidate;
+    if (!candidate || !is_made_for_each(stage))
+        return NULL;
+    if (stage->of_candidate != STAGE_TRAINS_CANDIDATE)
+        return candidate->name;
+    return candidate->own_training ? plan->candidates[candidate->trainer].name : NULL;
+}
+
+const char *stage_title(const struct stage *stage, const struct release_plan *plan,
+                        char title[STAGE_TITLE])
+{
+    const char *label = stage_label(stage, plan);
+    snprintf(title, STAGE_TITLE, "%s%s%s", stage->name, label ? " " : "", label ? label : "");
+    return title;
+}
+
+int stage_title_width(const struct release_plan *plan)
+{
+    size_t longest = 0;
+    for (size_t i = 0; i < plan->candidate_count; i++)
+        if (strlen(plan->candidates[i].name) > longest)
+            longest = strlen(plan->candidates[i].name);
+    return (int)(longest ? strlen("utility ") + longest : 9);
+}
+
+size_t stage_variants(const struct stage *stage, const struct release_plan *plan,
+                      const struct release_plan **variants, struct arena *arena)
+{
+    bool each = is_made_for_each(stage) && plan->candidate_count;
+    size_t count = 0, most = each ? plan->candidate_count : 1;
+    struct release_plan *made = arena_array(arena, struct release_plan, most);
+    for (size_t i = 0; each && i < most; i++)
+        if (stage->of_candidate != STAGE_TRAINS_CANDIDATE || plan->candidates[i].trainer == i)
+            made[count++] = candidate_variant(plan, i);
+    if (!each)
+        made[count++] =
+            stage->of_candidate == STAGE_OF_THE_CHOSEN ? plan_of_the_chosen(plan, arena) : *plan;
+    *variants = made;
+    return count;
 }
 
 /* ---- what a stage is made from --------------------------------------------------------------- */
@@ -63,7 +128,7 @@ static bool add_needs(const struct stage *stage, const struct release_plan *plan
         CHECK(need, "the stage %s needs %s, which is no stage", stage->name, stage->needs[i]);
         if (need->is_wanted && !need->is_wanted(plan))
             continue;
-        const char *folder = path_join(arena, plan->run, need->folder);
+        const char *folder = stage_folder_of(need, plan, arena);
         struct digest product;
         char hex[DIGEST_HEX];
         if (!need_holds(need, plan, care, folder, err) ||
@@ -74,12 +139,39 @@ static bool add_needs(const struct stage *stage, const struct release_plan *plan
     return true;
 }
 
+/* Of every candidate where the stage is of all, under their names. */
+static bool add_all_needs(const struct stage *stage, const struct release_plan *plan,
+                          enum stage_care care, struct arena *arena, struct text *inputs,
+                          struct error *err)
+{
+    if (stage->of_candidate != STAGE_OF_ALL_CANDIDATES)
+        return add_needs(stage, plan, care, arena, inputs, err);
+    for (size_t i = 0; i < plan->candidate_count; i++) {
+        const struct release_plan variant = candidate_variant(plan, i);
+        text_format(inputs, "candidate %s\n", plan->candidates[i].name);
+        if (!add_needs(stage, &variant, care, arena, inputs, err))
+            return false;
+    }
+    return true;
+}
+
+/* What being one of several candidates decides. */
+static void add_candidate(const struct stage *stage, const struct release_plan *plan,
+                          struct text *inputs)
+{
+    if (plan->candidate && stage->of_candidate == STAGE_DRAWS_CANDIDATE)
+        text_format(inputs, "after images %lld\n", (long long)plan->candidate->images);
+    if (plan->candidate && stage->of_candidate == STAGE_JUDGES_CANDIDATE)
+        text_format(inputs, "candidates %zu\n", plan->candidate_count);
+}
+
 bool stage_inputs(const struct stage *stage, const struct release_plan *plan, enum stage_care care,
                   struct arena *arena, struct digest *digest, bool *known, struct error *err)
 {
     struct text inputs = { 0 };
     *known = care == STAGE_WITH_CARE || !stage->add_inputs || stage->quick_inputs;
-    bool ok = add_needs(stage, plan, care, arena, &inputs, err);
+    bool ok = add_all_needs(stage, plan, care, arena, &inputs, err);
+    add_candidate(stage, plan, &inputs);
     if (ok && stage->fields)
         yaml_describe(stage->fields, (const char *)plan + stage->settings, &inputs);
     ok = ok && (!stage->add_inputs || !*known || stage->add_inputs(plan, arena, &inputs, err));
@@ -92,7 +184,7 @@ bool stage_inputs(const struct stage *stage, const struct release_plan *plan, en
 bool stage_is_done(const struct stage *stage, const struct release_plan *plan, enum stage_care care,
                    struct arena *arena, struct error *reason)
 {
-    const char *folder = path_join(arena, plan->run, stage->folder);
+    const char *folder = stage_folder_of(stage, plan, arena);
     struct stage_summary summary;
     struct digest inputs;
     char hex[DIGEST_HEX];
@@ -116,7 +208,7 @@ struct stage_work stage_of_plan(const struct stage *stage, const struct release_
 {
     return (struct stage_work){ .stage = stage,
                                 .plan = plan,
-                                .folder = path_join(arena, plan->run, stage->folder),
+                                .folder = stage_folder_of(stage, plan, arena),
                                 .arena = arena,
                                 .err = err };
 }
@@ -196,11 +288,21 @@ static void put_settings(struct json *details, const struct stage *stage,
     text_release(&settings);
 }
 
+/* The details of a line about a stage: which, and of which candidate. */
+static struct json *journal_details(const struct stage_work *work)
+{
+    struct json *details = json_new_object();
+    const char *label = stage_label(work->stage, work->plan);
+    json_put_string(details, "stage", work->stage->name);
+    if (label)
+        json_put_string(details, "candidate", label);
+    return details;
+}
+
 static bool journal_start(const struct stage_work *work, const struct digest *inputs)
 {
     char hex[DIGEST_HEX];
-    struct json *details = json_new_object();
-    json_put_string(details, "stage", work->stage->name);
+    struct json *details = journal_details(work);
     json_put_string(details, "plan", work->plan->path);
     json_put_string(details, "plan_sha256", work->plan->sha256);
     json_put_string(details, "inputs", digest_hex(inputs, hex));
@@ -215,8 +317,7 @@ static bool journal_end(const struct stage_work *work, enum exit_code code, doub
                                           [EXIT_ERROR] = "stage failed",
                                           [EXIT_UNMET] = "stage said no" };
     struct stage_summary summary;
-    struct json *details = json_new_object();
-    json_put_string(details, "stage", work->stage->name);
+    struct json *details = journal_details(work);
     json_put_real(details, "seconds", seconds);
     json_put_integer(details, "memory", peak_memory());
     if (code == EXIT_ERROR)
@@ -253,7 +354,8 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs)
 
 /* ---- a stage's own command ------------------------------------------------------------------- */
 
-/* With `documents` what the work has to tell is collected there, under the stage's name. */
+/* With `documents` what the work has to tell is collected there, under the stage's name, or under
+ * that of its candidate. */
 static enum exit_code make_unless_current(struct invocation *invocation, struct stage_work *work,
                                           struct json *documents)
 {
@@ -268,7 +370,8 @@ static enum exit_code make_unless_current(struct invocation *invocation, struct 
     enum exit_code code = ok ? stage_make(work, &inputs) : EXIT_ERROR;
     bool unfinished = work->unfinished;
     if (documents && work->document) {
-        json_put(documents, work->stage->name, work->document);
+        const char *label = stage_label(work->stage, work->plan);
+        json_put(documents, label ? label : work->stage->name, work->document);
         work->document = NULL;
     }
     code = stage_finish(invocation, work, code);
@@ -286,19 +389,39 @@ static bool accepted(const struct stage *const *list, const struct release_plan 
     return true;
 }
 
+/* A stage, for each candidate where the plan has any. With `documents` these are collected there;
+ * without, and with --json, several go into one document. */
+static enum exit_code make_variants(struct invocation *invocation, const struct stage *stage,
+                                    const struct release_plan *plan, struct journal *journal,
+                                    struct json *documents, bool *unfinished)
+{
+    const struct release_plan *variants;
+    size_t count = stage_variants(stage, plan, &variants, &invocation->arena);
+    struct json *each = count > 1 && invocation->json ? json_new_object() : NULL;
+    enum exit_code code = EXIT_YES;
+    for (size_t i = 0; code == EXIT_YES && !*unfinished && i < count; i++) {
+        struct stage_work work =
+            stage_of_plan(stage, &variants[i], &invocation->arena, &invocation->err);
+        work.options = invocation->values;
+        work.journal = journal;
+        code = make_unless_current(invocation, &work, each ? each : documents);
+        *unfinished = work.unfinished;
+    }
+    if (each && documents)
+        json_put(documents, stage->name, each);
+    else if (each)
+        command_print(each);
+    return code;
+}
+
 static enum exit_code make_all(struct invocation *invocation, const struct stage *const *list,
                                const struct release_plan *plan, struct journal *journal)
 {
     enum exit_code code = EXIT_YES;
     bool unfinished = false;
     struct json *documents = invocation->json && list[1] ? json_new_object() : NULL;
-    for (; *list && code == EXIT_YES && !unfinished; list++) {
-        struct stage_work work = stage_of_plan(*list, plan, &invocation->arena, &invocation->err);
-        work.options = invocation->values;
-        work.journal = journal;
-        code = make_unless_current(invocation, &work, documents);
-        unfinished = work.unfinished;
-    }
+    for (; *list && code == EXIT_YES && !unfinished; list++)
+        code = make_variants(invocation, *list, plan, journal, documents, &unfinished);
     if (documents)
         command_print(documents);
     return code;

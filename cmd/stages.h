@@ -42,6 +42,16 @@ struct stage_work {
     bool unfinished;       /* to be set when the work was stopped and will go on: no record */
 };
 
+/* What candidates (candidates.h) are to a stage. */
+enum stage_of_candidate {
+    STAGE_BEFORE_CANDIDATES,
+    STAGE_TRAINS_CANDIDATE, /* made for each, those of one training together */
+    STAGE_DRAWS_CANDIDATE,  /* made for each, of the checkpoint that it names */
+    STAGE_JUDGES_CANDIDATE, /* made for each, with intervals that hold for all together */
+    STAGE_OF_ALL_CANDIDATES,
+    STAGE_OF_THE_CHOSEN,
+};
+
 struct stage {
     const char *name;                /* of the stage, and of its command */
     const char *folder;              /* in the run folder */
@@ -50,6 +60,7 @@ struct stage {
     const struct yaml_field *fields; /* the settings that decide: a section of the plan … */
     size_t settings;                 /* … and where it stands in struct release_plan */
     bool may_grow; /* files that come into the folder later, as signatures do, change nothing */
+    enum stage_of_candidate of_candidate;
     bool in_place; /* the work goes on in an existing folder; others exchange theirs at the end */
     /* Refuses, before anything is written, what cannot be worked on. */
     bool (*accepts)(const struct release_plan *plan, struct error *err);
@@ -66,6 +77,7 @@ struct stage {
 /* clang-format off */
 extern const struct stage
     stage_audit,
+    stage_choose,
     stage_ingest,
     stage_package,
     stage_report,
@@ -78,8 +90,25 @@ extern const struct stage *const stages[]; /* in order; NULL-terminated */
 /* The stage of that name, or NULL. */
 const struct stage *stage_find(const char *name);
 
-/* The folder of a stage; the stage by its name. */
+/* The folder of a stage, of the candidate that the plan is about; the stage by its name. */
 const char *stage_folder(const struct release_plan *plan, const char *name, struct arena *arena);
+const char *stage_folder_of(const struct stage *stage, const struct release_plan *plan,
+                            struct arena *arena);
+
+/* The plans that a stage is made with: one for each of its candidates, in order; else the plan
+ * itself, told what was chosen where that comes first. Returns how many; they belong to the arena.
+ */
+size_t stage_variants(const struct stage *stage, const struct release_plan *plan,
+                      const struct release_plan **variants, struct arena *arena);
+
+/* "sample", or "sample early" of a candidate; returns `title`. And the widest of a plan. */
+enum { STAGE_TITLE = 64 };
+const char *stage_title(const struct stage *stage, const struct release_plan *plan,
+                        char title[STAGE_TITLE]);
+int stage_title_width(const struct release_plan *plan);
+
+/* The name of the candidate whose work it is alone; NULL: there is none, or several share it. */
+const char *stage_label(const struct stage *stage, const struct release_plan *plan);
 
 /* The digest of all that decides about a stage. Fails where one that it needs has not been made.
  * With care every file that it depends on is read; at a glance records are believed, and what takes

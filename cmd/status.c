@@ -64,10 +64,10 @@ struct view {
 /* ---- looking --------------------------------------------------------------------------------- */
 
 /* The state of a stage, and in words what there is to say. */
-static enum state look_at(const struct view *view, size_t place, const char **words)
+static enum state look_at(const struct view *view, const struct stage *stage,
+                          const struct release_plan *plan, const char **words)
 {
-    const struct stage_history *past = &view->history.stages[place];
-    const struct stage *stage = stages[place];
+    const struct stage_history *past = history_of(&view->history, stage, stage_label(stage, plan));
     struct error why;
     *words = "";
     if (stage->is_wanted && !stage->is_wanted(&view->plan))
@@ -85,7 +85,7 @@ static enum state look_at(const struct view *view, size_t place, const char **wo
     }
     if (past->last == EVENT_PURGED)
         return STATE_PURGED;
-    if (stage_is_done(stage, &view->plan, view->care, view->arena, &why))
+    if (stage_is_done(stage, plan, view->care, view->arena, &why))
         return STATE_DONE;
     *words = past->last == EVENT_NONE ? "" : arena_string(view->arena, why.message);
     return past->last == EVENT_NONE ? STATE_TO_DO : STATE_STALE;
@@ -121,39 +121,66 @@ static struct json *load_progress(const struct view *view)
 
 /* ---- telling --------------------------------------------------------------------------------- */
 
-static void print_stage(const struct view *view, size_t place)
+static void print_stage(const struct view *view, const struct stage *stage,
+                        const struct release_plan *plan, struct json *entries)
 {
+    (void)entries;
     char took[TEXT_SHORT] = "-", size[TEXT_SHORT] = "-";
+    char name[STAGE_TITLE];
     const char *words;
-    const struct stage_history *past = &view->history.stages[place];
-    enum state state = look_at(view, place, &words);
+    const struct stage_history *past = history_of(&view->history, stage, stage_label(stage, plan));
+    enum state state = look_at(view, stage, plan, &words);
     if (past->seconds >= 0 && state != STATE_RUNNING) {
         text_duration(took, past->seconds);
         text_size(size, (double)past->bytes);
     }
     if (state == STATE_RUNNING)
         words = progress_words(view);
-    printf("%-9s %-11s %-12s %-10s %-21s%s%s\n", stages[place]->name, state_names[state], took,
-           size, past->time ? past->time : "-", *words ? " " : "", words);
+    printf("%-*s %-11s %-12s %-10s %-21s%s%s\n", stage_title_width(&view->plan),
+           stage_title(stage, plan, name), state_names[state], took, size,
+           past->time ? past->time : "-", *words ? " " : "", words);
+}
+
+/* Calls visit for each stage, and for each of its candidates where the plan has any. Choosing is no
+ * stage of a plan that has nothing to choose from. */
+typedef void stage_visitor(const struct view *view, const struct stage *stage,
+                           const struct release_plan *plan, struct json *entries);
+static size_t each_stage(const struct view *view, stage_visitor *visit, struct json *entries)
+{
+    size_t total = 0;
+    for (size_t i = 0; stages[i]; i++) {
+        const struct release_plan *variants;
+        if (stages[i]->of_candidate == STAGE_OF_ALL_CANDIDATES && !view->plan.candidate_count)
+            continue;
+        size_t count = stage_variants(stages[i], &view->plan, &variants, view->arena);
+        for (size_t v = 0; visit && v < count; v++)
+            visit(view, stages[i], &variants[v], entries);
+        total += count;
+    }
+    return total;
 }
 
 static void print_text(const struct view *view)
 {
-    printf("%-9s %-11s %-12s %-10s %s\n", "stage", "state", "took", "size", "when");
-    for (size_t i = 0; stages[i]; i++)
-        print_stage(view, i);
+    printf("%-*s %-11s %-12s %-10s %s\n", stage_title_width(&view->plan), "stage", "state", "took",
+           "size", "when");
+    each_stage(view, print_stage, NULL);
     if (view->holder.is_held)
         printf("running: process %lld on %s since %s (%s)\n", (long long)view->holder.process,
                view->holder.host, view->holder.since, view->holder.command);
 }
 
-static struct json *stage_json(const struct view *view, size_t place)
+static void push_stage(const struct view *view, const struct stage *stage,
+                       const struct release_plan *plan, struct json *entries)
 {
-    const struct stage_history *past = &view->history.stages[place];
+    const char *label = stage_label(stage, plan);
+    const struct stage_history *past = history_of(&view->history, stage, label);
     struct json *entry = json_new_object();
     const char *words;
-    enum state state = look_at(view, place, &words);
-    json_put_string(entry, "stage", stages[place]->name);
+    enum state state = look_at(view, stage, plan, &words);
+    json_put_string(entry, "stage", stage->name);
+    if (label)
+        json_put_string(entry, "candidate", label);
     json_put_string(entry, "state", state_names[state]);
     if (*words)
         json_put_string(entry, "why", words);
@@ -164,7 +191,7 @@ static struct json *stage_json(const struct view *view, size_t place)
         json_put_integer(entry, "bytes", past->bytes);
         json_put_integer(entry, "memory", past->memory);
     }
-    return entry;
+    json_push(entries, entry);
 }
 
 static void print_json(const struct view *view)
@@ -172,8 +199,7 @@ static void print_json(const struct view *view)
     struct json *document = json_new_object(), *entries = json_new_array();
     json_put_string(document, "run", view->plan.run);
     json_put_bool(document, "running", view->holder.is_held);
-    for (size_t i = 0; stages[i]; i++)
-        json_push(entries, stage_json(view, i));
+    each_stage(view, push_stage, entries);
     json_put(document, "stages", entries);
     command_print(document);
 }
@@ -188,9 +214,7 @@ static bool look(struct view *view, struct error *err)
 /* On a terminal the table stands still and its numbers change. */
 static bool follow(struct view *view, struct error *err)
 {
-    size_t rows = 2;
-    for (size_t i = 0; stages[i]; i++)
-        rows++;
+    size_t rows = 2 + each_stage(view, NULL, NULL);
     while (view->holder.is_held) {
         struct timespec second = { .tv_sec = 1 };
         fflush(stdout);
@@ -258,16 +282,31 @@ static enum exit_code check_journal(struct invocation *invocation, const struct 
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-static bool draw_curves(const struct view *view, struct error *err)
+static bool draw_one(const struct view *view, const struct release_plan *plan, struct error *err)
 {
     struct metrics losses;
-    const char *folder = stage_folder(&view->plan, "train", view->arena);
+    const char *folder = stage_folder(plan, "train", view->arena);
     if (!metrics_read(path_join(view->arena, folder, "metrics.jsonl"), &losses, err))
         return error_prefix(err, "no training to draw yet");
     printf("\n");
     curves_print(&losses, stdout);
     metrics_release(&losses);
     return true;
+}
+
+static bool draw_curves(const struct view *view, struct error *err)
+{
+    const struct release_plan *variants;
+    const struct stage *train = stage_find("train");
+    size_t count = stage_variants(train, &view->plan, &variants, view->arena);
+    bool ok = true;
+    for (size_t v = 0; ok && v < count; v++) {
+        const char *label = stage_label(train, &variants[v]);
+        if (label)
+            printf("\n%s", label);
+        ok = draw_one(view, &variants[v], err);
+    }
+    return ok;
 }
 
 static enum exit_code run(struct invocation *invocation)

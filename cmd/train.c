@@ -172,6 +172,7 @@ const struct stage stage_train = {
     .needs = { "ingest" },
     .fields = train_fields,
     .settings = offsetof(struct release_plan, train),
+    .of_candidate = STAGE_TRAINS_CANDIDATE,
     .in_place = true,
     .is_wanted = is_wanted,
     .run = work_on,

@@ -118,6 +118,7 @@ static enum exit_code work_on(struct stage_work *work)
                                                 stage_folder(work->plan, "sample", work->arena) } },
                                .synthetic_count = 1,
                                .out = work->folder,
+                               .candidates = work->plan->candidate_count,
                                .settings = &work->plan->utility };
     return utility_measure(work, &job);
 }
@@ -148,6 +149,7 @@ const struct stage stage_utility = {
     .needs = { "ingest", "sample" },
     .fields = utility_fields,
     .settings = offsetof(struct release_plan, utility),
+    .of_candidate = STAGE_JUDGES_CANDIDATE,
     .in_place = true,
     .accepts = accepts,
     .is_wanted = is_wanted,

@@ -16,7 +16,8 @@ static const char *const rule_names[RULE_COUNT + 1] = { "of_bound", "at_most", "
  *   their limits, and leaving out an innocent image costs nothing;
  * - no image that was flagged is released;
  * - at 95 % confidence fewer than 1 in 100 images of this generator are flagged. With none flagged
- *   that takes 299 images (1 - 0.05^(1/299) = 0.00997): smaller sets cannot show it;
+ *   that takes 368 images (each side of the interval has 2.5 %: 1 - 0.025^(1/368) = 0.00997):
+ *   smaller sets cannot show it;
  * - the threshold rests on enough held-out subjects to have a meaning at all. */
 static const struct policy_row default_rows[] = {
     { .metric = "memorization.flagged.count", .bound = BOUND_VALUE, .limit = 0 },
@@ -300,6 +301,21 @@ bool policy_evaluate(const struct policy_settings *settings,
         passed = passed && (*results)[i].passed;
     }
     return passed;
+}
+
+bool policy_judge(const struct policy_settings *settings, struct json *memorization,
+                  const struct json *utility, struct arena *arena, struct policy_result **results)
+{
+    const struct policy_document documents[] = {
+        { "memorization", "audit", memorization },
+        { "utility", "utility", utility },
+    };
+    double images = 0, flagged = 0;
+    json_as_real(json_member(json_member(memorization, "counts"), "synthetic"), &images);
+    json_as_real(json_member(json_member(memorization, "flagged"), "count"), &flagged);
+    if (settings->quarantine == QUARANTINE_DROP && flagged > 0 && flagged < images)
+        policy_without_flagged(memorization, (int64_t)(images - flagged));
+    return policy_evaluate(settings, documents, 2, arena, results);
 }
 
 struct json *policy_results_json(const struct policy_result *results, size_t count)

@@ -82,6 +82,11 @@ bool policy_evaluate(const struct policy_settings *settings,
                      const struct policy_document *documents, size_t document_count,
                      struct arena *arena, struct policy_result **results);
 
+/* As the package step will judge: flagged images are first taken out of the audit's document where
+ * the policy leaves them out of the release. Either document may be NULL. */
+bool policy_judge(const struct policy_settings *settings, struct json *memorization,
+                  const struct json *utility, struct arena *arena, struct policy_result **results);
+
 /* "at most" or "at least". */
 const char *policy_rule_words(const struct policy_row *row);
 

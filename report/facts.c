@@ -2,6 +2,7 @@
 #include "report/facts.h"
 
 #include "base/text.h"
+#include "release/choice.h"
 
 #include <math.h>
 #include <string.h>
@@ -79,18 +80,10 @@ static bool open_set(const char *path, struct dataset *dataset, bool *has, struc
 /* As the package step will judge: where the policy has flagged images left out, of what is left. */
 static bool judge(struct facts *facts, const char *memorization, struct error *err)
 {
-    double images = fact_number(facts->memorization, "counts.synthetic");
-    double flagged = fact_number(facts->memorization, "flagged.count");
     if (!load(memorization, "lethe/memorization/1", &facts->judged, err))
         return false;
-    if (flagged > 0 && flagged < images && facts->job->policy->quarantine == QUARANTINE_DROP)
-        policy_without_flagged(facts->judged, (int64_t)(images - flagged));
-    const struct policy_document documents[] = {
-        { "memorization", "lethe audit", facts->judged },
-        { "utility", "lethe utility", facts->utility },
-    };
-    facts->passed =
-        policy_evaluate(facts->job->policy, documents, 2, &facts->arena, &facts->results);
+    facts->passed = policy_judge(facts->job->policy, facts->judged, facts->utility, &facts->arena,
+                                 &facts->results);
     facts->result_count = facts->job->policy->rows.count;
     return true;
 }
@@ -106,6 +99,7 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/1", &facts->utility, err) &&
               load(job->review, "lethe/review/1", &facts->review, err) &&
+              load(job->choice, CHOICE_SCHEMA, &facts->choice, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
               open_set(job->synthetic, &facts->synthetic, &facts->has_synthetic, err);
     ok = ok && judge(facts, memorization, err);
@@ -120,6 +114,7 @@ void facts_close(struct facts *facts)
     json_free(facts->judged);
     json_free(facts->utility);
     json_free(facts->review);
+    json_free(facts->choice);
     if (facts->has_real)
         dataset_close(&facts->real);
     if (facts->has_synthetic)

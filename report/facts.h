@@ -9,13 +9,14 @@
 struct facts {
     const struct report_job *job;
     struct json *memorization, *utility; /* NULL: not there */
-    struct json *review;
+    struct json *review, *choice;
     struct dataset real, synthetic;
     bool has_real, has_synthetic;
     struct json *judged; /* memorization as the policy sees it: without what is left out */
     struct policy_result *results;
     size_t result_count;
     bool passed;
+    const char *advice; /* lines; NULL: there is none */
     struct arena arena;
 };
 

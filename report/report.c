@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "base/file.h"
+#include "report/advice.h"
 #include "report/assets.h"
 #include "report/sections.h"
 
@@ -141,56 +142,6 @@ static void write_page(struct page *page)
     html_put(page->html, "</body></html>\n");
 }
 
-/* ---- advice ---------------------------------------------------------------------------------- */
-
-/* What to do about a policy that was not met, by what the numbers say. */
-static void advise(const struct facts *facts, struct text *advice)
-{
-    const struct json *audit = facts->memorization;
-    double flagged = fact_number(audit, "flagged.count"),
-           images = fact_number(audit, "counts.synthetic");
-    double subjects = fact_number(audit, "counts.subjects");
-    double supported = fact_number(audit, "thresholds.correlation.supported");
-    double duplicates = fact_number(audit, "duplicates.train.pairs");
-    if (!audit) {
-        text_add(advice, "Run the audit: lethe run PLAN --until audit.\n");
-        return;
-    }
-    if (flagged > 0)
-        text_add(advice,
-                 "The generator shows training images again. Memorisation grows with the length "
-                 "of training: train on fewer images (train: images), or draw from an earlier "
-                 "checkpoint (lethe sample --from) and audit that.\n");
-    if (flagged > 0 && subjects < 100)
-        text_format(
-            advice,
-            "It learned from %.0f patients only. With so few a large generator can hold them "
-            "all: add patients, or make the generator smaller.\n",
-            subjects);
-    if (flagged > 0 && duplicates > 0)
-        text_format(advice,
-                    "%.0f pairs of training images are nearly equal, and what is seen often is "
-                    "memorised first: remove duplicates, or keep fewer neighbouring slices.\n",
-                    duplicates);
-    if (flagged > 0 && flagged < 0.02 * images)
-        text_add(advice,
-                 "Few images are flagged: policy: { quarantine: drop } removes them and judges "
-                 "again.\n");
-    if (!(supported > 0))
-        text_add(advice,
-                 "Too few patients were kept apart to set the threshold: raise ingest: holdout.\n");
-    if (flagged == 0 && fact_number(audit, "flagged.upper95") > 0 && !facts->passed)
-        text_format(
-            advice,
-            "No image is flagged, but %.0f images show no better than %.2g %%: draw more images "
-            "(sample: count), at least 3 over the limit.\n",
-            images, 100 * fact_number(audit, "flagged.upper95"));
-    if (!facts->utility && !facts->passed)
-        text_add(
-            advice,
-            "If a condition is about utility: it was not measured; see utility in the plan.\n");
-}
-
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static bool write_text(const char *folder, const char *name, const struct text *text, char *hex,
@@ -244,6 +195,9 @@ static bool write_json(struct facts *facts, const struct report_result *result, 
     json_put_integer(journal, "audits", (int64_t)job->audits);
     json_put(document, "journal", journal);
     json_put_string(document, "advice", result->advice.bytes ? result->advice.bytes : "");
+    struct json *choice = job->choice ? json_load(job->choice, NULL) : NULL;
+    if (choice)
+        json_put(document, "choice", choice);
     bool ok = json_save(document, path_join(arena, folder, "report.json"), err);
     json_free(document);
     return ok;
@@ -282,6 +236,7 @@ bool report_write(const struct report_job *job, struct report_result *result, st
         result->rows_passed += facts.results[i].passed;
     if (!result->passed)
         advise(&facts, &result->advice);
+    facts.advice = result->advice.bytes;
     bool ok = folder_stage_open(&stage, job->out, err);
     if (ok && write_all(&facts, result, stage.partial, err))
         ok = folder_stage_commit(&stage, true, err);

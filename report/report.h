@@ -40,12 +40,14 @@ struct report_job {
     const char *dataset, *model, *synthetic, *audit, *utility; /* folders; some may be missing */
     const char *generator;      /* its name; NULL: the images were made elsewhere */
     const char *train_settings; /* as YAML; NULL with the generator */
-    const char *review;         /* marks of a reviewer, review.h; a missing file: none */
+    const char *dropped; /* candidates tried in this run that its plan names no more; or NULL */
+    const char *choice;  /* what was tried, release/choice.h; NULL: one set alone */
+    const char *review;  /* marks of a reviewer, review.h; a missing file: none */
     const struct report_settings *settings;
     const struct policy_settings *policy;
     uint64_t journal_length;
     const char *journal_head;              /* hexadecimal */
-    uint64_t trainings, samplings, audits; /* completed in this run, by its journal */
+    uint64_t trainings, samplings, audits; /* begun in different ways, by the journal */
     const char *out;                       /* folder; exchanged as a whole */
 };
 

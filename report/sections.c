@@ -160,6 +160,71 @@ static void write_policy(struct page *page)
 
 /* ---- what was tried -------------------------------------------------------------------------- */
 
+static void put_candidate(struct html *html, const struct json *candidate, const char *chosen)
+{
+    const char *name = fact_string(candidate, "name"), *model = fact_string(candidate, "model");
+    double passed = fact_number(candidate, "passed");
+    const struct json *rows = fact(candidate, "rows");
+    int64_t met = 0;
+    for (size_t i = 0; rows && i < json_length(rows); i++) {
+        const char *verdict = fact_string(json_at(rows, i), "verdict");
+        met += verdict && strcmp(verdict, "passed") == 0;
+    }
+    html_put(html, "<tr><th scope=\"row\">$t$t<small>$t, $r steps</small></th>", name,
+             name && strcmp(name, chosen) == 0 ? " (this one)" : "", model,
+             fact_number(candidate, "trained_steps"));
+    html_put(html, "<td class=\"n\">$r of $r</td><td class=\"n\">$p</td><td class=\"n\">$r</td>",
+             fact_number(candidate, "flagged.count"), fact_number(candidate, "flagged.of"),
+             fact_number(candidate, "flagged.upper95"),
+             fact_number(candidate, "relative_dice.mean"));
+    html_put(html, "<td><span class=\"badge $t\">$t</span><small>$i of $i met</small></td></tr>",
+             passed > 0 ? "yes" : "no", passed > 0 ? "✓ passed" : "✗ not passed", met,
+             (int64_t)(rows ? json_length(rows) : 0));
+}
+
+/* Everybody may know what else was tried: a pass that was looked for among many is worth less. */
+static void write_candidates(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *choice = page->facts->choice, *list = fact(choice, "candidates");
+    const char *chosen = fact_string(choice, "chosen");
+    int64_t count = (int64_t)(list ? json_length(list) : 0);
+    if (!count || !chosen)
+        return;
+    html_put(html, "<h3>What was tried</h3>");
+    put_plain(html,
+              "The plan names $i candidates: $i sets, of generators trained for "
+              "different lengths or in different ways. All of them were measured, and all are "
+              "listed here. Whoever tries $i times has $i chances of passing by luck; so each "
+              "range that is given with 95 % confidence was made wider, such that all $i hold "
+              "together with 95 % confidence (each with $p). Which one is released is decided by a "
+              "rule: $t.</p>",
+              count, count, count, count, count, 1 - 0.05 / (double)count,
+              fact_string(choice, "rule"));
+    html_put(html, "<div class=\"scroll\"><table><caption>All candidates</caption><thead><tr>"
+                   "<th scope=\"col\">Candidate</th><th scope=\"col\" class=\"n\">Flagged</th>"
+                   "<th scope=\"col\" class=\"n\">Share at most</th>"
+                   "<th scope=\"col\" class=\"n\">Usefulness</th><th scope=\"col\">Policy</th>"
+                   "</tr></thead><tbody>");
+    for (int64_t i = 0; i < count; i++)
+        put_candidate(html, json_at(list, (size_t)i), chosen);
+    html_put(html, "</tbody></table></div>");
+    if (!(fact_number(choice, "passed") > 0))
+        html_put(html, "<p>None of them passed. This report is about the one that leaves the "
+                       "fewest conditions unmet.</p>");
+}
+
+static void write_dropped(struct page *page)
+{
+    const char *names = page->facts->job->dropped;
+    if (names)
+        html_put(page->html,
+                 "<p><span class=\"badge open\">note</span> In this run other candidates were "
+                 "audited, too, which the plan has named since then no more: $t. Their numbers "
+                 "stand nowhere in this report, and the ranges above do not allow for them.</p>",
+                 names);
+}
+
 /* How often this run was audited, so that nobody looks for a pass unseen. For the reviewer, who can
  * ask why; the journal tells when, and with which settings. */
 static void write_tries(struct page *page)
@@ -169,10 +234,10 @@ static void write_tries(struct page *page)
         return;
     html_put(
         page->html,
-        "<h3>What was tried</h3><p>In this run folder $i audits were completed, of sets drawn $i "
-        "times from generators trained $i times. Trying often and releasing what passes makes a "
+        "<h3>How often it was tried</h3><p>In this run folder $i different audits were begun, of sets "
+        "drawn in $i different ways, of $i different trainings. Trying often and releasing what passes makes a "
         "pass by chance more likely. When, by whom and with which settings stands in the journal "
-        "(journal.jsonl), whose length and head are below.</p>",
+        "(journal.jsonl), whose length and head report.json states.</p>",
         (int64_t)job->audits, (int64_t)job->samplings, (int64_t)job->trainings);
 }
 
@@ -392,10 +457,6 @@ static void write_evidence(struct page *page)
                        digest_in(facts, job->dataset, "dataset.json"));
         put_digest_row(html, "The public report beside this one", page->public_sha256);
         put_row(html, "Salt of the commitment", job->settings->salt);
-        html_put(html,
-                 "<tr><th scope=\"row\">Journal</th><td>$i lines, head <span class=\"digest\">$t"
-                 "</span></td></tr>",
-                 (int64_t)job->journal_length, job->journal_head);
     }
     put_row(html, "Tool", "lethe " LETHE_VERSION);
     html_put(
@@ -416,9 +477,27 @@ static void write_evidence(struct page *page)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
+/* For those who can do something about it. */
+static void write_advice(struct page *page)
+{
+    const char *line = page->facts->advice;
+    if (!page->internal || !line)
+        return;
+    html_put(page->html, "<h3>What to do</h3><ul>");
+    while (*line) {
+        size_t length = strcspn(line, "\n");
+        html_put(page->html, "<li>$t</li>", arena_substring(&page->facts->arena, line, length));
+        line += length + (line[length] == '\n');
+    }
+    html_put(page->html, "</ul>");
+}
+
 static void write_verdict(struct page *page)
 {
     write_policy(page);
+    write_advice(page);
+    write_candidates(page);
+    write_dropped(page);
     write_tries(page);
 }
 

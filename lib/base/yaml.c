@@ -563,6 +563,8 @@ static void add_value(const struct yaml_field *field, const void *value, int ind
 void yaml_write(const struct yaml_field *fields, const void *values, int indent, struct text *out)
 {
     for (const struct yaml_field *field = fields; field->key; field++) {
+        if (field->kind == YAML_ROWS)
+            continue;
         text_format(out, "%*s%s:", indent, "", field->key);
         add_value(field, (const char *)values + field->offset, indent, out);
     }

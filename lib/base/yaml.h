@@ -65,8 +65,8 @@ bool yaml_parse(const char *bytes, size_t size, const char *name, const struct y
 struct text;
 void yaml_describe(const struct yaml_field *fields, const void *values, struct text *out);
 
-/* Adds the fields as YAML that yaml_parse reads to the same values; not for rows, and
- * for strings without quotes and escapes. */
+/* Adds the fields as YAML that yaml_parse reads to the same values; lists of sections are left out,
+ * and strings have neither quotes nor escapes. */
 void yaml_write(const struct yaml_field *fields, const void *values, int indent, struct text *out);
 
 /* The version of libcyaml that is loaded. */

@@ -93,7 +93,7 @@ static bool write_file(const char *path, const struct store *store,
 {
     size_t count = 0, bytes = 0;
     struct tensor_entry *entries = memory_grow(NULL, store_count(store), sizeof *entries);
-    struct metadata_entry metadata[METADATA + 1];
+    struct metadata_entry metadata[METADATA + 2];
     char numbers[NUMBERS][NUMBER];
     for (size_t i = 0; i < store_count(store); i++) {
         if (is_passing(store_tensor(store, i)))
@@ -103,9 +103,11 @@ static bool write_file(const char *path, const struct store *store,
     }
     fill_metadata(record, metadata, numbers);
     metadata[METADATA] = (struct metadata_entry){ "settings", record->settings };
+    metadata[METADATA + 1] = (struct metadata_entry){ "losses", record->losses };
     unsigned char *memory = memory_allocate(bytes, 1, "a checkpoint", err);
     bool ok = memory && gather(store, entries, memory, err) &&
-              safetensors_write(path, entries, count, metadata, METADATA + 1, err);
+              safetensors_write(path, entries, count, metadata,
+                                record->losses ? METADATA + 2 : METADATA + 1, err);
     memory_free(memory);
     free(entries);
     return ok;
@@ -127,13 +129,29 @@ static bool list(const char *folder, struct arena *arena, char ***names, size_t 
     return true;
 }
 
-static bool remove_old(const char *folder, int64_t keep, struct arena *arena, struct error *err)
+static const char *name_of_step(uint64_t step, struct arena *arena)
+{
+    return arena_format(arena, "%s%012" PRIu64 "%s", prefix, step, suffix);
+}
+
+static bool is_kept(const struct checkpoint_record *record, const char *name, struct arena *arena)
+{
+    for (size_t i = 0; i < record->kept_count; i++)
+        if (strcmp(name, name_of_step(record->kept[i], arena)) == 0)
+            return true;
+    return false;
+}
+
+static bool remove_old(const char *folder, const struct checkpoint_record *record, int64_t keep,
+                       struct arena *arena, struct error *err)
 {
     char **names;
     size_t count;
     if (!list(folder, arena, &names, &count, err))
         return false;
     for (size_t i = 0; i + (size_t)keep < count; i++) {
+        if (is_kept(record, names[i], arena))
+            continue;
         const char *path = path_join(arena, folder, names[i]);
         if (unlink(path) != 0)
             return error_set_errno(err, "%s: an old checkpoint cannot be removed", path);
@@ -164,9 +182,9 @@ bool checkpoint_save(const char *folder, const struct store *store,
 {
     struct arena arena;
     arena_init(&arena);
-    const char *name = arena_format(&arena, "%s%012" PRIu64 "%s", prefix, record->step, suffix);
+    const char *name = name_of_step(record->step, &arena);
     bool ok = write_file(path_join(&arena, folder, name), store, record, err) &&
-              remove_old(folder, keep, &arena, err);
+              remove_old(folder, record, keep, &arena, err);
     arena_release(&arena);
     return ok;
 }
@@ -242,6 +260,8 @@ static bool read_record(const struct safetensors *file, struct checkpoint_record
     const char *validation = safetensors_metadata(file, "validation"); /* absent before 0.2 */
     if (!validation || !text_to_real(validation, &record->validation))
         record->validation = NAN;
+    const char *losses = safetensors_metadata(file, "losses"); /* of few checkpoints */
+    record->losses = losses ? arena_string(arena, losses) : NULL;
     return true;
 }
 
@@ -254,6 +274,30 @@ bool checkpoint_read(const char *path, struct checkpoint_record *record, struct 
     bool ok = read_record(&file, record, arena, err) || error_prefix(err, "%s", path);
     safetensors_close(&file);
     return ok;
+}
+
+bool checkpoint_after(const char *folder, uint64_t images, struct arena *arena, const char **path,
+                      struct error *err)
+{
+    struct checkpoint_record latest;
+    const char *last;
+    if (!checkpoint_latest(folder, arena, &last, err))
+        return false;
+    if (!last)
+        return error_set(err, "%s: there is no checkpoint", folder);
+    if (!checkpoint_read(last, &latest, arena, err))
+        return false;
+    uint64_t batch = latest.step ? latest.images / latest.step : 0;
+    uint64_t step = batch ? (images + batch - 1) / batch : 0;
+    if (!step || step > latest.step)
+        return error_set(err, "%s: it was trained on %" PRIu64 " images so far, not on %" PRIu64,
+                         folder, latest.images, images);
+    *path = path_join(arena, folder, name_of_step(step, arena));
+    return path_kind(*path) == PATH_FILE ||
+           error_set(err,
+                     "%s: it is gone, for it was not to be kept when training came by; to have it "
+                     "made again, move the folder of training away",
+                     *path);
 }
 
 /* ---- the best one ---------------------------------------------------------------------------- */

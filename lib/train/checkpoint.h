@@ -31,7 +31,10 @@ struct checkpoint_record {
     const char *channels;  /* names, joined by commas; the mask's too */
     bool masks;            /* the last channel is the mask */
     size_t channel_count, size;
-    double validation; /* the validation loss; NaN: not measured */
+    double validation;  /* the validation loss; NaN: not measured */
+    const char *losses; /* sums since the last line of metrics, the loop's; NULL: there are none */
+    const uint64_t *kept; /* steps whose checkpoints stay, however old; not stored */
+    size_t kept_count;
 };
 
 /* The names of channels as a record has them, joined by commas; and the names of a record, by
@@ -40,7 +43,8 @@ struct text;
 void checkpoint_channels(const char *const *names, size_t count, struct text *out);
 const char **checkpoint_channel_names(const struct checkpoint_record *record, struct arena *arena);
 
-/* Writes a checkpoint, then removes all but the latest `keep`. Refused where a tensor holds a value
+/* Writes a checkpoint, then removes all but the latest `keep` and those to be kept. Refused where a
+ * tensor holds a value
  * that is not finite: the checkpoints before it are left as they are. */
 bool checkpoint_save(const char *folder, const struct store *store,
                      const struct checkpoint_record *record, int64_t keep,
@@ -56,6 +60,11 @@ const char *checkpoint_best(const char *folder, struct arena *arena);
 /* The path of the latest checkpoint of a folder; NULL where there is none, or no folder. */
 bool checkpoint_latest(const char *folder, struct arena *arena, const char **path,
                        struct error *err) MUST_USE;
+
+/* The path of the checkpoint after `images` images (rounded up to whole steps). The batch is that
+ * of the latest one. Fails where it was never reached, or is gone. */
+bool checkpoint_after(const char *folder, uint64_t images, struct arena *arena, const char **path,
+                      struct error *err) MUST_USE;
 
 /* The record of a checkpoint; strings belong to the arena. */
 bool checkpoint_read(const char *path, struct checkpoint_record *record, struct arena *arena,

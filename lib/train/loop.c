@@ -99,6 +99,30 @@ static struct json *take_means(struct trainer *trainer)
     return phases;
 }
 
+/* A checkpoint between two lines of metrics holds the sums so far, so that a run that goes on from
+ * there writes the next line as one that was never stopped. */
+static void sums_text(const struct trainer *trainer, struct text *out)
+{
+    for (int slot = 0; slot < SLOTS; slot++)
+        if (trainer->counts[slot])
+            text_format(out, "%d %.17g %" PRIu64 "\n", slot, trainer->sums[slot],
+                        trainer->counts[slot]);
+}
+
+static void take_sums(struct trainer *trainer, const char *text)
+{
+    int slot, used;
+    double sum;
+    uint64_t count;
+    while (text && sscanf(text, "%d %lg %" SCNu64 "\n%n", &slot, &sum, &count, &used) == 3) {
+        if (slot < 0 || slot >= SLOTS)
+            return;
+        trainer->sums[slot] = sum;
+        trainer->counts[slot] = count;
+        text += used;
+    }
+}
+
 static bool log_line(struct trainer *trainer, struct error *err)
 {
     struct json *line = begin_line(trainer);
@@ -192,7 +216,36 @@ static bool resume(struct trainer *trainer, const char *path, struct error *err)
         return false;
     trainer->step = trainer->saved = found.step;
     trainer->has_saved = true;
+    take_sums(trainer, found.losses);
     snprintf(trainer->report->checkpoint, sizeof trainer->report->checkpoint, "%s", path);
+    return true;
+}
+
+/* The steps after which candidates are taken: their checkpoints are made and kept, whatever the
+ * interval. One that a training now resumed has already passed by has to be there. */
+static bool keep_candidates(struct trainer *trainer, struct error *err)
+{
+    const struct train_candidate *candidates = trainer->loop->candidates;
+    uint64_t *steps = arena_array(&trainer->arena, uint64_t, trainer->loop->candidate_count);
+    uint64_t batch = trainer->batch;
+    struct checkpoint_record *record = &trainer->record;
+    record->kept = steps;
+    for (size_t i = 0; i < trainer->loop->candidate_count; i++) {
+        const char *path;
+        if (!candidates[i].images)
+            continue;
+        uint64_t step = ((uint64_t)candidates[i].images + batch - 1) / batch;
+        if (step > trainer->last_step)
+            return error_set(err,
+                             "the candidate %s is to be taken after %" PRId64
+                             " images, but training ends after %" PRIu64,
+                             candidates[i].name, candidates[i].images, trainer->last_step * batch);
+        if (step <= trainer->step &&
+            !checkpoint_after(trainer->folder, (uint64_t)candidates[i].images, &trainer->arena,
+                              &path, err))
+            return error_prefix(err, "the candidate %s", candidates[i].name);
+        steps[record->kept_count++] = step;
+    }
     return true;
 }
 
@@ -203,6 +256,8 @@ static bool begin(struct trainer *trainer, struct error *err)
     if (!open_folder(trainer, err) ||
         !checkpoint_latest(trainer->folder, &trainer->arena, &path, err) ||
         !(path ? resume(trainer, path, err) : runner_begin(loop->runner, err)))
+        return false;
+    if (!keep_candidates(trainer, err))
         return false;
     trainer->feed =
         feed_open(&loop->source, trainer->step * trainer->batch, (size_t)trainer->batch, err);
@@ -283,8 +338,14 @@ static bool save(struct trainer *trainer, struct error *err)
     trainer->record.step = trainer->step;
     trainer->record.images = trainer->step * trainer->batch;
     struct error why;
-    if (!checkpoint_save(trainer->folder, trainer->loop->runner->store, &trainer->record,
-                         trainer->loop->keep, &why))
+    struct text losses = { 0 };
+    sums_text(trainer, &losses);
+    trainer->record.losses = losses.bytes;
+    bool ok = checkpoint_save(trainer->folder, trainer->loop->runner->store, &trainer->record,
+                              trainer->loop->keep, &why);
+    trainer->record.losses = NULL;
+    text_release(&losses);
+    if (!ok)
         return stopped(trainer, why.message, err);
     trainer->saved = trainer->step;
     trainer->has_saved = true;
@@ -306,6 +367,14 @@ static bool draw_samples(struct trainer *trainer, struct error *err)
     return preview_draw(trainer->loop->preview, trainer->loop->runner->store, trainer->step, err);
 }
 
+static bool is_due(const struct trainer *trainer)
+{
+    for (size_t i = 0; i < trainer->record.kept_count; i++)
+        if (trainer->step == trainer->record.kept[i])
+            return true;
+    return trainer->step % (uint64_t)trainer->loop->checkpoint == 0;
+}
+
 static bool run_steps(struct trainer *trainer, struct error *err)
 {
     const struct train_loop *loop = trainer->loop;
@@ -320,7 +389,7 @@ static bool run_steps(struct trainer *trainer, struct error *err)
             return false;
         if (trainer->step % (uint64_t)loop->log == 0 && !log_line(trainer, err))
             return false;
-        if (trainer->step % (uint64_t)loop->checkpoint == 0 && !save(trainer, err))
+        if (is_due(trainer) && !save(trainer, err))
             return false;
     }
     return save(trainer, err);

@@ -45,6 +45,8 @@ struct train_loop {
     const char *data; /* for the message that it is not the same; NULL: it has no name */
     /* Adds what of a record's settings may not change; NULL: all of it. */
     bool (*lasting)(const char *settings, const char *path, struct text *out, struct error *err);
+    const struct train_candidate *candidates; /* whose checkpoints are made, and kept */
+    size_t candidate_count;
     struct preview *preview; /* NULL: neither pictures nor validation */
     int64_t samples;         /* steps between pictures; 0: none */
 };

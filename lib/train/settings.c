@@ -113,6 +113,17 @@ static const struct yaml_field stylegan2_fields[] = {
     { 0 },
 };
 
+#define CANDIDATE(name, kind_, ...)                                                                \
+    {                                                                                              \
+        .key = #name, .kind = kind_, .offset = offsetof(struct train_candidate, name), __VA_ARGS__ \
+    }
+static const struct yaml_field candidate_fields[] = {
+    CANDIDATE(name, YAML_STRING, .required = true),
+    CANDIDATE(images, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53),
+    CANDIDATE(settings, YAML_STRING),
+    { 0 },
+};
+
 const struct yaml_field train_fields[] = {
     FIELD(model, YAML_CHOICE, .choices = model_names, .help = "the generator"),
     FIELD(masks, YAML_CHOICE, .choices = masks_names,
@@ -146,6 +157,9 @@ const struct yaml_field train_fields[] = {
           .help = "stop with a checkpoint after this time; 0: no limit"),
     FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
     FIELD(stylegan2, YAML_SECTION, .section = stylegan2_fields, .help = "StyleGAN 2"),
+    FIELD(candidates, YAML_ROWS, .section = candidate_fields,
+          .row_size = sizeof(struct train_candidate),
+          .help = "name, images, settings: what lethe run tries; the best that passes is released"),
     { 0 },
 };
 

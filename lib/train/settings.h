@@ -47,8 +47,17 @@ struct train_settings {
     /* These decide how long a run goes on and what it leaves, not what it computes: a run that is
      * resumed may change them. */
     int64_t images, checkpoint, keep, log, samples, validate;
-    double time_limit;  /* minutes; 0: none */
-    const char *device; /* as device_backend takes it (tensor/device.h) */
+    double time_limit;           /* minutes; 0: none */
+    const char *device;          /* as device_backend takes it (tensor/device.h) */
+    struct yaml_rows candidates; /* of struct train_candidate; for lethe run, not for training */
+};
+
+/* A generator that a plan tries: this training, or another that differs by a file of settings,
+ * after some number of images, or at its end. */
+struct train_candidate {
+    const char *name;
+    int64_t images;       /* 0: at its end */
+    const char *settings; /* a file of what differs from the plan's section; NULL: nothing */
 };
 extern const struct train_settings train_defaults;
 extern const struct yaml_field train_fields[];

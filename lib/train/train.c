@@ -78,6 +78,8 @@ static bool run_loop(struct generator_run *run, struct train_report *report, str
                                .record = run->record,
                                .data = run->job->dataset,
                                .lasting = lasting,
+                               .candidates = run->job->settings->candidates.items,
+                               .candidate_count = run->job->settings->candidates.count,
                                .preview = run->preview,
                                .samples = settings->samples };
     return train_loop_run(&loop, report, err);

@@ -1,15 +1,16 @@
-/* lethe run, killed again and again: the same bytes as a run that nobody touched.
+/* lethe run, killed again and again in every stage: the same bytes as a run that nobody touched.
  *
- * A tiny pipeline: phantoms, a small generator of 16², a set of its images. The first run is left
- * alone. The second is killed (SIGKILL) at moments nobody chose and started again, until it ends by
- * itself. Then everything that was made must be equal, and the journal's chain whole, with every
- * interruption visible in it.
+ * A tiny release of 32² with two candidates, from the scans to the archive. The first run is left
+ * alone, stage by stage, and tells how long each takes. In the second every stage is killed
+ * (SIGKILL) several times at moments nobody chose before it may end. Then everything that was made
+ * must be equal, to the archive's last byte, and the journal's chain whole, with every interruption
+ * visible in it.
  */
 #include "scratch.h"
 
+#include "base/json.h"
 #include "base/progress.h"
 #include "plan/journal.h"
-#include "plan/stage.h"
 
 #include <signal.h>
 #include <sys/wait.h>
@@ -17,27 +18,41 @@
 
 static struct error err;
 
+enum { KILLS_A_STAGE = 5, ATTEMPTS = 12, LEAST_KILLS = 30 };
+
 static const char plan_text[] =
     "name: killed\n"
-    "run: %s\n"
     "seed: 5\n"
-    "ingest: { source: cohort, size: 16 }\n"
+    "ingest: { source: ../cohort, size: 32, holdout: 0.4 }\n"
     "train:\n"
     "  model: stylegan2\n"
     "  batch: 4\n"
-    "  images: 1600\n"
+    "  images: 320\n"
     "  checkpoint: 20\n"
+    "  samples: 0\n"
     "  stylegan2: { z_width: 8, w_width: 8, channel_base: 128, channel_max: 8 }\n"
-    "sample: { count: 40 }\n";
+    "  candidates: [{ name: early, images: 100 }, { name: end }]\n"
+    "sample: { count: 40 }\n"
+    "audit: { quantile: 0.7, pairs: 2, bootstrap: 80, transforms: false, tiles: false }\n"
+    "utility:\n"
+    "  sources: [real, synthetic]\n"
+    "  seeds: 1\n"
+    "  bootstrap: 100\n"
+    "  training: { images: 120, batch: 12, base: 4, levels: 2, rate: 0.02 }\n"
+    "policy:\n"
+    "  rows: [{ metric: memorization.flagged.count, limit: 0 }]\n"
+    "package: { version: \"1.0\", date: \"2026-11-22\", format: png }\n";
 
-static const char *write_plan(const char *run)
+static const char *const stages[] = { "ingest",  "train",  "sample", "audit",
+                                      "utility", "choose", "report", "package" };
+enum { STAGES = sizeof stages / sizeof *stages };
+
+static const char *write_plan(const char *folder)
 {
-    static char path[200];
-    char text[1000], name[100];
-    snprintf(name, sizeof name, "%s.yaml", run);
-    snprintf(text, sizeof text, plan_text, run);
-    snprintf(path, sizeof path, "%s", scratch(name));
-    write_text(path, text);
+    static char path[600];
+    assert_ok(folder_create(scratch(folder), &err), err);
+    snprintf(path, sizeof path, "%s/plan.yaml", scratch(folder));
+    write_text(path, plan_text);
     return path;
 }
 
@@ -53,10 +68,10 @@ static pid_t start(const char *const arguments[])
     _exit(127);
 }
 
-static pid_t start_run(const char *plan)
+static pid_t start_run(const char *plan, const char *until)
 {
     return start((const char *const[]){ LETHE_BINARY, "run", plan, "--threads", "1", "--until",
-                                        "sample", NULL });
+                                        until, NULL });
 }
 
 static int wait_for(pid_t child)
@@ -68,47 +83,56 @@ static int wait_for(pid_t child)
 
 static void make_cohort(void)
 {
-    char out[200];
+    char out[600];
     snprintf(out, sizeof out, "%s", scratch("cohort"));
     assert_int_equal(
-        wait_for(start((const char *const[]){ LETHE_BINARY, "phantom", "--subjects", "4", "--size",
+        wait_for(start((const char *const[]){ LETHE_BINARY, "phantom", "--subjects", "6", "--size",
                                               "32", "--out", out, NULL })),
         0);
 }
 
-/* Runs the plan, killing it after a random time, until it ends by itself; returns the kills. */
-static int run_with_kills(const char *plan, double unbroken)
+/* A stage run until it is killed `KILLS_A_STAGE` times or ends by itself, then to its end; returns
+ * the kills. What is left of it gets less with each, so the pauses are well below its time. */
+static int run_with_kills(const char *plan, const char *stage, double seconds)
 {
-    for (int kills = 0;; kills++) {
-        double pause = 0.005 + unbroken * rand() / RAND_MAX * (kills < 25 ? 0.4 : 2);
+    int kills = 0;
+    for (int attempt = 0; attempt < ATTEMPTS && kills < KILLS_A_STAGE; attempt++) {
+        double pause = 0.6 * seconds * rand() / RAND_MAX;
         struct timespec time = { (time_t)pause, (long)(1e9 * (pause - (double)(time_t)pause)) };
-        pid_t child = start_run(plan);
+        pid_t child = start_run(plan, stage);
         nanosleep(&time, NULL);
         kill(child, SIGKILL);
         int status = wait_for(child);
         if (!WIFSIGNALED(status)) {
             assert_int_equal(status, 0);
-            return kills;
+            break;
         }
-        assert_true(kills < 200);
+        kills++;
     }
+    assert_int_equal(wait_for(start_run(plan, stage)), 0);
+    return kills;
 }
 
-/* The digests of all that a run made which may not depend on time. */
-static struct digest made(const char *run, const char *folder, const char *prefix)
+/* ---- what was made --------------------------------------------------------------------------- */
+
+static char *read_made(const char *folder, const char *name, size_t *size)
 {
-    struct digest digest;
-    char name[200];
-    snprintf(name, sizeof name, "%s/%s", run, folder);
-    assert_ok(stage_product(scratch(name), prefix, &digest, &err), err);
-    return digest;
+    char path[700];
+    snprintf(path, sizeof path, "%s/run/%s", scratch(folder), name);
+    char *bytes = file_read(path, 1 << 28, size, &err);
+    assert_ok(bytes, err);
+    return bytes;
 }
 
-static void assert_same(const char *folder, const char *prefix)
+static void assert_same(const char *name)
 {
-    struct digest unbroken = made("unbroken", folder, prefix),
-                  killed = made("killed", folder, prefix);
-    assert_true(digest_equal(&unbroken, &killed));
+    size_t sizes[2];
+    char *unbroken = read_made("unbroken", name, &sizes[0]),
+         *killed = read_made("killed", name, &sizes[1]);
+    if (sizes[0] != sizes[1] || memcmp(unbroken, killed, sizes[0]) != 0)
+        fail_msg("%s differs", name);
+    memory_free(unbroken);
+    memory_free(killed);
 }
 
 struct starts {
@@ -124,26 +148,49 @@ static void count_events(void *context, const struct json *line)
     starts->ended += strcmp(event, "run ended") == 0;
 }
 
-static void killed_anywhere_and_run_again_it_makes_the_same_bytes(void **state)
+static void killed_in_every_stage_and_run_again_it_makes_the_same_bytes(void **state)
 {
+    static const char *const files[] = {
+        "dataset/dataset.json",
+        "model/checkpoints/step-000000000025.safetensors",
+        "model/checkpoints/step-000000000080.safetensors",
+        "candidates/early/synthetic/images.npy",
+        "candidates/end/synthetic/images.npy",
+        "candidates/early/audit/memorization.json",
+        "candidates/end/audit/nearest.csv",
+        "candidates/early/utility/utility.json",
+        "choice/choice.json",
+        "report/report.public.html",
+        "report/report.internal.html",
+        "release/policy.json",
+        "release/SHA256SUMS",
+        "release/killed-1.0.manifest.json",
+        "release/killed-1.0.tar.zst",
+    };
+    double seconds[STAGES];
+    int kills = 0;
     (void)state;
     make_cohort();
     const char *plan = write_plan("unbroken");
-    double began = clock_seconds();
-    assert_int_equal(wait_for(start_run(plan)), 0);
-    double unbroken = clock_seconds() - began;
+    for (int i = 0; i < STAGES; i++) {
+        double began = clock_seconds();
+        assert_int_equal(wait_for(start_run(plan, stages[i])), 0);
+        seconds[i] = clock_seconds() - began;
+    }
     srand(11);
-    int kills = run_with_kills(write_plan("killed"), unbroken);
-    assert_true(kills >= 3);
-    assert_same("dataset", "");
-    assert_same("model", "checkpoints/");
-    assert_same("synthetic", "");
+    plan = write_plan("killed");
+    for (int i = 0; i < STAGES; i++)
+        kills += run_with_kills(plan, stages[i], seconds[i]);
+    assert_in_range(kills, LEAST_KILLS, STAGES * KILLS_A_STAGE);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+        assert_same(files[i]);
     struct starts starts = { 0 };
     uint64_t length;
     struct digest head;
-    assert_ok(journal_read(scratch("killed"), count_events, &starts, &length, &head, &err), err);
-    assert_true(starts.ended >= 1); /* a kill may come after the last line */
-    assert_in_range(starts.started, 2, kills + 1);
+    assert_ok(journal_read(scratch("killed/run"), count_events, &starts, &length, &head, &err),
+              err);
+    assert_in_range(starts.ended, STAGES, STAGES + kills); /* a kill may come after the last line */
+    assert_in_range(starts.started, STAGES, STAGES + kills);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
@@ -151,7 +198,7 @@ static void killed_anywhere_and_run_again_it_makes_the_same_bytes(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(killed_anywhere_and_run_again_it_makes_the_same_bytes),
+        TEST(killed_in_every_stage_and_run_again_it_makes_the_same_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

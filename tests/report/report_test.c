@@ -45,7 +45,7 @@ static void a_set_that_does_not_is_told_what_to_do(void **state)
     struct report_result result = write_report(1);
     assert_false(result.passed);
     assert_contains(public_page, "NOT PASSED");
-    assert_contains(result.advice.bytes, "train on fewer images");
+    assert_contains(result.advice.bytes, "let earlier checkpoints try, too");
     assert_contains(result.advice.bytes, "It learned from 3 patients only");
     assert_contains(result.advice.bytes, "2 pairs of training images are nearly equal");
     text_release(&result.advice);
@@ -94,7 +94,7 @@ static void the_public_report_shows_no_patient(void **state)
     text_release(&result.advice);
 }
 
-static void the_public_report_depends_neither_on_time_nor_on_the_journal(void **state)
+static void the_pages_depend_neither_on_time_nor_on_the_journal(void **state)
 {
     (void)state;
     struct error err;
@@ -104,7 +104,7 @@ static void the_public_report_depends_neither_on_time_nor_on_the_journal(void **
     job.journal_head = "cafe";
     assert_ok(report_write(&job, &again, &err), err);
     assert_string_equal(result.public_sha256, again.public_sha256);
-    assert_string_not_equal(result.internal_sha256, again.internal_sha256);
+    assert_string_equal(result.internal_sha256, again.internal_sha256);
 }
 
 static void pages_ask_nothing_of_any_server(void **state)
@@ -209,7 +209,7 @@ int main(int argc, char **argv)
         TEST(a_set_that_does_not_is_told_what_to_do),
         TEST(the_public_report_names_no_patient_and_no_path),
         TEST(the_public_report_shows_no_patient),
-        TEST(the_public_report_depends_neither_on_time_nor_on_the_journal),
+        TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
         TEST(pages_ask_nothing_of_any_server),
         TEST(values_are_text),
         TEST(every_image_has_a_text_and_every_section_a_heading),

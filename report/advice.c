@@ -1,0 +1,207 @@
+/* Advice; see advice.h. Each adviser looks at the numbers and speaks, or is silent. */
+#include "report/advice.h"
+
+#include <math.h>
+#include <string.h>
+
+double images_needed(double limit, double candidates)
+{
+    if (!(limit > 0) || limit >= 1)
+        return 0;
+    return ceil(log(0.025 / (candidates > 1 ? candidates : 1)) / log1p(-limit));
+}
+
+/* The first row that failed and whose metric begins so; NULL: there is none. */
+static const struct policy_result *failed(const struct facts *facts, const char *metric)
+{
+    for (size_t i = 0; i < facts->result_count; i++)
+        if (!facts->results[i].passed && text_starts_with(facts->results[i].row->metric, metric))
+            return &facts->results[i];
+    return NULL;
+}
+
+static double flagged_count(const struct facts *facts)
+{
+    return fact_number(facts->memorization, "flagged.count");
+}
+
+/* ---- nothing to say about -------------------------------------------------------------------- */
+
+static void advise_audit(const struct facts *facts, struct text *advice)
+{
+    if (!facts->memorization)
+        text_add(advice, "Run the audit: lethe run PLAN --until audit.\n");
+}
+
+/* ---- the generator remembers ----------------------------------------------------------------- */
+
+static void advise_memorised(const struct facts *facts, struct text *advice)
+{
+    double steps = facts->has_synthetic
+                       ? fact_number(facts->synthetic.description, "origin.trained_steps")
+                       : NAN;
+    if (!(flagged_count(facts) > 0))
+        return;
+    text_add(advice, "The generator shows training images again. Memorisation grows with the "
+                     "length of training: ");
+    if (facts->choice)
+        text_add(advice, "of the candidates, none did without. Name earlier ones, or smaller "
+                         "generators (train: candidates).\n");
+    else if (facts->job->generator && !isnan(steps))
+        text_format(advice,
+                    "let earlier checkpoints try, too, and the best that passes is released. This "
+                    "set was drawn after %.0f steps: train: { candidates: [{ name: early, images: "
+                    "N }, …] }, with N the images of a quarter and of half of these steps.\n",
+                    steps);
+    else
+        text_add(advice, "ask who made the images for a set of an earlier checkpoint.\n");
+}
+
+static void advise_few_patients(const struct facts *facts, struct text *advice)
+{
+    double subjects = fact_number(facts->memorization, "counts.subjects");
+    if (flagged_count(facts) > 0 && subjects < 100)
+        text_format(advice,
+                    "It learned from %.0f patients only. With so few a large generator can hold "
+                    "them all: add patients, or make the generator smaller.\n",
+                    subjects);
+}
+
+static void advise_duplicates(const struct facts *facts, struct text *advice)
+{
+    double pairs = fact_number(facts->memorization, "duplicates.train.pairs");
+    if (flagged_count(facts) > 0 && pairs > 0)
+        text_format(advice,
+                    "%.0f pairs of training images are nearly equal, and what is seen often is "
+                    "memorised first: remove duplicates, or keep fewer neighbouring slices.\n",
+                    pairs);
+}
+
+static void advise_quarantine(const struct facts *facts, struct text *advice)
+{
+    double images = fact_number(facts->memorization, "counts.synthetic");
+    double flagged = flagged_count(facts);
+    if (flagged > 0 && flagged < 0.02 * images &&
+        facts->job->policy->quarantine != QUARANTINE_DROP && failed(facts, "memorization.flagged"))
+        text_add(advice, "Few images are flagged: policy: { quarantine: drop } leaves them out and "
+                         "judges again.\n");
+}
+
+/* ---- the numbers are too few ----------------------------------------------------------------- */
+
+/* A quantile 1 - rate of n control values is supported when n + 1 >= 1 / rate. */
+static void advise_threshold(const struct facts *facts, struct text *advice)
+{
+    const struct json *threshold = fact(facts->memorization, "thresholds.correlation");
+    double rate = fact_number(threshold, "false_positive_rate");
+    double images = fact_number(threshold, "control_images");
+    double subjects = fact_number(facts->memorization, "counts.holdout_subjects");
+    if (!facts->memorization || fact_number(threshold, "supported") > 0)
+        return;
+    if (!(rate > 0) || !(images > 0) || !(subjects > 0)) {
+        text_add(advice,
+                 "No patients were kept apart to set the threshold: set ingest: holdout.\n");
+        return;
+    }
+    double wanted = fact_number(threshold, "control_images_needed");
+    if (isnan(wanted))
+        wanted = ceil(1 / rate - 1 - 1e-9);
+    text_format(advice,
+                "Too few patients were kept apart for the quantile that was asked for: the "
+                "threshold takes %.0f images of unseen patients, and there are %.0f of %.0f "
+                "patients. Keep about %.0f patients apart (ingest: holdout), or ask for a lower "
+                "quantile (audit: quantile), which flags more images by chance.\n",
+                wanted, images, subjects, ceil(subjects * wanted / images));
+}
+
+static void advise_width(const struct facts *facts, struct text *advice)
+{
+    const struct policy_result *row = failed(facts, "memorization.flagged.fraction");
+    double images = fact_number(facts->memorization, "counts.synthetic");
+    double share = fact_number(facts->memorization, "flagged.fraction");
+    double candidates = fact_number(facts->memorization, "flagged.candidates");
+    double limit = row ? row->row->limit : NAN;
+    if (!row || !row->measured || row->row->bound != BOUND_UPPER95)
+        return;
+    if (share >= limit && share > 0) {
+        text_format(advice,
+                    "%.3g %% of the images are flagged, which is more than the limit of %.3g %%: "
+                    "drawing more images does not help.\n",
+                    100 * share, 100 * limit);
+    } else if (share > 0) { /* by the normal approximation */
+        double needed =
+            ceil(1.96 * 1.96 * share * (1 - share) / ((limit - share) * (limit - share)));
+        text_format(advice,
+                    "%.3g %% of the images are flagged, and %.0f images show no better than "
+                    "%.3g %%. Were the share to stay, about %.0f images would show the limit of "
+                    "%.3g %%: draw more (sample: count).\n",
+                    100 * share, images, 100 * row->value,
+                    fmax(needed, images_needed(limit, candidates)), 100 * limit);
+    } else {
+        text_format(
+            advice,
+            "No image is flagged, but %.0f images show no better than %.3g %%. The limit of "
+            "%.3g %% takes %.0f images, none of them flagged: draw more (sample: count).\n",
+            images, 100 * row->value, 100 * limit, images_needed(limit, candidates));
+    }
+}
+
+/* ---- usefulness ------------------------------------------------------------------------------ */
+
+static void advise_utility(const struct facts *facts, struct text *advice)
+{
+    const struct policy_result *row = failed(facts, "utility");
+    if (!row)
+        return;
+    double mean = fact_number(json_at(fact(facts->utility, "relative_dice"), 0), "mean");
+    if (!facts->utility)
+        text_add(advice, "A condition is about utility, which was not measured: give the plan a "
+                         "section utility, as in utility: { sources: [real, synthetic] }.\n");
+    else if (!row->measured)
+        text_format(advice, "The condition on %s speaks of what was not measured: %s.\n",
+                    row->row->metric, row->reason);
+    else if (row->row->bound == BOUND_LOWER95 && mean >= row->row->limit)
+        text_format(advice,
+                    "The set is useful enough (%.3g), but the test is too small to show it (at "
+                    "least %.3g): keep more patients apart (ingest: holdout), or train more "
+                    "segmenters (utility: seeds).\n",
+                    mean, row->value);
+    else
+        text_add(advice, "The images are less useful than the policy asks for: train the generator "
+                         "longer, or name later checkpoints and larger generators as candidates "
+                         "(train: candidates); the audit says whether they still pass.\n");
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
+    advise_audit,      advise_memorised, advise_few_patients, advise_duplicates,
+    advise_quarantine, advise_threshold, advise_width,        advise_utility,
+};
+
+/* Rows that no adviser knows are told as they are. */
+static void advise_others(const struct facts *facts, struct text *advice)
+{
+    static const char *const known[] = { "memorization.flagged", "memorization.thresholds.",
+                                         "utility" };
+    for (size_t i = 0; facts->memorization && i < facts->result_count; i++) {
+        const struct policy_result *result = &facts->results[i];
+        bool is_known = result->passed;
+        for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+            is_known = is_known || text_starts_with(result->row->metric, known[k]);
+        if (!is_known && result->measured)
+            text_format(advice,
+                        "%s is %.4g, and has to be %s %.4g (docs/audit.md says what it is).\n",
+                        result->row->metric, result->value, policy_rule_words(result->row),
+                        result->row->limit);
+        else if (!is_known)
+            text_format(advice, "%s was not measured: %s.\n", result->row->metric, result->reason);
+    }
+}
+
+void advise(const struct facts *facts, struct text *advice)
+{
+    for (size_t i = 0; i < sizeof advisers / sizeof *advisers; i++)
+        advisers[i](facts, advice);
+    advise_others(facts, advice);
+}

@@ -1,0 +1,158 @@
+/* report/advice.c: what a person is told to do fits the numbers, and numbers that it names are
+ * right. */
+#include "test.h"
+
+#include "report/advice.h"
+
+#include <math.h>
+
+static struct error err;
+static struct facts facts;
+static struct report_job job;
+static struct text advice;
+
+static const struct policy_row rows[] = {
+    { .metric = "memorization.flagged.fraction", .bound = BOUND_UPPER95, .limit = 0.01 },
+    { .metric = "utility.relative_dice[0].mean", .bound = BOUND_LOWER95, .limit = 0.7 },
+    { .metric = "memorization.companions.mia.auc.value", .limit = 0.6 },
+};
+static struct policy_settings policy = { .quarantine = QUARANTINE_REFUSE,
+                                         .rows = { (void *)(uintptr_t)rows, 3 } };
+
+static struct json *parse(const char *text)
+{
+    struct json *document = text ? json_parse(text, strlen(text), "test", &err) : NULL;
+    assert_ok(document || !text, err);
+    return document;
+}
+
+/* What is advised about these two documents; the caller looks at `advice`. */
+static void advise_about(const char *audit, const char *utility)
+{
+    job = (struct report_job){ .policy = &policy, .generator = "stylegan2" };
+    facts = (struct facts){ .job = &job };
+    arena_init(&facts.arena);
+    facts.memorization = parse(audit);
+    facts.judged = parse(audit);
+    facts.utility = parse(utility);
+    facts.passed = policy_judge(&policy, facts.judged, facts.utility, &facts.arena, &facts.results);
+    facts.result_count = policy.rows.count;
+    text_clear(&advice);
+    text_add(&advice, "");
+    advise(&facts, &advice);
+    facts_close(&facts);
+}
+
+static int release(void **state)
+{
+    (void)state;
+    text_release(&advice);
+    return 0;
+}
+
+#define AUDIT(count, fraction, upper, rest)                                                        \
+    "{\"counts\": {\"synthetic\": 100, \"subjects\": 200, \"holdout_subjects\": 10},"              \
+    " \"thresholds\": {\"correlation\": {\"supported\": true}},"                                   \
+    " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.5}}}," rest                                \
+    " \"flagged\": {\"count\": " #count ", \"fraction\": " #fraction ", \"upper95\": " #upper "}}"
+#define USEFUL "{\"relative_dice\": [{\"mean\": 0.9, \"lower95\": 0.8, \"upper95\": 1}]}"
+
+static void assert_says(const char *words)
+{
+    if (!strstr(advice.bytes, words))
+        fail_msg("\"%s\" is not in:\n%s", words, advice.bytes);
+}
+
+static void the_images_needed_are_those_of_clopper_and_pearson(void **state)
+{
+    (void)state;
+    for (int k = 1; k <= 5; k += 2) {
+        double n = images_needed(0.01, k), side = 0.025 / k;
+        assert_true(1 - pow(side, 1 / n) <= 0.01);
+        assert_true(1 - pow(side, 1 / (n - 1)) > 0.01);
+    }
+    assert_true(images_needed(0.01, NAN) == 368);
+    assert_true(images_needed(0, 1) == 0);
+}
+
+static void a_bound_too_wide_asks_for_so_many_images(void **state)
+{
+    (void)state;
+    advise_about(AUDIT(0, 0, 0.036, ""), USEFUL);
+    assert_says("takes 368 images, none of them flagged");
+}
+
+static void a_share_beyond_the_limit_is_not_cured_by_more_images(void **state)
+{
+    (void)state;
+    advise_about(AUDIT(5, 0.05, 0.11, ""), USEFUL);
+    assert_says("drawing more images does not help");
+    assert_says("Memorisation grows");
+}
+
+static void nothing_is_said_of_what_is_met(void **state)
+{
+    (void)state;
+    advise_about(AUDIT(0, 0, 0.005, ""), USEFUL);
+    assert_string_equal(advice.bytes, "");
+}
+
+static void a_small_control_asks_for_so_many_patients(void **state)
+{
+    (void)state;
+    advise_about(
+        "{\"counts\": {\"synthetic\": 100, \"subjects\": 200, \"holdout_subjects\": 10},"
+        " \"thresholds\": {\"correlation\": {\"supported\": false, \"control_images\": 100,"
+        " \"false_positive_rate\": 0.001}},"
+        " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.5}}},"
+        " \"flagged\": {\"count\": 0, \"fraction\": 0, \"upper95\": 0.005}}",
+        USEFUL);
+    assert_says("takes 999 images of unseen patients, and there are 100 of 10 patients");
+    assert_says("about 100 patients apart");
+}
+
+static void without_an_audit_it_is_asked_for(void **state)
+{
+    (void)state;
+    advise_about(NULL, NULL);
+    assert_says("Run the audit");
+}
+
+static void utility_is_asked_for_or_measured_better_or_improved(void **state)
+{
+    (void)state;
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("was not measured: give the plan a section utility");
+    advise_about(AUDIT(0, 0, 0.005, ""),
+                 "{\"relative_dice\": [{\"mean\": 0.9, \"lower95\": 0.6, \"upper95\": 1}]}");
+    assert_says("the test is too small to show it");
+    advise_about(AUDIT(0, 0, 0.005, ""),
+                 "{\"relative_dice\": [{\"mean\": 0.4, \"lower95\": 0.3, \"upper95\": 0.5}]}");
+    assert_says("less useful than the policy asks for");
+}
+
+static void a_condition_that_no_advice_knows_is_told_as_it_is(void **state)
+{
+    (void)state;
+    advise_about("{\"counts\": {\"synthetic\": 100, \"subjects\": 200},"
+                 " \"thresholds\": {\"correlation\": {\"supported\": true}},"
+                 " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.7}}},"
+                 " \"flagged\": {\"count\": 0, \"fraction\": 0, \"upper95\": 0.005}}",
+                 USEFUL);
+    assert_says("memorization.companions.mia.auc.value is 0.7, and has to be at most 0.6");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_images_needed_are_those_of_clopper_and_pearson),
+        cmocka_unit_test(a_bound_too_wide_asks_for_so_many_images),
+        cmocka_unit_test(a_share_beyond_the_limit_is_not_cured_by_more_images),
+        cmocka_unit_test(nothing_is_said_of_what_is_met),
+        cmocka_unit_test(a_small_control_asks_for_so_many_patients),
+        cmocka_unit_test(without_an_audit_it_is_asked_for),
+        cmocka_unit_test(utility_is_asked_for_or_measured_better_or_improved),
+        cmocka_unit_test(a_condition_that_no_advice_knows_is_told_as_it_is),
+    };
+    return cmocka_run_group_tests(tests, NULL, release);
+}
