@@ -57,7 +57,7 @@ train() {
 small_ddpm="--model ddpm --base 32 --mult 1,2,2 --blocks 1 --attention 8 --heads 2 --dropout 0
     --rate 4e-4 --average 0.998 --batch 32"
 small_stylegan2="--model stylegan2 --z-width 128 --w-width 128 --mapping-layers 4
-    --channel-base 2048 --channel-max 128 --batch 16 --average-kimg 2"
+    --channel-base 1024 --channel-max 128 --batch 16 --gamma 1 --average-kimg 2"
 
 # The audit of what was drawn, against the images trained on and those held out.
 audit() {
@@ -69,7 +69,7 @@ audit() {
 case $name in
 fashion-ddpm)
     fashion fashion 60000 2000
-    train fashion 30 64 "--sampler ddim --steps 50" $small_ddpm --mirror
+    train fashion 30 64 "--sampler ancestral --steps 100" $small_ddpm --mirror
     ;;
 fashion-stylegan2)
     fashion fashion 60000 2000
@@ -77,7 +77,7 @@ fashion-stylegan2)
     ;;
 phantom-ddpm)
     phantoms
-    train phantoms 60 64 "--sampler ddim --steps 50" ${small_ddpm/1,2,2/1,1,2,2} --mirror
+    train phantoms 60 64 "--sampler ancestral --steps 100" ${small_ddpm/1,2,2/1,1,2,2} --mirror
     ;;
 phantom-stylegan2)
     phantoms
