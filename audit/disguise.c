@@ -4,6 +4,7 @@
 #include "audit/blas.h"
 #include "audit/disguise_parts.h"
 #include "audit/engine.h"
+#include "audit/queries.h"
 #include "base/parallel.h"
 
 #include <stdio.h>
@@ -76,8 +77,9 @@ uint32_t disguise_group(const struct disguise_search *search, size_t query)
     return found ? search->groups[found->place] : UINT32_MAX;
 }
 
-void disguise_forget(const struct disguise_search *search, const struct image_set *set,
-                     size_t first, size_t count)
+/* Lets go of the pages of images that have been read. */
+static void disguise_forget(const struct disguise_search *search, const struct image_set *set,
+                            size_t first, size_t count)
 {
     struct search view = { .pixels = search->pixels };
     images_forget(&view, set, first, count);
@@ -87,8 +89,7 @@ struct disguise_search *disguise_open(const struct image_set *queries,
                                       const struct image_set *database,
                                       const struct disguise_settings *settings, struct error *err)
 {
-    CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
-    if (!search_check(queries, database, settings->channels, err))
+    if (!queries_accept(queries, database, settings->channels, settings->other_groups, err))
         return NULL;
     struct disguise_search *search = memory_allocate(1, sizeof *search, "a search", err);
     if (!search)
@@ -134,8 +135,7 @@ struct disguise_search *disguise_open(const struct image_set *queries,
 bool disguise_ask(struct disguise_search *search, const struct image_set *queries,
                   bool other_groups, struct error *err)
 {
-    CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
-    if (!search_check(queries, &search->database, search->settings.channels, err))
+    if (!queries_accept(queries, &search->database, search->settings.channels, other_groups, err))
         return false;
     search->queries = *queries;
     search->settings.other_groups = other_groups;

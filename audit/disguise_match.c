@@ -3,7 +3,7 @@
 #include "audit/blas.h"
 #include "audit/disguise_parts.h"
 #include "audit/engine.h"
-#include "base/parallel.h"
+#include "audit/queries.h"
 #include "base/simd.h"
 
 #include <math.h>
@@ -463,14 +463,7 @@ static void run_range(void *context, size_t begin, size_t end)
 bool disguise_run(struct disguise_search *search, size_t first, size_t count,
                   struct disguise_match *match, struct error *err)
 {
-    CHECK(count && first <= search->queries.count && count <= search->queries.count - first,
-          "queries %zu … %zu of %zu", first, first + count, search->queries.count);
     struct run_job job = { search, first, match };
-    if (!images_finite(&search->pixels, &search->queries, first, count, err))
-        return false;
-    blas_set_threads(1);
-    parallel_ranges(count, 4, run_range, &job);
-    disguise_forget(search, &search->queries, first, count);
-    disguise_forget(search, &search->database, 0, search->database.count);
-    return true;
+    return queries_answer(&search->pixels, &search->queries, &search->database, first, count,
+                          run_range, &job, err);
 }

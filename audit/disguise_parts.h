@@ -69,8 +69,4 @@ static inline void middle_of(const struct grid *grid, double at[2])
 /* The number of a query's group; UINT32_MAX where no training image has it. */
 uint32_t disguise_group(const struct disguise_search *search, size_t query);
 
-/* Lets go of the pages of images that have been read. */
-void disguise_forget(const struct disguise_search *search, const struct image_set *set,
-                     size_t first, size_t count);
-
 #endif

@@ -3,6 +3,7 @@
 
 #include "audit/blas.h"
 #include "audit/engine.h"
+#include "audit/queries.h"
 #include "audit/lesion_parts.h"
 #include "base/parallel.h"
 
@@ -313,9 +314,8 @@ static bool find_strangers(struct lesion_search *search, struct error *err)
 struct lesion_search *lesion_open(const struct image_set *queries, const struct image_set *database,
                                   const struct lesion_settings *settings, struct error *err)
 {
-    CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
     CHECK(settings->masks, "lesions are known by masks");
-    if (!search_check(queries, database, settings->channels, err))
+    if (!queries_accept(queries, database, settings->channels, settings->other_groups, err))
         return NULL;
     struct lesion_search *search = memory_allocate(1, sizeof *search, "a search", err);
     if (!search)
@@ -342,8 +342,7 @@ struct lesion_search *lesion_open(const struct image_set *queries, const struct 
 bool lesion_ask(struct lesion_search *search, const struct image_set *queries, bool other_groups,
                 struct error *err)
 {
-    CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
-    if (!search_check(queries, &search->database, search->settings.channels, err))
+    if (!queries_accept(queries, &search->database, search->settings.channels, other_groups, err))
         return false;
     search->queries = *queries;
     search->settings.other_groups = other_groups;
@@ -507,15 +506,7 @@ static void run_range(void *context, size_t begin, size_t end)
 bool lesion_run(struct lesion_search *search, size_t first, size_t count, struct tile_match *match,
                 struct error *err)
 {
-    CHECK(count && first <= search->queries.count && count <= search->queries.count - first,
-          "queries %zu … %zu of %zu", first, first + count, search->queries.count);
     struct run_job job = { search, first, match };
-    struct search view = { .pixels = search->pixels };
-    if (!images_finite(&search->pixels, &search->queries, first, count, err))
-        return false;
-    blas_set_threads(1);
-    parallel_ranges(count, 4, run_range, &job);
-    images_forget(&view, &search->queries, first, count);
-    images_forget(&view, &search->database, 0, search->database.count);
-    return true;
+    return queries_answer(&search->pixels, &search->queries, &search->database, first, count,
+                          run_range, &job, err);
 }

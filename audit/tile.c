@@ -3,6 +3,7 @@
 
 #include "audit/blas.h"
 #include "audit/engine.h"
+#include "audit/queries.h"
 #include "audit/tile_parts.h"
 #include "base/parallel.h"
 
@@ -200,8 +201,7 @@ static bool describe_all(struct tile_search *search, struct error *err)
 struct tile_search *tile_open(const struct image_set *queries, const struct image_set *database,
                               const struct tile_settings *settings, struct error *err)
 {
-    CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
-    if (!search_check(queries, database, settings->channels, err))
+    if (!queries_accept(queries, database, settings->channels, settings->other_groups, err))
         return NULL;
     struct tile_search *search = memory_allocate(1, sizeof *search, "a search", err);
     if (!search)
@@ -233,8 +233,7 @@ struct tile_search *tile_open(const struct image_set *queries, const struct imag
 bool tile_ask(struct tile_search *search, const struct image_set *queries, bool other_groups,
               struct error *err)
 {
-    CHECK(!other_groups || (queries->groups && search->database.groups), "no groups are known");
-    if (!search_check(queries, &search->database, search->settings.channels, err))
+    if (!queries_accept(queries, &search->database, search->settings.channels, other_groups, err))
         return false;
     search->queries = *queries;
     search->settings.other_groups = other_groups;

@@ -2,8 +2,8 @@
 #include "audit/align.h"
 #include "audit/blas.h"
 #include "audit/engine.h"
+#include "audit/queries.h"
 #include "audit/tile_parts.h"
-#include "base/parallel.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -392,15 +392,7 @@ static void run_range(void *context, size_t begin, size_t end)
 bool tile_run(struct tile_search *search, size_t first, size_t count, struct tile_match *match,
               struct error *err)
 {
-    CHECK(count && first <= search->queries.count && count <= search->queries.count - first,
-          "queries %zu … %zu of %zu", first, first + count, search->queries.count);
     struct run_job job = { search, first, match };
-    struct search view = { .pixels = search->pixels };
-    if (!images_finite(&search->pixels, &search->queries, first, count, err))
-        return false;
-    blas_set_threads(1);
-    parallel_ranges(count, 4, run_range, &job);
-    images_forget(&view, &search->queries, first, count);
-    images_forget(&view, &search->database, 0, search->database.count);
-    return true;
+    return queries_answer(&search->pixels, &search->queries, &search->database, first, count,
+                          run_range, &job, err);
 }
