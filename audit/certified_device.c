@@ -334,33 +334,21 @@ static void evaluate_left(void *context, size_t item)
     atomic_fetch_add(&block->evaluated, evaluated);
 }
 
+static void insert_computed(void *context, size_t query, size_t id, double r)
+{
+    struct device_block *block = context;
+    nearest_insert(block_nearest(block, query - block->first), block->search->settings.neighbours,
+                   (struct neighbour){ r, id });
+}
+
 /* Every pair of the tile. */
 static void evaluate_all(void *context, size_t item)
 {
     struct device_block *block = context;
-    const struct search *search = block->search;
     size_t first = item * EXACT_TILE_X,
            queries = block->count - first < EXACT_TILE_X ? block->count - first : EXACT_TILE_X;
-    const void *x[EXACT_TILE_X], *y[EXACT_TILE_Y];
-    const struct moments *mx[EXACT_TILE_X], *my[EXACT_TILE_Y];
-    double r[EXACT_TILE_X * EXACT_TILE_Y];
-    for (size_t i = 0; i < queries; i++) {
-        x[i] = image_at(search, &search->queries, block->first + first + i);
-        mx[i] = &block->moments[first + i];
-    }
-    for (size_t begin = block->tile_begin; begin < block->tile_end; begin += EXACT_TILE_Y) {
-        size_t left = block->tile_end - begin, count = left < EXACT_TILE_Y ? left : EXACT_TILE_Y;
-        for (size_t j = 0; j < count; j++) {
-            y[j] = image_at(search, &search->database, begin + j);
-            my[j] = &search->moments[begin + j];
-        }
-        exact_tile(&search->pixels, x, mx, queries, y, my, count, r);
-        for (size_t i = 0; i < queries; i++)
-            for (size_t j = 0; j < count; j++)
-                if (pair_allowed(search, block->first + first + i, begin + j))
-                    nearest_insert(block_nearest(block, first + i), search->settings.neighbours,
-                                   (struct neighbour){ r[i * count + j], begin + j });
-    }
+    search_exhaust(block->search, block->first + first, queries, &block->moments[first],
+                   block->tile_begin, block->tile_end, insert_computed, block);
 }
 
 static void over_tiles(struct device_block *block, size_t items,

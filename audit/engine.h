@@ -49,6 +49,13 @@ bool images_finite(const struct pixels *pixels, const struct image_set *set, siz
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count);
 
+/* Computes queries [first, first + count), at most EXACT_TILE_X with their `moments`, against
+ * database images [begin, end), and hands over every pair that is allowed. */
+void search_exhaust(const struct search *search, size_t first, size_t count,
+                    const struct moments *moments, size_t begin, size_t end,
+                    void (*insert)(void *context, size_t query, size_t id, double r),
+                    void *context);
+
 /* Whether the database image may be a neighbour of the query. */
 static inline bool pair_allowed(const struct search *search, size_t query, size_t id)
 {

@@ -296,6 +296,31 @@ bool images_finite(const struct pixels *pixels, const struct image_set *set, siz
     return ok;
 }
 
+void search_exhaust(const struct search *search, size_t first, size_t count,
+                    const struct moments *moments, size_t begin, size_t end,
+                    void (*insert)(void *context, size_t query, size_t id, double r), void *context)
+{
+    const void *x[EXACT_TILE_X], *y[EXACT_TILE_Y];
+    const struct moments *mx[EXACT_TILE_X], *my[EXACT_TILE_Y];
+    double r[EXACT_TILE_X * EXACT_TILE_Y];
+    for (size_t i = 0; i < count; i++) {
+        x[i] = image_at(search, &search->queries, first + i);
+        mx[i] = &moments[i];
+    }
+    for (size_t at = begin; at < end; at += EXACT_TILE_Y) {
+        size_t tile = end - at < EXACT_TILE_Y ? end - at : EXACT_TILE_Y;
+        for (size_t j = 0; j < tile; j++) {
+            y[j] = image_at(search, &search->database, at + j);
+            my[j] = &search->moments[at + j];
+        }
+        exact_tile(&search->pixels, x, mx, count, y, my, tile, r);
+        for (size_t i = 0; i < count; i++)
+            for (size_t j = 0; j < tile; j++)
+                if (pair_allowed(search, first + i, at + j))
+                    insert(context, first + i, at + j, r[i * tile + j]);
+    }
+}
+
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count)
 {
