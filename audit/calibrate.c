@@ -5,49 +5,284 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 const char *const threshold_rule_names[THRESHOLD_RULES] = {
     [THRESHOLD_NONE] = "none", [THRESHOLD_CONTROL] = "control", [THRESHOLD_LIMIT] = "limit"
 };
 
-static bool beyond(const struct threshold *threshold, double value, double bound)
+static bool beyond(bool small, double value, double bound)
 {
-    return threshold->small ? value < bound : value > bound;
+    return small ? value < bound : value > bound; /* NAN never is */
 }
 
-/* The quantile of the control values that there are. */
-static void measure_control(struct threshold *threshold, const struct statistic *statistic,
-                            size_t controls, double confidence)
+/* ---- elimination ------------------------------------------------------------------------------
+ */
+
+/* The control, prepared to be eliminated from in several rounds, each with other images left out.
+ * An image is marked by the number of the round, so that marks need not be taken back. */
+struct elimination {
+    const struct statistic *statistics;
+    size_t count, controls;
+    double rate;
+    size_t *order[STATISTICS_MAX]; /* by statistic: its control images, the most extreme first */
+    size_t length[STATISTICS_MAX]; /* of these: those that have a value */
+    bool *counts;                  /* by image: it has any value */
+    size_t present;                /* images that have */
+    uint32_t round;                /* from 1 */
+    uint32_t *left_out, *gone;     /* by image: the last round that left it out, eliminated it */
+};
+
+/* What one round finds. */
+struct outcome {
+    double bound[STATISTICS_MAX];      /* thresholds; NAN: none */
+    size_t eliminated[STATISTICS_MAX]; /* by whom */
+    size_t images, steps;              /* n and k: the rate is k / (n + 1) */
+    bool supported;
+};
+
+struct ranked {
+    double value;
+    size_t image;
+};
+
+static int most_extreme_first(const void *a, const void *b)
 {
-    double *values = memory_grow(NULL, controls ? controls : 1, sizeof *values);
+    const struct ranked *x = a, *y = b;
+    if (x->value != y->value)
+        return x->value < y->value ? -1 : 1;
+    return (x->image > y->image) - (x->image < y->image);
+}
+
+/* The images that have the statistic, in order. */
+static size_t order_by(const struct statistic *statistic, size_t controls, size_t *order)
+{
+    struct ranked *ranked = memory_grow(NULL, controls + 1, sizeof *ranked);
     size_t count = 0;
     for (size_t i = 0; i < controls; i++)
         if (!isnan(statistic->control[i]))
-            values[count++] = statistic->control[i];
-    threshold->control = (struct quantile){ .q = 1 - threshold->rate,
-                                            .value = NAN,
-                                            .interval = { -INFINITY, INFINITY } };
-    threshold->attained = 1;
-    threshold->needed = (size_t)ceil(1 / threshold->rate - 1e-6) - 1;
-    if (count) {
-        threshold->control = (statistic->small ? quantile_of_small : quantile_of)(
-            values, count, 1 - threshold->rate, confidence);
-        threshold->attained = (double)(count + 1 - threshold->control.rank) / (double)(count + 1);
+            ranked[count++] =
+                (struct ranked){ statistic->small ? statistic->control[i] : -statistic->control[i],
+                                 i };
+    qsort(ranked, count, sizeof *ranked, most_extreme_first);
+    for (size_t i = 0; i < count; i++)
+        order[i] = ranked[i].image;
+    free(ranked);
+    return count;
+}
+
+static void *zeros(size_t count, size_t size)
+{
+    void *all = memory_grow(NULL, count + 1, size);
+    memset(all, 0, (count + 1) * size);
+    return all;
+}
+
+static void elimination_init(struct elimination *elimination, const struct statistic *statistics,
+                             size_t count, size_t controls, double rate)
+{
+    *elimination = (struct elimination){
+        .statistics = statistics, .count = count, .controls = controls, .rate = rate
+    };
+    elimination->counts = zeros(controls, sizeof *elimination->counts);
+    elimination->left_out = zeros(controls, sizeof *elimination->left_out);
+    elimination->gone = zeros(controls, sizeof *elimination->gone);
+    for (size_t s = 0; s < count; s++) {
+        size_t *order = elimination->order[s] = zeros(controls, sizeof *order);
+        elimination->length[s] = order_by(&statistics[s], controls, order);
+        for (size_t i = 0; i < elimination->length[s]; i++)
+            elimination->counts[order[i]] = true;
     }
+    for (size_t i = 0; i < controls; i++)
+        elimination->present += elimination->counts[i];
+}
+
+static void elimination_release(struct elimination *elimination)
+{
+    for (size_t s = 0; s < elimination->count; s++)
+        free(elimination->order[s]);
+    free(elimination->counts);
+    free(elimination->left_out);
+    free(elimination->gone);
+}
+
+/* ⌊rate (n + 1)⌋. A product that should be whole may be off by a rounding of the rate. */
+static size_t steps_of(double rate, size_t images)
+{
+    double exact = rate * (double)(images + 1), rounded = round(exact);
+    return (size_t)(fabs(exact - rounded) > 1e-9 * (double)(images + 1) ? floor(exact) : rounded);
+}
+
+/* The first image from place `at` of a statistic's order that no list of marks has marked in this
+ * round; false: there is none. */
+static bool next_image(const struct elimination *elimination, size_t s, bool also_gone, size_t *at,
+                       size_t *image)
+{
+    for (; *at < elimination->length[s]; ++*at) {
+        *image = elimination->order[s][*at];
+        if (elimination->left_out[*image] != elimination->round &&
+            !(also_gone && elimination->gone[*image] == elimination->round))
+            return true;
+    }
+    return false;
+}
+
+/* So many turns that find an image, or as many as there are images. */
+static void take_turns(struct elimination *elimination, size_t turns, struct outcome *outcome)
+{
+    size_t at[STATISTICS_MAX] = { 0 }, image, idle = 0;
+    for (size_t s = 0; outcome->steps < turns && idle < elimination->count;
+         s = (s + 1) % elimination->count) {
+        if (!next_image(elimination, s, true, &at[s], &image)) {
+            idle++;
+            continue;
+        }
+        idle = 0;
+        elimination->gone[image] = elimination->round;
+        outcome->bound[s] = elimination->statistics[s].control[image];
+        outcome->eliminated[s]++;
+        outcome->steps++;
+    }
+}
+
+/* Of each statistic that had no turn the most extreme image, whoever eliminated that: it is
+ * exceeded with probability 1 / (n + 1), one step more. */
+static void take_extremes(const struct elimination *elimination, struct outcome *outcome)
+{
+    for (size_t s = 0; s < elimination->count; s++) {
+        size_t at = 0, image;
+        if (!isnan(outcome->bound[s]) || !next_image(elimination, s, false, &at, &image))
+            continue;
+        outcome->bound[s] = elimination->statistics[s].control[image];
+        outcome->steps++;
+    }
+}
+
+/* One round, without the images in `out`. */
+static void eliminate(struct elimination *elimination, const size_t *out, size_t out_count,
+                      struct outcome *outcome)
+{
+    size_t statistics = 0;
+    *outcome = (struct outcome){ .images = elimination->present };
+    elimination->round++;
+    for (size_t i = 0; i < out_count; i++) {
+        elimination->left_out[out[i]] = elimination->round;
+        outcome->images -= elimination->counts[out[i]];
+    }
+    for (size_t s = 0; s < elimination->count; s++) {
+        outcome->bound[s] = NAN;
+        statistics += elimination->length[s] > 0;
+    }
+    size_t turns = steps_of(elimination->rate, outcome->images);
+    outcome->supported = statistics > 0 && turns >= statistics;
+    take_turns(elimination, outcome->supported ? turns : statistics, outcome);
+    if (!outcome->supported)
+        take_extremes(elimination, outcome);
+}
+
+/* ---- each subject against the others ----------------------------------------------------------
+ */
+
+struct member {
+    uint32_t group;
+    size_t image;
+};
+
+static int by_group(const void *a, const void *b)
+{
+    const struct member *x = a, *y = b;
+    if (x->group != y->group)
+        return x->group < y->group ? -1 : 1;
+    return (x->image > y->image) - (x->image < y->image);
+}
+
+/* A limit is as good as the control's threshold where it is the less strict. */
+static double less_strict(const struct statistic *statistic, double bound)
+{
+    bool limited = !isnan(statistic->limit) &&
+                   (isnan(bound) || beyond(statistic->small, statistic->limit, bound));
+    return limited ? statistic->limit : bound;
+}
+
+static bool would_be_flagged(const struct elimination *elimination, const struct outcome *outcome,
+                             size_t image)
+{
+    for (size_t s = 0; s < elimination->count; s++) {
+        const struct statistic *statistic = &elimination->statistics[s];
+        if (beyond(statistic->small, statistic->control[image],
+                   less_strict(statistic, outcome->bound[s])))
+            return true;
+    }
+    return false;
+}
+
+/* The control images that count, subject by subject. */
+static size_t by_subject(const struct elimination *elimination, const uint32_t *groups,
+                         struct member *members)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < elimination->controls; i++)
+        if (elimination->counts[i])
+            members[count++] = (struct member){ groups ? groups[i] : (uint32_t)i, i };
+    qsort(members, count, sizeof *members, by_group);
+    return count;
+}
+
+static void compare_subjects(struct elimination *elimination, const uint32_t *groups,
+                             struct across_subjects *across)
+{
+    struct member *members = memory_grow(NULL, elimination->controls + 1, sizeof *members);
+    size_t *images = memory_grow(NULL, elimination->controls + 1, sizeof *images);
+    size_t count = by_subject(elimination, groups, members), end;
+    struct outcome outcome;
+    for (size_t begin = 0; begin < count; begin = end) {
+        size_t flagged = 0;
+        for (end = begin; end < count && members[end].group == members[begin].group; end++)
+            images[end - begin] = members[end].image;
+        if (end - begin == count)
+            break; /* one subject, and nobody to hold it against */
+        eliminate(elimination, images, end - begin, &outcome);
+        for (size_t i = begin; i < end; i++)
+            flagged += would_be_flagged(elimination, &outcome, members[i].image);
+        across->images += end - begin;
+        across->flagged += flagged;
+        across->subjects++;
+        across->flagged_subjects += flagged > 0;
+    }
+    free(members);
+    free(images);
+}
+
+/* ---- thresholds -------------------------------------------------------------------------------
+ */
+
+/* Where the control's threshold stands among all values of its statistic. */
+static void place_threshold(struct threshold *threshold, const struct statistic *statistic,
+                            const struct elimination *elimination, size_t s, double bound,
+                            double confidence)
+{
+    size_t count = elimination->length[s];
+    double *values = memory_grow(NULL, count + 1, sizeof *values);
+    threshold->control =
+        (struct quantile){ .q = NAN, .value = bound, .interval = { -INFINITY, INFINITY } };
+    for (size_t i = 0; i < count; i++) {
+        values[i] = statistic->control[elimination->order[s][i]];
+        threshold->beyond += !beyond(statistic->small, bound, values[i]);
+    }
+    if (count && threshold->beyond < count + 1)
+        threshold->control = (statistic->small ? quantile_of_small : quantile_of)(
+            values, count, 1 - (double)threshold->beyond / (double)(count + 1), confidence);
     free(values);
 }
 
 static void set_threshold(struct threshold *threshold, const struct statistic *statistic,
-                          size_t controls, double confidence)
+                          double bound)
 {
-    measure_control(threshold, statistic, controls, confidence);
-    threshold->value = threshold->control.value;
-    threshold->rule = threshold->control.count ? THRESHOLD_CONTROL : THRESHOLD_NONE;
-    if (!isnan(statistic->limit) &&
-        (!threshold->control.count || beyond(threshold, statistic->limit, threshold->value))) {
-        threshold->value = statistic->limit;
-        threshold->rule = THRESHOLD_LIMIT;
-    }
+    bool controlled = !isnan(bound);
+    threshold->value = less_strict(statistic, bound);
+    threshold->rule = controlled && threshold->value == bound ? THRESHOLD_CONTROL
+                      : isnan(threshold->value)               ? THRESHOLD_NONE
+                                                              : THRESHOLD_LIMIT;
 }
 
 static void mark(struct calibration *calibration, size_t s, const struct statistic *statistic)
@@ -56,7 +291,7 @@ static void mark(struct calibration *calibration, size_t s, const struct statist
     if (threshold->rule == THRESHOLD_NONE)
         return;
     for (size_t i = 0; i < calibration->images; i++) {
-        if (!beyond(threshold, statistic->synthetic[i], threshold->value)) /* NAN never is */
+        if (!beyond(threshold->small, statistic->synthetic[i], threshold->value))
             continue;
         calibration->hit[s][i] = true;
         threshold->flagged++;
@@ -65,51 +300,87 @@ static void mark(struct calibration *calibration, size_t s, const struct statist
     }
 }
 
-/* What the thresholds guarantee together: a control that is too small guarantees less than was
- * asked for. A limit is beyond the control's quantile, so that one's rate holds for it, too. */
-static double rate_by_chance(const struct calibration *calibration)
+static void find_thresholds(struct calibration *calibration, struct elimination *elimination,
+                            const struct calibration_settings *settings)
 {
-    double rate = 0;
-    for (size_t s = 0; s < calibration->statistics; s++) {
-        const struct threshold *threshold = &calibration->threshold[s];
-        if (threshold->rule != THRESHOLD_NONE)
-            rate += threshold->attained > threshold->rate ? threshold->attained : threshold->rate;
+    struct outcome outcome;
+    eliminate(elimination, NULL, 0, &outcome);
+    calibration->controls = outcome.images;
+    calibration->eliminated = outcome.steps;
+    calibration->supported = outcome.supported;
+    for (size_t s = 0; s < elimination->count; s++) {
+        const struct statistic *statistic = &elimination->statistics[s];
+        struct threshold *threshold = &calibration->threshold[s];
+        *threshold = (struct threshold){ .name = statistic->name,
+                                         .small = statistic->small,
+                                         .limit = statistic->limit,
+                                         .eliminated = outcome.eliminated[s] };
+        place_threshold(threshold, statistic, elimination, s, outcome.bound[s],
+                        settings->confidence);
+        set_threshold(threshold, statistic, outcome.bound[s]);
+        calibration->hit[s] = zeros(calibration->images, sizeof(bool));
+        mark(calibration, s, statistic);
     }
-    return rate < 1 ? rate : 1;
 }
 
-static bool *switches(size_t count)
+/* ---- what they promise ------------------------------------------------------------------------
+ */
+
+/* Flagged images among `images` that copy nothing: they and the n control images come in any order
+ * of elimination. At least c of them are flagged just when of the first k + c − 1 of all, at least
+ * c are theirs. */
+static double chance_of(const struct calibration *calibration)
 {
-    bool *all = memory_grow(NULL, count ? count : 1, sizeof *all);
-    for (size_t i = 0; i < count; i++)
-        all[i] = false;
-    return all;
+    uint64_t n = calibration->controls, k = calibration->eliminated, c = calibration->count;
+    if (c == 0 || k > n)
+        return 1;
+    return k == 0 ? 0
+                  : hypergeometric_upper_tail(n + calibration->images, calibration->images,
+                                              k + c - 1, c);
 }
 
-void calibrate(const struct statistic *statistics, size_t count, size_t images, size_t controls,
-               const struct calibration_settings *settings, struct calibration *calibration)
+static void promise(struct calibration *calibration, const struct elimination *elimination,
+                    const struct calibration_settings *settings)
+{
+    size_t n = calibration->controls, k = calibration->eliminated, controlled = 0;
+    bool limits_alone = false;
+    double side = (1 - settings->confidence) / 2;
+    for (size_t s = 0; s < calibration->statistics; s++) {
+        controlled += elimination->length[s] > 0;
+        limits_alone |=
+            !elimination->length[s] && calibration->threshold[s].rule == THRESHOLD_LIMIT;
+    }
+    calibration->declared = settings->rate;
+    calibration->needed =
+        (size_t)ceil((double)(controlled ? controlled : calibration->statistics) / settings->rate -
+                     1e-6) -
+        1;
+    calibration->guaranteed = limits_alone || k > n ? 1 : (double)k / (double)(n + 1);
+    calibration->rate = (struct interval){ 0, 1 };
+    if (k > 0 && k <= n && !limits_alone) {
+        calibration->rate.low = binomial_upper_tail_inverse(n, k, side);
+        calibration->rate.high = binomial_upper_tail_inverse(n, k, 1 - side);
+    }
+    calibration->fraction =
+        clopper_pearson(calibration->count, calibration->images, settings->confidence);
+    calibration->expected = calibration->guaranteed * (double)calibration->images;
+    calibration->excess = limits_alone ? 1 : chance_of(calibration);
+}
+
+void calibrate(const struct statistic *statistics, size_t count, size_t images,
+               const struct control_set *control, const struct calibration_settings *settings,
+               struct calibration *calibration)
 {
     CHECK(count <= STATISTICS_MAX && settings->rate > 0 && settings->rate < 1,
           "%zu statistics at a rate of %g", count, settings->rate);
-    *calibration = (struct calibration){
-        .statistics = count, .images = images, .declared = settings->rate, .supported = count > 0
-    };
-    calibration->flagged = switches(images);
-    for (size_t s = 0; s < count; s++) {
-        struct threshold *threshold = &calibration->threshold[s];
-        *threshold = (struct threshold){ .name = statistics[s].name,
-                                         .small = statistics[s].small,
-                                         .limit = statistics[s].limit,
-                                         .rate = settings->rate / (double)count };
-        calibration->hit[s] = switches(images);
-        set_threshold(threshold, &statistics[s], controls, settings->confidence);
-        calibration->supported &= threshold->control.supported;
-        mark(calibration, s, &statistics[s]);
-    }
-    calibration->fraction = clopper_pearson(calibration->count, images, settings->confidence);
-    calibration->guaranteed = rate_by_chance(calibration);
-    calibration->expected = calibration->guaranteed * (double)images;
-    calibration->excess = binomial_upper_tail(images, calibration->count, calibration->guaranteed);
+    struct elimination elimination;
+    *calibration = (struct calibration){ .statistics = count, .images = images };
+    calibration->flagged = zeros(images, sizeof(bool));
+    elimination_init(&elimination, statistics, count, control->count, settings->rate);
+    find_thresholds(calibration, &elimination, settings);
+    promise(calibration, &elimination, settings);
+    compare_subjects(&elimination, control->groups, &calibration->across);
+    elimination_release(&elimination);
 }
 
 void calibration_release(struct calibration *calibration)

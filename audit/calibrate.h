@@ -2,35 +2,53 @@
  *
  * A statistic is one number for each synthetic image and, computed in exactly the same way, one for
  * each control image: a real image of a subject that the generator never saw. How often chance
- * alone brings an unseen patient so close to the training set, the control tells; the threshold is
- * its quantile. Any number of statistics may be used together (correlation, local ratio, the best
- * correlation over a set of transformations, over tiles, …): the declared false-positive rate is
- * shared between them in equal parts, so that an image that copies nothing is flagged by any of
- * them with at most that probability (Bonferroni: nothing is assumed about their dependence).
- * Equal, because a share must not be chosen by what it finds: whatever copies one would tune it by,
- * those of the next generator are others.
+ * alone brings an unseen patient so close to the training set, the control tells. Any number of
+ * statistics may be used together (correlation, local ratio, the best correlation over a set of
+ * transformations, over tiles, …); the false-positive rate that is declared is that of an image
+ * being flagged by any of them.
+ *
+ * The thresholds of all statistics are found together, by **successive elimination** (Wald, An
+ * extension of Wilks' method for setting tolerance limits, 1943; Tukey, Statistically equivalent
+ * blocks, 1947). The statistics take turns. In its turn a statistic eliminates the one control
+ * image, of those that are left, that is most extreme by it; its threshold is then that image's
+ * value. After k eliminations among n images everything beyond some threshold is flagged:
+ *
+ *     an image that copies nothing, drawn like the control, is flagged with probability k / (n + 1)
+ *
+ * exactly (with ties: at most). Why: let the new image take part. The n + 1 images come in any
+ * order with equal probability, so it is among the first k to be eliminated with probability
+ * k / (n + 1). Until it is, nothing else changes; so it is eliminated just when, in one of the k
+ * turns, it is more extreme than the image that was eliminated there. Of one statistic's turns the
+ * last has the least extreme image, and that is the threshold. Nothing is assumed about the
+ * statistics' distributions or their dependence, and nothing is given away: images that are extreme
+ * by several statistics cost one elimination, not several as with Bonferroni's rule. By the same
+ * argument the true rate, over all images that the source could give, is Beta(k, n + 1 − k).
  *
  *     struct statistic statistics[] = {
+ *         { .name = "local_ratio", .small = true, .synthetic = d, .control = e, .limit = NAN },
  *         { .name = "correlation", .synthetic = r, .control = control_r, .limit = NAN },
- *         { .name = "local_ratio", .synthetic = d, .control = control_d, .small = true, .limit =
- * NAN },
  *     };
- *     struct calibration calibration;
- *     calibrate(statistics, 2, images, controls, &settings, &calibration);
+ *     calibrate(statistics, 2, images, &control, &settings, &calibration);
  *     … calibration.threshold[0].value, calibration.hit[1][image], calibration.flagged[image] …
  *     calibration_release(&calibration);
  *
  * The rules, in full:
+ *  - k = ⌊rate (n + 1)⌋, where n counts the control images that have at least one value. Turns go
+ *    round in the order in which the statistics are given: it must not be chosen by what it finds.
  *  - NAN stands for "this image has no such value" (an image without variance, a control image that
- *    is no stranger): a synthetic one is not flagged by it, a control one does not count.
- *  - The threshold is the control's quantile 1 − rate / count (statistics.h, quantile_of: the rank
- *    that keeps the rate exactly for exchangeable values), or the absolute limit where that is the
- *    less strict: the larger of the two (for small statistics, the smaller).
- *  - An image is flagged by a statistic when its value is strictly beyond the threshold.
- *  - A control smaller than `needed` supports only its largest value as threshold: `supported` is
- *    false, and `attained` says what rate that guarantees. This flags more by chance than was asked
- *    for, never less: a small control does not hide a copy. With no control value at all the limit
- *    alone decides; without a limit either, the statistic flags nothing and its rule is "none".
+ *    is no stranger): a synthetic one is not flagged by it, a control one is never the most extreme
+ *    by it. Of equally extreme control images the first goes.
+ *  - An image is flagged by a statistic when its value is strictly beyond the threshold. Where
+ * there is an absolute limit, the threshold is the larger of the two (for small statistics the
+ *    smaller), which can only lower the rate.
+ *  - `supported`: k is at least the number of statistics, so that each has its turn; `needed`
+ *    control images make it so. A smaller control gives each statistic one turn, and one that finds
+ *    no image left takes its most extreme of all as threshold; `guaranteed` says what rate that
+ *    keeps. This flags more by chance than was asked for, never less: a small control does not hide
+ *    a copy. A statistic without control values has its limit alone; without a limit either it
+ * flags nothing and its rule is "none".
+ *  - Images of one subject are not independent. `across` tells what the thresholds would do to the
+ *    control's own subjects, each held against thresholds that the others set.
  *  - Counts of flagged images get Clopper–Pearson's 95 % interval.
  */
 #ifndef AUDIT_CALIBRATE_H
@@ -46,6 +64,11 @@ struct statistic {
     double limit;            /* absolute; NAN: none */
 };
 
+struct control_set {
+    size_t count;           /* control images: values in each statistic */
+    const uint32_t *groups; /* whose image each is; NULL: each is a subject of its own */
+};
+
 struct calibration_settings {
     double rate;       /* of false positives, over all statistics: 1 − the quantile asked for */
     double confidence; /* of intervals, e.g. 0.95 */
@@ -59,16 +82,22 @@ struct threshold {
     bool small;
     double value; /* NAN with THRESHOLD_NONE */
     enum threshold_rule rule;
-    double limit;  /* as asked for; NAN: none */
-    double rate;   /* its part of the false-positive rate */
-    size_t needed; /* control images that this rate takes: the least n with 1/(n+1) ≤ rate
-                    */
-    struct quantile control; /* of the control, at 1 − rate; count 0: there was no value */
-    double attained;         /* the false-positive rate that control.value guarantees */
+    double limit;            /* as asked for; NAN: none */
+    size_t eliminated;       /* control images, in this statistic's turns */
+    size_t beyond;           /* control images at the control's threshold or beyond it, whoever
+                              * eliminated them */
+    struct quantile control; /* where the control's threshold stands among its values: at the
+                              * quantile 1 − beyond / (count + 1). count 0: there was no value */
     size_t flagged;          /* images by this statistic */
 };
 
 enum { STATISTICS_MAX = 80 };
+
+/* Each control subject against thresholds from all others. */
+struct across_subjects {
+    size_t images, flagged;            /* control images, and how many would be flagged */
+    size_t subjects, flagged_subjects; /* likewise, with any flagged image */
+};
 
 struct calibration {
     size_t statistics, images;
@@ -77,17 +106,22 @@ struct calibration {
     bool *flagged;             /* an image by any statistic; owned */
     size_t count;              /* of these */
     struct interval fraction;  /* exact, of the flagged among the images */
+    size_t controls;           /* control images with at least one value: n */
+    size_t eliminated;         /* of these: k */
+    size_t needed;             /* control images that the rate takes, for all statistics */
+    bool supported;            /* there are as many */
     double declared;           /* the rate of false positives that was asked for */
-    double guaranteed;         /* the rate that all thresholds keep together */
-    bool supported;            /* every control is as large as its quantile takes */
-    double expected;           /* flagged images that chance alone brings: at most so many, given
-                                * what the controls guarantee */
-    double excess;             /* P(at least `count` flagged) were chance alone at work */
+    double guaranteed;         /* the rate that all thresholds keep together, at most */
+    struct interval rate;      /* of the true rate of just these thresholds, at the confidence */
+    double expected;           /* flagged images that chance alone brings, at most */
+    double excess;             /* P(at least `count` flagged) were chance alone at work, at most */
+    struct across_subjects across;
 };
 
-/* `images` synthetic values and `controls` control values in each statistic. */
-void calibrate(const struct statistic *statistics, size_t count, size_t images, size_t controls,
-               const struct calibration_settings *settings, struct calibration *calibration);
+/* `images` synthetic values and control.count control values in each statistic. */
+void calibrate(const struct statistic *statistics, size_t count, size_t images,
+               const struct control_set *control, const struct calibration_settings *settings,
+               struct calibration *calibration);
 void calibration_release(struct calibration *calibration);
 
 #endif

@@ -104,27 +104,33 @@ static void warn_of_sets(struct audit_run *run)
                     constants_of(run, SET_SYNTHETIC));
 }
 
-/* One line for all statistics whose quantile the control cannot support. */
 static void warn_of_size(struct audit_run *run)
 {
-    const struct threshold *worst = NULL;
-    struct text names = { 0 };
-    for (size_t s = 0; s < run->calibration.statistics && run->used < SOURCE_COUNT; s++) {
-        const struct threshold *threshold = &run->calibration.threshold[s];
-        if (threshold->control.supported)
-            continue;
-        text_format(&names, "%s%s", names.length ? ", " : "", threshold->name);
-        if (!worst || threshold->attained > worst->attained)
-            worst = threshold;
-    }
-    if (worst)
+    const struct calibration *calibration = &run->calibration;
+    if (run->used == SOURCE_COUNT || calibration->supported)
+        return;
+    text_format(&run->warnings,
+                "the control of %zu images is too small for the %.6g %% quantile, which takes %zu "
+                "for %zu statistics: its most extreme images are the thresholds, and of images "
+                "that copy nothing up to %.3g %% are flagged (%.3g %% was asked for)\n",
+                calibration->controls, 100 * (1 - calibration->declared), calibration->needed,
+                calibration->statistics, 100 * calibration->guaranteed,
+                100 * calibration->declared);
+}
+
+static void warn_of_near_copies(struct audit_run *run)
+{
+    bool left_out = run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT;
+    size_t count = run->used < SOURCE_COUNT ? run->control[run->used].near_copy_count : 0;
+    if (count)
         text_format(&run->warnings,
-                    "the control of %zu images is too small for the %.6g %% quantile, which takes "
-                    "%zu: its most extreme values are the thresholds of %s, each with a "
-                    "false-positive rate of at most %.3g %% (%.3g %% was asked for)\n",
-                    worst->control.count, 100 * (1 - worst->rate), worst->needed, names.bytes,
-                    100 * worst->attained, 100 * worst->rate);
-    text_release(&names);
+                    "%zu control image%s all but equal to a training image (control.near_copies "
+                    "names %s): is a patient in %s under two names? %s\n",
+                    count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
+                    run->used == SOURCE_HOLDOUT ? "both sets" : "the set",
+                    left_out ? "They were left out of the control, so images like them are flagged"
+                             : "They make thresholds lenient: set it right, or leave them out with "
+                               "--control-near-copies leave_out");
 }
 
 static void warn_of_control(struct audit_run *run)
@@ -139,6 +145,7 @@ static void warn_of_control(struct audit_run *run)
                     "%zu training images correlate exactly 1 with one of another subject, and were "
                     "left out of the control; is a patient in the set under two names?\n",
                     run->control[SOURCE_OTHERS].identical);
+    warn_of_near_copies(run);
     warn_of_size(run);
 }
 
@@ -181,7 +188,6 @@ static void summarise_control(struct audit_run *run)
     } else
         text_add(out, "none; ");
     text_add(out, "flagged are");
-    bool supported = true;
     for (size_t s = 0; s < run->calibration.statistics; s++) {
         const struct threshold *threshold = &run->calibration.threshold[s];
         const char *separator = s ? ", or" : "";
@@ -191,9 +197,10 @@ static void summarise_control(struct audit_run *run)
             text_format(out, "%s %s %s %.4f%s", separator, threshold->name,
                         threshold->small ? "<" : ">", threshold->value,
                         threshold->rule == THRESHOLD_LIMIT ? " (the limit)" : "");
-        supported &= threshold->rule != THRESHOLD_CONTROL || threshold->control.supported;
     }
-    text_add(out, supported ? "\n" : " (control too small)\n");
+    text_add(out, run->used == SOURCE_COUNT || run->calibration.supported
+                      ? "\n"
+                      : " (control too small)\n");
 }
 
 static void summarise_flagged(struct audit_run *run, size_t subjects)

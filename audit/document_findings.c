@@ -26,13 +26,36 @@ static struct json *one_control(const struct control_values *control)
     return object;
 }
 
+/* Control images that are all but equal to a training image: rows of their set. */
+static struct json *near_copies_json(const struct audit_run *run)
+{
+    const struct control_values *control = &run->control[run->used];
+    bool others = run->used == SOURCE_OTHERS;
+    struct json *object = json_new_object(), *images = json_new_array();
+    put_count(object, "count", control->near_copy_count);
+    json_put_real(object, "correlation_at_least", run->settings->duplicate);
+    json_put_real(object, "local_ratio_at_most", NEAR_COPY_RATIO);
+    json_put_bool(object, "left_out", run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT);
+    for (size_t i = 0; i < control->near_copy_count; i++) {
+        size_t place = control->near_copies[i];
+        json_push_integer(images,
+                          (int64_t)set_place(&run->sets.of[others ? SET_TRAIN : SET_HOLDOUT],
+                                             others ? run->asked[place] : place));
+    }
+    json_put(object, "images", images);
+    return object;
+}
+
 struct json *control_json(const struct audit_run *run)
 {
     struct json *object = json_new_object();
-    if (run->used < SOURCE_COUNT)
+    if (run->used < SOURCE_COUNT) {
         json_put_string(object, "used", control_source_names[run->used]);
-    else
+        json_put(object, "near_copies", near_copies_json(run));
+    } else {
         json_put_null(object, "used");
+        json_put_null(object, "near_copies");
+    }
     for (int source = 0; source < SOURCE_COUNT; source++) {
         if (run->control[source].present)
             json_put(object, control_source_names[source], one_control(&run->control[source]));
@@ -42,20 +65,19 @@ struct json *control_json(const struct audit_run *run)
     return object;
 }
 
-static struct json *threshold_json(const struct threshold *threshold, size_t statistics)
+static struct json *threshold_json(const struct calibration *calibration, size_t s)
 {
+    const struct threshold *threshold = &calibration->threshold[s];
     struct json *object = json_new_object();
     json_put_real(object, "value", threshold->value);
     json_put_string(object, "flags", threshold->small ? "below" : "above");
     json_put_string(object, "rule", threshold_rule_names[threshold->rule]);
-    json_put_real(object, "share", 1 / (double)statistics);
-    json_put_real(object, "quantile", 1 - threshold->rate);
+    json_put_real(object, "quantile", threshold->control.q);
     json_put(object, "interval", interval_json(threshold->control.interval));
-    json_put_bool(object, "supported", threshold->control.supported);
-    json_put_real(object, "false_positive_rate", threshold->rate);
-    json_put_real(object, "attained_rate", threshold->attained);
+    json_put_bool(object, "supported", calibration->supported && threshold->control.count > 0);
     put_count(object, "control_images", threshold->control.count);
-    put_count(object, "control_images_needed", threshold->needed);
+    put_count(object, "control_images_beyond", threshold->beyond);
+    put_count(object, "control_images_eliminated", threshold->eliminated);
     json_put_real(object, "limit", threshold->limit);
     return object;
 }
@@ -65,29 +87,41 @@ struct json *thresholds_json(const struct audit_run *run)
     const struct calibration *calibration = &run->calibration;
     struct json *object = json_new_object();
     for (size_t s = 0; s < calibration->statistics; s++)
-        json_put(object, calibration->threshold[s].name,
-                 threshold_json(&calibration->threshold[s], calibration->statistics));
+        json_put(object, calibration->threshold[s].name, threshold_json(calibration, s));
     return object;
 }
 
-/* How the declared rate was shared, and what all thresholds keep together. */
+/* The control's own subjects, each against thresholds that the others set. */
+static struct json *across_json(const struct across_subjects *across, double confidence)
+{
+    struct json *object = json_new_object(), *images = json_new_object(),
+                *subjects = json_new_object();
+    put_share(images, share_of(across->flagged, across->images, confidence));
+    put_share(subjects, share_of(across->flagged_subjects, across->subjects, confidence));
+    json_put(object, "images", images);
+    json_put(object, "subjects", subjects);
+    return object;
+}
+
+/* How the thresholds were found, and what all of them keep together. */
 struct json *calibration_json(const struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
-    struct json *object = json_new_object();
-    size_t needed = 0, least = SIZE_MAX;
-    for (size_t s = 0; s < calibration->statistics; s++) {
-        const struct threshold *threshold = &calibration->threshold[s];
-        needed = threshold->needed > needed ? threshold->needed : needed;
-        least = threshold->control.count < least ? threshold->control.count : least;
-    }
-    json_put_string(object, "shares", "equal");
+    struct json *object = json_new_object(), *turns = json_new_array();
+    for (size_t s = 0; s < calibration->statistics; s++)
+        json_push_string(turns, calibration->threshold[s].name);
+    json_put_string(object, "method", "successive elimination");
     put_count(object, "statistics", calibration->statistics);
+    json_put(object, "turns", turns);
     json_put_real(object, "false_positive_rate", calibration->declared);
     json_put_real(object, "guaranteed_rate", calibration->guaranteed);
-    put_count(object, "control_images", least);
-    put_count(object, "control_images_needed", needed);
+    json_put(object, "rate_interval", interval_json(calibration->rate));
+    put_count(object, "control_images", calibration->controls);
+    put_count(object, "control_images_eliminated", calibration->eliminated);
+    put_count(object, "control_images_needed", calibration->needed);
     json_put_bool(object, "supported", calibration->supported);
+    json_put(object, "across_subjects",
+             across_json(&calibration->across, joint_confidence(run->job->candidates)));
     return object;
 }
 

@@ -6,7 +6,6 @@
 #include "base/file.h"
 #include "tensor/device.h"
 
-#include <math.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -15,6 +14,7 @@
 
 static const char *const control_names[CONTROL_COUNT + 1] = { "auto", "holdout", "other_subjects",
                                                               NULL };
+static const char *const near_copies_names[NEAR_COPIES_COUNT + 1] = { "keep", "leave_out", NULL };
 const char *const control_source_names[SOURCE_COUNT] = { "holdout", "other_subjects" };
 
 const struct audit_settings audit_defaults = {
@@ -43,6 +43,8 @@ const struct yaml_field audit_fields[] = {
           .help = "of the control, for all statistics together (default .999)"),
     FIELD(control, YAML_CHOICE, .choices = control_names,
           .help = "what sets the thresholds; auto: the holdout where there is one"),
+    FIELD(control_near_copies, YAML_CHOICE, .choices = near_copies_names,
+          .help = "of the control: images all but equal to a training image (default keep)"),
     FIELD(correlation_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
           .help = "never flag at a correlation up to this (default 0)"),
     FIELD(local_ratio_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "D",
@@ -77,93 +79,8 @@ const struct yaml_field audit_fields[] = {
     { 0 },
 };
 
-/* ---- calibration ------------------------------------------------------------------------------
+/* ---- duplicates -------------------------------------------------------------------------------
  */
-
-static void calibrate_all(struct audit_run *run)
-{
-    const struct audit_settings *settings = run->settings;
-    const struct control_values *control =
-        run->used < SOURCE_COUNT ? &run->control[run->used] : NULL;
-    struct statistic statistics[2 + CHANNELS_MAX + 2 * MATCHER_COUNT];
-    size_t count = 0;
-    double rate = rint((1 - settings->quantile) * 1e12) / 1e12; /* 1 − .999 is .001 */
-    statistics[count++] = (struct statistic){
-        .name = "correlation",
-        .synthetic = run->correlation,
-        .control = control ? control->correlation : NULL,
-        .limit = settings->correlation_limit > 0 ? settings->correlation_limit : NAN,
-    };
-    if (run->local)
-        statistics[count++] = (struct statistic){
-            .name = "local_ratio",
-            .small = true,
-            .synthetic = run->ratio,
-            .control = control ? control->ratio : NULL,
-            .limit = settings->local_ratio_limit < 1 ? settings->local_ratio_limit : NAN,
-        };
-    for (size_t c = 0; c < CHANNELS_MAX; c++)
-        if (run->channel[c])
-            statistics[count++] = (struct statistic){
-                .name = arena_format(&run->arena, "channel_%s",
-                                     run->sets.of[SET_TRAIN].channel_names[c]),
-                .synthetic = run->channel[c],
-                .control = control->channel[c],
-                .limit = NAN,
-            };
-    for (int m = 0; m < MATCHER_COUNT; m++)
-        for (int s = 0; run->matched[m].count && s < 2; s++) {
-            if (!matcher_statistics[m][s])
-                continue;
-            statistics[count++] = (struct statistic){
-                .name = matcher_statistics[m][s],
-                .small = s == 1,
-                .synthetic = s ? run->matched[m].ratio : run->matched[m].correlation,
-                .control = s ? control->matched[m].ratio : control->matched[m].correlation,
-                .limit = NAN,
-            };
-        }
-    calibrate(statistics, count, images_of(run, SET_SYNTHETIC)->count, control ? control->count : 0,
-              &(struct calibration_settings){ rate, joint_confidence(run->job->candidates) },
-              &run->calibration);
-}
-
-const char *const matcher_statistics[MATCHER_COUNT][2] = {
-    [MATCH_DISGUISE] = { "disguise_correlation", "disguise_local_ratio" },
-    [MATCH_TILE] = { NULL, "tile_local_ratio" }, /* its correlation is that of the best ratio */
-    [MATCH_LESION] = { NULL, "lesion_local_ratio" },
-};
-
-/* The matcher by whose statistics alone the image is flagged; −1 when it is flagged as it is. */
-static int flagging_matcher(const struct audit_run *run, size_t image)
-{
-    int found = -1;
-    for (size_t s = 0; s < run->calibration.statistics; s++) {
-        const char *name = run->calibration.threshold[s].name;
-        int matcher = -1;
-        if (!run->calibration.hit[s][image])
-            continue;
-        for (int m = 0; m < MATCHER_COUNT; m++)
-            for (int v = 0; v < 2; v++)
-                matcher = name == matcher_statistics[m][v] ? m : matcher;
-        if (matcher < 0)
-            return -1;
-        found = found < 0 ? matcher : found;
-    }
-    return found;
-}
-
-/* Of which training image each synthetic one is a copy, if it is one. */
-static void find_sources(struct audit_run *run)
-{
-    size_t count = images_of(run, SET_SYNTHETIC)->count;
-    run->found_by = arena_array(&run->arena, int, count);
-    run->source = arena_array(&run->arena, uint64_t, count);
-    for (size_t i = 0; i < count; i++) {
-        int m = run->found_by[i] = flagging_matcher(run, i);
-        run->source[i] = m < 0 ? run->synthetic.nearest[i * run->k].id : run->matched[m].id[i];
-    }
-}
 
 static void count_duplicates(struct audit_run *run)
 {
@@ -226,8 +143,7 @@ static bool run_in(struct audit_run *run, const char *folder, struct error *err)
         rmdir(run->passes.folder); /* goes only when nothing was finished in it */
         return false;
     }
-    calibrate_all(run);
-    find_sources(run);
+    audit_flag(run);
     count_duplicates(run);
     return write_outputs(run, folder, err);
 }

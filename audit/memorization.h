@@ -26,10 +26,13 @@
 
 enum control { CONTROL_AUTO, CONTROL_HOLDOUT, CONTROL_OTHER_SUBJECTS, CONTROL_COUNT };
 
+/* What becomes of control images that are near-copies of a training image. */
+enum near_copies { NEAR_COPIES_KEEP, NEAR_COPIES_LEAVE_OUT, NEAR_COPIES_COUNT };
+
 struct audit_settings {
     int64_t neighbours, local, carlini, control_images, pairs, bootstrap, seed;
     double quantile, correlation_limit, local_ratio_limit, duplicate, carlini_alpha;
-    int control, engine; /* the enums */
+    int control, control_near_copies, engine; /* the enums */
     bool per_channel, transforms, tiles;
     struct yaml_strings channels;
     const char *device; /* as device_filter takes it (tensor/device.h) */

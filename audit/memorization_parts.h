@@ -29,14 +29,15 @@ extern const char *const matcher_statistics[MATCHER_COUNT][2];
 /* The values of real images that count as strangers. */
 struct control_values {
     bool present;
-    struct near near;              /* in the training set */
-    size_t count;                  /* images asked, in the order of `near` */
-    size_t subjects;               /* whose images these are */
-    size_t constant;               /* left out: without variance */
-    size_t identical;              /* left out: a correlation of exactly 1, so no stranger */
-    double *correlation;           /* count; NAN: left out */
-    double *ratio;                 /* count; NAN: left out; NULL without local ratio */
-    double *channel[CHANNELS_MAX]; /* per channel, where asked for */
+    struct near near;                     /* in the training set */
+    size_t count;                         /* images asked, in the order of `near` */
+    size_t subjects;                      /* whose images these are */
+    size_t constant;                      /* left out: without variance */
+    size_t identical;                     /* left out: a correlation of exactly 1, so no stranger */
+    size_t near_copy_count, *near_copies; /* of the control that is used: their places, ascending */
+    double *correlation;                  /* count; NAN: left out */
+    double *ratio;                        /* count; NAN: left out; NULL without local ratio */
+    double *channel[CHANNELS_MAX];        /* per channel, where asked for */
     struct matched matched[MATCHER_COUNT]; /* NAN: left out */
 };
 
@@ -82,6 +83,13 @@ static inline const struct image_set *images_of(const struct audit_run *run, enu
 
 /* memorization_search.c: every search, resumed where it was. */
 bool audit_search(struct audit_run *run, struct error *err) MUST_USE;
+
+/* memorization_flags.c: what the control allows, and what is flagged. */
+void audit_flag(struct audit_run *run);
+/* A control image is a near-copy of a training image when, as it is or in disguise, its correlation
+ * reaches the limit for duplicates and its local ratio is at most this: half as far as strangers.
+ */
+#define NEAR_COPY_RATIO 0.5
 
 /* pairs.c: nearest.csv, and the worst pairs as strips below `folder`/pairs. */
 bool audit_write_nearest(const struct audit_run *run, const char *path, struct error *err) MUST_USE;

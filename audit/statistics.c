@@ -139,6 +139,32 @@ double binomial_upper_tail_inverse(uint64_t trials, uint64_t least, double tail)
     return p;
 }
 
+/* P(H = h), by three binomial probabilities of the same p, which cancels (Loader). */
+static double hypergeometric_probability(double population, double marked, double drawn, double h)
+{
+    double p = drawn / population;
+    if (p >= 1)
+        return h == marked;
+    return exp(log_probability(marked, h, p) + log_probability(population - marked, drawn - h, p) -
+               log_probability(population, drawn, p));
+}
+
+double hypergeometric_upper_tail(uint64_t population, uint64_t marked, uint64_t drawn,
+                                 uint64_t least)
+{
+    CHECK(drawn <= population && marked <= population, "%llu marked, %llu drawn of %llu",
+          (unsigned long long)marked, (unsigned long long)drawn, (unsigned long long)population);
+    uint64_t most = drawn < marked ? drawn : marked, unmarked = population - marked,
+             fewest = drawn > unmarked ? drawn - unmarked : 0;
+    double sum = 0;
+    if (least <= fewest)
+        return 1;
+    for (uint64_t h = most + 1; h-- > least;) /* the small ones first, past the mode */
+        sum += hypergeometric_probability((double)population, (double)marked, (double)drawn,
+                                          (double)h);
+    return sum < 1 ? sum : 1;
+}
+
 double joint_confidence(size_t count)
 {
     return count > 1 ? 1 - 0.05 / (double)count : 0.95;

@@ -26,6 +26,11 @@ double binomial_upper_tail(uint64_t n, uint64_t k, double p);
  * 1 ≤ k ≤ n, 0 < tail < 1. */
 double binomial_upper_tail_inverse(uint64_t n, uint64_t k, double tail);
 
+/* P(H ≥ least), where H of `drawn` items, drawn without replacement from a population with so many
+ * marked ones, are marked. drawn ≤ population, marked ≤ population; relative error below 1e-10. */
+double hypergeometric_upper_tail(uint64_t population, uint64_t marked, uint64_t drawn,
+                                 uint64_t least);
+
 /* The confidence of each of `count` intervals which shall hold all at once with 95 %: Bonferroni,
  * 1 − 0.05 / count, whatever depends on what. 0 counts as 1. */
 double joint_confidence(size_t count);

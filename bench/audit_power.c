@@ -13,11 +13,10 @@
  * strength. A pasted tumour comes from a training image by its mask, with a soft rim, and goes into
  * a clean head of another subject, in its place or moved.
  *
- * All statistics of the audit are calibrated together (audit/calibrate.h): the declared rate of
- * false positives, one in 1,000, is shared between them in equal parts, as by `lethe audit`. Beside
- * it stand two statistics alone, each with the whole rate: the plain correlation and the Euclidean
- * distance to the nearest training image. The columns at the right count which of ours flagged the
- * copies, each at its share.
+ * All statistics of the audit are calibrated together (audit/calibrate.h) at a declared rate of one
+ * false positive in 1,000, in turns of the same order as by `lethe audit`. Beside it stand two
+ * statistics alone, each with the whole rate: the plain correlation and the Euclidean distance to
+ * the nearest training image. The columns at the right count which of ours flagged the copies.
  *
  *     --world NAME   only that world      --quick   a quarter of the copies, the control and the
  * clean images
@@ -48,16 +47,16 @@ enum { COPIES = 100, STRANGERS = 5 };
 /* ---- statistics -------------------------------------------------------------------------------
  */
 
-enum {
-    CORRELATION,
-    LOCAL_RATIO,
-    DISGUISE,
-    DISGUISE_RATIO,
-    TILE_RATIO,
-    LESION_RATIO,  /* the last: where there are no masks there is none */
-    OURS,          /* so many are calibrated together */
-    EUCLID = OURS, /* a rival: the distance to the nearest training image */
-    STATISTICS
+enum { /* ours in the order of their turns (list_statistics of audit/memorization.c) */
+       DISGUISE_RATIO,
+       LOCAL_RATIO,
+       TILE_RATIO,
+       LESION_RATIO, /* where there are no masks there is none */
+       DISGUISE,
+       CORRELATION,
+       OURS,
+       EUCLID = OURS, /* a rival: the distance to the nearest training image */
+       STATISTICS
 };
 
 /* Names are the audit's own. */
@@ -77,7 +76,8 @@ static const struct statistic_row statistic_rows[STATISTICS] = {
 
 struct values {
     size_t count;
-    bool lesions; /* were looked for */
+    const uint32_t *groups; /* whose image each is; NULL: unknown */
+    bool lesions;           /* were looked for */
     double *of[STATISTICS];
     uint64_t *nearest, *disguised, *tiled, *lesion; /* ids */
 };
@@ -262,6 +262,7 @@ static void measure(const struct image_set *queries, const struct world *world,
                   { "lesion", lesion_values } };
     values_init(values, queries->count);
     values->lesions = world->masks != NULL;
+    values->groups = queries->groups;
     for (size_t p = 0; p < sizeof parts / sizeof *parts; p++) {
         double started = bench_seconds();
         parts[p].compute(queries, world, values);
@@ -291,24 +292,40 @@ static struct statistic statistic_of(int row, const struct values *queries,
                                .limit = NAN };
 }
 
+static void describe(const struct calibration *calibration)
+{
+    const struct across_subjects *across = &calibration->across;
+    printf("# rate %.5f asked for, %.5f guaranteed (95 %%: %.5f … %.5f), by %zu eliminations of "
+           "%zu control images%s\n",
+           calibration->declared, calibration->guaranteed, calibration->rate.low,
+           calibration->rate.high, calibration->eliminated, calibration->controls,
+           calibration->supported ? "" : " (control too small)");
+    printf("# control against itself, subject by subject: %zu of %zu images flagged, of %zu of %zu "
+           "subjects\n",
+           across->flagged, across->images, across->flagged_subjects, across->subjects);
+    for (size_t s = 0; s < calibration->statistics; s++) {
+        const struct threshold *threshold = &calibration->threshold[s];
+        printf("# %-20s threshold %.5f: %zu control images there or beyond, %zu eliminated\n",
+               threshold->name, threshold->value, threshold->beyond, threshold->eliminated);
+    }
+}
+
 static void decide(const struct values *queries, const struct values *control,
                    struct verdicts *verdicts)
 {
     struct calibration_settings settings = { RATE, 0.95 };
+    struct control_set strangers = { control->count, control->groups };
     struct statistic ours[OURS];
-    size_t used = queries->lesions ? OURS : LESION_RATIO;
-    for (size_t s = 0; s < used; s++)
-        ours[s] = statistic_of((int)s, queries, control);
-    calibrate(ours, used, queries->count, control->count, &settings, &verdicts->ours);
+    size_t used = 0;
+    for (int s = 0; s < OURS; s++)
+        if (s != LESION_RATIO || queries->lesions)
+            ours[used++] = statistic_of(s, queries, control);
+    calibrate(ours, used, queries->count, &strangers, &settings, &verdicts->ours);
     for (int r = 0; r < 2; r++) {
         struct statistic one = statistic_of(rivals[r], queries, control);
-        calibrate(&one, 1, queries->count, control->count, &settings, &verdicts->alone[r]);
+        calibrate(&one, 1, queries->count, &strangers, &settings, &verdicts->alone[r]);
     }
-    for (size_t s = 0; s < verdicts->ours.statistics; s++)
-        printf("# %-15s threshold %.5f, rate %.5f asked for, %.5f attained%s\n",
-               verdicts->ours.threshold[s].name, verdicts->ours.threshold[s].value,
-               verdicts->ours.threshold[s].rate, verdicts->ours.threshold[s].attained,
-               verdicts->ours.threshold[s].control.supported ? "" : " (control too small)");
+    describe(&verdicts->ours);
 }
 
 static size_t flagged_in(const bool *flags, size_t first, size_t count)
@@ -371,7 +388,7 @@ static void report(struct bench *bench, const struct world *world, const struct 
     json_put_real(row, "correlation_alone", (double)rival[0] / (double)n);
     json_put_real(row, "euclid_alone", (double)rival[1] / (double)n);
     for (size_t s = 0; s < verdicts->ours.statistics; s++)
-        json_put_integer(row, statistic_rows[s].name,
+        json_put_integer(row, verdicts->ours.threshold[s].name,
                          (int64_t)flagged_in(verdicts->ours.hit[s], group->first, n));
     char *line = json_line(row);
     fputs(line, bench->json);
@@ -466,7 +483,7 @@ static void run_world(struct bench *bench, size_t which, size_t divisor, FILE *t
     printf("%-8s %-13s %5s %-4s %5s %6s %16s %5s %7s | %6s %6s | by", "world", "copies", "by", "",
            "n", "recall", "95 %", "goal", "", "corr.", "l2");
     for (size_t s = 0; s < verdicts.ours.statistics; s++)
-        printf(" %s", statistic_rows[s].name);
+        printf(" %s", verdicts.ours.threshold[s].name);
     printf(" | traced\n");
     for (size_t g = 0; g < count; g++)
         report(bench, &world, &groups[g], &verdicts, &values, from);

@@ -89,23 +89,19 @@ static void advise_quarantine(const struct facts *facts, struct text *advice)
 
 /* ---- the numbers are too few ----------------------------------------------------------------- */
 
-/* A quantile 1 - rate of n control values is supported when n + 1 >= 1 / rate. */
 static void advise_threshold(const struct facts *facts, struct text *advice)
 {
-    const struct json *threshold = fact(facts->memorization, "thresholds.correlation");
-    double rate = fact_number(threshold, "false_positive_rate");
-    double images = fact_number(threshold, "control_images");
+    const struct json *calibration = fact(facts->memorization, "calibration");
+    double wanted = fact_number(calibration, "control_images_needed");
+    double images = fact_number(calibration, "control_images");
     double subjects = fact_number(facts->memorization, "counts.holdout_subjects");
-    if (!facts->memorization || fact_number(threshold, "supported") > 0)
+    if (!facts->memorization || fact_number(calibration, "supported") > 0)
         return;
-    if (!(rate > 0) || !(images > 0) || !(subjects > 0)) {
+    if (!(wanted > 0) || !(images > 0) || !(subjects > 0)) {
         text_add(advice,
                  "No patients were kept apart to set the threshold: set ingest: holdout.\n");
         return;
     }
-    double wanted = fact_number(threshold, "control_images_needed");
-    if (isnan(wanted))
-        wanted = ceil(1 / rate - 1 - 1e-9);
     text_format(advice,
                 "Too few patients were kept apart for the quantile that was asked for: the "
                 "threshold takes %.0f images of unseen patients, and there are %.0f of %.0f "

@@ -119,14 +119,18 @@ static void put_calibration(struct html *html, const struct json *audit)
         return;
     html_put(html,
              "<tr><th scope=\"row\">Images flagged by chance alone, at most</th>"
-             "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, shared "
-             "equally between all that is looked for</th><td class=\"n\">$p</td></tr>"
-             "<tr><th scope=\"row\">… which takes images of unseen patients</th>"
-             "<td class=\"n\">$r of $r</td></tr>",
+             "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, over all "
+             "that is looked for</th><td class=\"n\">$p</td></tr>"
+             "<tr><th scope=\"row\">Images of unseen patients, and how many that takes</th>"
+             "<td class=\"n\">$r of $r</td></tr>"
+             "<tr><th scope=\"row\">Unseen patients of whom an image would be flagged, each held "
+             "against the others</th><td class=\"n\">$r of $r</td></tr>",
              fact_number(calibration, "guaranteed_rate"),
              fact_number(calibration, "false_positive_rate"),
              fact_number(calibration, "control_images"),
-             fact_number(calibration, "control_images_needed"));
+             fact_number(calibration, "control_images_needed"),
+             fact_number(calibration, "across_subjects.subjects.count"),
+             fact_number(calibration, "across_subjects.subjects.of"));
 }
 
 /* What was looked for and found. A key that the audit does not have shows as a dash. */

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta, binom, mannwhitneyu, rankdata
+from scipy.stats import beta, betabinom, binom, mannwhitneyu, rankdata
 
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-audit-"))
@@ -137,32 +137,75 @@ def check_share(seen, count, of, fraction=None):
     close(seen["upper95"], high)
 
 
-def threshold_of(values, q, small):
-    """The conformal rank, and the ranks of the interval by their definition."""
+def eliminate(columns, rate):
+    """Successive elimination by its definition: (values, sign) in the order of their turns; sign −1
+    where small values are extreme. Returns bounds, how many each eliminated, and the steps."""
+    left = list(range(len(columns[0][0])))
+    steps = max(int(np.floor(rate * (len(left) + 1) + 1e-9)), len(columns))
+    bounds, gone = [np.nan] * len(columns), [0] * len(columns)
+    for step in range(steps):
+        values, sign = columns[step % len(columns)]
+        worst = max(left, key=lambda i: (sign * values[i], -i))
+        left.remove(worst)
+        bounds[step % len(columns)] = values[worst]
+        gone[step % len(columns)] += 1
+    return bounds, gone, steps
+
+
+def ends_of(values, q, small):
+    """The ranks of a quantile's interval by their definition."""
     values = np.sort(-values if small else values)
     n = len(values)
-    rank = int(np.ceil(q * (n + 1) - 1e-7))
     low = max([l for l in range(1, n + 1) if binom.cdf(l - 1, n, q) <= 0.025], default=0)
     high = min([u for u in range(1, n + 1) if binom.sf(u - 1, n, q) <= 0.025], default=None)
     sign = -1 if small else 1
     ends = [sign * values[low - 1] if low else None, sign * values[high - 1] if high else None]
-    return sign * values[min(rank, n) - 1], ends[::sign], rank <= n, (n + 1 - min(rank, n)) / (n + 1)
+    return ends[::sign]
 
 
-def check_threshold(seen, values, q, small):
-    value, ends, supported, attained = threshold_of(values, q, small)
-    close(seen["value"], value)
-    close(seen["quantile"], q)
-    assert seen["supported"] == supported and seen["rule"] == "control"
-    close(seen["attained_rate"], attained)
-    assert seen["control_images"] == len(values)
-    assert seen["control_images_needed"] == int(np.ceil(1 / (1 - q) - 1e-6)) - 1
-    assert supported == (len(values) >= seen["control_images_needed"])
-    for end, expected in zip(seen["interval"], ends):
-        assert (end is None) == (expected is None), (seen, ends)
-        if end is not None:
-            close(end, expected)
-    return value
+def check_calibration(document, columns, rate, groups):
+    """Thresholds, and what they promise; columns: name to (control values, sign), in turns' order."""
+    names, n = list(columns), len(groups)
+    bounds, gone, steps = eliminate(list(columns.values()), rate)
+    supported = steps == int(np.floor(rate * (n + 1) + 1e-9))
+    for name, bound, eliminated in zip(names, bounds, gone):
+        values, sign = columns[name]
+        seen = document["thresholds"][name]
+        close(seen["value"], bound)
+        reached = int((sign * values >= sign * bound).sum())
+        q = 1 - reached / (n + 1)
+        close(seen["quantile"], q)
+        assert seen["rule"] == "control" and seen["control_images"] == n
+        assert seen["control_images_beyond"] == reached and seen["supported"] == supported
+        assert seen["control_images_eliminated"] == eliminated
+        for end, expected in zip(seen["interval"], ends_of(values, q, sign < 0)):
+            assert (end is None) == (expected is None), (seen, name)
+            if end is not None:
+                close(end, expected)
+    seen = document["calibration"]
+    assert seen["method"] == "successive elimination" and seen["turns"] == names
+    assert seen["statistics"] == len(names) and seen["supported"] == supported
+    close(seen["false_positive_rate"], rate)
+    close(seen["guaranteed_rate"], steps / (n + 1))
+    for end, p in zip(seen["rate_interval"], (0.025, 0.975)):
+        close(end, beta.ppf(p, steps, n + 1 - steps))
+    assert (seen["control_images"], seen["control_images_eliminated"]) == (n, steps)
+    assert seen["control_images_needed"] == int(np.ceil(len(names) / rate - 1e-6)) - 1
+
+    # each subject against the others
+    flagged = np.zeros(n, bool)
+    for subject in set(groups):
+        mine = groups == subject
+        others, _, _ = eliminate([(v[~mine], sign) for v, sign in columns.values()], rate)
+        for (values, sign), bound in zip(columns.values(), others):
+            flagged |= mine & (sign * values > sign * bound)
+    check_share(seen["across_subjects"]["images"], int(flagged.sum()), n)
+    check_share(seen["across_subjects"]["subjects"], len(set(groups[flagged])), len(set(groups)))
+
+    count, of = document["flagged"]["count"], document["flagged"]["of"]
+    close(document["flagged"]["expected_by_chance"], steps / (n + 1) * of)
+    close(document["flagged"]["excess_p"], betabinom.sf(count - 1, of, steps, n + 1 - steps), 1e-9)
+    return bounds
 
 
 def check_all():
@@ -217,25 +260,15 @@ def check_all():
                   np.array([stranger_ratio(i) for i in np.flatnonzero(usable)]))
 
     # thresholds and flags
-    t = check_threshold(document["thresholds"]["correlation"], held_best, 0.995, False)
-    d = check_threshold(document["thresholds"]["local_ratio"], held_ratio, 0.995, True)
+    d, t = check_calibration(document, {"local_ratio": (held_ratio, -1), "correlation":
+                                        (held_best, 1)}, 0.01, held)
+    assert document["calibration"]["supported"] is False  # 150 images, and 199 are needed
     flagged = ~flat & ((best > t) | (ratio < d))
     assert document["flagged"]["images"] == np.flatnonzero(flagged).tolist()
     assert set(range(60, 66)) <= set(document["flagged"]["images"])
     check_share(document["flagged"], int(flagged.sum()), len(synthetic))
     assert document["flagged"]["by_correlation"] == int((~flat & (best > t)).sum())
     assert document["flagged"]["by_local_ratio"] == int((~flat & (ratio < d)).sum())
-    rate = sum(max(0.005, document["thresholds"][k]["attained_rate"])
-               for k in ("correlation", "local_ratio"))
-    close(document["flagged"]["expected_by_chance"], rate * len(synthetic))
-    shared = document["calibration"]
-    assert shared["shares"] == "equal" and shared["statistics"] == 2
-    assert all(row["share"] == 0.5 for row in document["thresholds"].values())
-    close(shared["false_positive_rate"], 0.01)
-    close(shared["guaranteed_rate"], rate)
-    assert (shared["control_images"], shared["control_images_needed"]) == (150, 199)
-    assert shared["supported"] is False
-    close(document["flagged"]["excess_p"], binom.sf(flagged.sum() - 1, len(synthetic), rate), 1e-9)
 
     # exposure
     for row in document["exposure"]:
@@ -350,13 +383,21 @@ def check_other_control():
     within = correlations(train, train)
     within[subjects[:, None] == subjects[None]] = -2
     usable = (within.max(1) < 1) & (np.arange(len(train)) != 241)
-    check_threshold(document["thresholds"]["correlation"], within.max(1)[usable], 0.9975, False)
+    def ratio_of(i):
+        first = ranked(within[i])[0]
+        others = [j for j in ranked(within[i])
+                  if subjects[j] not in (subjects[i], subjects[first])][:LOCAL]
+        return distance(within[i][first]) / distance(within[i][others]).mean()
+    columns = {"local_ratio": (np.array([ratio_of(i) for i in np.flatnonzero(usable)]), -1),
+               "correlation": (within.max(1)[usable], 1)}
     for c in range(CHANNELS):
         r = correlations(train[:, c], train[:, c])
         r[subjects[:, None] == subjects[None]] = -2
-        t = check_threshold(document["thresholds"][f"channel_{c}"], r.max(1)[usable], 0.9975, False)
+        columns[f"channel_{c}"] = (r.max(1)[usable], 1)
+    bounds = check_calibration(document, columns, 0.01, subjects[usable])
+    for c in range(CHANNELS):
         best = correlations(synthetic[:, c], train[:, c]).max(1)[:-1]
-        assert document["flagged"][f"by_channel_{c}"] == (best > t).sum()
+        assert document["flagged"][f"by_channel_{c}"] == (best > bounds[2 + c]).sum()
 
 
 def check_disguises():
@@ -371,16 +412,45 @@ def check_disguises():
     assert {0, 1} <= set(document["flagged"]["images"])
     assert document["flagged"]["by_disguise"] >= 2 and document["transforms"]["searched"]
     assert document["transforms"]["control"]["count"] == 150
-    for key in ("disguise_correlation", "disguise_local_ratio", "correlation", "local_ratio"):
-        close(document["thresholds"][key]["quantile"], 0.9975)
+    turns = ["disguise_local_ratio", "local_ratio", "disguise_correlation", "correlation"]
+    assert document["calibration"]["turns"] == turns
+    assert all(document["thresholds"][key]["control_images_eliminated"] == 1 for key in turns)
     lines = [line for line in (HERE / "disguised/nearest.csv").read_text().splitlines()
              if line.startswith("0,1,") and not line.endswith(",none")]
     assert lines == ["0,1,30,T5,1,mirrored left-right"], lines
+
+
+def check_near_copies():
+    """Training images with a little noise in the holdout: named, warned of, and left out on demand;
+    then the thresholds are those of the others."""
+    train, held = np.load(HERE / "train.npy"), np.load(HERE / "holdout.npy")
+    groups = np.array((HERE / "holdout.csv").read_text().split()[1:])
+    subjects = np.array((HERE / "train.csv").read_text().split()[1:])
+    held[[5, 40]] = np.clip(train[[60, 120]] + RANDOM.normal(0, 2, (2, CHANNELS, SIDE, SIDE)), 0, 255)
+    held[41] = np.clip(train[61][:, :, ::-1] + RANDOM.normal(0, 2, (CHANNELS, SIDE, SIDE)), 0, 255)
+    np.save(HERE / "holdout.npy", held)
+    r = correlations(held, train)
+    ratio = np.array([local_ratio(row, subjects) for row in r])
+    near = (r.max(1) >= 0.99) & (ratio <= 0.5)
+    assert set(np.flatnonzero(near)) == {5, 40}
+    kept = audit("near", "--pairs", "0")
+    seen = kept["control"]["near_copies"]
+    assert seen["count"] == 2 and seen["images"] == [5, 40] and seen["left_out"] is False
+    assert any("2 control images are all but equal" in line for line in kept["warnings"])
+    columns = {"local_ratio": (ratio, -1), "correlation": (r.max(1), 1)}
+    check_calibration(kept, columns, 0.01, groups)
+    left = audit("aside", "--pairs", "0", "--control-near-copies", "leave_out")
+    assert left["control"]["near_copies"]["left_out"] and left["control"]["holdout"]["count"] == 148
+    check_calibration(left, {name: (v[~near], s) for name, (v, s) in columns.items()}, 0.01,
+                      groups[~near])
+    disguised = audit("mirrored", "--pairs", "0", "--transforms", "--no-tiles")
+    assert disguised["control"]["near_copies"]["images"] == [5, 40, 41]
 
 
 first = check_all()
 check_engines(first)
 check_other_control()
 check_disguises()
+check_near_copies()
 subprocess.run(["rm", "-r", str(HERE)], check=True)
 print("every number agrees")

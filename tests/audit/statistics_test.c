@@ -65,6 +65,30 @@ static void inverse_gives_back_the_tail(void **state)
             }
 }
 
+/* Computed with fractions of whole numbers. */
+static void draws_without_replacement_equal_exact_fractions(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t population, marked, drawn, least;
+        double tail;
+    } cases[] = {
+        { 10, 4, 3, 1, 0.83333333333333337 },
+        { 10, 4, 10, 4, 1 },
+        { 10, 10, 3, 3, 1 },
+        { 7, 3, 6, 2, 1 },
+        { 5, 2, 0, 1, 0 },
+        { 1878, 503, 10, 5, 0.10012910187711402 },
+        { 7999, 1999, 9, 3, 0.39905953436128067 },
+        { 101999, 2000, 120, 7, 0.009661101675406656 },
+        { 101999, 100000, 1000, 999, 4.869171651668514e-08 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_close(hypergeometric_upper_tail(cases[i].population, cases[i].marked, cases[i].drawn,
+                                               cases[i].least),
+                     cases[i].tail, 1e-10);
+}
+
 static void nothing_tried_tells_nothing(void **state)
 {
     (void)state;
@@ -168,6 +192,7 @@ int main(void)
         cmocka_unit_test(intervals_agree_with_scipy_to_twelve_digits),
         cmocka_unit_test(tails_equal_sums_of_probabilities),
         cmocka_unit_test(inverse_gives_back_the_tail),
+        cmocka_unit_test(draws_without_replacement_equal_exact_fractions),
         cmocka_unit_test(nothing_tried_tells_nothing),
         cmocka_unit_test(quantile_takes_the_rank_that_keeps_the_rate),
         cmocka_unit_test(too_small_a_sample_says_so),

@@ -52,7 +52,7 @@ static int release(void **state)
 
 #define AUDIT(count, fraction, upper, rest)                                                        \
     "{\"counts\": {\"synthetic\": 100, \"subjects\": 200, \"holdout_subjects\": 10},"              \
-    " \"thresholds\": {\"correlation\": {\"supported\": true}},"                                   \
+    " \"calibration\": {\"supported\": true},"                                                     \
     " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.5}}}," rest                                \
     " \"flagged\": {\"count\": " #count ", \"fraction\": " #fraction ", \"upper95\": " #upper "}}"
 #define USEFUL "{\"relative_dice\": [{\"mean\": 0.9, \"lower95\": 0.8, \"upper95\": 1}]}"
@@ -100,13 +100,12 @@ static void nothing_is_said_of_what_is_met(void **state)
 static void a_small_control_asks_for_so_many_patients(void **state)
 {
     (void)state;
-    advise_about(
-        "{\"counts\": {\"synthetic\": 100, \"subjects\": 200, \"holdout_subjects\": 10},"
-        " \"thresholds\": {\"correlation\": {\"supported\": false, \"control_images\": 100,"
-        " \"false_positive_rate\": 0.001}},"
-        " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.5}}},"
-        " \"flagged\": {\"count\": 0, \"fraction\": 0, \"upper95\": 0.005}}",
-        USEFUL);
+    advise_about("{\"counts\": {\"synthetic\": 100, \"subjects\": 200, \"holdout_subjects\": 10},"
+                 " \"calibration\": {\"supported\": false, \"control_images\": 100,"
+                 " \"control_images_needed\": 999},"
+                 " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.5}}},"
+                 " \"flagged\": {\"count\": 0, \"fraction\": 0, \"upper95\": 0.005}}",
+                 USEFUL);
     assert_says("takes 999 images of unseen patients, and there are 100 of 10 patients");
     assert_says("about 100 patients apart");
 }
@@ -135,7 +134,7 @@ static void a_condition_that_no_advice_knows_is_told_as_it_is(void **state)
 {
     (void)state;
     advise_about("{\"counts\": {\"synthetic\": 100, \"subjects\": 200},"
-                 " \"thresholds\": {\"correlation\": {\"supported\": true}},"
+                 " \"calibration\": {\"supported\": true},"
                  " \"companions\": {\"mia\": {\"auc\": {\"value\": 0.7}}},"
                  " \"flagged\": {\"count\": 0, \"fraction\": 0, \"upper95\": 0.005}}",
                  USEFUL);
