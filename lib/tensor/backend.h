@@ -68,6 +68,9 @@ struct backend {
     void (*execute)(const struct step *step, const struct run *run);
     void (*dispose)(struct step *step);
 
+    /* Whether it takes this combined op (combine.h), of these sources; NULL: none. */
+    bool (*takes)(const struct node *node);
+
     const struct recorder *recorder; /* NULL: steps are run one by one */
 };
 

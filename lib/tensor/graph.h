@@ -53,6 +53,10 @@ struct upfirdn {
     int flip; /* 0: convolution, as StyleGAN's default; 1: correlation, the filter as it stands */
 };
 
+/* softmax(scale·q·kᵀ + Σ added)·v over leading axes: q (…,T,D), k (…,S,D), v (…,S,D), each of what
+ * is added (…,T,S). Leading axes may be grouped in different ways, their elements count alike. */
+enum { ATTENTION_Q = 1, ATTENTION_K = 2, ATTENTION_V = 4, ATTENTION_Y = 8, ATTENTION_ADDED = 2 };
+
 /* Attributes stand in a union; each member says which ops use it. Its bytes, as many as the op's
  * row in ops.c says, can be compared. */
 struct node {
@@ -76,6 +80,11 @@ struct node {
         struct {
             int a, b; /* matmul: whether the last two axes of a, of b are exchanged */
         } transpose;
+        struct {
+            double scale;       /* of scores */
+            unsigned turned;    /* ATTENTION_Q …: this one lies (…,width,tokens) */
+            int half;           /* products in bf16 */
+        } attention;            /* attention: of q, k, v, then what is added to scores */
         struct conv conv;       /* conv, conv_dx, conv_dw */
         struct upfirdn upfirdn; /* upfirdn */
         struct {

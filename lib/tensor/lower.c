@@ -50,6 +50,12 @@ static bool is_resampling(const struct node *node)
     return node->op == OP_UPFIRDN || node->op == OP_WARP || node->op == OP_WARP_DX;
 }
 
+/* Takes and gives matrices, which lie as they are, rather than images. */
+static bool is_product(const struct node *node)
+{
+    return node->op == OP_MATMUL || op_is_combined(node->op);
+}
+
 static bool is_reduction(const struct node *node)
 {
     return ops[node->op].kind == KIND_REDUCTION;
@@ -76,7 +82,7 @@ static void address_sources(struct lowering *l, const struct node *node)
         source->needed = true;
         source->readers++;
         source->addressed |= matrix || is_view_op(node);
-        source->image |= matrix && node->op != OP_MATMUL && !weight && node->shape.rank == 4 &&
+        source->image |= matrix && !is_product(node) && !weight && node->shape.rank == 4 &&
                          source->node->shape.rank == 4;
     }
 }
@@ -535,19 +541,33 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
         if (is_better_remade(l, source, node->id))
             remake(l, source, bytes);
         source->last_read = l->job_count;
-        if (node->op == OP_MATMUL && is_matrix_view(&source->view) &&
+        if (node->op == OP_ATTENTION)
+            continue; /* however it lies */
+        if (is_product(node) && i < 2 && is_matrix_view(&source->view) &&
             source->view.dtype == source->node->dtype)
             continue;
         if (is_resampling(node) && !filter &&
             same_strides(source->view.shape, source->view.stride,
                          channels_last(source->view.shape, stride)))
             continue; /* of any type */
-        if (node->op == OP_MATMUL || weight || filter)
+        if (is_product(node) || weight || filter)
             row_major_strides(source->view.shape, stride);
         else
             channels_last_strides(source->view.shape, stride);
         make_dense(l, source, stride, bytes);
     }
+}
+
+/* Token by token, whichever way the shape has it: so an image's channels lie together. */
+static void attention_strides(const struct node *node, int64_t *stride)
+{
+    int order[RANK_MAX], rank = node->shape.rank;
+    bool turned = node->attention.turned & ATTENTION_Y;
+    for (int axis = 0; axis < rank; axis++)
+        order[axis] = axis;
+    order[rank - 2] = turned ? rank - 1 : rank - 2;
+    order[rank - 1] = turned ? rank - 2 : rank - 1;
+    dense_strides(node->shape, order, stride);
 }
 
 static void compute_alone(struct lowering *l, struct value *value, const size_t *bytes)
@@ -561,6 +581,8 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
     bool image = node->op == OP_CONV || node->op == OP_CONV_DX || is_resampling(node);
     if (image)
         channels_last_strides(node->shape, value->view.stride);
+    else if (node->op == OP_ATTENTION)
+        attention_strides(node, value->view.stride);
     else
         row_major_strides(node->shape, value->view.stride);
     new_buffer(l, &value->view, bytes, NULL);
@@ -588,11 +610,16 @@ static void place_view(struct lowering *l, struct value *value, const size_t *by
     row_major_strides(value->view.shape, value->view.stride);
 }
 
-/* A cast to the type in which its source lies in memory. */
-static bool is_cast_already(const struct lowering *l, const struct node *node)
+/* A cast to the type in which its source lies in memory; or of what was combined, which is bf16, to
+ * the f32 that may lie in bf16: what reads it then needs no copy. */
+static bool is_cast_already(const struct lowering *l, const struct value *value)
 {
-    return node->op == OP_CAST && !lower_is_inline(l, node->src[0]) &&
-           value_of(l, node->src[0])->view.dtype == node->dtype;
+    const struct node *node = value->node;
+    if (node->op != OP_CAST || lower_is_inline(l, node->src[0]))
+        return false;
+    enum dtype lies = value_of(l, node->src[0])->view.dtype;
+    return lies == node->dtype ||
+           (op_is_combined(node->src[0]->op) && kept_dtype(l, value) == lies);
 }
 
 static void place(struct lowering *l, struct value *value, const size_t *bytes)
@@ -600,7 +627,7 @@ static void place(struct lowering *l, struct value *value, const size_t *bytes)
     const struct node *node = value->node;
     if (is_leaf(node))
         place_leaf(l, value, bytes);
-    else if (is_cast_already(l, node))
+    else if (is_cast_already(l, value))
         value->view = value_of(l, node->src[0])->view;
     else if (is_view_op(node) || (node->op == OP_RESHAPE && !value->virtual))
         place_view(l, value, bytes);

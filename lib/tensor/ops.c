@@ -156,6 +156,23 @@ static void shape_matmul(struct node *y)
     y->shape.size[column] = b.size[y->transpose.b ? row : column];
 }
 
+/* matmul, and a vector along the columns. */
+static void shape_linear(struct node *y)
+{
+    shape_matmul(y);
+    expect_shape(y, 2, SHAPE(y->shape.size[y->shape.rank - 1]));
+}
+
+/* The shape is asked for; sources may be of either type, and are rounded where it is done in bf16.
+ */
+static void shape_attention(struct node *y)
+{
+    y->dtype = y->attention.half ? DTYPE_BF16 : DTYPE_F32;
+    for (int i = 0; i < y->sources; i++)
+        if (!is_float(y->src[i]) || y->src[i]->shape.rank < 2)
+            SHAPE_MISTAKE(y, "source %d must be matrices of f32 or bf16", i);
+}
+
 /* What conv(x, w) gives, after checking that x and w fit each other. */
 static struct shape conv_result(const struct node *y, struct shape x, struct shape w)
 {
@@ -510,4 +527,13 @@ const struct op ops[OP_COUNT] = {
     [OP_UPFIRDN] = { "upfirdn", 2, KIND_MATRIX, BYTES(upfirdn), shape_upfirdn, vjp_upfirdn },
     [OP_WARP] = { "warp", 2, KIND_MATRIX, 0, shape_warp, vjp_warp },
     [OP_WARP_DX] = { "warp_dx", 2, KIND_MATRIX, 0, shape_warp, vjp_warp_dx },
+
+    [OP_LINEAR] = { "linear", 3, KIND_MATRIX, BYTES(transpose), shape_linear, NULL },
+    [OP_ATTENTION] = { "attention", ARITY_ANY, KIND_MATRIX, BYTES(attention), shape_attention,
+                       NULL },
 };
+
+bool op_is_combined(enum op_id op)
+{
+    return op == OP_LINEAR || op == OP_ATTENTION;
+}

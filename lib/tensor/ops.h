@@ -11,6 +11,7 @@
 #ifndef TENSOR_OPS_H
 #define TENSOR_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct node;
@@ -60,6 +61,12 @@ enum op_id {
     OP_WARP,
     OP_WARP_DX,
 
+    /* Made of the others by combine.c, in a plan's private graph, for backends that take them. They
+     * have neither builders nor gradient rules: gradients were made before, of what they replace.
+     */
+    OP_LINEAR,
+    OP_ATTENTION,
+
     OP_COUNT
 };
 
@@ -87,5 +94,8 @@ struct op {
 };
 
 extern const struct op ops[OP_COUNT];
+
+/* Whether graphs hold it only as what combine.c made of others. */
+bool op_is_combined(enum op_id op);
 
 #endif

@@ -16,6 +16,7 @@
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "tensor/build.h"
+#include "tensor/combine.h"
 #include "tensor/fuse.h"
 #include "tensor/profile.h"
 #include "tensor/rewrite.h"
@@ -119,6 +120,18 @@ static bool plan_nodes(struct plan *plan, struct node *const *roots, size_t root
     return true;
 }
 
+/* In place of the rewritten graph comes one in which is combined what the backend takes. */
+static void combine(struct plan *plan, struct node **roots, size_t root_count, struct node **image)
+{
+    struct node **combined;
+    struct graph *graph = combine_graph(&plan->arena, plan->rewritten, roots, root_count,
+                                        plan->backend->takes, &combined);
+    for (size_t id = 0; id < plan->nodes; id++)
+        image[id] = image[id] ? combined[image[id]->id] : NULL;
+    graph_free(plan->rewritten);
+    plan->rewritten = graph;
+}
+
 /* A fusing backend. fresh[i]: root i must be computed even if it is a leaf. */
 static void plan_fused(struct plan *plan, struct node *const *roots, const bool *fresh,
                        size_t root_count, struct view *roots_at)
@@ -129,6 +142,8 @@ static void plan_fused(struct plan *plan, struct node *const *roots, const bool 
     struct node **new_roots = arena_array(&plan->arena, struct node *, root_count);
     for (size_t i = 0; i < root_count; i++)
         new_roots[i] = image[roots[i]->id];
+    if (plan->backend->takes)
+        combine(plan, new_roots, root_count, image);
     struct lowering lowering = { .arena = &plan->arena, .precision = store_precision(plan->store) };
     lower_graph(&lowering, plan->rewritten, new_roots, fresh, root_count,
                 plan->backend->element_bytes, roots_at);

@@ -230,11 +230,11 @@ static double product_rate(size_t columns, size_t rows, size_t length)
     NEED(product_prepare(&product, &state, &bytes, &err));
     scratch = device_memory(bytes);
     for (int i = 0; i < 3; i++)
-        product_run(state, a, b, d, scratch);
+        product_run(state, a, b, NULL, d, scratch);
     device_wait();
     double started = seconds();
     for (int i = 0; i < TIMES; i++)
-        product_run(state, a, b, d, scratch);
+        product_run(state, a, b, NULL, d, scratch);
     device_wait();
     double took = (seconds() - started) / TIMES;
     NEED(device_check(&err));
@@ -334,7 +334,7 @@ static struct brute brute_force(const struct image_set *queries, const struct im
         brute.copies += seconds() - started;
         started = seconds();
         for (size_t c = 0; c < columns; c += COLUMNS)
-            product_run(state, (char *)all + c * HEAD_PIXELS * element, rows, d, scratch);
+            product_run(state, (char *)all + c * HEAD_PIXELS * element, rows, NULL, d, scratch);
         device_wait();
         brute.products += (seconds() - started) * (double)count / ROWS * (double)database->count /
                           (double)columns;

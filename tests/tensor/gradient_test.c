@@ -187,7 +187,7 @@ static void every_op_in_the_table_has_a_gradient_case(void **state)
         for (size_t i = 0; i < count; i++)
             tested = tested || cases[i].op == (enum op_id)op;
         assert_non_null(ops[op].name);
-        if (!ops[op].vjp && !without_rule[op])
+        if (!ops[op].vjp && !without_rule[op] && !op_is_combined((enum op_id)op))
             fail_msg("%s has no gradient rule and is not known to need none", ops[op].name);
         if (ops[op].vjp && !tested)
             fail_msg("%s has no case in this file", ops[op].name);

@@ -18,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ARITY_LARGEST = 3 + ATTENTION_ADDED };
+
 struct batch {
     struct text source;
     struct program *program; /* NULL: not compiled yet */
@@ -115,6 +117,18 @@ static void run_random(const struct step *step, const struct run *run, const str
     launch(kernel, (void *[]){ &y, &clock });
 }
 
+static void run_attention(const struct step *step, const struct run *run,
+                          const struct kernel *kernel)
+{
+    void *at[ARITY_LARGEST + 1], *arguments[ARITY_LARGEST + 1];
+    int sources = step->node->sources;
+    for (int i = 0; i <= sources; i++) {
+        at[i] = place_of(i < sources ? &step->in[i] : &step->out, run);
+        arguments[i] = &at[i];
+    }
+    launch(kernel, arguments);
+}
+
 /* Steps. */
 
 static void generate_loop_of(const struct step *step, const char *name, struct text *source,
@@ -134,6 +148,7 @@ static const struct way {
     [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
     [OP_WARP] = { generate_warp, run_warp },
     [OP_WARP_DX] = { generate_warp_dx, run_warp },
+    [OP_ATTENTION] = { generate_attention, run_attention },
 };
 
 static const struct way *way_of(const struct step *step)
@@ -188,6 +203,8 @@ static bool prepare(struct step *step, struct error *err)
     }
     way->generate(step, name, &made->batch->source, &made->kernel);
     step->scratch = made->kernel.scratch;
+    if (step->node->op == OP_ATTENTION && !step->loop)
+        step->flops = attention_flops(step);
     return true;
 }
 
@@ -203,6 +220,17 @@ static void execute(const struct step *step, const struct run *run)
         matrix_run(made->matrix, run, launch);
     else
         way_of(step)->run(step, run, &made->kernel);
+}
+
+/* What is done at once, and the variable that, set to 0, has it done in steps: both ways stay, so
+ * that one can be measured and checked against the other. */
+static bool takes(const struct node *node)
+{
+    bool linear = node->op == OP_LINEAR;
+    const char *wanted = getenv(linear ? "LETHE_FUSED_BIAS" : "LETHE_FUSED_ATTENTION");
+    if (wanted && strcmp(wanted, "0") == 0)
+        return false;
+    return linear || (attention_suits(node) && (!node->attention.half || device_has_bf16()));
 }
 
 /* Whole runs. */
@@ -268,6 +296,7 @@ static const struct backend cuda_backend = {
     .prepare = prepare,
     .execute = execute,
     .dispose = dispose,
+    .takes = takes,
     .recorder = &recorder,
 };
 

@@ -1,4 +1,9 @@
-/* Matrix products: the whole contact surface with cuBLASLt. */
+/* Matrix products, with a bias in their epilogue: the whole contact surface with cuBLASLt.
+ *
+ * Of its other epilogues none is ours: its GELU is the approximation by tanh, ours is by erf; SiLU
+ * and leaky ReLU it has not; and a gradient's sums over rows (BGRADA, BGRADB) are made by the loop
+ * that writes the gradient, without reading it again.
+ */
 #include "cuda/context.h"
 #include "cuda/device.h"
 #include "cuda/libraries.h"
@@ -6,13 +11,14 @@
 #include <cublasLt.h>
 #include <stdlib.h>
 
-enum { WORKSPACE = 32 << 20 };
+enum { WORKSPACE = 32 << 20, ALIGNMENT = 16, CHOICES = 8 };
 
 struct state {
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t layout[3];
     cublasLtMatmulAlgo_t algorithm;
     size_t workspace;
+    bool bias;
 };
 
 static cublasLtHandle_t handle;
@@ -43,6 +49,19 @@ static cublasStatus_t describe(cublasLtMatrixLayout_t *layout, enum dtype dtype,
     return status;
 }
 
+static cublasStatus_t describe_bias(struct state *state, const struct product *p)
+{
+    cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
+    cudaDataType_t type = type_of(p->result_dtype);
+    cublasStatus_t status = cublasLtMatmulDescSetAttribute(
+        state->operation, CUBLASLT_MATMUL_DESC_EPILOGUE, &epilogue, sizeof epilogue);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(
+            state->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    state->bias = true;
+    return status;
+}
+
 static cublasStatus_t describe_all(struct state *state, const struct product *p)
 {
     bool fast = p->dtype == DTYPE_F32 && context_tf32();
@@ -56,6 +75,8 @@ static cublasStatus_t describe_all(struct state *state, const struct product *p)
     if (status == CUBLAS_STATUS_SUCCESS)
         status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_TRANSB, &b,
                                                 sizeof b);
+    if (status == CUBLAS_STATUS_SUCCESS && p->bias)
+        status = describe_bias(state, p);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = describe(&state->layout[0], p->dtype, p->transpose_a ? p->inner : p->rows,
                           p->transpose_a ? p->rows : p->inner, p->lead_a, p->step_a, p->count);
@@ -68,11 +89,25 @@ static cublasStatus_t describe_all(struct state *state, const struct product *p)
     return status;
 }
 
-/* The library's first choice: for one library and device always the same. */
+/* Without a promise of ours the library takes all addresses for multiples of 256. */
+static cublasStatus_t promise_alignment(cublasLtMatmulPreference_t preference)
+{
+    static const cublasLtMatmulPreferenceAttributes_t names[] = {
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
+    };
+    uint32_t bytes = ALIGNMENT;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    for (size_t i = 0; i < sizeof names / sizeof *names && status == CUBLAS_STATUS_SUCCESS; i++)
+        status = cublasLtMatmulPreferenceSetAttribute(preference, names[i], &bytes, sizeof bytes);
+    return status;
+}
+
+/* The first of the library's choices that it can do: for one library and device always the same. */
 static cublasStatus_t choose(struct state *state)
 {
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found;
+    cublasLtMatmulHeuristicResult_t found[CHOICES];
     size_t most = WORKSPACE;
     int count = 0;
     cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
@@ -80,41 +115,59 @@ static cublasStatus_t choose(struct state *state)
         status = cublasLtMatmulPreferenceSetAttribute(
             preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = cublasLtMatmulAlgoGetHeuristic(handle, state->operation, state->layout[0],
-                                                state->layout[1], state->layout[2],
-                                                state->layout[2], preference, 1, &found, &count);
-    cublasLtMatmulPreferenceDestroy(preference);
+        status = promise_alignment(preference);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulAlgoGetHeuristic(
+            handle, state->operation, state->layout[0], state->layout[1], state->layout[2],
+            state->layout[2], preference, CHOICES, found, &count);
+    if (preference)
+        cublasLtMatmulPreferenceDestroy(preference);
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
-    if (count == 0)
-        return CUBLAS_STATUS_NOT_SUPPORTED;
-    state->algorithm = found.algo;
-    state->workspace = found.workspaceSize;
-    return CUBLAS_STATUS_SUCCESS;
+    for (int i = 0; i < count; i++)
+        if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= most) {
+            state->algorithm = found[i].algo;
+            state->workspace = found[i].workspaceSize;
+            return CUBLAS_STATUS_SUCCESS;
+        }
+    return CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
 bool product_prepare(const struct product *product, void **out, size_t *scratch, struct error *err)
 {
+    *out = NULL;
     if (!handle && !check(cublasLtCreate(&handle), err))
         return false;
     struct state *state = calloc(1, sizeof *state);
     CHECK(state, "out of memory");
-    *out = state;
     cublasStatus_t status = describe_all(state, product);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = choose(state);
-    *scratch = state->workspace;
-    return check(status, err);
+    if (status == CUBLAS_STATUS_SUCCESS) {
+        *out = state;
+        *scratch = state->workspace;
+        return true;
+    }
+    product_dispose(state);
+    if (!product->bias)
+        return check(status, err);
+    err->message[0] = '\0';
+    return false;
 }
 
-void product_run(void *opaque, const void *a, const void *b, void *d, void *scratch)
+void product_run(void *opaque, const void *a, const void *b, const void *bias, void *d,
+                 void *scratch)
 {
     const struct state *state = opaque;
     const float one = 1, zero = 0;
-    cublasStatus_t status =
-        cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b, state->layout[1],
-                       &zero, d, state->layout[2], d, state->layout[2], &state->algorithm, scratch,
-                       state->workspace, context_stream());
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (state->bias)
+        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &bias, sizeof bias);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b,
+                                state->layout[1], &zero, d, state->layout[2], d, state->layout[2],
+                                &state->algorithm, scratch, state->workspace, context_stream());
     if (status != CUBLAS_STATUS_SUCCESS)
         device_fail("cuBLASLt", cublasLtGetStatusString(status));
 }
@@ -125,7 +178,9 @@ void product_dispose(void *opaque)
     if (!state)
         return;
     for (int i = 0; i < 3; i++)
-        cublasLtMatrixLayoutDestroy(state->layout[i]);
-    cublasLtMatmulDescDestroy(state->operation);
+        if (state->layout[i])
+            cublasLtMatrixLayoutDestroy(state->layout[i]);
+    if (state->operation)
+        cublasLtMatmulDescDestroy(state->operation);
     free(state);
 }

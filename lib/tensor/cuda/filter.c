@@ -324,8 +324,8 @@ static bool filter_bound(struct filter *filter, const struct filter_queries *que
         if (!plan->resident)
             send_columns(filter, 0, left < plan->block ? left : plan->block,
                          columns + begin * plan->length);
-        product_run(filter->product, filter->columns, filter->rows, (float *)filter->bounds + begin,
-                    filter->scratch);
+        product_run(filter->product, filter->columns, filter->rows, NULL,
+                    (float *)filter->bounds + begin, filter->scratch);
     }
     return device_check(err);
 }

@@ -49,6 +49,13 @@ void generate_warp(const struct step *step, const char *name, struct text *sourc
 void generate_warp_dx(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel);
 
+/* Attention (tensor/graph.h) in one kernel; views may lie in any way. Arguments: the sources, y. */
+enum { ATTENTION_WIDTH = 128, ATTENTION_TOKENS = 1 << 20 }; /* at most */
+bool attention_suits(const struct node *node);
+double attention_flops(const struct step *step);
+void generate_attention(const struct step *step, const char *name, struct text *source,
+                        struct kernel *kernel);
+
 /* Arguments: y, and three numbers of 64 bits in device memory: seed, step, part. */
 void generate_random(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel);

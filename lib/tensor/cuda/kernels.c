@@ -58,6 +58,21 @@ const char generate_prelude[] =
     "    four_int v; UNROLL for (int i = 0; i < 4; i++) v.x[i] = (int)x[i];\n"
     "    *(four_int *)p = v;\n"
     "}\n"
+    /* Two neighbours as one register, the first in its lower half, as tensor cores take them. */
+    "DEVICE u32 two_at(const bf16 *p) { return *(const u32 *)p; }\n"
+    "DEVICE u32 two_of(float a, float b) {\n"
+    "    return (u32)to_bf16(a).bits | (u32)to_bf16(b).bits << 16;\n"
+    "}\n"
+    /* y (16×8) += a (16×16) · b (16×8), each spread over a warp. Only devices of bf16 are asked for
+     * it; an emulation brings its own. */
+    "#ifdef __CUDACC__\n"
+    "template <class Sum> DEVICE void multiply(Sum *y, const u32 *a, const u32 *b) {\n"
+    "    asm volatile(\"mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 \"\n"
+    "                 \"{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};\"\n"
+    "                 : \"+f\"(y[0]), \"+f\"(y[1]), \"+f\"(y[2]), \"+f\"(y[3])\n"
+    "                 : \"r\"(a[0]), \"r\"(a[1]), \"r\"(a[2]), \"r\"(a[3]), \"r\"(b[0]), \"r\"(b[1]));\n"
+    "}\n"
+    "#endif\n"
     /* Philox4x32-10, as lib/base/random.c. */
     "DEVICE void philox(u64 seed, u64 stream, u64 index, u32 *c) {\n"
     "    u32 k0 = (u32)seed, k1 = (u32)(seed >> 32);\n"

@@ -22,17 +22,22 @@ void convolution_run(void *state, void *image, void *weight, void *output, void 
 void convolution_dispose(void *state); /* NULL is fine */
 
 /* d (rows × columns) = a (rows × inner) · b (inner × columns), column-major, `count` times. A
- * transposed factor lies as its transpose does. Step 0: one matrix for all. */
+ * transposed factor lies as its transpose does. Step 0: one matrix for all. `bias`: a vector of as
+ * many numbers as there are rows, of the result's type, is added to each column before the result
+ * is rounded. */
 struct product {
     int64_t rows, columns, inner, count;
     bool transpose_a, transpose_b;
     int64_t lead_a, lead_b, lead_d; /* between neighbouring columns, as they lie */
     int64_t step_a, step_b, step_d; /* between neighbouring matrices */
     enum dtype dtype, result_dtype;
+    bool bias;
 };
+/* False without a message (an empty one) when the library does not do it with a bias. */
 bool product_prepare(const struct product *product, void **state, size_t *scratch,
                      struct error *err) MUST_USE;
-void product_run(void *state, const void *a, const void *b, void *d, void *scratch);
+void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
+                 void *scratch);
 void product_dispose(void *state);
 
 #endif

@@ -21,9 +21,11 @@ struct matrix {
     enum op_id op;
     struct slot slot[SLOTS];
     size_t library_offset;
-    void *state;      /* the library's */
-    int place[SLOTS]; /* convolutions: which slot is image, weight, output */
-    bool swapped;     /* products: b is the library's first factor */
+    void *state;             /* the library's */
+    int place[SLOTS];        /* convolutions: which slot is image, weight, output */
+    bool swapped;            /* products: b is the library's first factor */
+    const struct view *bias; /* NULL: none */
+    struct kernel add;       /* it, to the result, where the library does not; no name: it does */
 };
 
 static size_t take_scratch(struct step *step, size_t bytes)
@@ -204,6 +206,50 @@ static struct extent product_extent(struct step *step, struct matrix *matrix, in
     return extent_of(&matrix->slot[i].packed, transposed);
 }
 
+/* The bias by a kernel of our own: result += bias, row by row. */
+static void add_bias(struct matrix *matrix, const char *name, struct text *source)
+{
+    const struct view *y = matrix->slot[RESULT].view, *bias = matrix->bias;
+    struct operand operand[3] = { { .use = OPERAND_LOAD, .dtype = y->dtype },
+                                  { .use = OPERAND_LOAD, .dtype = bias->dtype },
+                                  { .use = OPERAND_STORE, .dtype = y->dtype, .value = 3 } };
+    struct instruction sum = { .op = OP_ADD, .out = 3, .in = { 0, 1 } };
+    struct loop loop = { .rows = y->shape.size[0],
+                         .columns = y->shape.size[1],
+                         .operands = 3,
+                         .operand = operand,
+                         .registers = 1,
+                         .instructions = 1,
+                         .instruction = &sum };
+    char add_name[KERNEL_NAME];
+    for (int k = 0; k < 3; k++) {
+        const struct view *view = k == 1 ? bias : y;
+        operand[k].offset = view->offset;
+        operand[k].row = k == 1 ? 0 : view->stride[0];
+        operand[k].column = view->stride[view->shape.rank - 1];
+    }
+    snprintf(add_name, sizeof add_name, "%.24s_bias", name);
+    generate_loop(&loop, add_name, source, &matrix->add);
+}
+
+/* The library may lack the bias, or want it to lie otherwise; it is then added afterwards. */
+static bool find_product(struct matrix *matrix, struct product *p, const char *name,
+                         struct text *source, size_t *scratch, struct error *err)
+{
+    const struct view *bias = matrix->bias;
+    err->message[0] = '\0';
+    p->bias = bias && bias->offset * (int64_t)dtype_bytes(bias->dtype) % 16 == 0 &&
+              bias->dtype == p->result_dtype;
+    if (p->bias && product_prepare(p, &matrix->state, scratch, err))
+        return true;
+    if (bias && err->message[0])
+        return false;
+    p->bias = false;
+    if (bias)
+        add_bias(matrix, name, source);
+    return product_prepare(p, &matrix->state, scratch, err);
+}
+
 /* Where the result lies row by row, its transpose lies column by column: dᵀ = bᵀ·aᵀ. */
 static bool prepare_product(struct step *step, struct matrix *matrix, const char *name,
                             struct text *source, struct error *err)
@@ -218,6 +264,11 @@ static bool prepare_product(struct step *step, struct matrix *matrix, const char
     lie(&a, &a_lies, &lead_a);
     lie(&b, &b_lies, &lead_b);
     lie(&d, &by_rows, &lead_d);
+    if (node->op == OP_LINEAR) { /* dense by rows, also where there is only one */
+        by_rows = true;
+        lead_d = d.columns;
+        matrix->bias = &step->in[2];
+    }
     struct product p = {
         .rows = d.rows,
         .columns = d.columns,
@@ -247,13 +298,19 @@ static bool prepare_product(struct step *step, struct matrix *matrix, const char
         turned.step_b = p.step_a;
     }
     step->flops = 2 * (double)p.rows * (double)p.columns * (double)p.inner * (double)p.count;
-    if (!product_prepare(&turned, &matrix->state, &scratch, err))
-        return error_prefix(err, "matmul (%s:%d) on the device", node->site.file, node->site.line);
+    if (!find_product(matrix, &turned, name, source, &scratch, err))
+        return error_prefix(err, "a product (%s:%d) on the device", node->site.file,
+                            node->site.line);
     matrix->library_offset = take_scratch(step, scratch);
     return true;
 }
 
 /* Both. */
+
+static bool is_product(const struct matrix *matrix)
+{
+    return matrix->op == OP_MATMUL || matrix->op == OP_LINEAR;
+}
 
 struct matrix *matrix_prepare(struct step *step, const char *name, struct text *source,
                               struct error *err)
@@ -264,8 +321,8 @@ struct matrix *matrix_prepare(struct step *step, const char *name, struct text *
     step->scratch = 0;
     for (int i = 0; i < SLOTS; i++)
         matrix->slot[i].view = i == RESULT ? &step->out : &step->in[i];
-    if ((matrix->op == OP_MATMUL ? prepare_product : prepare_convolution)(step, matrix, name,
-                                                                          source, err))
+    if ((is_product(matrix) ? prepare_product : prepare_convolution)(step, matrix, name, source,
+                                                                     err))
         return matrix;
     matrix_dispose(matrix);
     return NULL;
@@ -274,7 +331,7 @@ struct matrix *matrix_prepare(struct step *step, const char *name, struct text *
 void matrix_dispose(struct matrix *matrix)
 {
     if (matrix)
-        (matrix->op == OP_MATMUL ? product_dispose : convolution_dispose)(matrix->state);
+        (is_product(matrix) ? product_dispose : convolution_dispose)(matrix->state);
     free(matrix);
 }
 
@@ -295,13 +352,19 @@ void matrix_run(const struct matrix *matrix, const struct run *run,
             launch(&slot->copy, (void *[]){ &plain, &at[i] });
     }
     void *scratch = (char *)run->scratch + matrix->library_offset;
-    if (matrix->op == OP_MATMUL)
-        product_run(matrix->state, at[matrix->swapped], at[!matrix->swapped], at[RESULT], scratch);
+    void *bias = matrix->bias ? place_of(matrix->bias, run) : NULL;
+    if (is_product(matrix))
+        product_run(matrix->state, at[matrix->swapped], at[!matrix->swapped], bias, at[RESULT],
+                    scratch);
     else
         convolution_run(matrix->state, at[matrix->place[IMAGE]], at[matrix->place[WEIGHT]],
                         at[matrix->place[OUTPUT]], scratch);
     if (matrix->slot[RESULT].copied) {
         void *plain = place_of(matrix->slot[RESULT].view, run);
         launch(&matrix->slot[RESULT].copy, (void *[]){ &at[RESULT], &plain });
+    }
+    if (matrix->add.name[0]) {
+        void *plain = place_of(matrix->slot[RESULT].view, run);
+        launch(&matrix->add, (void *[]){ &plain, &bias, &plain });
     }
 }

@@ -20,12 +20,44 @@ static const char words[] =
     "#include <math.h>\n#include <string.h>\n#include <utility>\n"
     "#define __global__\n#define __device__\n#define __shared__ static\n"
     "#define __forceinline__ inline\n#define __launch_bounds__(n)\n"
-    "#define __align__(n) alignas(n)\n"
+    "#define __align__(n) __attribute__((aligned(n)))\n"
     "struct dim { unsigned x, y; };\n"
     "extern \"C\" { dim threadIdx, blockIdx, blockDim; void (*barrier)(); }\n"
     "static inline void __syncthreads() { barrier(); }\n"
     "static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }\n"
     "static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }\n"
+    /* What a warp does at once: all threads of a block come here as often, so one barrier serves.
+     */
+    "static inline int own() { return (int)(threadIdx.y * blockDim.x + threadIdx.x); }\n"
+    "static inline float __shfl_xor_sync(unsigned, float x, int apart)\n"
+    "{\n"
+    "    static float shown[1024];\n"
+    "    const int thread = own();\n"
+    "    shown[thread] = x; barrier();\n"
+    "    const float seen = shown[thread ^ apart]; barrier();\n"
+    "    return seen;\n"
+    "}\n"
+    "static inline float bf16_at(const unsigned *r, int i)\n"
+    "{ return __int_as_float((int)((r[i / 2] >> i % 2 * 16 & 0xffffu) << 16)); }\n"
+    /* mma.m16n8k16 as PTX has it: thread t of the warp holds of a rows t/4, t/4+8 and columns
+     * 2·(t%4) +0,1,8,9; of b those rows of column t/4; of the result rows t/4, t/4+8, columns
+     * 2·(t%4)+0,1. */
+    "static inline void multiply(float *y, const unsigned *a, const unsigned *b)\n"
+    "{\n"
+    "    static unsigned shown_a[1024][4], shown_b[1024][2];\n"
+    "    const int thread = own(), warp = thread & ~31, lane = thread & 31;\n"
+    "    memcpy(shown_a[thread], a, 16); memcpy(shown_b[thread], b, 8); barrier();\n"
+    "    for (int i = 0; i < 4; i++) {\n"
+    "        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;\n"
+    "        for (int k = 0; k < 16; k++) {\n"
+    "            const unsigned *at = shown_a[warp + row % 8 * 4 + k % 8 / 2];\n"
+    "            const unsigned *bt = shown_b[warp + column * 4 + k % 8 / 2];\n"
+    "            y[i] += bf16_at(at, (row / 8 + k / 8 * 2) * 2 + k % 2)\n"
+    "                  * bf16_at(bt, k / 8 * 2 + k % 2);\n"
+    "        }\n"
+    "    }\n"
+    "    barrier();\n"
+    "}\n"
     "template <class... A, size_t... I>\n"
     "void invoke(void (*f)(A...), void **a, std::index_sequence<I...>) { f(*(A *)a[I]...); }\n"
     "template <class... A> void invoke(void (*f)(A...), void **a)\n"
@@ -540,7 +572,7 @@ static void do_product(void *state, void *const *memory)
 {
     const struct product *p = state;
     if (p->count == 1 && p->transpose_a && !p->transpose_b && p->dtype == DTYPE_BF16 &&
-        p->result_dtype == DTYPE_F32) {
+        p->result_dtype == DTYPE_F32 && !p->bias) {
         do_rows(p, memory);
         return;
     }
@@ -554,13 +586,26 @@ static void do_product(void *state, void *const *memory)
                     sum += read_one(memory[0], p->dtype, n * p->step_a + a) *
                            read_one(memory[1], p->dtype, n * p->step_b + b);
                 }
+                if (p->bias)
+                    sum += read_one(memory[3], p->result_dtype, i);
                 write_one(memory[2], p->result_dtype, n * p->step_d + j * p->lead_d + i, sum);
             }
+}
+
+static bool refuses_bias;
+
+void emulation_refuse_bias(bool refuse)
+{
+    refuses_bias = refuse;
 }
 
 /* As cuBLAS does, it refuses lines that overlap. */
 bool product_prepare(const struct product *p, void **state, size_t *scratch, struct error *err)
 {
+    if (p->bias && refuses_bias) {
+        err->message[0] = '\0';
+        return false;
+    }
     if (p->lead_a < (p->transpose_a ? p->inner : p->rows) ||
         p->lead_b < (p->transpose_b ? p->columns : p->inner) || p->lead_d < p->rows)
         return error_set(err, "leading dimensions %lld, %lld, %lld", (long long)p->lead_a,
@@ -571,12 +616,14 @@ bool product_prepare(const struct product *p, void **state, size_t *scratch, str
     return true;
 }
 
-void product_run(void *state, const void *a, const void *b, void *d, void *scratch)
+void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
+                 void *scratch)
 {
     memset(scratch, 0xff, 64);
-    ask(&(struct request){ .matrix = do_product,
-                           .to = state,
-                           .argument = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, d } });
+    ask(&(struct request){
+        .matrix = do_product,
+        .to = state,
+        .argument = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, d, (void *)(uintptr_t)bias } });
 }
 
 void product_dispose(void *state)

@@ -20,6 +20,9 @@ const struct filter_methods *emulated_filter(void);
  */
 void emulation_cut(int terms);
 
+/* Whether products are refused that add a bias, as a library may. */
+void emulation_refuse_bias(bool refuse);
+
 /* Runs done by replaying a recording so far. */
 size_t emulation_replays(void);
 

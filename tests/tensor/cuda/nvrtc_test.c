@@ -12,6 +12,8 @@
 #include "cuda/libraries.h"
 
 #include "base/arena.h"
+#include "models/ddpm.h"
+#include "models/swin.h"
 
 #include <nvrtc.h>
 #include <stdlib.h>
@@ -166,9 +168,10 @@ bool product_prepare(const struct product *product, void **state, size_t *scratc
     return product != NULL;
 }
 
-void product_run(void *state, const void *a, const void *b, void *d, void *scratch)
+void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
+                 void *scratch)
 {
-    (void)state, (void)a, (void)b, (void)d, (void)scratch;
+    (void)state, (void)a, (void)b, (void)bias, (void)d, (void)scratch;
 }
 
 void product_dispose(void *state)
@@ -233,6 +236,60 @@ static void kernels_of_stylegan2_compile(void **state)
     check_model("stylegan2", PRECISION_BF16, "--gpu-architecture=sm_90");
 }
 
+/* One run, of a network that is not trained: attention is then one kernel. */
+static void check_run(struct node *y, enum precision precision, const char *option)
+{
+    struct error err;
+    architecture = option;
+    struct store *store = store_new(cuda_backend_open(0, &err));
+    size_t before = programs;
+    assert_ok(store_set_precision(store, precision, &err), err);
+    struct plan *plan = plan_create(store, &y, 1, NULL, 0, &err);
+    assert_ok(plan, err);
+    for (size_t id = 0; id < graph_size(y->graph); id++)
+        if (graph_node(y->graph, id)->op == OP_INPUT)
+            plan_write(plan, graph_node(y->graph, id), NULL);
+    for (size_t i = 0; i < store_count(store); i++)
+        store_write(store, store_tensor(store, i), NULL);
+    assert_ok(plan_run(plan, 0, 1, &err), err);
+    assert_true(programs > before);
+    plan_free(plan);
+    store_free(store);
+}
+
+/* Every kind and width of attention in the presets, for all generations of devices. */
+static void kernels_of_networks_that_are_only_run_compile(void **state)
+{
+    (void)state;
+    static const char *const options[] = { "--gpu-architecture=sm_80", "--gpu-architecture=sm_90",
+                                           "--gpu-architecture=compute_90" };
+    const struct ddpm ddpm = { .size = 32,
+                               .channels = 3,
+                               .base = 128,
+                               .levels = 3,
+                               .mult = { 1, 2, 4 },
+                               .blocks = 1,
+                               .attention = { 16, 8 },
+                               .heads = 4 };
+    const struct swin swin = { .classes = 4,
+                               .embed = 96,
+                               .depths = { 2, 1, 1, 1 },
+                               .heads = { 3, 6, 12, 24 },
+                               .window = 7,
+                               .patch = 4,
+                               .width = 64 };
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(2, 3, 32, 32));
+    struct node *epsilon = ddpm_build(&ddpm, x, t_input(graph, "t", DTYPE_F32, SHAPE(2)));
+    struct node *mask = swin_build(&swin, x, NULL).main;
+    for (size_t i = 0; i < 3; i++) {
+        check_run(epsilon, PRECISION_BF16, options[i]);
+        check_run(mask, PRECISION_BF16, options[i]);
+        check_run(epsilon, PRECISION_F32, options[i]);
+    }
+    graph_free(graph);
+}
+
 static void kernels_of_the_search_compile(void **state)
 {
     (void)state;
@@ -251,6 +308,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_of_the_search_compile),
+        cmocka_unit_test(kernels_of_networks_that_are_only_run_compile),
         cmocka_unit_test(kernels_of_a_unet_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),

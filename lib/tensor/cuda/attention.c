@@ -1,0 +1,374 @@
+/* softmax(scale·q·kᵀ + added)·v in one kernel, as CUDA C; see generate.h.
+ *
+ * A block of 128 threads has some tokens of one head (q), and walks over all others (k, v) in tiles
+ * that lie in shared memory. Scores never leave the block: each row keeps its maximum and its sum
+ * so far, and what was gathered before is faded when the maximum rises (Milakov and Gimelshein
+ * 2018; Dao et al. 2022). Sums are f32, in an order that depends on the shapes alone.
+ *
+ *   f32   32 tokens against 32; 16 threads for four rows, each with two scores of a row
+ *   bf16  64 tokens against 64; a warp for 16 rows, products on tensor cores (mma m16n8k16), whose
+ *         result lies across a warp's registers just as the next product wants its first factor
+ *
+ * At a width of 128, the most that is taken, this is 38 KB and 36 KB of shared memory: below the
+ * 48 KB that every device gives without being asked.
+ */
+#include "cuda/generate.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { THREADS = 128, VECTOR = 4, PANELS = 4 + ATTENTION_ADDED };
+
+/* One of the tensors: for each head a matrix, tokens by width; of what is added, by tokens. */
+struct panel {
+    const struct view *view;
+    char name[8];
+    int64_t tokens, width; /* sizes */
+    int64_t token, step;   /* strides, along tokens and along the width */
+};
+
+struct attention {
+    const struct node *node;
+    struct panel q, k, v, y, added[ATTENTION_ADDED];
+    int count;       /* of what is added */
+    int deep;        /* the width, padded */
+    int tile;        /* tokens of a block, and of a step */
+    int row, across; /* elements between tokens of q and k, and between tokens or columns of v */
+};
+
+static const char *type_name(const struct panel *panel)
+{
+    return panel->view->dtype == DTYPE_BF16 ? "bf16" : "float";
+}
+
+static struct panel panel_of(const struct view *view, bool turned, const char *name)
+{
+    int first = view->shape.rank - (turned ? 1 : 2), second = view->shape.rank - (turned ? 2 : 1);
+    struct panel panel = { .view = view,
+                           .tokens = view->shape.size[first],
+                           .width = view->shape.size[second],
+                           .token = view->stride[first],
+                           .step = view->stride[second] };
+    snprintf(panel.name, sizeof panel.name, "%s", name);
+    return panel;
+}
+
+static struct attention attention_of(const struct step *step)
+{
+    static const char *const names[ATTENTION_ADDED] = { "a0", "a1" };
+    unsigned turned = step->node->attention.turned;
+    struct attention a = { .node = step->node, .count = step->node->sources - 3 };
+    a.q = panel_of(&step->in[0], turned & ATTENTION_Q, "q");
+    a.k = panel_of(&step->in[1], turned & ATTENTION_K, "k");
+    a.v = panel_of(&step->in[2], turned & ATTENTION_V, "v");
+    a.y = panel_of(&step->out, turned & ATTENTION_Y, "y");
+    for (int i = 0; i < a.count; i++)
+        a.added[i] = panel_of(&step->in[3 + i], false, names[i]);
+    bool half = step->node->attention.half;
+    int unit = half ? 16 : VECTOR;
+    a.deep = ((int)a.q.width + unit - 1) / unit * unit;
+    a.tile = half ? 64 : 32;
+    /* So many that neighbouring rows begin four banks apart. */
+    a.row = a.deep + (half ? 8 : 4);
+    a.across = half ? a.tile + 8 : a.row;
+    return a;
+}
+
+static int64_t heads_of(const struct attention *a)
+{
+    return (int64_t)shape_count(a->y.view->shape) / (a->y.tokens * a->y.width);
+}
+
+/* Where the block's matrix begins: its number, cut along the axes in front. */
+static void add_base(struct text *source, const struct panel *panel)
+{
+    const struct view *view = panel->view;
+    text_format(source, "    long long at_%s = 0; { long long rest = blockIdx.x;", panel->name);
+    for (int axis = view->shape.rank - 3; axis >= 0; axis--)
+        if (view->shape.size[axis] > 1)
+            text_format(
+                source, " at_%s += rest %% %" PRId64 " * %" PRId64 "ll; rest /= %" PRId64 ";",
+                panel->name, view->shape.size[axis], view->stride[axis], view->shape.size[axis]);
+    text_add(source, " (void)rest; }\n");
+}
+
+/* Whether four neighbours along the axis of this stride and size can be read as one. */
+static bool suits_vector(const struct panel *panel, int64_t along, int64_t size, int64_t other)
+{
+    const struct view *view = panel->view;
+    bool suits =
+        along == 1 && size % VECTOR == 0 && other % VECTOR == 0 && view->offset % VECTOR == 0;
+    for (int axis = 0; axis < view->shape.rank - 2; axis++)
+        suits = suits && (view->shape.size[axis] == 1 || view->stride[axis] % VECTOR == 0);
+    return suits;
+}
+
+/* Brings a tile of the panel, from token `first`, to shared memory; zeros beyond its end. `across`:
+ * token by token lies along the rows, so (column, token) instead of (token, column). */
+static void add_fill(struct text *source, const struct attention *a, const struct panel *panel,
+                     const char *to, bool across, const char *first)
+{
+    bool wide = suits_vector(panel, panel->step, panel->width, panel->token);
+    bool tall = !wide && suits_vector(panel, panel->token, panel->tokens, panel->step);
+    int vector = wide || tall ? VECTOR : 1, per = (tall ? a->tile : a->deep) / vector;
+    text_format(source, "    for (int e = thread; e < %d; e += %d) {\n", a->tile * a->deep / vector,
+                THREADS);
+    text_format(source,
+                tall ? "        const int column = e / %d, row = e %% %d * %d;\n"
+                     : "        const int row = e / %d, column = e %% %d * %d;\n",
+                per, per, vector);
+    text_format(source,
+                "        float x[%d] = { 0 };\n"
+                "        if (%s + row < %" PRId64 " && column < %" PRId64 ")\n"
+                "            load%d(%s + at_%s + (long long)(%s + row) * %" PRId64
+                " + (long long)column * %" PRId64 ", x);\n",
+                vector, first, panel->tokens, panel->width, vector, panel->name, panel->name, first,
+                panel->token, panel->step);
+    bool lies = vector == 1 || wide != across; /* in shared memory, too, the four are neighbours */
+    if (lies)
+        text_format(source,
+                    across ? "        store%d(%s + column * %d + row, x);\n    }\n"
+                           : "        store%d(%s + row * %d + column, x);\n    }\n",
+                    vector, to, across ? a->across : a->row);
+    else
+        text_format(source,
+                    across ? "        UNROLL for (int i = 0; i < %d; i++)\n"
+                             "            store1(%s + (column + i) * %d + row, x + i);\n    }\n"
+                           : "        UNROLL for (int i = 0; i < %d; i++)\n"
+                             "            store1(%s + (row + i) * %d + column, x + i);\n    }\n",
+                    vector, to, across ? a->across : a->row);
+}
+
+/* score: scaled, added to, or out of the running, of `query` and `key`. */
+static void add_score(struct text *source, const struct attention *a)
+{
+    text_format(source,
+                "            if (key >= %" PRId64 ") score = -infinity();\n"
+                "            else {\n"
+                "                const long long row = query < %" PRId64 " ? query : %" PRId64 ";\n"
+                "                (void)row;\n                score *= %.9ef;\n",
+                a->k.tokens, a->q.tokens, a->q.tokens - 1, a->node->attention.scale);
+    for (int i = 0; i < a->count; i++) {
+        const struct panel *p = &a->added[i];
+        text_format(source,
+                    "                { float x[1]; load1(%s + at_%s + row * %" PRId64
+                    " + (long long)key * %" PRId64 ", x); score += x[0]; }\n",
+                    p->name, p->name, p->token, p->step);
+    }
+    text_add(source, "            }\n");
+}
+
+static void add_head(struct text *source, const struct attention *a, const char *name)
+{
+    const struct panel *inputs[PANELS] = { &a->q, &a->k, &a->v, &a->added[0], &a->added[1] };
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", THREADS, name);
+    for (int i = 0; i < 3 + a->count; i++)
+        text_format(source, "const %s *%s, ", type_name(inputs[i]), inputs[i]->name);
+    text_format(source, "%s *y)\n{\n    enum { ROW = %d, DEEP = %d };\n", type_name(&a->y), a->row,
+                a->deep);
+    for (int i = 0; i < 3 + a->count; i++)
+        add_base(source, inputs[i]);
+    add_base(source, &a->y);
+    text_format(source,
+                "    const int thread = threadIdx.x, first = blockIdx.y * %d;\n"
+                "    (void)thread;\n",
+                a->tile);
+}
+
+/* The result's element of `query` and `column`, out of `value`. */
+static void add_result(struct text *source, const struct attention *a)
+{
+    text_format(source,
+                "            if (query < %" PRId64 " && column < %" PRId64 ")\n"
+                "                store1(y + at_y + (long long)query * %" PRId64
+                " + (long long)column * %" PRId64 ", &value);\n",
+                a->q.tokens, a->y.width, a->y.token, a->y.step);
+}
+
+/* f32. Thread: rows 4·(thread / 16) …, and of these the scores lane, lane + 16, and of the result
+ * columns 4·lane …, 64 + 4·lane …. */
+static void add_single(struct text *source, const struct attention *a)
+{
+    int groups = (a->deep + 63) / 64;
+    text_format(source,
+                "    enum { GROUPS = %d, P = 36 };\n"
+                "    __shared__ __align__(16) float sq[32 * ROW], sk[32 * ROW], sp[32 * P];\n"
+                "    const int lane = thread %% 16, rows = thread / 16 * 4;\n"
+                "    float most[4], sum[4], out[4][4 * GROUPS];\n"
+                "    UNROLL for (int i = 0; i < 4; i++) {\n"
+                "        most[i] = -infinity(); sum[i] = 0;\n"
+                "        UNROLL for (int c = 0; c < 4 * GROUPS; c++) out[i][c] = 0;\n"
+                "    }\n",
+                groups);
+    add_fill(source, a, &a->q, "sq", false, "first");
+    text_format(source,
+                "    for (int begin = 0; begin < %" PRId64 "; begin += 32) {\n"
+                "    __syncthreads();\n",
+                a->k.tokens);
+    add_fill(source, a, &a->k, "sk", false, "begin");
+    text_add(
+        source,
+        "    __syncthreads();\n"
+        "    float s[4][2] = { { 0 } };\n"
+        "    for (int c = 0; c < DEEP; c += 4) {\n"
+        "        float u[4][4], w[2][4];\n"
+        "        UNROLL for (int i = 0; i < 4; i++) load4(sq + (rows + i) * ROW + c, u[i]);\n"
+        "        UNROLL for (int j = 0; j < 2; j++) load4(sk + (lane + 16 * j) * ROW + c, w[j]);\n"
+        "        UNROLL for (int i = 0; i < 4; i++)\n"
+        "            UNROLL for (int j = 0; j < 2; j++)\n"
+        "                UNROLL for (int t = 0; t < 4; t++) s[i][j] += u[i][t] * w[j][t];\n"
+        "    }\n"
+        "    UNROLL for (int i = 0; i < 4; i++) {\n"
+        "        const int query = first + rows + i;\n"
+        "        UNROLL for (int j = 0; j < 2; j++) {\n"
+        "            const int key = begin + lane + 16 * j;\n"
+        "            float score = s[i][j];\n");
+    add_score(source, a);
+    text_add(
+        source,
+        "            s[i][j] = score;\n        }\n"
+        "        float top = larger(larger(most[i], s[i][0]), s[i][1]);\n"
+        "        UNROLL for (int apart = 8; apart; apart /= 2)\n"
+        "            top = larger(top, __shfl_xor_sync(0xffffffffu, top, apart));\n"
+        "        const float base = top == -infinity() ? 0 : top, fade = expf(most[i] - base);\n"
+        "        float part = 0;\n"
+        "        UNROLL for (int j = 0; j < 2; j++) {\n"
+        "            const float p = expf(s[i][j] - base);\n"
+        "            sp[(rows + i) * P + lane + 16 * j] = p;\n"
+        "            part += p;\n        }\n"
+        "        UNROLL for (int apart = 8; apart; apart /= 2)\n"
+        "            part += __shfl_xor_sync(0xffffffffu, part, apart);\n"
+        "        most[i] = top; sum[i] = sum[i] * fade + part;\n"
+        "        UNROLL for (int c = 0; c < 4 * GROUPS; c++) out[i][c] *= fade;\n"
+        "    }\n"
+        "    __syncthreads();\n");
+    add_fill(source, a, &a->v, "sk", false, "begin");
+    text_add(source,
+             "    __syncthreads();\n"
+             "    for (int n = 0; n < 32; n += 4) {\n"
+             "        float p[4][4];\n"
+             "        UNROLL for (int i = 0; i < 4; i++) load4(sp + (rows + i) * P + n, p[i]);\n"
+             "        UNROLL for (int t = 0; t < 4; t++)\n"
+             "            UNROLL for (int g = 0; g < GROUPS; g++) {\n"
+             "                float w[4] = { 0 };\n"
+             "                if (4 * (lane + 16 * g) < DEEP)\n"
+             "                    load4(sk + (n + t) * ROW + 4 * (lane + 16 * g), w);\n"
+             "                UNROLL for (int i = 0; i < 4; i++)\n"
+             "                    UNROLL for (int c = 0; c < 4; c++)\n"
+             "                        out[i][4 * g + c] += p[i][t] * w[c];\n"
+             "            }\n    }\n    }\n"
+             "    UNROLL for (int i = 0; i < 4; i++)\n"
+             "        UNROLL for (int c = 0; c < 4 * GROUPS; c++) {\n"
+             "            const int query = first + rows + i;\n"
+             "            const int column = 4 * (lane + c / 4 * 16) + c % 4;\n"
+             "            const float value = out[i][c] / sum[i];\n");
+    add_result(source, a);
+    text_add(source, "        }\n}\n");
+}
+
+/* bf16. Of a warp's 16 rows a thread has `group` and `group` + 8 (h = 0, 1), and of every 8 columns
+ * `pair` and `pair` + 1: that is how results of mma lie. */
+static void add_half(struct text *source, const struct attention *a)
+{
+    text_format(
+        source,
+        "    enum { ACROSS = %d };\n"
+        "    __shared__ __align__(16) bf16 sk[64 * ROW], sv[DEEP * ACROSS];\n"
+        "    const int warp = thread / 32, group = thread %% 32 / 4, pair = thread %% 4 * 2;\n",
+        a->across);
+    add_fill(source, a, &a->q, "sk", false, "first");
+    text_format(source,
+                "    __syncthreads();\n"
+                "    u32 u[DEEP / 16][4];\n"
+                "    UNROLL for (int c = 0; c < DEEP / 16; c++)\n"
+                "        UNROLL for (int r = 0; r < 4; r++)\n"
+                "            u[c][r] = two_at(sk + (warp * 16 + group + r %% 2 * 8) * ROW\n"
+                "                             + c * 16 + pair + r / 2 * 8);\n"
+                "    float most[2], sum[2] = { 0 }, out[DEEP / 8][4] = { { 0 } };\n"
+                "    most[0] = most[1] = -infinity();\n"
+                "    for (int begin = 0; begin < %" PRId64 "; begin += 64) {\n"
+                "    __syncthreads();\n",
+                a->k.tokens);
+    add_fill(source, a, &a->k, "sk", false, "begin");
+    add_fill(source, a, &a->v, "sv", true, "begin");
+    text_add(source, "    __syncthreads();\n"
+                     "    float s[8][4] = { { 0 } };\n"
+                     "    UNROLL for (int n = 0; n < 8; n++)\n"
+                     "        UNROLL for (int c = 0; c < DEEP / 16; c++) {\n"
+                     "            const bf16 *at = sk + (n * 8 + group) * ROW + c * 16 + pair;\n"
+                     "            const u32 w[2] = { two_at(at), two_at(at + 8) };\n"
+                     "            multiply(s[n], u[c], w);\n"
+                     "        }\n"
+                     "    UNROLL for (int h = 0; h < 2; h++) {\n"
+                     "        const int query = first + warp * 16 + group + h * 8;\n"
+                     "        float top = most[h];\n"
+                     "        UNROLL for (int n = 0; n < 16; n++) {\n"
+                     "            const int key = begin + n / 2 * 8 + pair + n % 2;\n"
+                     "            float score = s[n / 2][2 * h + n % 2];\n");
+    add_score(source, a);
+    text_add(
+        source,
+        "            s[n / 2][2 * h + n % 2] = score;\n"
+        "            top = larger(top, score);\n        }\n"
+        "        UNROLL for (int apart = 2; apart; apart /= 2)\n"
+        "            top = larger(top, __shfl_xor_sync(0xffffffffu, top, apart));\n"
+        "        const float base = top == -infinity() ? 0 : top, fade = expf(most[h] - base);\n"
+        "        float part = 0;\n"
+        "        UNROLL for (int n = 0; n < 16; n++) {\n"
+        "            const float p = expf(s[n / 2][2 * h + n % 2] - base);\n"
+        "            s[n / 2][2 * h + n % 2] = p;\n"
+        "            part += p;\n        }\n"
+        "        UNROLL for (int apart = 2; apart; apart /= 2)\n"
+        "            part += __shfl_xor_sync(0xffffffffu, part, apart);\n"
+        "        most[h] = top; sum[h] = sum[h] * fade + part;\n"
+        "        UNROLL for (int n = 0; n < DEEP / 8; n++) {\n"
+        "            out[n][2 * h] *= fade; out[n][2 * h + 1] *= fade;\n        }\n"
+        "    }\n"
+        "    UNROLL for (int c = 0; c < 4; c++) {\n"
+        "        u32 p[4];\n"
+        "        UNROLL for (int r = 0; r < 4; r++)\n"
+        "            p[r] = two_of(s[2 * c + r / 2][r % 2 * 2], s[2 * c + r / 2][r % 2 * 2 + 1]);\n"
+        "        UNROLL for (int n = 0; n < DEEP / 8; n++) {\n"
+        "            const bf16 *at = sv + (n * 8 + group) * ACROSS + c * 16 + pair;\n"
+        "            const u32 w[2] = { two_at(at), two_at(at + 8) };\n"
+        "            multiply(out[n], p, w);\n"
+        "        }\n    }\n    }\n"
+        "    UNROLL for (int n = 0; n < DEEP / 8; n++)\n"
+        "        UNROLL for (int r = 0; r < 4; r++) {\n"
+        "            const int query = first + warp * 16 + group + r / 2 * 8;\n"
+        "            const int column = n * 8 + pair + r % 2;\n"
+        "            const float value = out[n][r] / sum[r / 2];\n");
+    add_result(source, a);
+    text_add(source, "        }\n}\n");
+}
+
+bool attention_suits(const struct node *node)
+{
+    unsigned turned = node->attention.turned;
+    const struct node *q = node->src[0], *k = node->src[1];
+    int64_t width = dim(q, turned & ATTENTION_Q ? -2 : -1),
+            tokens = dim(q, turned & ATTENTION_Q ? -1 : -2),
+            others = dim(k, turned & ATTENTION_K ? -1 : -2);
+    int64_t heads = (int64_t)shape_count(q->shape) / (width * tokens);
+    return width <= ATTENTION_WIDTH && heads <= INT32_MAX && tokens <= ATTENTION_TOKENS &&
+           others <= ATTENTION_TOKENS;
+}
+
+void generate_attention(const struct step *step, const char *name, struct text *source,
+                        struct kernel *kernel)
+{
+    struct attention a = attention_of(step);
+    *kernel = (struct kernel){ .threads = { THREADS, 1 }, .arguments = step->node->sources + 1 };
+    snprintf(kernel->name, sizeof kernel->name, "%s", name);
+    kernel->blocks = (unsigned)heads_of(&a);
+    kernel->pieces = (unsigned)((a.q.tokens + a.tile - 1) / a.tile);
+    add_head(source, &a, name);
+    (a.node->attention.half ? add_half : add_single)(source, &a);
+}
+
+double attention_flops(const struct step *step)
+{
+    struct attention a = attention_of(step);
+    return 4 * (double)heads_of(&a) * (double)a.q.tokens * (double)a.k.tokens * (double)a.q.width;
+}

@@ -1,0 +1,337 @@
+/* What a backend does at once (combine.h) is what the reference does in steps: biases in products,
+ * attention in one kernel; with either switched off, and where a library refuses. For backends that
+ * combine: the emulated device, and a GPU (tests/gpu). */
+#include "compare.h"
+
+#include "models/ddpm.h"
+#include "models/swin.h"
+#include "nn/layer.h"
+
+#include <stdlib.h>
+
+/* Normalised mean square errors; of whole networks in bf16, with layers upon layers that round. */
+static const double SINGLE = 1e-10, HALF = 3e-5, DEEP = 3e-4;
+
+static const char *const switches[] = { "LETHE_FUSED_BIAS", "LETHE_FUSED_ATTENTION" };
+enum { BIAS = 1, ATTENTION = 2 };
+
+static void allow(int allowed)
+{
+    for (int i = 0; i < 2; i++)
+        setenv(switches[i], allowed >> i & 1 ? "1" : "0", 1);
+}
+
+/* Small numbers for all parameters, zeros included, so that nothing is multiplied away. */
+static void fill_parameters(struct store *store)
+{
+    for (size_t i = 0; i < store_count(store); i++) {
+        struct tensor *tensor = store_tensor(store, i);
+        size_t count = shape_count(tensor->shape);
+        float *value = memory_grow(NULL, count, sizeof *value);
+        random_fill_normal(29, i, 0, count, value);
+        for (size_t k = 0; k < count; k++)
+            value[k] *= tensor->shape.rank > 1 ? 0.2F : 0.5F;
+        store_write(store, tensor, value);
+        free(value);
+    }
+}
+
+/* The output of three runs, the last of which a recording replays; until pair_release. */
+static float *result_of(struct pair *pair, const struct backend *backend, enum precision precision,
+                        struct node *y, size_t *steps)
+{
+    struct error err;
+    struct store *store = store_new(backend);
+    if (precision != PRECISION_F32)
+        assert_ok(store_set_precision(store, precision, &err), err);
+    struct plan *plan = plan_create(store, &y, 1, NULL, 0, &err);
+    assert_ok(plan, err);
+    fill_parameters(store);
+    for (int run = 0; run < 3; run++) {
+        pair_write(pair, plan, run == 1);
+        assert_ok(plan_run(plan, 3, 1, &err), err);
+    }
+    float *result = arena_array(&pair->arena, float, shape_count(y->shape));
+    plan_read(plan, y, result);
+    *steps = plan_kernels(plan);
+    plan_free(plan);
+    store_free(store);
+    return result;
+}
+
+static void agree(const float *value, const float *expected, struct node *y, double tolerance,
+                  const char *what)
+{
+    double error = pair_error(value, expected, shape_count(y->shape));
+    if (!(error <= tolerance))
+        fail_msg("%s: a normalised mean square error of %.3g", what, error);
+}
+
+/* With everything allowed and with nothing the output is the reference's; `fewer`: and the first
+ * takes fewer steps (else as many). */
+static void expect_within(struct pair *pair, struct node *y, enum precision precision, int what,
+                          bool fewer, double tolerance, const char *name)
+{
+    size_t plain, combined, unused;
+    float *expected = result_of(pair, &ref_backend, PRECISION_F32, y, &unused);
+    allow(0);
+    agree(result_of(pair, PAIR_BACKEND, precision, y, &plain), expected, y, tolerance, name);
+    allow(what);
+    agree(result_of(pair, PAIR_BACKEND, precision, y, &combined), expected, y, tolerance, name);
+    allow(BIAS | ATTENTION);
+    if (fewer ? combined >= plain : combined != plain)
+        fail_msg("%s: %zu steps, and %zu without combining", name, combined, plain);
+}
+
+static void expect(struct pair *pair, struct node *y, enum precision precision, int what,
+                   bool fewer, const char *name)
+{
+    expect_within(pair, y, precision, what, fewer, precision == PRECISION_F32 ? SINGLE : HALF,
+                  name);
+}
+
+/* Biases. */
+
+/* A slice has to lie in memory, so the sum before it does. */
+static struct node *linear_layer(struct pair *pair, struct shape x, int64_t outputs)
+{
+    struct node *y = nn_linear(pair_input(pair, x, NORMAL), "fc", outputs);
+    return t_slice(y, -1, 1, outputs);
+}
+
+static void check_bias(enum precision precision, bool fewer)
+{
+    static const struct {
+        struct shape x;
+        int64_t outputs;
+    } cases[] = { { { 2, { 7, 12 } }, 5 },
+                  { { 2, { 1, 12 } }, 8 },
+                  { { 2, { 9, 1 } }, 6 },
+                  { { 3, { 2, 40, 48 } }, 64 },
+                  { { 2, { 40, 33 } }, 130 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *y = linear_layer(&pair, cases[i].x, cases[i].outputs);
+        expect(&pair, y, precision, BIAS, fewer, "linear");
+        pair_release(&pair);
+    }
+}
+
+static void a_product_takes_its_bias_along(void **state)
+{
+    (void)state;
+    check_bias(PRECISION_F32, true);
+}
+
+static void a_product_in_bf16_takes_its_bias_along(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *y = linear_layer(&pair, SHAPE(2, 40, 48), 64);
+    expect(&pair, t_permute(y, 0, 2, 1), PRECISION_BF16, BIAS, false, "linear");
+    pair_release(&pair);
+}
+
+#ifdef TESTS_CUDA_EMULATION_H
+static void a_bias_that_the_library_refuses_is_added_afterwards(void **state)
+{
+    (void)state;
+    emulation_refuse_bias(true);
+    check_bias(PRECISION_F32, true);
+    a_product_in_bf16_takes_its_bias_along(state);
+    emulation_refuse_bias(false);
+}
+#endif
+
+static void a_bias_that_a_loop_adds_anyway_stays_there(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *y = t_gelu(nn_linear(pair_input(&pair, SHAPE(7, 12), NORMAL), "fc", 5));
+    expect(&pair, y, PRECISION_F32, BIAS, false, "linear and gelu");
+    pair_release(&pair);
+}
+
+static void a_product_that_is_read_elsewhere_stays(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(7, 12), NORMAL),
+                *w = pair_input(&pair, SHAPE(12, 5), NORMAL), *product = t_matmul(x, w),
+                *bias = pair_input(&pair, SHAPE(5), NORMAL);
+    struct node *sum = t_flip(t_add(product, bias), AXES(0));
+    expect(&pair, t_add(t_flip(product, AXES(1)), sum), PRECISION_F32, BIAS, false, "two readers");
+    pair_release(&pair);
+}
+
+/* Attention. */
+
+/* As guided-diffusion has it: channels by tokens, (N,3·heads·c,T). */
+static void check_by_channels(enum precision precision, int64_t n, int heads, int64_t c,
+                              int64_t tokens, bool fewer)
+{
+    struct pair pair;
+    char name[64];
+    pair_init(&pair);
+    struct node *qkv = pair_input(&pair, SHAPE(n, 3 * heads * c, tokens), NORMAL);
+    snprintf(name, sizeof name, "%d heads of %d channels, %d tokens", heads, (int)c, (int)tokens);
+    expect(&pair, nn_attend(qkv, heads), precision, ATTENTION, fewer, name);
+    pair_release(&pair);
+}
+
+static void attention_agrees_at_all_sizes(void **state)
+{
+    (void)state;
+    check_by_channels(PRECISION_F32, 2, 2, 3, 5, true);
+    check_by_channels(PRECISION_F32, 1, 1, 1, 2, true);
+    check_by_channels(PRECISION_F32, 1, 3, 16, 64, true);
+    check_by_channels(PRECISION_F32, 1, 2, 70, 33, true);
+    check_by_channels(PRECISION_F32, 1, 1, 128, 100, true);
+}
+
+static void attention_in_bf16_agrees_at_all_sizes(void **state)
+{
+    (void)state;
+    check_by_channels(PRECISION_BF16, 1, 2, 40, 36, true);
+    check_by_channels(PRECISION_BF16, 1, 1, 64, 130, true);
+    check_by_channels(PRECISION_BF16, 1, 1, 128, 64, true);
+    check_by_channels(PRECISION_BF16, 1, 1, 33, 65, true);
+}
+
+static void heads_wider_than_the_kernel_stay_products(void **state)
+{
+    (void)state;
+    check_by_channels(PRECISION_F32, 1, 1, 129, 8, false);
+}
+
+/* As Swin has it: tokens by channels, with what is added for positions and, by window, for the
+ * shift. */
+static struct node *windows(struct pair *pair, int64_t images, int64_t count, int64_t heads,
+                            int64_t tokens, int64_t c)
+{
+    int64_t all = images * count;
+    struct node *qkv = pair_input(pair, SHAPE(all, tokens, 3, heads, c), NORMAL), *part[3];
+    qkv = t_permute(t_exp(t_scale(qkv, 0.5)), 2, 0, 3, 1, 4);
+    for (int i = 0; i < 3; i++)
+        part[i] = t_reshape(t_slice(qkv, 0, i, i + 1), SHAPE(all, heads, tokens, c));
+    struct node *score = t_matmul(t_scale(part[0], 0.3), t_transpose(part[1]));
+    score = t_add(score, pair_input(pair, SHAPE(heads, tokens, tokens), NORMAL));
+    score = t_add(t_reshape(score, SHAPE(images, count, heads, tokens, tokens)),
+                  pair_input(pair, SHAPE(count, 1, tokens, tokens), NORMAL));
+    struct node *y =
+        t_matmul(t_softmax(t_reshape(score, SHAPE(all, heads, tokens, tokens)), -1), part[2]);
+    return t_reshape(t_permute(y, 0, 2, 1, 3), SHAPE(all, tokens, heads * c));
+}
+
+static void attention_in_windows_agrees_with_positions_and_mask(void **state)
+{
+    (void)state;
+    static const struct {
+        enum precision precision;
+        int64_t images, windows, heads, tokens, c;
+    } cases[] = { { PRECISION_F32, 2, 3, 2, 9, 5 },
+                  { PRECISION_F32, 1, 2, 3, 49, 32 },
+                  { PRECISION_BF16, 1, 2, 2, 49, 36 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *y = windows(&pair, cases[i].images, cases[i].windows, cases[i].heads,
+                                 cases[i].tokens, cases[i].c);
+        expect(&pair, y, cases[i].precision, ATTENTION, true, "windows");
+        pair_release(&pair);
+    }
+}
+
+/* Rows whose scores are far apart, beyond what exp holds: the maximum is taken off, tile by tile.
+ */
+static void scores_may_be_large(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *qkv = t_scale(pair_input(&pair, SHAPE(1, 24, 70), NORMAL), 12);
+    expect(&pair, nn_attend(qkv, 1), PRECISION_F32, ATTENTION, true, "large scores");
+    pair_release(&pair);
+}
+
+static void where_gradients_flow_the_weights_stay(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *qkv = pair_input(&pair, SHAPE(2, 18, 7), NORMAL), *dx;
+    struct node *y = nn_attend(qkv, 2);
+    grad(t_sum_all(t_mul(y, y)), &qkv, 1, &dx);
+    struct node *both =
+        t_concat(0, t_reshape(y, SHAPE(2 * 6 * 7)), t_reshape(dx, SHAPE(2 * 18 * 7)));
+    expect(&pair, both, PRECISION_F32, ATTENTION, false, "attention and its gradient");
+    pair_release(&pair);
+}
+
+/* Networks that are only run. */
+
+static void sampling_networks_agree(void **state)
+{
+    (void)state;
+    const struct ddpm ddpm = { .size = 8,
+                               .channels = 3,
+                               .base = 32,
+                               .levels = 2,
+                               .mult = { 1, 2 },
+                               .blocks = 1,
+                               .attention = { 4, 8 },
+                               .heads = 2 };
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(2, 3, 8, 8), NORMAL);
+    struct node *t = pair_input(&pair, SHAPE(2), POSITIVE);
+    struct node *y = ddpm_build(&ddpm, x, t);
+    expect(&pair, y, PRECISION_F32, BIAS | ATTENTION, true, "ddpm");
+    expect_within(&pair, y, PRECISION_BF16, BIAS | ATTENTION, true, DEEP, "ddpm in bf16");
+    pair_release(&pair);
+}
+
+static void predicting_segmenters_agree(void **state)
+{
+    (void)state;
+    const struct swin swin = { .classes = 4,
+                               .embed = 8,
+                               .depths = { 2, 1, 1, 1 },
+                               .heads = { 1, 2, 2, 4 },
+                               .window = 3,
+                               .patch = 2,
+                               .width = 8 };
+    struct pair pair;
+    pair_init(&pair);
+    struct node *out[SWIN_STAGES];
+    swin_backbone(&swin, pair_input(&pair, SHAPE(1, 3, 32, 32), NORMAL), false, out);
+    expect(&pair, out[0], PRECISION_F32, BIAS | ATTENTION, true, "swin, first stage");
+    expect(&pair, out[SWIN_STAGES - 1], PRECISION_F32, BIAS | ATTENTION, true, "swin");
+    pair_release(&pair);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_product_takes_its_bias_along),
+        cmocka_unit_test(a_product_in_bf16_takes_its_bias_along),
+#ifdef TESTS_CUDA_EMULATION_H
+        cmocka_unit_test(a_bias_that_the_library_refuses_is_added_afterwards),
+#endif
+        cmocka_unit_test(a_bias_that_a_loop_adds_anyway_stays_there),
+        cmocka_unit_test(a_product_that_is_read_elsewhere_stays),
+        cmocka_unit_test(attention_agrees_at_all_sizes),
+        cmocka_unit_test(attention_in_bf16_agrees_at_all_sizes),
+        cmocka_unit_test(heads_wider_than_the_kernel_stay_products),
+        cmocka_unit_test(attention_in_windows_agrees_with_positions_and_mask),
+        cmocka_unit_test(scores_may_be_large),
+        cmocka_unit_test(where_gradients_flow_the_weights_stay),
+        cmocka_unit_test(sampling_networks_agree),
+        cmocka_unit_test(predicting_segmenters_agree),
+    };
+    return cmocka_run_group_tests_name("tensor/combine", tests, NULL, NULL);
+}
