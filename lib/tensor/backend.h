@@ -23,7 +23,8 @@ struct call {
 };
 
 /* Backends whose device can note a whole run and do it again at once: the first run of a plan is
- * done step by step, the second is noted, all others are replayed. */
+ * done step by step, the second is noted, all others are replayed. Where noting fails nothing was
+ * done, and the plan goes on step by step. */
 struct recorder {
     /* Before each run: what random leaves draw from. */
     void (*begin)(uint64_t seed, uint64_t step, uint64_t part);
@@ -37,6 +38,7 @@ struct recorder {
 struct backend {
     const char *name;
     size_t element_bytes[DTYPE_COUNT];
+    size_t alignment; /* of buffers within what it allocates; 0: 64 */
 
     /* `what` names the buffer in the message when it cannot be had. */
     void *(*allocate)(size_t bytes, const char *what, struct error *err);

@@ -55,7 +55,7 @@ struct plan {
     void *workspace; /* the store's, as it was when `memory` was filled in */
     size_t block_bytes, workspace_bytes;
     size_t threads;
-    bool measured, ran;
+    bool measured, ran, unrecordable;
     void *recording; /* of a run, by the backend's recorder; NULL: none */
     uint64_t runs;
     uint64_t part; /* of a batch, for random leaves */
@@ -292,9 +292,10 @@ static size_t pack(struct plan *plan, bool lasting)
     struct buffer **order = memory_grow(NULL, plan->buffer_count, sizeof *order);
     struct buffer **placed = memory_grow(NULL, plan->buffer_count, sizeof *placed);
     size_t count = 0, bytes = 0;
+    size_t alignment = plan->backend->alignment ? plan->backend->alignment : ALIGNMENT;
     for (size_t i = 0; i < plan->buffer_count; i++) {
         struct buffer *buffer = &plan->buffers[i];
-        buffer->bytes = (buffer->bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        buffer->bytes = (buffer->bytes + alignment - 1) / alignment * alignment;
         if (!plan->tensor_of[i] && buffer->first <= buffer->last && must_last(buffer) == lasting)
             order[count++] = buffer;
     }
@@ -692,20 +693,22 @@ static void run_steps(struct plan *plan, struct run *run)
     apply_updates(plan);
 }
 
-/* The second run of a plan is noted by a device that can; from then on it is replayed. */
-static bool run_recorded(struct plan *plan, struct run *run, struct error *err)
+/* The second run of a plan is noted by a device that can; from then on it is replayed. One that
+ * cannot be noted goes on step by step. */
+static void run_recorded(struct plan *plan, struct run *run)
 {
     const struct recorder *recorder = plan->backend->recorder;
-    if (!plan->recording) {
-        if (!recorder->record(err))
-            return false;
-        run_steps(plan, run);
-        plan->recording = recorder->recorded(err);
-        if (!plan->recording)
-            return false;
+    if (!plan->recording && !plan->unrecordable) {
+        if (recorder->record(NULL)) {
+            run_steps(plan, run);
+            plan->recording = recorder->recorded(NULL);
+        }
+        plan->unrecordable = !plan->recording;
     }
-    recorder->replay(plan->recording);
-    return true;
+    if (plan->recording)
+        recorder->replay(plan->recording);
+    else
+        run_steps(plan, run);
 }
 
 static void move(struct plan *plan)
@@ -733,14 +736,19 @@ bool plan_run(struct plan *plan, uint64_t step, uint64_t seed, struct error *err
         plan->backend->recorder->begin(seed, step, plan->part);
     if (!plan->backend->recorder || !plan->ran || plan->measured)
         run_steps(plan, &run);
-    else if (!run_recorded(plan, &run, err))
-        return false;
+    else
+        run_recorded(plan, &run);
     return plan->backend->finish(err);
 }
 
 size_t plan_bytes(const struct plan *plan)
 {
     return plan->block_bytes + plan->workspace_bytes;
+}
+
+bool plan_is_replayed(const struct plan *plan)
+{
+    return plan->recording;
 }
 
 size_t plan_kernels(const struct plan *plan)

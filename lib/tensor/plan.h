@@ -64,6 +64,9 @@ void *plan_memory(const struct plan *plan, const struct node *node);
 size_t plan_bytes(const struct plan *plan);
 size_t plan_kernels(const struct plan *plan);
 
+/* Whether its last run was a recording's, done at once: from the second on, on devices that can. */
+bool plan_is_replayed(const struct plan *plan);
+
 /* Measures the time of each step from now on; plans begin with it on where the environment has
  * LETHE_PROFILE=1. plan_profile writes tables of time, arithmetic and memory traffic by kind of
  * step and by layer, of all runs measured so far. */

@@ -21,6 +21,8 @@ static void allow(int allowed)
         setenv(switches[i], allowed >> i & 1 ? "1" : "0", 1);
 }
 
+static bool recorded = true; /* whether the device is expected to record runs */
+
 /* Small numbers for all parameters, zeros included, so that nothing is multiplied away. */
 static void fill_parameters(struct store *store)
 {
@@ -51,6 +53,7 @@ static float *result_of(struct pair *pair, const struct backend *backend, enum p
         pair_write(pair, plan, run == 1);
         assert_ok(plan_run(plan, 3, 1, &err), err);
     }
+    assert_int_equal(plan_is_replayed(plan), backend->recorder && recorded);
     float *result = arena_array(&pair->arena, float, shape_count(y->shape));
     plan_read(plan, y, result);
     *steps = plan_kernels(plan);
@@ -135,6 +138,16 @@ static void a_product_in_bf16_takes_its_bias_along(void **state)
 }
 
 #ifdef TESTS_CUDA_EMULATION_H
+static void a_run_that_cannot_be_recorded_goes_on_in_steps(void **state)
+{
+    (void)state;
+    emulation_refuse_recording(true);
+    recorded = false;
+    check_bias(PRECISION_F32, true);
+    recorded = true;
+    emulation_refuse_recording(false);
+}
+
 static void a_bias_that_the_library_refuses_is_added_afterwards(void **state)
 {
     (void)state;
@@ -320,6 +333,7 @@ int main(void)
         cmocka_unit_test(a_product_takes_its_bias_along),
         cmocka_unit_test(a_product_in_bf16_takes_its_bias_along),
 #ifdef TESTS_CUDA_EMULATION_H
+        cmocka_unit_test(a_run_that_cannot_be_recorded_goes_on_in_steps),
         cmocka_unit_test(a_bias_that_the_library_refuses_is_added_afterwards),
 #endif
         cmocka_unit_test(a_bias_that_a_loop_adds_anyway_stays_there),

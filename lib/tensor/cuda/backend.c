@@ -2,7 +2,9 @@
  *
  * Preparing a step only adds its kernels' text to a program; the program is compiled when the first
  * of its steps runs, so a plan costs one compilation, or none where it is in the cache. Steps that
- * were prepared since the last compilation share a program and drop it together.
+ * were prepared since the last compilation share a program and drop it together. Kernels are named
+ * by the digest of their text, so what a network does in many places stands in the program once: of
+ * the 1399 kernels of a step of the benchmark's DDPM, 409 differ.
  *
  * Random leaves read seed and step from device memory, which a kernel sets before each run; so a
  * run that was recorded draws fresh numbers when it is replayed.
@@ -10,6 +12,7 @@
 #include "cuda/backend.h"
 
 #include "base/arena.h"
+#include "base/digest.h"
 #include "base/random.h"
 #include "cuda/device.h"
 #include "cuda/matrix.h"
@@ -22,9 +25,11 @@ enum { ARITY_LARGEST = 3 + ATTENTION_ADDED };
 
 struct batch {
     struct text source;
-    struct program *program; /* NULL: not compiled yet */
-    size_t steps;            /* that refer to it */
-    unsigned names;
+    struct program *program;    /* NULL: not compiled yet */
+    size_t steps;               /* that refer to it */
+    char (*names)[KERNEL_NAME]; /* of the kernels in it that may be shared */
+    size_t count, capacity;
+    unsigned others; /* that may not */
     bool failed;
 };
 
@@ -175,6 +180,7 @@ static void leave_batch(struct batch *batch)
     text_release(&batch->source);
     if (open_batch == batch)
         open_batch = NULL;
+    free(batch->names);
     free(batch);
 }
 
@@ -189,19 +195,44 @@ static void dispose(struct step *step)
     step->state = NULL;
 }
 
+/* Whether the program has no kernel of this name yet; then it has from now on. */
+static bool is_new(struct batch *batch, const char *name)
+{
+    for (size_t i = 0; i < batch->count; i++)
+        if (strcmp(batch->names[i], name) == 0)
+            return false;
+    ARRAY_RESERVE(batch->names, batch->count, batch->capacity);
+    strcpy(batch->names[batch->count++], name);
+    return true;
+}
+
+static void generate_once(const struct step *step, const struct way *way, struct made *made)
+{
+    char name[KERNEL_NAME], hex[DIGEST_HEX];
+    struct text nameless = { 0 }, named = { 0 };
+    way->generate(step, "k", &nameless, &made->kernel);
+    struct digest digest = digest_of(nameless.bytes, nameless.length);
+    snprintf(name, sizeof name, "k_%.16s", digest_hex(&digest, hex));
+    way->generate(step, name, &named, &made->kernel);
+    if (is_new(made->batch, name))
+        text_add(&made->batch->source, named.bytes);
+    text_release(&nameless);
+    text_release(&named);
+}
+
 static bool prepare(struct step *step, struct error *err)
 {
     char name[KERNEL_NAME];
     struct made *made = memory_grow(NULL, 1, sizeof *made);
     *made = (struct made){ .batch = batch_for_step() };
     step->state = made;
-    snprintf(name, sizeof name, "k%u", made->batch->names++);
     const struct way *way = way_of(step);
     if (!way->generate) {
+        snprintf(name, sizeof name, "m%u", made->batch->others++);
         made->matrix = matrix_prepare(step, name, &made->batch->source, err);
         return made->matrix;
     }
-    way->generate(step, name, &made->batch->source, &made->kernel);
+    generate_once(step, way, made);
     step->scratch = made->kernel.scratch;
     if (step->node->op == OP_ATTENTION && !step->loop)
         step->flops = attention_flops(step);
@@ -284,6 +315,7 @@ static void copy(void *to, const void *from, enum dtype dtype, size_t count)
 static const struct backend cuda_backend = {
     .name = "cuda",
     .draws_parts = true,
+    .alignment = 256, /* what libraries want of scratch memory */
     .element_bytes = { sizeof(float), sizeof(uint16_t), sizeof(int32_t) },
     .allocate = device_allocate,
     .release = device_release,

@@ -44,8 +44,10 @@ static struct {
     cudaStream_t stream, copies;
     struct slot slot[SLOTS];
     int next;
-    char architecture[32];
+    char architecture[40]; /* the compiler's option */
+    bool portable;     /* the compiler does not know the device: PTX, which the driver compiles */
     char failure[256]; /* the first one; "" while there is none */
+    bool sound;        /* there was none when recording began */
 } device;
 
 void *context_stream(void)
@@ -82,6 +84,34 @@ static void note(cudaError_t code, const char *what)
         device_fail(what, cudaGetErrorString(code));
 }
 
+/* Machine code for the device where the compiler can make it; for one newer than the compiler, PTX
+ * of the newest kind that it knows, which the driver turns into machine code when it is loaded. */
+static bool choose_architecture(int major, int minor, struct error *err)
+{
+    int kind = 10 * major + minor, count = 0, newest = 0;
+    bool known = false;
+    nvrtcResult code = nvrtcGetNumSupportedArchs(&count);
+    int *kinds = memory_grow(NULL, (size_t)count + 1, sizeof *kinds);
+    if (code == NVRTC_SUCCESS)
+        code = nvrtcGetSupportedArchs(kinds);
+    for (int i = 0; code == NVRTC_SUCCESS && i < count; i++) {
+        known = known || kinds[i] == kind;
+        newest = kinds[i] > newest ? kinds[i] : newest;
+    }
+    free(kinds);
+    if (code != NVRTC_SUCCESS)
+        return error_set(err, "NVRTC: %s", nvrtcGetErrorString(code));
+    if (!known && kind < newest)
+        return error_set(err,
+                         "the device is of compute capability %d.%d, for which this CUDA compiler "
+                         "makes no code any more",
+                         major, minor);
+    device.portable = !known;
+    snprintf(device.architecture, sizeof device.architecture, "--gpu-architecture=%s_%d",
+             known ? "sm" : "compute", known ? kind : newest);
+    return true;
+}
+
 bool device_open(int number, struct error *err)
 {
     int major = 0, minor = 0;
@@ -93,6 +123,7 @@ bool device_open(int number, struct error *err)
                "asking for its kind", err) ||
         !check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, number),
                "asking for its kind", err) ||
+        !choose_architecture(major, minor, err) ||
         !check(cudaStreamCreateWithFlags(&device.copies, cudaStreamNonBlocking), "starting", err) ||
         !check(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking), "starting", err))
         return false;
@@ -104,8 +135,6 @@ bool device_open(int number, struct error *err)
             return false;
     device.number = number;
     device.major = major;
-    snprintf(device.architecture, sizeof device.architecture, "--gpu-architecture=sm_%d%d", major,
-             minor);
     return true;
 }
 
@@ -200,7 +229,9 @@ void device_wait(void)
 
 /* Programs. */
 
-static const char *const options_after[] = { "--std=c++17", "--fmad=true", "-default-device" };
+static const char *const options_after[] = { "--std=c++17", "--fmad=true", "-default-device",
+                                             "--disable-warnings" };
+enum { OPTIONS = 1 + sizeof options_after / sizeof *options_after };
 
 static char *cache_path(struct arena *arena, const char *source)
 {
@@ -221,30 +252,50 @@ static char *cache_path(struct arena *arena, const char *source)
                : NULL;
 }
 
+static nvrtcResult translate(nvrtcProgram program)
+{
+    const char *options[OPTIONS] = { device.architecture };
+    memcpy(options + 1, options_after, sizeof options_after);
+    return nvrtcCompileProgram(program, OPTIONS, options);
+}
+
+static nvrtcResult fetch(nvrtcProgram program, char **binary, size_t *size)
+{
+    nvrtcResult code =
+        device.portable ? nvrtcGetPTXSize(program, size) : nvrtcGetCUBINSize(program, size);
+    if (code != NVRTC_SUCCESS)
+        return code;
+    *binary = memory_grow(NULL, *size + 1, 1);
+    (*binary)[*size] = '\0';
+    return device.portable ? nvrtcGetPTX(program, *binary) : nvrtcGetCUBIN(program, *binary);
+}
+
+static void tell_log(nvrtcProgram program, nvrtcResult code, struct error *err)
+{
+    size_t length = 0;
+    char *log = NULL;
+    if (program && nvrtcGetProgramLogSize(program, &length) == NVRTC_SUCCESS) {
+        log = memory_grow(NULL, length + 1, 1);
+        log[length] = '\0';
+        if (nvrtcGetProgramLog(program, log) != NVRTC_SUCCESS)
+            *log = '\0';
+    }
+    error_set(err, "NVRTC: %s: %.1500s", nvrtcGetErrorString(code), log ? log : "");
+    free(log);
+}
+
 static bool compile(const char *source, char **binary, size_t *size, struct error *err)
 {
-    enum { OPTIONS = 1 + sizeof options_after / sizeof *options_after };
-    const char *options[OPTIONS] = { device.architecture };
-    for (int i = 1; i < OPTIONS; i++)
-        options[i] = options_after[i - 1];
     nvrtcProgram program = NULL;
     nvrtcResult code = nvrtcCreateProgram(&program, source, "plan.cu", 0, NULL, NULL);
     if (code == NVRTC_SUCCESS)
-        code = nvrtcCompileProgram(program, OPTIONS, options);
-    if (code != NVRTC_SUCCESS) {
-        size_t length = 0;
-        nvrtcGetProgramLogSize(program, &length);
-        char *log = memory_grow(NULL, length + 1, 1);
-        *log = '\0';
-        nvrtcGetProgramLog(program, log);
-        error_set(err, "NVRTC: %s: %.1500s", nvrtcGetErrorString(code), log);
-        free(log);
-    } else {
-        nvrtcGetCUBINSize(program, size);
-        *binary = memory_grow(NULL, *size + 1, 1);
-        nvrtcGetCUBIN(program, *binary);
-    }
-    nvrtcDestroyProgram(&program);
+        code = translate(program);
+    if (code == NVRTC_SUCCESS)
+        code = fetch(program, binary, size);
+    if (code != NVRTC_SUCCESS)
+        tell_log(program, code, err);
+    if (program)
+        nvrtcDestroyProgram(&program);
     return code == NVRTC_SUCCESS;
 }
 
@@ -252,8 +303,10 @@ static struct program *load(const void *binary, struct error *err)
 {
     cudaLibrary_t library;
     cudaError_t code = cudaLibraryLoadData(&library, binary, NULL, NULL, 0, NULL, NULL, 0);
-    if (!check(code, "loading a program", err))
+    if (!check(code, "loading a program", err)) {
+        (void)cudaGetLastError(); /* a damaged file of the cache is compiled again */
         return NULL;
+    }
     struct program *program = memory_grow(NULL, 1, sizeof *program);
     program->library = library;
     return program;
@@ -308,20 +361,38 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
 
 bool device_record(struct error *err)
 {
-    return check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeThreadLocal),
-                 "recording a step", err);
+    const char *wanted = getenv("LETHE_RECORD");
+    if (wanted && strcmp(wanted, "0") == 0)
+        return error_set(err, "recording is switched off (LETHE_RECORD=0)");
+    device.sound = !device.failure[0];
+    if (check(cudaStreamBeginCapture(device.stream, cudaStreamCaptureModeThreadLocal),
+              "recording a step", err))
+        return true;
+    (void)cudaGetLastError();
+    return false;
+}
+
+/* What failed while nothing was done yet is no failure of the device: the step can be run as it is.
+ */
+static struct recording *not_recorded(cudaGraph_t graph)
+{
+    if (graph)
+        cudaGraphDestroy(graph);
+    (void)cudaGetLastError();
+    if (device.sound)
+        device.failure[0] = '\0';
+    return NULL;
 }
 
 struct recording *device_recorded(struct error *err)
 {
     cudaGraph_t graph = NULL;
     cudaGraphExec_t made = NULL;
-    if (!check(cudaStreamEndCapture(device.stream, &graph), "recording a step", err) ||
-        !check(cudaGraphInstantiate(&made, graph, 0), "recording a step", err)) {
-        if (graph)
-            cudaGraphDestroy(graph);
-        return NULL;
-    }
+    bool ok = check(cudaStreamEndCapture(device.stream, &graph), "recording a step", err);
+    if (ok && device.sound && device.failure[0])
+        ok = error_set(err, "recording a step: %s", device.failure);
+    if (!ok || !check(cudaGraphInstantiate(&made, graph, 0), "recording a step", err))
+        return not_recorded(graph);
     cudaGraphDestroy(graph);
     struct recording *recording = memory_grow(NULL, 1, sizeof *recording);
     recording->graph = made;

@@ -41,7 +41,8 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
                    void **arguments, int count);
 
 /* What is asked for between the two is noted instead of done, and can then be done at once, again
- * and again. */
+ * and again. Where that fails (a library may do what cannot be recorded), nothing was done, and it
+ * is no failure of the device. LETHE_RECORD=0 has it fail always. */
 struct recording;
 bool device_record(struct error *err) MUST_USE;
 struct recording *device_recorded(struct error *err) MUST_USE;

@@ -138,12 +138,6 @@ struct recording {
 };
 
 static struct recording *noting;
-static size_t replays;
-
-size_t emulation_replays(void)
-{
-    return replays;
-}
 
 static void do_kernel(const struct request *request);
 
@@ -175,17 +169,26 @@ bool device_record(struct error *err)
     return true;
 }
 
+static bool refuses_recording;
+
+void emulation_refuse_recording(bool refuse)
+{
+    refuses_recording = refuse;
+}
+
 struct recording *device_recorded(struct error *err)
 {
     struct recording *recording = noting;
-    (void)err;
     noting = NULL;
-    return recording;
+    if (!refuses_recording)
+        return recording;
+    device_erase(recording);
+    error_set(err, "a recording was refused");
+    return NULL;
 }
 
 void device_replay(const struct recording *recording)
 {
-    replays++;
     for (size_t i = 0; i < recording->count; i++)
         do_request(&recording->requests[i]);
 }

@@ -23,7 +23,7 @@ void emulation_cut(int terms);
 /* Whether products are refused that add a bias, as a library may. */
 void emulation_refuse_bias(bool refuse);
 
-/* Runs done by replaying a recording so far. */
-size_t emulation_replays(void);
+/* Whether what was recorded is thrown away, as where a library does what cannot be recorded. */
+void emulation_refuse_recording(bool refuse);
 
 #endif
