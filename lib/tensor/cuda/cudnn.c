@@ -3,7 +3,7 @@
  *
  * The library proposes engines; the first that runs here, and is deterministic, is taken, so that
  * for one library and device it is always the same one. In f32 engines on tensor cores round
- * factors to TF32 and are passed over unless LETHE_TF32=1, or nothing else can do it.
+ * factors to TF32 and are passed over unless LETHE_TF32=1, or nothing else can do it (matrix.c).
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
@@ -12,7 +12,7 @@
 #include <cudnn_graph.h>
 #include <stdlib.h>
 
-enum { IMAGE, WEIGHT, OUTPUT, TENSORS, ENGINES = 64, NOTES = 32 };
+enum { IMAGE, WEIGHT, OUTPUT, TENSORS, ENGINES = 64, NOTES = 32, WORKSPACE_MOST = 1 << 30 };
 
 struct state {
     cudnnBackendDescriptor_t tensor[TENSORS], convolution, operation, graph, plan, pack;
@@ -72,14 +72,16 @@ static void destroy(cudnnBackendDescriptor_t descriptor)
         cudnnBackendDestroyDescriptor(descriptor);
 }
 
-/* Packed channels-last, as libraries.h promises. */
+/* Packed, as libraries.h promises. */
 static cudnnStatus_t describe_tensor(struct state *state, int which, struct shape shape,
-                                     enum dtype dtype)
+                                     enum dtype dtype, bool planar)
 {
-    int64_t stride[4] = { 0, 1, 0, shape.size[1] }, alignment = 16, id = which + 1;
+    int64_t stride[4], alignment = 16, id = which + 1;
     cudnnDataType_t type = type_of(dtype);
+    stride[3] = planar ? 1 : shape.size[1];
     stride[2] = stride[3] * shape.size[3];
-    stride[0] = stride[2] * shape.size[2];
+    stride[1] = planar ? stride[2] * shape.size[2] : 1;
+    stride[0] = shape.size[1] * shape.size[2] * shape.size[3];
     struct draft draft = begin(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
     set(&draft, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
     set(&draft, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape.size);
@@ -190,7 +192,8 @@ static bool try_configuration(struct state *state, cudnnBackendDescriptor_t conf
     if (finish(&draft, &state->plan) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(state->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                  CUDNN_TYPE_INT64, 1, &count,
-                                 &state->workspace) == CUDNN_STATUS_SUCCESS)
+                                 &state->workspace) == CUDNN_STATUS_SUCCESS &&
+        state->workspace <= WORKSPACE_MOST)
         return true;
     destroy(state->plan);
     state->plan = NULL;
@@ -233,20 +236,15 @@ bool convolution_prepare(const struct convolution *c, void **out, size_t *scratc
     CHECK(state, "out of memory");
     cudnnStatus_t status = describe_geometry(state, &c->geometry);
     for (int i = 0; i < TENSORS && status == CUDNN_STATUS_SUCCESS; i++)
-        status =
-            describe_tensor(state, i, shape[i], result_of[i] == c->op ? c->result_dtype : c->dtype);
+        status = describe_tensor(state, i, shape[i],
+                                 result_of[i] == c->op ? c->result_dtype : c->dtype, c->planar);
     if (status == CUDNN_STATUS_SUCCESS)
         status = describe_graph(state, c->op);
-    bool single = c->dtype == DTYPE_F32 && !context_tf32();
-    bool found = false;
-    for (int pass = 0; status == CUDNN_STATUS_SUCCESS && !found && pass <= single; pass++)
-        found = choose(state, CUDNN_HEUR_MODE_A, single && !pass) ||
-                choose(state, CUDNN_HEUR_MODE_FALLBACK, single && !pass);
-    if (!found) {
+    bool single = c->dtype == DTYPE_F32 && !c->rounded && !context_tf32();
+    if (status != CUDNN_STATUS_SUCCESS || !(choose(state, CUDNN_HEUR_MODE_A, single) ||
+                                            choose(state, CUDNN_HEUR_MODE_FALLBACK, single))) {
         convolution_dispose(state);
-        return c->dtype != c->result_dtype
-                   ? false
-                   : error_set(err, "cuDNN has no engine for it (%s)", cudnnGetErrorString(status));
+        return false;
     }
     *out = state;
     *scratch = (size_t)state->workspace;

@@ -5,14 +5,17 @@
 
 #include "tensor/schedule.h"
 
-/* One of the three convolutions. All tensors are packed channels-last: images (N,H,W,C), weights
- * (O,kh,kw,C/groups). Shapes are given as (N,C,H,W) and (O,C/groups,kh,kw). */
+/* One of the three convolutions. All tensors are packed, channels-last: images (N,H,W,C), weights
+ * (O,kh,kw,C/groups); or planar, in the order of their shapes, which are given as (N,C,H,W) and
+ * (O,C/groups,kh,kw). */
 struct convolution {
     enum op_id op; /* which of them is computed from the other two */
     struct shape image, weight, output;
     enum dtype dtype;        /* of both sources */
     enum dtype result_dtype; /* of the result */
     struct conv geometry;
+    bool planar;
+    bool rounded; /* factors of f32 may be rounded to TF32 */
 };
 
 /* False without a message (an empty one) when the library has no such convolution. */

@@ -64,13 +64,13 @@ static const int roles[OP_COUNT][SLOTS] = {
     [OP_CONV_DW] = { IMAGE, OUTPUT, WEIGHT },
 };
 
-static void packed_strides(struct shape shape, int64_t stride[RANK_MAX])
+static void packed_strides(struct shape shape, bool planar, int64_t stride[RANK_MAX])
 {
     memset(stride, 0, RANK_MAX * sizeof *stride);
-    stride[1] = 1;
-    stride[3] = shape.size[1];
+    stride[3] = planar ? 1 : shape.size[1];
     stride[2] = stride[3] * shape.size[3];
-    stride[0] = stride[2] * shape.size[2];
+    stride[1] = planar ? stride[2] * shape.size[2] : 1;
+    stride[0] = shape.size[1] * shape.size[2] * shape.size[3];
 }
 
 /* Libraries want addresses at multiples of 16 bytes. */
@@ -88,16 +88,38 @@ static double convolution_flops(const struct convolution *c)
            (double)c->weight.size[0];
 }
 
-/* The library may lack a result of another type than the sources; it is then rounded to theirs. */
+/* What is asked for, in ever other ways until the library has it. It may lack a result of another
+ * type than the sources, which is then rounded to theirs. In f32 it may have engines for
+ * channels-last images on tensor cores only; rather than lose 13 bits, images are copied to planes
+ * and back. */
+static const struct attempt {
+    bool result_like_sources, planar, rounded;
+} attempts[] = { { false, false, false },
+                 { true, false, false },
+                 { false, true, false },
+                 { true, true, false },
+                 { false, false, true } };
+
 static bool find_convolution(struct matrix *matrix, struct convolution *c, size_t *scratch,
                              struct error *err)
 {
+    const struct convolution wanted = *c;
     err->message[0] = '\0';
-    if (convolution_prepare(c, &matrix->state, scratch, err) || err->message[0] ||
-        c->result_dtype == c->dtype)
-        return matrix->state;
-    c->result_dtype = c->dtype;
-    return convolution_prepare(c, &matrix->state, scratch, err);
+    for (size_t i = 0; i < sizeof attempts / sizeof *attempts; i++) {
+        const struct attempt *attempt = &attempts[i];
+        if ((attempt->result_like_sources && wanted.result_dtype == wanted.dtype) ||
+            (attempt->rounded && wanted.dtype != DTYPE_F32))
+            continue;
+        *c = wanted;
+        c->result_dtype = attempt->result_like_sources ? wanted.dtype : wanted.result_dtype;
+        c->planar = attempt->planar;
+        c->rounded = attempt->rounded;
+        if (convolution_prepare(c, &matrix->state, scratch, err))
+            return true;
+        if (err->message[0])
+            return false;
+    }
+    return error_set(err, "the library cannot do it");
 }
 
 static bool prepare_convolution(struct step *step, struct matrix *matrix, const char *name,
@@ -127,7 +149,7 @@ static bool prepare_convolution(struct step *step, struct matrix *matrix, const 
         int64_t stride[RANK_MAX];
         const struct view *view = matrix->slot[i].view;
         enum dtype dtype = i == RESULT ? c.result_dtype : c.dtype;
-        packed_strides(view->shape, stride);
+        packed_strides(view->shape, c.planar, stride);
         if (!is_packed(view, stride) || view->dtype != dtype)
             add_copy(step, matrix, i, dtype, stride, name, source);
     }

@@ -417,9 +417,11 @@ static void write_one(void *memory, enum dtype dtype, int64_t at, double value)
         ((uint16_t *)memory)[at] = bf16_from_float((float)value);
 }
 
-static int64_t packed_at(const struct shape *shape, int64_t a, int64_t b, int64_t c, int64_t d)
+static int64_t packed_at(const struct convolution *of, const struct shape *shape, int64_t a,
+                         int64_t b, int64_t c, int64_t d)
 {
-    return ((a * shape->size[2] + c) * shape->size[3] + d) * shape->size[1] + b;
+    return of->planar ? ((a * shape->size[1] + b) * shape->size[2] + c) * shape->size[3] + d
+                      : ((a * shape->size[2] + c) * shape->size[3] + d) * shape->size[1] + b;
 }
 
 /* Calls `term` for every product of the convolution, with the places of its three elements. */
@@ -443,9 +445,10 @@ static void walk_convolution(const struct convolution *c,
                                     c->geometry.pad[1][0];
                         if (v < 0 || h < 0 || v >= c->image.size[2] || h >= c->image.size[3])
                             continue;
-                        term(
-                            c, memory, sum, packed_at(&c->image, n, o / outputs * inputs + i, v, h),
-                            packed_at(&c->weight, o, i, ky, kx), packed_at(&c->output, n, o, y, x));
+                        term(c, memory, sum,
+                             packed_at(c, &c->image, n, o / outputs * inputs + i, v, h),
+                             packed_at(c, &c->weight, o, i, ky, kx),
+                             packed_at(c, &c->output, n, o, y, x));
                     }
 }
 
@@ -477,12 +480,15 @@ static void do_convolution(void *state, void *const *memory)
     free(sum);
 }
 
-/* As a library may, it has no gradient of weights of another type than its sources. */
+/* As a library may, it has no result of another type than its sources, and f32 images of an odd
+ * number of channels in planes only. */
 bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
                          struct error *err)
 {
     (void)err;
-    if (convolution->dtype != convolution->result_dtype)
+    bool odd = convolution->image.size[1] % 2 || convolution->output.size[1] % 2;
+    if (convolution->dtype != convolution->result_dtype ||
+        (convolution->dtype == DTYPE_F32 && odd && !convolution->planar))
         return false;
     *state = memory_grow(NULL, 1, sizeof *convolution);
     memcpy(*state, convolution, sizeof *convolution);
