@@ -2,7 +2,7 @@
  *
  * A block of queries at a time, with one bound for each pair of the block, in place:
  *
- *     bounds     matrix product of the block's heads with the database's: bounds of level 0
+ *     bounds     product of the block's short heads with the database's: bounds of level 0
  *     seeds      of each query, the best few by an estimate from the longest heads, exactly:
  *                the k-th of them is a threshold that the true k-th cannot be below
  *     refine     pairs whose bound reaches the threshold get the bounds of levels 1 to 3
@@ -26,8 +26,8 @@
 #include <string.h>
 
 enum {
-    BOUND_TILE = 256,      /* database rows in one matrix product */
-    REFINE_TILE = 64,      /* whose heads half fill the second cache: 64 × 6 KiB */
+    BOUND_PANELS = 8,      /* of the database in a tile of level 0: a third of the second cache */
+    REFINE_TILE = 128,     /* whose heads half fill the second cache: 128 × 3 KiB */
     PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
     PREPARE = 512,         /* images prepared before their pages are let go */
     SEEDS = 32,            /* candidates for seeds, beside 4k */
@@ -35,8 +35,8 @@ enum {
     QUERY_GROUP = 16,      /* queries that a thread takes at a time */
     SAMPLED_QUERIES = 16,
     SAMPLED_PAIRS = 64,
-    EXHAUSTIVE_GAIN = 8, /* a pair costs so much less when all of a tile are computed */
-    MEMORY_LEAST = 64 << 20,
+    EXHAUSTIVE_GAIN = 8,      /* a pair costs so much less when all of a tile are computed */
+    MEMORY_LEAST = 256 << 20, /* 2,000 queries among 10,000 images of 256² are one block */
     MEMORY_MOST = 1 << 30,
     QUERIES_MOST = 4096,
 };
@@ -45,11 +45,10 @@ enum {
 
 struct certified {
     struct heads heads;
-    float *rows; /* the database's heads */
-    bool *loose;
+    struct head_rows rows; /* the database's */
     bool any_loose;
-    size_t tile;             /* images in PIXEL_TILE */
-    double most[HEAD_NORMS]; /* largest norms in the database, for the certificate */
+    size_t tile;          /* images in PIXEL_TILE */
+    struct long_row most; /* the largest norms in the database, for the certificate */
 };
 
 /* A block of queries, while it lasts. */
@@ -58,8 +57,7 @@ struct block {
     const struct certified *certified;
     size_t first, count; /* queries */
     struct moments *moments;
-    float *rows;
-    bool *loose;
+    struct head_rows rows;
     float *bounds; /* (count, stride): −∞ for pairs that are done or not allowed */
     size_t stride;
     float *bar[HEAD_LEVELS];   /* (count): bounds at or above it stay */
@@ -83,29 +81,34 @@ static void certified_close(struct search *search)
     if (!certified)
         return;
     heads_release(&certified->heads);
-    memory_free(certified->rows);
-    memory_free(certified->loose);
+    head_rows_release(&certified->rows);
     memory_free(certified);
     search->state = NULL;
 }
 
+static void note_most(struct long_row *most, const struct long_row *row)
+{
+    for (size_t b = 0; b < HEAD_BANDS; b++) {
+        most->band[b].norm = fmaxf(most->band[b].norm, row->band[b].norm);
+        most->band[b].error = fmaxf(most->band[b].error, row->band[b].error);
+    }
+    most->tail = fmaxf(most->tail, row->tail);
+    most->low = fmaxf(most->low, row->low);
+}
+
 static bool prepare_rows(struct search *search, struct certified *certified, struct error *err)
 {
-    size_t n = search->database.count, stride = certified->heads.stride;
+    size_t n = search->database.count;
     for (size_t first = 0; first < n; first += PREPARE) {
         size_t count = n - first < PREPARE ? n - first : PREPARE;
-        if (!moments_of(search, &search->database, first, count, search->moments + first, err) ||
-            !heads_of(&certified->heads, search, &search->database, first, count,
-                      search->moments + first, certified->rows + first * stride,
-                      certified->loose + first, err))
+        if (!heads_of(&certified->heads, search, &search->database, first, count,
+                      search->moments + first, &certified->rows, first, err))
             return false;
         images_forget(search, &search->database, first, count);
     }
     for (size_t i = 0; i < n; i++) {
-        certified->any_loose |= certified->loose[i];
-        for (size_t b = 0; b < HEAD_NORMS; b++)
-            if (certified->most[b] < (double)certified->rows[i * stride + b])
-                certified->most[b] = (double)certified->rows[i * stride + b];
+        certified->any_loose |= certified->rows.loose[i];
+        note_most(&certified->most, head_row(&certified->heads, &certified->rows, i));
     }
     return true;
 }
@@ -123,23 +126,21 @@ static bool certified_open(struct search *search, struct error *err)
     if (!heads_init(&certified->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, n);
-    certified->rows = memory_allocate(n * certified->heads.stride, sizeof *certified->rows,
-                                      "the database's heads", err);
-    certified->loose = memory_allocate(n, sizeof *certified->loose, "the database's heads", err);
-    return certified->rows && certified->loose && prepare_rows(search, certified, err);
+    return head_rows_allocate(&certified->heads, PANEL_OF_IMAGES, n, &certified->rows, err) &&
+           prepare_rows(search, certified, err);
 }
 
 /* ---- a block of queries -----------------------------------------------------------------------
  */
 
-static float *block_row(const struct block *block, size_t query)
+static const struct long_row *block_row(const struct block *block, size_t query)
 {
-    return block->rows + query * block->certified->heads.stride;
+    return head_row(&block->certified->heads, &block->rows, query);
 }
 
-static float *database_row(const struct block *block, size_t id)
+static const struct long_row *database_row(const struct block *block, size_t id)
 {
-    return block->certified->rows + id * block->certified->heads.stride;
+    return head_row(&block->certified->heads, &block->certified->rows, id);
 }
 
 static struct neighbour *block_nearest(const struct block *block, size_t query)
@@ -150,8 +151,7 @@ static struct neighbour *block_nearest(const struct block *block, size_t query)
 static void block_release(struct block *block)
 {
     memory_free(block->moments);
-    memory_free(block->rows);
-    memory_free(block->loose);
+    head_rows_release(&block->rows);
     memory_free(block->bounds);
     memory_free(block->bar[0]);
 }
@@ -161,12 +161,11 @@ static bool block_allocate(struct block *block, size_t most, struct error *err)
     size_t columns = block->search->database.count;
     block->stride = (columns + 15) / 16 * 16;
     block->moments = memory_allocate(most, sizeof *block->moments, "a block's moments", err);
-    block->rows = memory_allocate(most * block->certified->heads.stride, sizeof *block->rows,
-                                  "a block's heads", err);
-    block->loose = memory_allocate(most, sizeof *block->loose, "a block's heads", err);
-    block->bounds = memory_allocate(most * block->stride, sizeof *block->bounds, "bounds", err);
+    if (!head_rows_allocate(&block->certified->heads, PANEL_OF_QUERIES, most, &block->rows, err))
+        return false;
+    block->bounds = memory_reserve(most * block->stride, sizeof *block->bounds, "bounds", err);
     block->bar[0] = memory_allocate(most * HEAD_LEVELS, sizeof **block->bar, "thresholds", err);
-    if (!block->moments || !block->rows || !block->loose || !block->bounds || !block->bar[0])
+    if (!block->moments || !block->bounds || !block->bar[0])
         return false;
     for (size_t l = 1; l < HEAD_LEVELS; l++)
         block->bar[l] = block->bar[0] + l * most;
@@ -176,11 +175,11 @@ static bool block_allocate(struct block *block, size_t most, struct error *err)
 /* A block's bounds, heads and pixels take as much as the database's heads, within limits. */
 static size_t block_queries(const struct search *search, const struct certified *certified)
 {
-    size_t each = search->database.count * sizeof(float) + search->pixels.image_bytes +
-                  certified->heads.stride * sizeof(float),
+    size_t head = certified->heads.stride + certified->heads.panel[PANEL_OF_IMAGES] / PANEL_IMAGES,
+           each = search->database.count * sizeof(float) + search->pixels.image_bytes + head,
            memory = search->settings.memory;
     if (!memory) {
-        memory = search->database.count * certified->heads.stride * sizeof(float);
+        memory = search->database.count * head;
         if (memory < MEMORY_LEAST)
             memory = MEMORY_LEAST;
         if (memory > MEMORY_MOST)
@@ -200,9 +199,9 @@ static void mark_pairs(const struct block *block, size_t begin, size_t end)
     const struct certified *certified = block->certified;
     for (size_t q = 0; q < block->count; q++) {
         float *bounds = block->bounds + q * block->stride;
-        if (certified->any_loose || block->loose[q])
+        if (certified->any_loose || block->rows.loose[q])
             for (size_t j = begin; j < end; j++)
-                if (block->loose[q] || certified->loose[j])
+                if (block->rows.loose[q] || certified->rows.loose[j])
                     bounds[j] = UNBOUNDED;
         if (block->moments[q].spread == 0)
             for (size_t j = begin; j < end; j++)
@@ -214,15 +213,29 @@ static void mark_pairs(const struct block *block, size_t begin, size_t end)
     }
 }
 
+/* The bounds of level 0 of a panel of queries and one of images. */
+static void bound_panels(struct block *block, size_t query_panel, size_t image_panel)
+{
+    const struct certified *certified = block->certified;
+    const struct heads *heads = &certified->heads;
+    float bounds[PANEL_QUERIES * PANEL_IMAGES];
+    size_t first = query_panel * PANEL_QUERIES, begin = image_panel * PANEL_IMAGES,
+           queries = block->count - first, images = block->search->database.count - begin;
+    heads->products->bounds(&heads->shape, head_panel(heads, &block->rows, query_panel),
+                            head_panel(heads, &certified->rows, image_panel), bounds);
+    for (size_t q = 0; q < PANEL_QUERIES && q < queries; q++)
+        memcpy(block->bounds + (first + q) * block->stride + begin, bounds + q * PANEL_IMAGES,
+               (images < PANEL_IMAGES ? images : PANEL_IMAGES) * sizeof *bounds);
+}
+
 static void bound_tile(void *context, size_t item)
 {
     struct block *block = context;
-    const struct heads *heads = &block->certified->heads;
-    size_t n = block->search->database.count, begin = item * BOUND_TILE,
-           end = n - begin < BOUND_TILE ? n : begin + BOUND_TILE;
-    blas_product_transposed(block->count, end - begin, HEAD_NORMS + heads->end[0], block->rows,
-                            heads->stride, database_row(block, begin), heads->stride,
-                            block->bounds + begin, block->stride);
+    size_t n = block->search->database.count, begin = item * BOUND_PANELS * PANEL_IMAGES,
+           end = begin + BOUND_PANELS * PANEL_IMAGES < n ? begin + BOUND_PANELS * PANEL_IMAGES : n;
+    for (size_t q = 0; q < heads_panels(PANEL_OF_QUERIES, block->count); q++)
+        for (size_t i = begin / PANEL_IMAGES; i < heads_panels(PANEL_OF_IMAGES, end); i++)
+            bound_panels(block, q, i);
     mark_pairs(block, begin, end);
 }
 
@@ -277,13 +290,13 @@ static int by_value(const void *a, const void *b)
 static float best_estimate(const struct block *block, size_t query, struct candidate candidate)
 {
     const struct heads *heads = &block->certified->heads;
-    const float *x = block_row(block, query), *y = database_row(block, candidate.id);
+    const struct long_row *x = block_row(block, query), *y = database_row(block, candidate.id);
     float bound = candidate.value;
     if (bound >= UNBOUNDED)
         return bound;
     for (size_t l = 1; l < heads->levels; l++)
         bound = heads_refine(heads, l, bound, x, y);
-    return bound - heads_slack(heads, heads->levels - 1, x, y);
+    return bound - heads_slack(heads->levels - 1, x, y);
 }
 
 /* Marks the seeds of a range of queries. */
@@ -353,7 +366,7 @@ static float refine_pair(const struct block *block, size_t query, size_t id, flo
     const struct heads *heads = &block->certified->heads;
     if (bound >= UNBOUNDED)
         return bound;
-    const float *x = block_row(block, query), *y = database_row(block, id);
+    const struct long_row *x = block_row(block, query), *y = database_row(block, id);
     for (size_t l = 1; l < heads->levels; l++) {
         bounded[l]++;
         bound = heads_refine(heads, l, bound, x, y);
@@ -493,14 +506,12 @@ static void run_exhaustively(struct block *block, struct certificate *certificat
 /* The largest slack of each level that any pair of this block can have. */
 static void note_slack(const struct block *block, struct certificate *certificate)
 {
-    const struct heads *heads = &block->certified->heads;
+    const struct certified *certified = block->certified;
+    const struct heads *heads = &certified->heads;
     for (size_t q = 0; q < block->count; q++) {
-        const float *x = block_row(block, q);
         for (size_t l = 0; l < heads->levels; l++) {
             double slack =
-                heads->rounding[l] + (double)x[HEAD_BANDS] * block->certified->most[HEAD_BANDS];
-            for (size_t b = heads->bands[l]; b < HEAD_BANDS; b++)
-                slack += (double)x[b] * block->certified->most[b];
+                heads->rounding[l] + (double)heads_slack(l, block_row(block, q), &certified->most);
             if (slack > certificate->level[l].slack)
                 certificate->level[l].slack = slack;
         }
@@ -513,15 +524,15 @@ static bool run_block(struct block *block, struct certificate *certificate, stru
     const struct heads *heads = &block->certified->heads;
     size_t n = search->database.count;
     uint64_t before = block->evaluated;
-    if (!moments_of(search, &search->queries, block->first, block->count, block->moments, err) ||
-        !heads_of(heads, search, &search->queries, block->first, block->count, block->moments,
-                  block->rows, block->loose, err))
+    if (!heads_of(heads, search, &search->queries, block->first, block->count, block->moments,
+                  &block->rows, 0, err))
         return false;
     for (size_t q = 0; q < block->count; q++)
         if (block->moments[q].spread == 0)
             nearest_of_constant(search, block->first + q, &block->moments[q],
                                 block_nearest(block, q));
-    parallel_items((n + BOUND_TILE - 1) / BOUND_TILE, bound_tile, block);
+    parallel_items((n + BOUND_PANELS * PANEL_IMAGES - 1) / (BOUND_PANELS * PANEL_IMAGES),
+                   bound_tile, block);
     certificate->level[0].bounded += pairs_allowed(search, block->first, block->count);
     parallel_ranges(block->count, QUERY_GROUP, choose_seeds, block);
     block->seeding = true;
@@ -575,26 +586,27 @@ bool certified_bounds(struct search *search, size_t level, size_t query, size_t 
     const struct heads *heads = &certified->heads;
     struct moments moments;
     struct error err;
-    bool loose;
+    struct head_rows rows;
+    float bounds[PANEL_QUERIES * PANEL_IMAGES];
     if (level >= heads->levels)
         return false;
-    float *x = memory_grow(NULL, heads->stride, sizeof *x);
-    const float *y = certified->rows + id * heads->stride;
-    if (!moments_of(search, &search->queries, query, 1, &moments, &err) ||
-        !heads_of(heads, search, &search->queries, query, 1, &moments, x, &loose, &err))
+    if (!head_rows_allocate(heads, PANEL_OF_QUERIES, 1, &rows, &err) ||
+        !heads_of(heads, search, &search->queries, query, 1, &moments, &rows, 0, &err))
         BUG("%s", err.message);
-    float bound;
-    blas_product_transposed(1, 1, HEAD_NORMS + heads->end[0], x, heads->stride, y, heads->stride,
-                            &bound, 1);
+    const struct long_row *x = head_row(heads, &rows, 0),
+                          *y = head_row(heads, &certified->rows, id);
+    heads->products->bounds(&heads->shape, head_panel(heads, &rows, 0),
+                            head_panel(heads, &certified->rows, id / PANEL_IMAGES), bounds);
+    float bound = bounds[id % PANEL_IMAGES];
     for (size_t l = 1; l <= level; l++)
         bound = heads_refine(heads, l, bound, x, y);
     *upper = (double)bound + heads->rounding[level];
-    *lower = (double)bound - 2 * (double)heads_slack(heads, level, x, y) - heads->rounding[level];
-    if (loose || certified->loose[id]) {
+    *lower = (double)bound - 2 * (double)heads_slack(level, x, y) - heads->rounding[level];
+    if (rows.loose[0] || certified->rows.loose[id]) {
         *upper = 1;
         *lower = -1;
     }
-    free(x);
+    head_rows_release(&rows);
     return true;
 }
 

@@ -487,7 +487,7 @@ static void extrapolate(struct bench *bench, const char *self, const struct scen
            seconds = STUDY_IMAGES * prepare + STUDY_QUERIES * fit.per_query + pairs * fit.per_pair,
            processor = STUDY_IMAGES * prepare_work + STUDY_QUERIES * fit_work.per_query +
                        pairs * fit_work.per_pair,
-           memory = STUDY_IMAGES * (4.0 * (16 + 3 * 576 + 16) + 3 * (4096 - 576)) + 1.4e9;
+           memory = STUDY_IMAGES * (3 * 1152.0 + 4 * 19 + 128 + 3 * 3072) + 1.4e9;
     bench_row(bench, &(struct bench_row){ "study-extrapolated", "min (goal: at most)", seconds / 60,
                                           NAN, NULL, NAN, 20 });
     bench_row(bench, &(struct bench_row){ "study-processor", "min of processor time",

@@ -90,7 +90,7 @@ char *arena_format(struct arena *arena, const char *format, ...)
     return text;
 }
 
-void *memory_allocate(size_t count, size_t size, const char *what, struct error *err)
+void *memory_reserve(size_t count, size_t size, const char *what, struct error *err)
 {
     size_t bytes;
     if (!size_multiply(count, size, &bytes) || bytes > SIZE_MAX / 2) {
@@ -104,7 +104,14 @@ void *memory_allocate(size_t count, size_t size, const char *what, struct error 
                   what, (double)bytes / 1e6);
         return NULL;
     }
-    memset(pointer, 0, rounded);
+    return pointer;
+}
+
+void *memory_allocate(size_t count, size_t size, const char *what, struct error *err)
+{
+    void *pointer = memory_reserve(count, size, what, err);
+    if (pointer)
+        memset(pointer, 0, count * size);
     return pointer;
 }
 

@@ -38,6 +38,8 @@ char *arena_format(struct arena *arena, const char *format, ...) PRINTF(2, 3);
 /* A large buffer of count × size zeroed bytes, aligned to 64; NULL and a message when it cannot
  * be had or the product overflows. `what` names it in that message. Free with memory_free. */
 void *memory_allocate(size_t count, size_t size, const char *what, struct error *err) MUST_USE;
+/* The same, not set to zero: for what will be filled by several threads. */
+void *memory_reserve(size_t count, size_t size, const char *what, struct error *err) MUST_USE;
 void memory_free(void *pointer);
 
 /* realloc that aborts when out of memory; for small growing arrays of descriptions. */
