@@ -3,13 +3,19 @@
  * Gauss and Newton: near a pose the moved image is w + J d for a small change d of its four
  * freedoms, so the fixed image is fitted by a w + b + J e with six unknowns, by least squares, and
  * d = e / a. Gain a and offset b come out by the way, for correlation does not see them. A step
- * that does not raise the correlation is halved, at last given up. */
+ * that does not raise the correlation is halved, at last given up.
+ *
+ * A pose that was found before the gamma and the blur makes up for them where it can (a copy that
+ * was blurred seems turned a little), and gamma and blur can be mistaken for each other. So gamma
+ * and blur are found by turns, from two starts, and the pose climbs once more with them. A second
+ * round of this changes little. */
 #include "audit/align.h"
 
 #include "base/arena.h"
 #include "base/simd.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -18,7 +24,8 @@ enum {
     UNKNOWNS = POSE_FREEDOMS + 2,
     LANES = 16,
     GAMMA_STEPS = 6,
-    BLURS = 12
+    BLURS = 12,
+    TURNS = 4
 };
 
 /* ---- gamma ------------------------------------------------------------------------------------
@@ -81,6 +88,10 @@ void align_room_init(struct align_room *room, const struct grid *grid)
     room->softened = memory_grow(NULL, cells, sizeof(float));
     room->cropped = memory_grow(NULL, cells, sizeof(float));
     room->trial = memory_grow(NULL, cells, sizeof(float));
+    room->toned = memory_grow(NULL, cells, sizeof(float));
+    room->soft[0] = memory_grow(NULL, cells, sizeof(float));
+    room->soft[1] = memory_grow(NULL, cells, sizeof(float));
+    room->changed = memory_grow(NULL, grid_padded(grid), sizeof(float));
     room->derivatives = memory_grow(NULL, POSE_FREEDOMS * cells, sizeof(float));
     room->gammas = memory_grow(NULL, (2 * GAMMA_STEPS + 1) * (LEVELS + 2), sizeof(float));
     for (int step = -GAMMA_STEPS; step <= GAMMA_STEPS; step++)
@@ -93,6 +104,10 @@ void align_room_release(struct align_room *room)
     memory_free(room->softened);
     memory_free(room->cropped);
     memory_free(room->trial);
+    memory_free(room->toned);
+    memory_free(room->soft[0]);
+    memory_free(room->soft[1]);
+    memory_free(room->changed);
     memory_free(room->derivatives);
     memory_free(room->gammas);
     *room = (struct align_room){ 0 };
@@ -106,43 +121,86 @@ static double correlate(const struct align_image *fixed, const float *x, const f
                          : float_correlation(x, y, count);
 }
 
-/* Up or down in steps of a sixth of an octave, as long as it helps. */
-static void improve_gamma(const struct grid *grid, const struct align_image *moving,
+/* What is done to the values of the two images: the moving one's gamma, by its step, and how often
+ * the fixed one is blurred. */
+struct tone {
+    int step, blur;
+    double correlation;
+};
+
+/* The gamma that suits the softened fixed image: up or down from the present one in steps of a
+ * sixth of an octave, as long as it helps. */
+static bool improve_gamma(const struct grid *grid, const struct align_image *moving,
                           const struct align_image *fixed, struct align_room *room,
-                          struct alignment *alignment)
+                          struct tone *tone)
 {
     size_t cells = grid_cells(grid);
-    int best = 0;
-    for (int direction = -1; direction <= 1 && best == 0; direction += 2) {
-        for (int step = 1; step <= GAMMA_STEPS; step++) {
-            apply_step(room, moving, direction * step, cells, room->trial);
-            double r = correlate(fixed, room->trial, room->cropped, cells);
-            if (r <= alignment->correlation)
+    int first = tone->step;
+    for (int direction = -1; direction <= 1 && tone->step == first; direction += 2)
+        for (int step = first + direction; abs(step) <= GAMMA_STEPS; step += direction) {
+            apply_step(room, moving, step, cells, room->trial);
+            double r = correlate(fixed, room->trial, room->softened, cells);
+            if (r <= tone->correlation)
                 break;
-            alignment->correlation = r;
-            best = direction * step;
+            *tone = (struct tone){ step, tone->blur, r };
         }
-    }
-    if (best) {
-        alignment->gamma = gamma_of(best);
-        apply_step(room, moving, best, cells, room->moved);
-    }
+    apply_step(room, moving, tone->step, cells, room->toned);
+    return tone->step != first;
 }
 
-/* Smooths the fixed image a little further, as long as it helps. */
-static void improve_blur(const struct grid *grid, const struct align_image *fixed,
-                         struct align_room *room, struct alignment *alignment)
+/* The blur that suits the moved image with its gamma: from none on a little further, as long as it
+ * helps. */
+static bool improve_blur(const struct grid *grid, const struct align_image *fixed,
+                         struct align_room *room, struct tone *tone)
 {
     size_t cells = grid_cells(grid);
+    int before = tone->blur;
+    struct tone best = { tone->step, 0, correlate(fixed, room->toned, room->cropped, cells) };
     memcpy(room->softened, room->cropped, cells * sizeof(float));
-    for (alignment->blur = 0; alignment->blur < BLURS; alignment->blur++) {
+    while (best.blur < BLURS) {
         grid_blur(grid, room->softened, fixed->background, room->trial);
-        double r = correlate(fixed, room->moved, room->trial, cells);
-        if (r <= alignment->correlation)
+        double r = correlate(fixed, room->toned, room->trial, cells);
+        if (r <= best.correlation)
             break;
-        alignment->correlation = r;
+        best = (struct tone){ tone->step, best.blur + 1, r };
         memcpy(room->softened, room->trial, cells * sizeof(float));
     }
+    *tone = best;
+    return best.blur != before;
+}
+
+/* Gamma and blur by turns: each can be mistaken for the other. */
+static struct tone find_tone(const struct grid *grid, const struct align_image *moving,
+                             const struct align_image *fixed, bool blur_first,
+                             struct align_room *room)
+{
+    size_t bytes = grid_cells(grid) * sizeof(float);
+    struct tone tone = { 0, 0, correlate(fixed, room->moved, room->cropped, grid_cells(grid)) };
+    memcpy(room->toned, room->moved, bytes);
+    memcpy(room->softened, room->cropped, bytes);
+    bool changed = !blur_first || improve_blur(grid, fixed, room, &tone);
+    for (int turn = 0; turn < TURNS && changed; turn++) {
+        changed = improve_gamma(grid, moving, fixed, room, &tone);
+        changed = improve_blur(grid, fixed, room, &tone) || (changed && turn == 0);
+    }
+    return tone;
+}
+
+static void improve_tone(const struct grid *grid, const struct align_image *moving,
+                         const struct align_image *fixed, bool thorough, struct align_room *room,
+                         struct alignment *alignment)
+{
+    struct tone tone = find_tone(grid, moving, fixed, false, room);
+    if (thorough) {
+        double gamma_first = tone.correlation;
+        tone = find_tone(grid, moving, fixed, true, room);
+        if (gamma_first > tone.correlation)
+            tone = find_tone(grid, moving, fixed, false, room);
+    }
+    alignment->gamma = gamma_of(tone.step);
+    alignment->blur = tone.blur;
+    alignment->correlation = tone.correlation;
+    memcpy(room->moved, room->toned, grid_cells(grid) * sizeof(float));
 }
 
 /* ---- the pose ---------------------------------------------------------------------------------
@@ -266,7 +324,7 @@ static double correlation_at(const struct grid *grid, const struct align_image *
                              const struct align_image *fixed, const struct pose *pose,
                              struct align_room *room)
 {
-    grid_warp(grid, moving->cells, pose, room->trial);
+    grid_warp(grid, moving->cells, pose, room->sampling, room->trial);
     grid_crop(grid, room->trial, pose, fixed->background, room->trial);
     grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
     return correlate(fixed, room->trial, room->cropped, grid_cells(grid));
@@ -298,21 +356,22 @@ static void move(const struct grid *grid, const struct align_image *moving,
                  const struct align_image *fixed, const struct pose *pose, struct align_room *room)
 {
     size_t cells = grid_cells(grid);
-    grid_warp_derivatives(grid, moving->cells, pose, room->moved, room->derivatives);
+    grid_warp_derivatives(grid, moving->cells, pose, room->sampling, room->moved,
+                          room->derivatives);
     grid_crop(grid, room->moved, pose, fixed->background, room->moved);
     grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
     for (size_t f = 0; f < POSE_FREEDOMS; f++)
         grid_crop(grid, room->derivatives + f * cells, pose, 0, room->derivatives + f * cells);
 }
 
-void align(const struct grid *grid, const struct align_image *moving,
-           const struct align_image *fixed, const struct align_limits *limits,
-           struct align_room *room, struct alignment *alignment)
+/* Newton's steps from the pose on, as long as they help. Leaves the moved image and the cropped
+ * fixed one in the room. */
+static void climb(const struct grid *grid, const struct align_image *moving,
+                  const struct align_image *fixed, const struct align_limits *limits,
+                  const struct pose *start, struct align_room *room, struct alignment *alignment)
 {
     size_t cells = grid_cells(grid);
-    struct pose start = alignment->pose;
     double step[POSE_FREEDOMS];
-    alignment->gamma = 1;
     for (int s = 0; s <= STEPS; s++) {
         move(grid, moving, fixed, &alignment->pose, room);
         if (s == 0)
@@ -320,13 +379,52 @@ void align(const struct grid *grid, const struct align_image *moving,
         double before = alignment->correlation;
         if (s == STEPS || !newton_step(fixed, room, cells, step))
             break;
-        if (!try_step(grid, moving, fixed, limits, &start, step, room, alignment)) {
+        if (!try_step(grid, moving, fixed, limits, start, step, room, alignment)) {
             grid_crop(grid, fixed->cells, &alignment->pose, fixed->background, room->cropped);
             break;
         }
         if (alignment->correlation - before < 1e-5 * (1 - before))
             s = STEPS - 1; /* one more round leaves the moved image in place */
     }
-    improve_gamma(grid, moving, fixed, room, alignment);
-    improve_blur(grid, fixed, room, alignment);
+}
+
+/* The fixed image as soft, and the moving one with the gamma, that were found: a pose that was
+ * found without them makes up for them where it can. */
+static void climb_again(const struct grid *grid, const struct align_image *moving,
+                        const struct align_image *fixed, const struct align_limits *limits,
+                        const struct pose *start, struct align_room *room,
+                        struct alignment *alignment)
+{
+    struct align_image soft = *fixed, changed = *moving;
+    float *from = room->soft[0], *to = room->soft[1];
+    memcpy(from, fixed->cells, grid_cells(grid) * sizeof *from);
+    for (int b = 0; b < alignment->blur; b++) {
+        grid_blur(grid, from, fixed->background, to);
+        float *swap = from;
+        from = to;
+        to = swap;
+    }
+    soft.cells = from;
+    if (alignment->gamma != 1) {
+        gamma_apply(moving->cells, grid_padded(grid), moving->low, moving->high, alignment->gamma,
+                    room->changed);
+        changed.cells = room->changed;
+    }
+    climb(grid, &changed, &soft, limits, start, room, alignment);
+}
+
+void align(const struct grid *grid, const struct align_image *moving,
+           const struct align_image *fixed, const struct align_limits *limits,
+           struct align_room *room, struct alignment *alignment)
+{
+    struct pose start = alignment->pose;
+    room->sampling = SAMPLE_LINES;
+    climb(grid, moving, fixed, limits, &start, room, alignment);
+    improve_tone(grid, moving, fixed, limits->thorough, room, alignment);
+    if (!limits->thorough)
+        return;
+    room->sampling = SAMPLE_CUBICS;
+    climb_again(grid, moving, fixed, limits, &start, room, alignment);
+    move(grid, moving, fixed, &alignment->pose, room);
+    improve_tone(grid, moving, fixed, true, room, alignment);
 }

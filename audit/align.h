@@ -13,6 +13,8 @@
 struct align_limits {
     double angle, log_scale; /* |pose| stays within */
     double drift;            /* and its shift within so many cells of the first guess */
+    bool thorough; /* gamma and blur from two starts, and the pose once more with them: for
+                    * whole images; pieces gain nothing by it */
 };
 
 struct alignment {
@@ -35,7 +37,11 @@ struct align_image {
  * fixed one is to be compared with: as soft as that, and without what was moved out of it. */
 struct align_room {
     float *moved, *softened, *cropped, *trial, *derivatives;
-    float *gammas; /* tables */
+    float *toned;   /* the moved image with its gamma */
+    float *soft[2]; /* the fixed image, blurred once more by turns */
+    float *changed; /* the moving image with another gamma; padded */
+    float *gammas;  /* tables */
+    enum sampling sampling;
 };
 void align_room_init(struct align_room *room, const struct grid *grid);
 void align_room_release(struct align_room *room);

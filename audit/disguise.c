@@ -34,7 +34,7 @@ static void prepare_range(void *context, size_t begin, size_t end)
         pose.shift[0] = middle[0] - pose.centre[0];
         pose.shift[1] = middle[1] - pose.centre[1];
         grid_pad(grid, cells, background, padded);
-        grid_warp(grid, padded, &pose, warped);
+        grid_warp(grid, padded, &pose, SAMPLE_LINES, warped);
         features_of(&search->features, grid, cells, between, search->rows[0] + i * count);
         features_of(&search->features, grid, warped, between, search->rows[1] + i * count);
     }

@@ -118,7 +118,7 @@ static void make_trials(const struct disguise_search *search, struct room *room)
         pose.log_scale = trial->log_scale;
         for (int a = 0; a < 2; a++)
             pose.shift[a] = trial->centred ? middle[a] - pose.centre[a] : trial->shift[a] * longer;
-        grid_warp(grid, room->coarse_padded, &pose, room->coarse_warped);
+        grid_warp(grid, room->coarse_padded, &pose, SAMPLE_LINES, room->coarse_warped);
         features_of(&search->features, grid, room->coarse_warped, room->between,
                     room->rows + t * search->features.count);
     }
@@ -242,7 +242,7 @@ static void align_candidate(const struct disguise_search *search, struct room *r
     const struct grid *grid = &search->fine;
     double longer = 2 * grid_reach(grid), place[2];
     const struct align_limits limits = { DISGUISE_DEGREES * M_PI / 180, log(DISGUISE_SCALE),
-                                         DISGUISE_DRIFT * longer };
+                                         DISGUISE_DRIFT * longer, true };
     const struct trial *trial = best_trial(search, room, candidate->id);
     struct pose *pose = &candidate->alignment.pose;
     grid_read(grid, set_image(&search->pixels, &search->database, candidate->id), room->fixed);
@@ -317,7 +317,7 @@ static double whole_correlation(const struct disguise_search *search, struct roo
     gamma_apply(room->whole_mirror, cells, low, high, transform->gamma, room->whole_mirror);
     grid_pad(grid, room->whole_mirror, grid_background(grid, room->whole_mirror),
              room->whole_padded);
-    grid_warp(grid, room->whole_padded, &pose, room->whole_moved);
+    grid_warp(grid, room->whole_padded, &pose, SAMPLE_CUBICS, room->whole_moved);
     grid_crop(grid, room->whole_moved, &pose, room->whole_outside, room->whole_moved);
     grid_crop(grid, room->whole_fixed, &pose, room->whole_outside, room->whole_cropped);
     return float_correlation(room->whole_moved, room->whole_cropped, cells);
@@ -355,7 +355,7 @@ void transform_apply(const struct pixels *pixels, size_t height, size_t width, c
     grid_mirror(&whole, read, transform->mirror, out);
     gamma_apply(out, cells, low, high, transform->gamma, out);
     grid_pad(&whole, out, grid_background(&whole, out), padded);
-    grid_warp(&whole, padded, &pose, out);
+    grid_warp(&whole, padded, &pose, SAMPLE_CUBICS, out);
     free(read);
     free(padded);
 }

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 16, FRAME = 3 }; /* a row of padding before, two behind */
+enum { LANES = 16, BEFORE = 2, FRAME = 5 }; /* two rows of padding before, three behind */
 
 void grid_init(struct grid *grid, const struct pixels *pixels, size_t height, size_t width,
                size_t most)
@@ -162,11 +162,12 @@ void grid_pad(const struct grid *grid, const float *cells, float background, flo
         padded[i] = background;
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++)
-            memcpy(padded + (p * (rows + FRAME) + y + 1) * stride + 1,
+            memcpy(padded + (p * (rows + FRAME) + y + BEFORE) * stride + BEFORE,
                    cells + (p * rows + y) * columns, columns * sizeof *cells);
 }
 
-/* Where row `row` is sampled: place = start + x · step, in padded cells. */
+/* Where row `row` is sampled: place = start + x · step, in padded cells. Beyond the limits, one
+ * cell around the image, is background. */
 struct line {
     float start[2], step[2];
     float limit[2];
@@ -189,17 +190,42 @@ static struct line line_of(const struct grid *grid, const struct pose *pose, str
     double c = turn.c, s = turn.s, dy = (double)row - pose->shift[0] - pose->centre[0],
            dx = -pose->shift[1] - pose->centre[1];
     return (struct line){
-        .start = { (float)(pose->centre[0] + c * dy - s * dx + 1),
-                   (float)(pose->centre[1] + s * dy + c * dx + 1) },
+        .start = { (float)(pose->centre[0] + c * dy - s * dx + BEFORE),
+                   (float)(pose->centre[1] + s * dy + c * dx + BEFORE) },
         .step = { (float)-s, (float)c },
-        .limit = { (float)(grid->rows + 1), (float)(grid->columns + 1) },
+        .limit = { (float)(grid->rows + BEFORE), (float)(grid->columns + BEFORE) },
     };
 }
 
 static inline __attribute__((always_inline)) float clamp(float value, float high)
 {
-    value = value < 0 ? 0 : value;
+    value = value < BEFORE - 1 ? BEFORE - 1 : value;
     return value > high ? high : value;
+}
+
+/* Catmull and Rom's cubic through four values, at t in [0, 1] between the second and the third. */
+static inline __attribute__((always_inline)) float cubic(float a, float b, float c, float d,
+                                                         float t)
+{
+    return b + 0.5f * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
+}
+
+HOT static void sample_cubic(const float *padded, size_t stride, const struct line *line,
+                             size_t count, float *out)
+{
+    const int row = (int)stride;
+    for (size_t x = 0; x < count; x++) {
+        float y_at = clamp(line->start[0] + (float)(int)x * line->step[0], line->limit[0]),
+              x_at = clamp(line->start[1] + (float)(int)x * line->step[1], line->limit[1]);
+        int iy = (int)y_at, ix = (int)x_at, at = (iy - 1) * row + ix - 1;
+        float fy = y_at - (float)iy, fx = x_at - (float)ix;
+        const float *r0 = padded, *r1 = padded + row, *r2 = padded + 2 * row,
+                    *r3 = padded + 3 * row;
+        out[x] = cubic(cubic(r0[at], r0[at + 1], r0[at + 2], r0[at + 3], fx),
+                       cubic(r1[at], r1[at + 1], r1[at + 2], r1[at + 3], fx),
+                       cubic(r2[at], r2[at + 1], r2[at + 2], r2[at + 3], fx),
+                       cubic(r3[at], r3[at + 1], r3[at + 2], r3[at + 3], fx), fy);
+    }
 }
 
 HOT static void sample_line(const float *padded, size_t stride, const struct line *line,
@@ -231,15 +257,21 @@ HOT static void slope_line(const float *padded, size_t stride, const struct line
     }
 }
 
-void grid_warp(const struct grid *grid, const float *padded, const struct pose *pose, float *out)
+static void (*const samplers[])(const float *padded, size_t stride, const struct line *line,
+                                size_t count, float *out) = {
+    [SAMPLE_LINES] = sample_line, [SAMPLE_CUBICS] = sample_cubic
+};
+
+void grid_warp(const struct grid *grid, const float *padded, const struct pose *pose,
+               enum sampling sampling, float *out)
 {
     size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME;
     struct turn turn = turn_of(pose);
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++) {
             struct line line = line_of(grid, pose, turn, y);
-            sample_line(padded + p * (rows + FRAME) * stride, stride, &line, columns,
-                        out + (p * rows + y) * columns);
+            samplers[sampling](padded + p * (rows + FRAME) * stride, stride, &line, columns,
+                               out + (p * rows + y) * columns);
         }
 }
 
@@ -249,8 +281,8 @@ HOT static void crop_line(const float *cells, const struct line *line, float bac
     for (size_t x = 0; x < count; x++) {
         float y_at = line->start[0] + (float)(int)x * line->step[0],
               x_at = line->start[1] + (float)(int)x * line->step[1];
-        bool inside = (y_at >= 0.75f) & (x_at >= 0.75f) & (y_at <= line->limit[0] - 0.75f) &
-                      (x_at <= line->limit[1] - 0.75f);
+        bool inside = (y_at >= BEFORE - 0.25f) & (x_at >= BEFORE - 0.25f) &
+                      (y_at <= line->limit[0] - 0.75f) & (x_at <= line->limit[1] - 0.75f);
         out[x] = inside ? cells[x] : background;
     }
 }
@@ -287,20 +319,20 @@ HOT static void freedoms_line(const struct line *line, const float turn[2], cons
 }
 
 void grid_warp_derivatives(const struct grid *grid, const float *padded, const struct pose *pose,
-                           float *out, float *derivatives)
+                           enum sampling sampling, float *out, float *derivatives)
 {
     size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME,
            cells = grid_cells(grid);
     struct turn turn = turn_of(pose);
     float cosine_sine[2] = { (float)turn.c, (float)turn.s },
-          centre[2] = { (float)(pose->centre[0] + 1), (float)(pose->centre[1] + 1) };
+          centre[2] = { (float)(pose->centre[0] + BEFORE), (float)(pose->centre[1] + BEFORE) };
     float *slopes = memory_grow(NULL, 2 * columns, sizeof *slopes);
     for (size_t p = 0; p < grid->planes; p++)
         for (size_t y = 0; y < rows; y++) {
             struct line line = line_of(grid, pose, turn, y);
             const float *plane = padded + p * (rows + FRAME) * stride;
             size_t at = (p * rows + y) * columns;
-            sample_line(plane, stride, &line, columns, out + at);
+            samplers[sampling](plane, stride, &line, columns, out + at);
             slope_line(plane, stride, &line, columns, slopes, slopes + columns);
             freedoms_line(&line, cosine_sine, centre, (float)(1 / grid_reach(grid)), columns,
                           slopes, slopes + columns,

@@ -3,9 +3,11 @@
  *
  * Two worlds:
  *
- *     fashion   Fashion-MNIST (28 × 28): 8,000 images to train on, 6,000 as control, 2,000 clean
+ *     fashion   Fashion-MNIST (28 × 28): 8,000 images to train on, 20,000 as control, 2,000 clean
  *     heads     phantoms that are deformations of one real head (lethe phantom --template, 128 ×
  *               128 FLAIR slices with tumours): 50 subjects, 110 as control, 40 clean
+ *
+ *     --control N    so many control images of Fashion-MNIST (default 20000)
  *
  * Clean images are real images that are in neither of the other sets; in the world of heads, of
  * other subjects. Copies are made with code of this file alone (interpolation is cubic, where the
@@ -511,6 +513,8 @@ int main(int argc, char **argv)
             only = argv[++i];
         else if (strcmp(argv[i], "--plants") == 0 && i + 1 < argc)
             only_plants = argv[++i];
+        else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
+            power_fashion_control = strtoul(argv[++i], NULL, 10);
         else if (strcmp(argv[i], "--values") == 0 && i + 1 < argc)
             table = fopen(argv[++i], "w");
         else

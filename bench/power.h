@@ -23,6 +23,7 @@ struct world_row {
     void (*make)(struct world *world, size_t divisor);
 };
 extern const struct world_row power_worlds[WORLDS];
+extern size_t power_fashion_control; /* control images of that world */
 
 /* Room for so many planes; ends the program where there is none. */
 unsigned char *power_room(size_t images, size_t plane);

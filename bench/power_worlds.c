@@ -53,15 +53,19 @@ static unsigned char *idx_images(const char *path, size_t count)
     return images;
 }
 
+size_t power_fashion_control = 20000;
+
 static void make_fashion(struct world *world, size_t divisor)
 {
-    enum { TRAIN = 8000, CONTROL = 6000, CLEAN = 2000, PLANE = 28 * 28 };
-    unsigned char *images = idx_images(FASHION "train-images-idx3-ubyte.gz", 60000);
+    enum { ALL = 60000, TRAIN = 8000, CLEAN = 2000, PLANE = 28 * 28 };
+    size_t control = power_fashion_control;
+    if (control < 1 || control > ALL - TRAIN - CLEAN)
+        bench_fail("--control %zu: between 1 and %d", control, ALL - TRAIN - CLEAN);
+    unsigned char *images = idx_images(FASHION "train-images-idx3-ubyte.gz", ALL);
     world->side = 28;
     world->train = power_set("train", images, TRAIN, 28);
-    world->control = power_set("control", images + (size_t)TRAIN * PLANE, CONTROL / divisor, 28);
-    world->clean =
-        power_set("clean", images + (size_t)(TRAIN + CONTROL) * PLANE, CLEAN / divisor, 28);
+    world->control = power_set("control", images + (size_t)TRAIN * PLANE, control / divisor, 28);
+    world->clean = power_set("clean", images + (TRAIN + control) * PLANE, CLEAN / divisor, 28);
 }
 
 /* The set of images whose subject's number is in [first, end), subjects numbered as they come. */

@@ -176,7 +176,14 @@ static void strangers_have_ratios_near_one(void **state)
 /* ---- the value --------------------------------------------------------------------------------
  */
 
-/* The transformation that is named, by the textbook: bilinear, about the centroid of the mirrored
+/* The kernel of cubic convolution (Keys 1981, a = −1/2). */
+static double keys(double d)
+{
+    d = fabs(d);
+    return d < 1 ? (1.5 * d - 2.5) * d * d + 1 : d < 2 ? ((2.5 - 0.5 * d) * d - 4) * d + 2 : 0;
+}
+
+/* The transformation that is named, by the textbook: cubic, about the centroid of the mirrored
  * grid image. Here the grid is the image, for it has fewer than 64 pixels a side. */
 static double slow_value(const unsigned char *query, const unsigned char *training,
                          const struct transform *t)
@@ -203,10 +210,10 @@ static double slow_value(const unsigned char *query, const unsigned char *traini
     for (int i = 0; i < SIDE * SIDE; i++) {
         double dy = i / SIDE - cy - t->shift_y, dx = i % SIDE - cx - t->shift_x;
         double y = cy + c * dy - s * dx, x = cx + s * dy + c * dx, sum = 0;
-        for (int b = 0; b < 4; b++) {
-            int iy = (int)floor(y) + b / 2, ix = (int)floor(x) + b % 2;
+        for (int b = 0; b < 16; b++) {
+            int iy = (int)floor(y) + b / 4 - 1, ix = (int)floor(x) + b % 4 - 1;
             if (iy >= 0 && ix >= 0 && iy < SIDE && ix < SIDE)
-                sum += mirror[iy][ix] * (1 - fabs(y - iy)) * (1 - fabs(x - ix));
+                sum += mirror[iy][ix] * keys(y - iy) * keys(x - ix);
         }
         bool inside = y >= -0.25 && x >= -0.25 && y <= SIDE - 0.75 && x <= SIDE - 0.75;
         moved[i] = inside ? sum : 0;
