@@ -144,6 +144,8 @@ static void write_findings(struct page *page)
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
+        { "Unseen patients' images all but equal to a training image",
+          "control.near_copies.count" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
     };
