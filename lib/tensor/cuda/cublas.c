@@ -89,22 +89,38 @@ static cublasStatus_t describe_all(struct state *state, const struct product *p)
     return status;
 }
 
-/* Without a promise of ours the library takes all addresses for multiples of 256. */
-static cublasStatus_t promise_alignment(cublasLtMatmulPreference_t preference)
+/* What the addresses of all matrices of a factor are multiples of. */
+static uint32_t alignment_of(int64_t step, enum dtype dtype)
 {
-    static const cublasLtMatmulPreferenceAttributes_t names[] = {
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-        CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES
-    };
     uint32_t bytes = ALIGNMENT;
+    while (step * (int64_t)dtype_bytes(dtype) % bytes)
+        bytes /= 2;
+    return bytes;
+}
+
+/* Without a promise of ours the library takes all addresses for multiples of 256. */
+static cublasStatus_t promise_alignment(cublasLtMatmulPreference_t preference,
+                                        const struct product *p)
+{
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t name;
+        uint32_t bytes;
+    } promises[] = {
+        { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, alignment_of(p->step_a, p->dtype) },
+        { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, alignment_of(p->step_b, p->dtype) },
+        { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, alignment_of(p->step_d, p->result_dtype) },
+        { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, alignment_of(p->step_d, p->result_dtype) },
+    };
     cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-    for (size_t i = 0; i < sizeof names / sizeof *names && status == CUBLAS_STATUS_SUCCESS; i++)
-        status = cublasLtMatmulPreferenceSetAttribute(preference, names[i], &bytes, sizeof bytes);
+    for (size_t i = 0; i < sizeof promises / sizeof *promises && status == CUBLAS_STATUS_SUCCESS;
+         i++)
+        status = cublasLtMatmulPreferenceSetAttribute(preference, promises[i].name,
+                                                      &promises[i].bytes, sizeof promises[i].bytes);
     return status;
 }
 
 /* The first of the library's choices that it can do: for one library and device always the same. */
-static cublasStatus_t choose(struct state *state)
+static cublasStatus_t choose(struct state *state, const struct product *p)
 {
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t found[CHOICES];
@@ -115,7 +131,7 @@ static cublasStatus_t choose(struct state *state)
         status = cublasLtMatmulPreferenceSetAttribute(
             preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &most, sizeof most);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = promise_alignment(preference);
+        status = promise_alignment(preference, p);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = cublasLtMatmulAlgoGetHeuristic(
             handle, state->operation, state->layout[0], state->layout[1], state->layout[2],
@@ -142,7 +158,7 @@ bool product_prepare(const struct product *product, void **out, size_t *scratch,
     CHECK(state, "out of memory");
     cublasStatus_t status = describe_all(state, product);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = choose(state);
+        status = choose(state, product);
     if (status == CUBLAS_STATUS_SUCCESS) {
         *out = state;
         *scratch = state->workspace;

@@ -1,0 +1,218 @@
+/* gpu_forward: networks that are only run, as in sampling and predicting, with attention and biases
+ * combined (tensor/combine.h) beside the same in steps, on one device in turns.
+ *
+ *     gpu_forward [--device cuda] [--batch N] [--rounds 20] [--json FILE]
+ *
+ * The networks are the presets': the DDPM of 64 pixels, and Swin at 224. Exit code: 0, 1 where
+ * results differ by more than rounding, 2 where something cannot be measured, 77 without a device.
+ */
+#include "bench.h"
+
+#include "base/arena.h"
+#include "base/random.h"
+#include "models/ddpm.h"
+#include "models/swin.h"
+#include "tensor/device.h"
+#include "tensor/plan.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SKIPPED = 77, WARM_UP = 3, ROUNDS_MOST = 200, WAYS = 2 }; /* combined, in steps */
+
+static const struct kind {
+    const char *name;
+    enum precision precision;
+    double tolerance; /* normalised mean square difference; bf16 rounds in other places */
+} kinds[] = { { "bf16", PRECISION_BF16, 5e-3 }, { "f32", PRECISION_F32, 1e-8 } };
+
+struct options {
+    const char *device;
+    int batch, rounds;
+};
+
+static struct node *denoiser(struct graph *graph, int batch)
+{
+    const struct ddpm ddpm = { .size = 64,
+                               .channels = 5,
+                               .base = 128,
+                               .levels = 4,
+                               .mult = { 1, 2, 3, 4 },
+                               .blocks = 3,
+                               .attention = { 16, 8 },
+                               .heads = 4 };
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(batch, 5, 64, 64));
+    return ddpm_build(&ddpm, x, t_input(graph, "t", DTYPE_F32, SHAPE(batch)));
+}
+
+static struct node *segmenter(struct graph *graph, int batch)
+{
+    const struct swin swin = { .classes = 4,
+                               .embed = 96,
+                               .depths = { 2, 2, 6, 2 },
+                               .heads = { 3, 6, 12, 24 },
+                               .window = 7,
+                               .patch = 4,
+                               .width = 512 };
+    return swin_build(&swin, t_input(graph, "x", DTYPE_F32, SHAPE(batch, 4, 224, 224)), NULL).main;
+}
+
+static const struct network {
+    const char *name;
+    struct node *(*build)(struct graph *graph, int batch);
+    int batch;
+} networks[] = { { "ddpm-64", denoiser, 64 }, { "swin-224", segmenter, 16 } };
+
+static float *numbers(size_t count, uint64_t stream, double gain)
+{
+    float *value = memory_grow(NULL, count, sizeof *value);
+    random_fill_normal(31, stream, 0, count, value);
+    for (size_t i = 0; i < count; i++)
+        value[i] *= (float)gain;
+    return value;
+}
+
+/* Weights that keep values about as large as they are. */
+static void fill_parameters(struct store *store)
+{
+    for (size_t i = 0; i < store_count(store); i++) {
+        struct tensor *tensor = store_tensor(store, i);
+        size_t count = shape_count(tensor->shape);
+        bool weight = tensor->shape.rank > 1;
+        double fan = weight ? (double)count / (double)tensor->shape.size[0] : 4;
+        float *value = numbers(count, i, 1 / sqrt(fan));
+        store_write(store, tensor, value);
+        free(value);
+    }
+}
+
+static void write_inputs(struct plan *plan, const struct graph *graph)
+{
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        const struct node *node = graph_node(graph, id);
+        if (node->op != OP_INPUT)
+            continue;
+        float *value = numbers(shape_count(node->shape), 1000 + id, 1);
+        plan_write(plan, node, value);
+        free(value);
+    }
+}
+
+static double run(struct plan *plan, const struct backend *backend)
+{
+    struct error err;
+    double start = bench_seconds();
+    if (!plan_run(plan, 0, 1, &err))
+        bench_fail("forward: %s", err.message);
+    if (backend->recorder)
+        backend->recorder->wait();
+    return bench_seconds() - start;
+}
+
+static double difference(struct plan *const *plans, struct node *y)
+{
+    size_t count = shape_count(y->shape);
+    float *value[WAYS];
+    double square = 0, size = 0;
+    for (int way = 0; way < WAYS; way++) {
+        value[way] = memory_grow(NULL, count, sizeof *value[way]);
+        plan_read(plans[way], y, value[way]);
+    }
+    for (size_t i = 0; i < count; i++) {
+        double apart = (double)value[0][i] - (double)value[1][i];
+        square += apart * apart;
+        size += (double)value[1][i] * (double)value[1][i];
+    }
+    for (int way = 0; way < WAYS; way++)
+        free(value[way]);
+    return square / size;
+}
+
+static struct plan *plan_of(struct store *store, struct node *y, const char *allowed)
+{
+    struct error err;
+    setenv("LETHE_FUSED_BIAS", allowed, 1);
+    setenv("LETHE_FUSED_ATTENTION", allowed, 1);
+    struct plan *plan = plan_create(store, &y, 1, NULL, 0, &err);
+    if (!plan)
+        bench_fail("forward: %s", err.message);
+    return plan;
+}
+
+/* False where the two ways differ. */
+static bool race(struct bench *bench, const struct options *options, const struct backend *backend,
+                 const struct network *network, const struct kind *kind)
+{
+    struct error err;
+    int batch = options->batch ? options->batch : network->batch;
+    struct graph *graph = graph_new();
+    struct node *y = network->build(graph, batch);
+    struct store *store = store_new(backend);
+    if (!store_set_precision(store, kind->precision, &err))
+        bench_fail("forward: %s", err.message);
+    struct plan *plans[WAYS] = { plan_of(store, y, "1"), plan_of(store, y, "0") };
+    double seconds[WAYS][ROUNDS_MOST];
+    char name[64];
+    fill_parameters(store);
+    for (int way = 0; way < WAYS; way++)
+        write_inputs(plans[way], graph);
+    for (int round = -WARM_UP; round < options->rounds; round++)
+        for (int way = 0; way < WAYS; way++)
+            seconds[way][round < 0 ? 0 : round] = run(plans[way], backend);
+    double apart = difference(plans, y);
+    snprintf(name, sizeof name, "%s-%s", network->name, kind->name);
+    double ours = bench_median(seconds[0], (size_t)options->rounds),
+           steps = bench_median(seconds[1], (size_t)options->rounds);
+    bench_row(bench, &(struct bench_row){ name, "images/s", batch / ours, batch / steps, "in steps",
+                                          steps / ours, NAN });
+    printf("%s: %zu steps instead of %zu, %.1f MB instead of %.1f, a normalised mean square "
+           "difference of %.2g (at most %.0g)%s\n",
+           name, plan_kernels(plans[0]), plan_kernels(plans[1]), (double)plan_bytes(plans[0]) / 1e6,
+           (double)plan_bytes(plans[1]) / 1e6, apart, kind->tolerance,
+           !backend->recorder || plan_is_replayed(plans[0]) ? "" : "; NOT replayed");
+    for (int way = 0; way < WAYS; way++)
+        plan_free(plans[way]);
+    store_free(store);
+    graph_free(graph);
+    return apart <= kind->tolerance;
+}
+
+static struct options read_options(int *argc, char **argv)
+{
+    struct options options = { "cuda", 0, 20 };
+    int kept = 1;
+    for (int i = 1; i < *argc; i++) {
+        if (strcmp(argv[i], "--device") == 0 && i + 1 < *argc)
+            options.device = argv[++i];
+        else if (strcmp(argv[i], "--batch") == 0 && i + 1 < *argc)
+            options.batch = atoi(argv[++i]);
+        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < *argc)
+            options.rounds = atoi(argv[++i]);
+        else
+            argv[kept++] = argv[i];
+    }
+    *argc = kept;
+    if (options.batch < 0 || options.rounds < 1 || options.rounds > ROUNDS_MOST)
+        bench_fail("forward: a batch of %d, %d rounds", options.batch, options.rounds);
+    return options;
+}
+
+int main(int argc, char **argv)
+{
+    struct error err;
+    struct bench bench;
+    struct options options = read_options(&argc, argv);
+    bench_begin(&bench, "forward", argc, argv);
+    const struct backend *backend = device_backend(options.device, &err);
+    if (!backend) {
+        fprintf(stderr, "no device: %s\n", err.message);
+        return SKIPPED;
+    }
+    bool same = true;
+    for (size_t n = 0; n < sizeof networks / sizeof *networks; n++)
+        for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+            same = race(&bench, &options, backend, &networks[n], &kinds[k]) && same;
+    bench_end(&bench);
+    return same ? 0 : 1;
+}
