@@ -165,10 +165,8 @@ bool product_prepare(const struct product *product, void **out, size_t *scratch,
         return true;
     }
     product_dispose(state);
-    if (!product->bias)
-        return check(status, err);
     err->message[0] = '\0';
-    return false;
+    return status == CUBLAS_STATUS_NOT_SUPPORTED || product->bias ? false : check(status, err);
 }
 
 void product_run(void *opaque, const void *a, const void *b, const void *bias, void *d,

@@ -254,7 +254,7 @@ static bool prepare_product(struct filter *filter, struct error *err)
                                .result_dtype = DTYPE_F32 };
     size_t scratch = 0;
     if (!product_prepare(&product, &filter->product, &scratch, err))
-        return false;
+        return err->message[0] ? false : error_set(err, "the library has no product of such heads");
     CHECK(scratch <= SCRATCH, "a product wants %zu bytes", scratch);
     filter->scratch = device_allocate(scratch, "a product's scratch memory", err);
     return filter->scratch;

@@ -56,6 +56,13 @@ double attention_flops(const struct step *step);
 void generate_attention(const struct step *step, const char *name, struct text *source,
                         struct kernel *kernel);
 
+/* Any of the three convolutions, matmul and linear, slowly, for what the libraries do not take;
+ * views may lie in any way. Arguments: the sources, the result. */
+void generate_convolution(const struct step *step, const char *name, struct text *source,
+                          struct kernel *kernel);
+void generate_product(const struct step *step, const char *name, struct text *source,
+                      struct kernel *kernel);
+
 /* Arguments: y, and three numbers of 64 bits in device memory: seed, step, part. */
 void generate_random(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel);

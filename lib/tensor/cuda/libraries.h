@@ -36,7 +36,7 @@ struct product {
     enum dtype dtype, result_dtype;
     bool bias;
 };
-/* False without a message (an empty one) when the library does not do it with a bias. */
+/* False without a message (an empty one) when the library does not take it. */
 bool product_prepare(const struct product *product, void **state, size_t *scratch,
                      struct error *err) MUST_USE;
 void product_run(void *state, const void *a, const void *b, const void *bias, void *d,

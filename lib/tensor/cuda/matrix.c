@@ -25,6 +25,7 @@ struct matrix {
     int place[SLOTS];        /* convolutions: which slot is image, weight, output */
     bool swapped;            /* products: b is the library's first factor */
     const struct view *bias; /* NULL: none */
+    struct kernel direct;    /* what the library does not take; no name: it does */
     struct kernel add;       /* it, to the result, where the library does not; no name: it does */
 };
 
@@ -91,7 +92,7 @@ static double convolution_flops(const struct convolution *c)
 /* What is asked for, in ever other ways until the library has it. It may lack a result of another
  * type than the sources, which is then rounded to theirs. In f32 it may have engines for
  * channels-last images on tensor cores only; rather than lose 13 bits, images are copied to planes
- * and back. */
+ * and back. Where it has none at all (false, without a message), direct.c does it. */
 static const struct attempt {
     bool result_like_sources, planar, rounded;
 } attempts[] = { { false, false, false },
@@ -119,7 +120,7 @@ static bool find_convolution(struct matrix *matrix, struct convolution *c, size_
         if (err->message[0])
             return false;
     }
-    return error_set(err, "the library cannot do it");
+    return false;
 }
 
 static bool prepare_convolution(struct step *step, struct matrix *matrix, const char *name,
@@ -142,7 +143,12 @@ static bool prepare_convolution(struct step *step, struct matrix *matrix, const 
     };
     size_t scratch = 0;
     step->flops = convolution_flops(&c);
-    if (!find_convolution(matrix, &c, &scratch, err))
+    bool found = find_convolution(matrix, &c, &scratch, err);
+    if (!found && !err->message[0]) {
+        generate_convolution(step, name, source, &matrix->direct);
+        return true;
+    }
+    if (!found)
         return error_prefix(err, "%s (%s:%d) on the device", ops[c.op].name, step->node->site.file,
                             step->node->site.line);
     for (int i = 0; i < SLOTS; i++) {
@@ -320,7 +326,15 @@ static bool prepare_product(struct step *step, struct matrix *matrix, const char
         turned.step_b = p.step_a;
     }
     step->flops = 2 * (double)p.rows * (double)p.columns * (double)p.inner * (double)p.count;
-    if (!find_product(matrix, &turned, name, source, &scratch, err))
+    bool found = find_product(matrix, &turned, name, source, &scratch, err);
+    if (!found && !err->message[0]) {
+        step->scratch = 0;
+        char direct_name[KERNEL_NAME];
+        snprintf(direct_name, sizeof direct_name, "%.24s_direct", name);
+        generate_product(step, direct_name, source, &matrix->direct);
+        return true;
+    }
+    if (!found)
         return error_prefix(err, "a product (%s:%d) on the device", node->site.file,
                             node->site.line);
     matrix->library_offset = take_scratch(step, scratch);
@@ -366,6 +380,14 @@ void matrix_run(const struct matrix *matrix, const struct run *run,
                 void (*launch)(const struct kernel *kernel, void **arguments))
 {
     void *at[SLOTS];
+    if (matrix->direct.name[0]) {
+        for (int i = 0; i < SLOTS; i++)
+            at[i] = place_of(matrix->slot[i].view, run);
+        void *bias = matrix->bias ? place_of(matrix->bias, run) : NULL, *result = at[RESULT];
+        launch(&matrix->direct, bias ? (void *[]){ &at[0], &at[1], &bias, &result }
+                                     : (void *[]){ &at[0], &at[1], &result });
+        return;
+    }
     for (int i = 0; i < SLOTS; i++) {
         const struct slot *slot = &matrix->slot[i];
         void *plain = place_of(slot->view, run);

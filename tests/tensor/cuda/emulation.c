@@ -480,14 +480,16 @@ static void do_convolution(void *state, void *const *memory)
     free(sum);
 }
 
-/* As a library may, it has no result of another type than its sources, and f32 images of an odd
- * number of channels in planes only. */
+/* As a library may, it has no result of another type than its sources, f32 images of an odd number
+ * of channels in planes only, and nothing where padding differs on two sides. */
 bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
                          struct error *err)
 {
     (void)err;
     bool odd = convolution->image.size[1] % 2 || convolution->output.size[1] % 2;
-    if (convolution->dtype != convolution->result_dtype ||
+    const struct conv *geometry = &convolution->geometry;
+    if (geometry->pad[0][0] != geometry->pad[0][1] || geometry->pad[1][0] != geometry->pad[1][1] ||
+        convolution->dtype != convolution->result_dtype ||
         (convolution->dtype == DTYPE_F32 && odd && !convolution->planar))
         return false;
     *state = memory_grow(NULL, 1, sizeof *convolution);
@@ -608,10 +610,10 @@ void emulation_refuse_bias(bool refuse)
     refuses_bias = refuse;
 }
 
-/* As cuBLAS does, it refuses lines that overlap. */
+/* As cuBLAS does, it refuses lines that overlap; and as a library may, sums of one product. */
 bool product_prepare(const struct product *p, void **state, size_t *scratch, struct error *err)
 {
-    if (p->bias && refuses_bias) {
+    if ((p->bias && refuses_bias) || p->inner == 1) {
         err->message[0] = '\0';
         return false;
     }

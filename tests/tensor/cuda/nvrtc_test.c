@@ -14,6 +14,8 @@
 #include "base/arena.h"
 #include "models/ddpm.h"
 #include "models/swin.h"
+#include "nn/layer.h"
+#include "tensor/gradient.h"
 
 #include <nvrtc.h>
 #include <stdlib.h>
@@ -143,10 +145,12 @@ void device_erase(struct recording *recording)
 bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
                          struct error *err)
 {
-    (void)err;
     *scratch = 0;
+    err->message[0] = '\0';
+    if (convolution->geometry.pad[0][0] != convolution->geometry.pad[0][1])
+        return false;
     *state = memory_grow(NULL, 1, 1);
-    return convolution != NULL;
+    return true;
 }
 
 void convolution_run(void *state, void *image, void *weight, void *output, void *scratch)
@@ -162,10 +166,12 @@ void convolution_dispose(void *state)
 bool product_prepare(const struct product *product, void **state, size_t *scratch,
                      struct error *err)
 {
-    (void)err;
     *scratch = 0;
+    err->message[0] = '\0';
+    if (product->inner == 1)
+        return false;
     *state = memory_grow(NULL, 1, 1);
-    return product != NULL;
+    return true;
 }
 
 void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
@@ -290,6 +296,23 @@ static void kernels_of_networks_that_are_only_run_compile(void **state)
     graph_free(graph);
 }
 
+static void kernels_for_what_libraries_do_not_take_compile(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(2, 4, 9, 9)), *d[2];
+    struct node *w = t_input(graph, "w", DTYPE_F32, SHAPE(6, 2, 3, 3));
+    struct node *y = t_conv(x, w, .groups = 2, .stride = 2, .pads = { { 0, 1 }, { 2, 0 } });
+    struct node *of[2] = { x, w };
+    grad(t_sum_all(t_mul(y, y)), of, 2, d);
+    struct node *column = t_input(graph, "column", DTYPE_F32, SHAPE(7, 1));
+    struct node *sum = t_slice(nn_linear(column, "fc", 3), 1, 0, 2);
+    sum = t_add(t_sum_all(sum), t_add(t_sum_all(d[0]), t_sum_all(d[1])));
+    check_run(sum, PRECISION_F32, "--gpu-architecture=sm_90");
+    check_run(sum, PRECISION_BF16, "--gpu-architecture=sm_80");
+    graph_free(graph);
+}
+
 static void kernels_of_the_search_compile(void **state)
 {
     (void)state;
@@ -308,6 +331,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kernels_of_the_search_compile),
+        cmocka_unit_test(kernels_for_what_libraries_do_not_take_compile),
         cmocka_unit_test(kernels_of_networks_that_are_only_run_compile),
         cmocka_unit_test(kernels_of_a_unet_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
