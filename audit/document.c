@@ -123,14 +123,15 @@ static void warn_of_near_copies(struct audit_run *run)
     bool left_out = run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT;
     size_t count = run->used < SOURCE_COUNT ? run->control[run->used].near_copy_count : 0;
     if (count)
-        text_format(&run->warnings,
-                    "%zu control image%s all but equal to a training image (control.near_copies "
-                    "names %s): is a patient in %s under two names? %s\n",
-                    count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
-                    run->used == SOURCE_HOLDOUT ? "both sets" : "the set",
-                    left_out ? "They were left out of the control, so images like them are flagged"
-                             : "They make thresholds lenient: set it right, or leave them out with "
-                               "--control-near-copies leave_out");
+        text_format(
+            &run->warnings,
+            "%zu control image%s all but equal to a training image (control.near_copies "
+            "names %s): is a patient in %s under two names? %s\n",
+            count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
+            run->used == SOURCE_HOLDOUT ? "both sets" : "the set",
+            left_out ? "Left out of the control, so that images like these are flagged"
+                     : "Such images make thresholds lenient: set it right, or leave them out with "
+                       "--control-near-copies leave_out");
 }
 
 static void warn_of_control(struct audit_run *run)
