@@ -62,5 +62,5 @@ def check(sizes, kills_wanted, *more):
 
 random.seed(5)
 check({"train": 1500, "synthetic": 1100, "holdout": 600}, 4, "--no-transforms", "--no-tiles")
-check({"train": 40, "synthetic": 150, "holdout": 140}, 2)
+check({"train": 30, "synthetic": 80, "holdout": 70}, 2)
 subprocess.run(["rm", "-r", str(HERE)], check=True)
