@@ -6,7 +6,7 @@
  *     seeds      of each query, the best few by an estimate from the longest heads, exactly:
  *                the k-th of them is a threshold that the true k-th cannot be below
  *     refine     pairs whose bound reaches the threshold get the bounds of levels 1 to 3
- *     evaluate   those that still reach it are computed exactly; thresholds rise as they come
+ *     evaluate   those that still reach it are computed exactly (evaluate.h)
  *
  * A pair that was ruled out has a correlation strictly below that of k others: ties stay in. Where
  * a sample says that bounds would leave too much, every pair of the block is computed exactly.
@@ -16,6 +16,7 @@
 #include "audit/certified.h"
 
 #include "audit/blas.h"
+#include "audit/evaluate.h"
 #include "audit/heads.h"
 #include "base/parallel.h"
 #include "base/simd.h"
@@ -29,7 +30,6 @@ enum {
     BOUND_PANELS = 8,      /* of the database in a tile of level 0: a third of the second cache */
     REFINE_TILE = 128,     /* whose heads half fill the second cache: 128 × 3 KiB */
     PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
-    PREPARE = 512,         /* images prepared before their pages are let go */
     SEEDS = 32,            /* candidates for seeds, beside 4k */
     EXTRA = 2,             /* seeds beside k */
     QUERY_GROUP = 16,      /* queries that a thread takes at a time */
@@ -63,8 +63,7 @@ struct block {
     float *bar[HEAD_LEVELS];   /* (count): bounds at or above it stay */
     struct neighbour *nearest; /* (count, k) */
     size_t begin, end;         /* the tile of the database that is being evaluated */
-    bool seeding;
-    _Atomic uint64_t bounded[HEAD_LEVELS], evaluated;
+    _Atomic uint64_t bounded[HEAD_LEVELS];
 };
 
 /* ---- the database -----------------------------------------------------------------------------
@@ -99,13 +98,9 @@ static void note_most(struct long_row *most, const struct long_row *row)
 static bool prepare_rows(struct search *search, struct certified *certified, struct error *err)
 {
     size_t n = search->database.count;
-    for (size_t first = 0; first < n; first += PREPARE) {
-        size_t count = n - first < PREPARE ? n - first : PREPARE;
-        if (!heads_of(&certified->heads, search, &search->database, first, count,
-                      search->moments + first, &certified->rows, first, err))
-            return false;
-        images_forget(search, &search->database, first, count);
-    }
+    if (!heads_of(&certified->heads, search, &search->database, 0, n, search->moments,
+                  &certified->rows, 0, err))
+        return false;
     for (size_t i = 0; i < n; i++) {
         certified->any_loose |= certified->rows.loose[i];
         note_most(&certified->most, head_row(&certified->heads, &certified->rows, i));
@@ -340,25 +335,6 @@ static void set_bars(struct block *block, size_t query)
 /* ---- refining ----------------------------------------------------------------------------------
  */
 
-/* Places in a row of bounds that reach the bar. */
-HOT static size_t reaching(const float *bounds, size_t count, float bar, uint16_t *places)
-{
-    size_t found = 0;
-    for (size_t j = 0; j < count; j++) {
-        places[found] = (uint16_t)j;
-        found += bounds[j] >= bar;
-    }
-    return found;
-}
-
-HOT static bool any_reaches(const float *bounds, size_t count, float bar)
-{
-    int any = 0;
-    for (size_t j = 0; j < count; j++)
-        any |= bounds[j] >= bar;
-    return any;
-}
-
 /* One pair through the further levels; −∞ once it is ruled out. Counts what each level saw. */
 static float refine_pair(const struct block *block, size_t query, size_t id, float bound,
                          uint64_t bounded[HEAD_LEVELS])
@@ -385,9 +361,7 @@ static void refine_tile(void *context, size_t item)
     uint16_t places[REFINE_TILE + 1];
     for (size_t q = 0; q < block->count; q++) {
         float *bounds = block->bounds + q * block->stride + begin, bar = block->bar[0][q];
-        if (!any_reaches(bounds, count, bar))
-            continue;
-        size_t found = reaching(bounds, count, bar, places);
+        size_t found = bounds_reaching(bounds, count, bar, places);
         for (size_t i = 0; i < found; i++) {
             float *bound = &bounds[places[i]];
             *bound = refine_pair(block, q, begin + places[i], *bound, bounded);
@@ -426,48 +400,11 @@ static double share_left(const struct block *block)
 /* ---- exact values ------------------------------------------------------------------------------
  */
 
-static void insert_pair(struct block *block, size_t query, size_t id, double correlation)
-{
-    nearest_insert(block_nearest(block, query), block->search->settings.neighbours,
-                   (struct neighbour){ correlation, id });
-}
-
-/* The tile's pairs whose bound reaches the bar of the last level (or that are seeds). */
-static void evaluate_queries(void *context, size_t item)
-{
-    struct block *block = context;
-    const struct search *search = block->search;
-    size_t first = item * QUERY_GROUP, last = block->certified->heads.levels - 1,
-           end = block->count - first < QUERY_GROUP ? block->count : first + QUERY_GROUP;
-    uint64_t evaluated = 0;
-    for (size_t q = first; q < end; q++) {
-        float *bounds = block->bounds + q * block->stride,
-              bar = block->seeding ? SEED : block->bar[last][q];
-        if (!any_reaches(bounds + block->begin, block->end - block->begin, bar))
-            continue;
-        const void *image = image_at(search, &search->queries, block->first + q);
-        for (size_t j = block->begin; j < block->end; j++) {
-            if (bounds[j] < bar)
-                continue;
-            double r =
-                exact_correlation(&search->pixels, image, &block->moments[q],
-                                  image_at(search, &search->database, j), &search->moments[j]);
-            insert_pair(block, q, j, r);
-            bounds[j] = -INFINITY;
-            evaluated++;
-            if (!block->seeding) {
-                set_bars(block, q);
-                bar = block->bar[last][q];
-            }
-        }
-    }
-    atomic_fetch_add(&block->evaluated, evaluated);
-}
-
 static void insert_computed(void *context, size_t query, size_t id, double r)
 {
     struct block *block = context;
-    insert_pair(block, query - block->first, id, r);
+    nearest_insert(block_nearest(block, query - block->first), block->search->settings.neighbours,
+                   (struct neighbour){ r, id });
 }
 
 /* Every pair of the tile. */
@@ -518,36 +455,46 @@ static void note_slack(const struct block *block, struct certificate *certificat
     }
 }
 
-static bool run_block(struct block *block, struct certificate *certificate, struct error *err)
+/* From the bounds of level 0 to the nearest. */
+static void search_block(struct block *block, struct evaluation *evaluation,
+                         struct certificate *certificate)
 {
     const struct search *search = block->search;
-    const struct heads *heads = &block->certified->heads;
-    size_t n = search->database.count;
-    uint64_t before = block->evaluated;
-    if (!heads_of(heads, search, &search->queries, block->first, block->count, block->moments,
-                  &block->rows, 0, err))
+    size_t n = search->database.count, last = block->certified->heads.levels - 1;
+    parallel_ranges(block->count, QUERY_GROUP, choose_seeds, block);
+    for (size_t q = 0; q < block->count; q++)
+        block->bar[0][q] = SEED;
+    uint64_t seeds = evaluation_run(evaluation, block->bar[0], block->nearest);
+    for (size_t q = 0; q < block->count; q++)
+        set_bars(block, q);
+    if (share_left(block) > 1.0 / EXHAUSTIVE_GAIN) {
+        run_exhaustively(block, certificate); /* the seeds are counted among all */
+        return;
+    }
+    parallel_items((n + REFINE_TILE - 1) / REFINE_TILE, refine_tile, block);
+    certificate->evaluated += seeds + evaluation_run(evaluation, block->bar[last], block->nearest);
+}
+
+static bool run_block(struct block *block, struct certificate *certificate, struct error *err)
+{
+    enum { TILE = BOUND_PANELS * PANEL_IMAGES };
+    const struct search *search = block->search;
+    struct evaluation evaluation;
+    if (!heads_of(&block->certified->heads, search, &search->queries, block->first, block->count,
+                  block->moments, &block->rows, 0, err))
         return false;
     for (size_t q = 0; q < block->count; q++)
         if (block->moments[q].spread == 0)
             nearest_of_constant(search, block->first + q, &block->moments[q],
                                 block_nearest(block, q));
-    parallel_items((n + BOUND_PANELS * PANEL_IMAGES - 1) / (BOUND_PANELS * PANEL_IMAGES),
-                   bound_tile, block);
+    parallel_items((search->database.count + TILE - 1) / TILE, bound_tile, block);
     certificate->level[0].bounded += pairs_allowed(search, block->first, block->count);
-    parallel_ranges(block->count, QUERY_GROUP, choose_seeds, block);
-    block->seeding = true;
-    over_tiles(block, QUERY_GROUP, evaluate_queries);
-    block->seeding = false;
-    for (size_t q = 0; q < block->count; q++)
-        set_bars(block, q);
-    if (share_left(block) > 1.0 / EXHAUSTIVE_GAIN) {
-        block->evaluated = before; /* the seeds will be counted among all */
-        run_exhaustively(block, certificate);
-    } else {
-        parallel_items((n + REFINE_TILE - 1) / REFINE_TILE, refine_tile, block);
-        over_tiles(block, QUERY_GROUP, evaluate_queries);
-    }
+    if (!evaluation_begin(&evaluation, search, block->first, block->count, block->moments,
+                          block->bounds, block->stride, err))
+        return false;
+    search_block(block, &evaluation, certificate);
     note_slack(block, certificate);
+    evaluation_end(&evaluation);
     images_forget(search, &search->queries, block->first, block->count);
     return true;
 }
@@ -573,7 +520,6 @@ static bool certified_run(struct search *search, struct search_result *result, s
         certificate->level[l].head = heads->end[l];
         certificate->level[l].bounded += block.bounded[l];
     }
-    certificate->evaluated += block.evaluated;
     certificate->rounding = heads->rounding[heads->levels - 1];
     block_release(&block);
     return ok;

@@ -5,9 +5,11 @@
  * added at the end: whole numbers, hence the same value as the plain loop's. */
 #include "audit/exact.h"
 
+#include "base/arena.h"
 #include "base/simd.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -143,10 +145,36 @@ VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TI
         for (int j = 0; j < EXACT_TILE_Y; j++)
             sum[j] += ((int64_t)x[i] - 128) * y[j][i];
 }
+/* sum[j] += Σ x (y[j] − 128) of four y at once, over some blocks of a strip; those of x are packed.
+ */
+VNNI static void four_vnni(const uint8_t *x, const uint8_t *const y[4], uint64_t blocks,
+                           int64_t sum[4])
+{
+    const __m512i middle = _mm512_set1_epi8((char)-128);
+    const uint8_t *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3];
+    __m512i s0 = _mm512_setzero_si512(), s1 = s0, s2 = s0, s3 = s0;
+#define ADD(j)                                                                                     \
+    s##j = _mm512_dpbusd_epi32(s##j, a, _mm512_xor_si512(_mm512_loadu_si512(y##j + i), middle))
+    for (; blocks; blocks &= blocks - 1, x += EXACT_BLOCK) {
+        size_t i = (size_t)__builtin_ctzll(blocks) * EXACT_BLOCK;
+        __m512i a = _mm512_loadu_si512(x);
+        ADD(0), ADD(1), ADD(2), ADD(3);
+    }
+#undef ADD
+    sum[0] += _mm512_reduce_add_epi32(s0);
+    sum[1] += _mm512_reduce_add_epi32(s1);
+    sum[2] += _mm512_reduce_add_epi32(s2);
+    sum[3] += _mm512_reduce_add_epi32(s3);
+}
 #else
 static bool have_vnni(void)
 {
     return false;
+}
+static void four_vnni(const uint8_t *x, const uint8_t *const y[4], uint64_t blocks, int64_t sum[4])
+{
+    (void)x, (void)y, (void)blocks, (void)sum;
+    BUG("no VNNI");
 }
 static int64_t product_vnni(const uint8_t *x, const uint8_t *y, size_t count)
 {
@@ -369,6 +397,162 @@ double exact_correlation(const struct pixels *pixels, const void *x, const struc
     if (pixels->type == ELEMENT_FLOAT16)
         return ratio(product_half(pixels, x, mx->mean, y, my->mean), mx, my);
     return ratio_whole(pixels->count, product_whole(pixels, x, mx, y, my), mx, my);
+}
+
+/* ---- some pairs -------------------------------------------------------------------------------
+ */
+
+size_t exact_words(const struct pixels *pixels)
+{
+    bool vnni = pixels->type == ELEMENT_UINT8 && have_vnni();
+    return vnni ? (pixels->image_bytes + EXACT_STRIP - 1) / EXACT_STRIP : 0;
+}
+
+/* The whole blocks of a run: [first, end). */
+struct whole_blocks {
+    size_t first, end;
+};
+static struct whole_blocks whole_blocks(const struct pixels *pixels, size_t run)
+{
+    size_t begin = pixels->run[run].offset, end = begin + pixels->run[run].length,
+           first = (begin + EXACT_BLOCK - 1) / EXACT_BLOCK, last = end / EXACT_BLOCK;
+    return (struct whole_blocks){ first, last < first ? first : last };
+}
+
+size_t exact_blocks(const struct pixels *pixels, const void *image, uint64_t *blocks)
+{
+    size_t count = 0;
+    memset(blocks, 0, exact_words(pixels) * sizeof *blocks);
+    for (size_t r = 0; r < pixels->run_count && exact_words(pixels); r++) {
+        struct whole_blocks whole = whole_blocks(pixels, r);
+        for (size_t b = whole.first; b < whole.end; b++) {
+            uint64_t part[EXACT_BLOCK / 8];
+            memcpy(part, (const char *)image + b * EXACT_BLOCK, sizeof part);
+            bool any = (part[0] | part[1] | part[2] | part[3] | part[4] | part[5] | part[6] |
+                        part[7]) != 0;
+            blocks[b / 64] |= (uint64_t)any << b % 64;
+            count += any;
+        }
+    }
+    return count * EXACT_BLOCK;
+}
+
+void exact_pack(const struct pixels *pixels, const void *image, const uint64_t *blocks,
+                uint8_t *packed)
+{
+    const char *from = image;
+    for (size_t w = 0; w < exact_words(pixels); w++, from += EXACT_STRIP)
+        for (uint64_t left = blocks[w]; left; left &= left - 1, packed += EXACT_BLOCK)
+            memcpy(packed, from + (size_t)__builtin_ctzll(left) * EXACT_BLOCK, EXACT_BLOCK);
+}
+
+/* Σ x (y − 128) over what lies in no whole block. */
+static int64_t product_of_edges(const struct pixels *pixels, const uint8_t *x, const uint8_t *y)
+{
+    int64_t sum = 0;
+    for (size_t r = 0; r < pixels->run_count; r++) {
+        struct whole_blocks blocks = whole_blocks(pixels, r);
+        size_t begin = pixels->run[r].offset, end = begin + pixels->run[r].length,
+               first = blocks.first * EXACT_BLOCK < end ? blocks.first * EXACT_BLOCK : end,
+               last = blocks.end > blocks.first ? blocks.end * EXACT_BLOCK : first;
+        if (begin < first)
+            sum += product_vnni(y + begin, x + begin, first - begin);
+        if (last < end)
+            sum += product_vnni(y + last, x + last, end - last);
+    }
+    return sum;
+}
+
+/* The number of pairs from `at` on that have the same x, at most four. */
+static size_t same_x(const struct exact_pair *pairs, size_t at, size_t count)
+{
+    size_t n = 1;
+    while (n < 4 && at + n < count && pairs[at + n].x == pairs[at].x)
+        n++;
+    return n;
+}
+
+/* How far strips lie apart where they are copied to: never the same place of the first cache. */
+enum { STRIP_STRIDE = EXACT_STRIP + EXACT_BLOCK };
+
+static void copy_strips(const struct exact_image *y, size_t y_count, size_t offset, uint64_t blocks,
+                        uint8_t *strips)
+{
+    enum { AHEAD = 2 };
+    for (size_t j = 0; j < y_count; j++) {
+        const uint8_t *from = (const uint8_t *)y[j].image + offset,
+                      *next =
+                          (const uint8_t *)y[j + AHEAD < y_count ? j + AHEAD : j].image + offset;
+        uint8_t *to = strips + j * STRIP_STRIDE;
+        for (uint64_t left = blocks; left; left &= left - 1) {
+            size_t at = (size_t)__builtin_ctzll(left) * EXACT_BLOCK;
+            __builtin_prefetch(next + at);
+            memcpy(to + at, from + at, EXACT_BLOCK);
+        }
+    }
+}
+
+/* One strip of all pairs. at[x]: where it begins among what was packed of x. */
+static void strip_of_pairs(const struct exact_image *x, const size_t *at, const uint8_t *strips,
+                           size_t strip, const struct exact_pair *pairs, size_t count, int64_t *sum)
+{
+    for (size_t p = 0, n; p < count; p += n) {
+        size_t i = pairs[p].x;
+        const uint8_t *from[4];
+        int64_t four[4] = { 0 };
+        n = same_x(pairs, p, count);
+        if (p + n < count && pairs[p + n].x != i) { /* the next is on its way meanwhile */
+            size_t next = pairs[p + n].x,
+                   bytes = (size_t)__builtin_popcountll(x[next].blocks[strip]) * EXACT_BLOCK;
+            for (size_t b = 0; b < bytes; b += EXACT_BLOCK)
+                __builtin_prefetch(x[next].packed + at[next] + b);
+        }
+        for (size_t j = 0; j < 4; j++)
+            from[j] = strips + pairs[p + (j < n ? j : 0)].y * (size_t)STRIP_STRIDE;
+        four_vnni(x[i].packed + at[i], from, x[i].blocks[strip], four);
+        for (size_t j = 0; j < n; j++)
+            sum[p + j] += four[j];
+    }
+}
+
+static void products_of_pairs(const struct pixels *pixels, const struct exact_image *x,
+                              const struct exact_image *y, size_t y_count,
+                              const struct exact_pair *pairs, size_t count, int64_t *sum)
+{
+    uint8_t *strips = memory_grow(NULL, y_count, STRIP_STRIDE);
+    size_t at[EXACT_PAIRS_X] = { 0 };
+    for (size_t p = 0; p < count; p++)
+        sum[p] = product_of_edges(pixels, x[pairs[p].x].image, y[pairs[p].y].image);
+    for (size_t strip = 0; strip < exact_words(pixels); strip++) {
+        uint64_t blocks = 0;
+        for (size_t p = 0; p < count; p++)
+            blocks |= x[pairs[p].x].blocks[strip];
+        copy_strips(y, y_count, strip * EXACT_STRIP, blocks, strips);
+        strip_of_pairs(x, at, strips, strip, pairs, count, sum);
+        for (size_t p = 0; p < count; p++)
+            if (p + 1 == count || pairs[p + 1].x != pairs[p].x)
+                at[pairs[p].x] +=
+                    (size_t)__builtin_popcountll(x[pairs[p].x].blocks[strip]) * EXACT_BLOCK;
+    }
+    free(strips);
+}
+
+void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
+                 const struct exact_image *y, size_t y_count, const struct exact_pair *pairs,
+                 size_t count, double *r)
+{
+    CHECK(count <= EXACT_PAIRS, "%zu pairs", count);
+    bool vnni = exact_words(pixels);
+    int64_t sum[EXACT_PAIRS];
+    if (vnni)
+        products_of_pairs(pixels, x, y, y_count, pairs, count, sum);
+    for (size_t p = 0; p < count; p++) {
+        const struct exact_image *of_x = &x[pairs[p].x], *of_y = &y[pairs[p].y];
+        const struct moments *mx = of_x->moments, *my = of_y->moments;
+        bool plain = mx->spread == 0 || my->spread == 0 || !vnni;
+        r[p] = plain ? exact_correlation(pixels, of_x->image, mx, of_y->image, my)
+                     : ratio_whole(pixels->count, (uint64_t)sum[p] + 128 * mx->sum, mx, my);
+    }
 }
 
 /* ---- tiles ------------------------------------------------------------------------------------

@@ -56,6 +56,34 @@ bool exact_moments(const struct pixels *pixels, const void *image, struct moment
 double exact_correlation(const struct pixels *pixels, const void *x, const struct moments *mx,
                          const void *y, const struct moments *my);
 
+/* Many pairs of few images. The blocks of 64 bytes of x that are not all 0, of those wholly inside
+ * the channels that are used, are packed beside each other: bit b of word w of `blocks` stands for
+ * block 64 w + b of the image. `words` is 0 where that would be no use. */
+enum { EXACT_BLOCK = 64, EXACT_STRIP = 64 * EXACT_BLOCK };
+size_t exact_words(const struct pixels *pixels);
+/* Finds them; returns the bytes that they take. */
+size_t exact_blocks(const struct pixels *pixels, const void *image, uint64_t *blocks);
+void exact_pack(const struct pixels *pixels, const void *image, const uint64_t *blocks,
+                uint8_t *packed);
+
+struct exact_image {
+    const void *image;
+    const struct moments *moments;
+    const uint64_t *blocks; /* of x, and … */
+    const uint8_t *packed;  /* … what was packed */
+};
+struct exact_pair {
+    uint16_t x, y;
+};
+
+/* The pairs come in the order of x: the same bits as exact_correlation. Pixels are taken in strips
+ * of 4 KiB, 64 blocks; those of all y are copied together, so that they stay in the second cache
+ * (as images lie a power of two apart, they would fall on the same few places of it). */
+enum { EXACT_PAIRS_X = 512, EXACT_PAIRS_Y = 256, EXACT_PAIRS = 4096 };
+void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
+                 const struct exact_image *y, size_t y_count, const struct exact_pair *pairs,
+                 size_t count, double *r);
+
 /* All pairs of a tile, r[i * y_count + j] = correlation of x[i] with y[j]: the same bits as
  * exact_correlation, but pixels stay in the first cache. x_count ≤ 64, y_count ≤ 8. */
 enum { EXACT_TILE_X = 64, EXACT_TILE_Y = 8 };

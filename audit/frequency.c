@@ -242,13 +242,44 @@ static void transform(const struct pass *pass, float *samples, size_t columns, f
     blas_product(k, columns, n, pass->rest, n, samples, columns, out, stride);
 }
 
+/* Four floats, which any processor we run on can shuffle. */
+typedef float four __attribute__((vector_size(16)));
+
+static four load_four(const float *from)
+{
+    four values;
+    memcpy(&values, from, sizeof values);
+    return values;
+}
+
+static void store_four(float *to, four values)
+{
+    memcpy(to, &values, sizeof values);
+}
+
+static void transpose_four(const float *in, size_t columns, float *out, size_t rows)
+{
+    four a = load_four(in), b = load_four(in + columns), c = load_four(in + 2 * columns),
+         d = load_four(in + 3 * columns);
+    four ac = __builtin_shufflevector(a, c, 0, 4, 1, 5),
+         bd = __builtin_shufflevector(b, d, 0, 4, 1, 5),
+         ca = __builtin_shufflevector(a, c, 2, 6, 3, 7),
+         db = __builtin_shufflevector(b, d, 2, 6, 3, 7);
+    store_four(out, __builtin_shufflevector(ac, bd, 0, 4, 1, 5));
+    store_four(out + rows, __builtin_shufflevector(ac, bd, 2, 6, 3, 7));
+    store_four(out + 2 * rows, __builtin_shufflevector(ca, db, 0, 4, 1, 5));
+    store_four(out + 3 * rows, __builtin_shufflevector(ca, db, 2, 6, 3, 7));
+}
+
 static void transpose(const float *in, size_t rows, size_t columns, float *out)
 {
-    enum { TILE = 16 };
-    for (size_t r = 0; r < rows; r += TILE)
-        for (size_t c = 0; c < columns; c++)
-            for (size_t i = r; i < rows && i < r + TILE; i++)
-                out[c * rows + i] = in[i * columns + c];
+    size_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+    for (size_t r = 0; r < whole_rows; r += 4)
+        for (size_t c = 0; c < whole_columns; c += 4)
+            transpose_four(in + r * columns + c, columns, out + c * rows + r, rows);
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; c++)
+            out[c * rows + r] = in[r * columns + c];
 }
 
 /* The sum of a channel's pixels, exact for whole numbers. */

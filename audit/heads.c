@@ -422,6 +422,8 @@ static void make_panel(void *context, size_t item)
                heads->panel[job->rows->side]);
     for (size_t i = begin; i < end; i++)
         make_one(job, i, &room);
+    if (job->rows->side == PANEL_OF_IMAGES) /* the queries' will be wanted again */
+        images_forget(job->search, job->set, job->first + begin, end - begin);
     free(room.workspace);
     free(room.all);
     free(room.ordered);

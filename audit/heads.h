@@ -88,8 +88,8 @@ static inline const struct long_row *head_row(const struct heads *heads,
 }
 
 /* Moments and rows of images [first, first + count), from place `at` on, the beginning of a panel.
- * An image without variance has rows of zeros: its correlations are 0. Refused where a pixel is not
- * finite. */
+ * An image without variance has rows of zeros: its correlations are 0. Pages of the database's
+ * images are let go. Refused where a pixel is not finite. */
 bool heads_of(const struct heads *heads, const struct search *search, const struct image_set *set,
               size_t first, size_t count, struct moments *moments, const struct head_rows *rows,
               size_t at, struct error *err) MUST_USE;

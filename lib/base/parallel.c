@@ -57,7 +57,7 @@ void parallel_alone(void)
 void parallel_items(size_t count, void (*body)(void *context, size_t item), void *context)
 {
     int threads = parallel_threads();
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (count > 1)
     for (size_t item = 0; item < count; item++)
         body(context, item);
 }

@@ -110,6 +110,59 @@ static void tiles_give_the_same_bits_as_single_pairs(void **state)
     }
 }
 
+/* Some pairs of heads in the dark, of which the last image has no variance. */
+static void check_pairs(enum element_type type, size_t height, size_t width, uint64_t channels)
+{
+    enum { X = 9, Y = 7, COUNT = X + Y };
+    struct image_set set = images_make("set", TEXTURE_NOISE, COUNT, 3, height, width, type, 5);
+    size_t bytes = element_info[type].bytes, each = 3 * height * width * bytes, count = 0;
+    for (size_t i = 0; i < COUNT; i++)
+        for (size_t b = 0; b < each; b++)
+            if (b / 97 % 3 == i % 2)
+                image_bytes(&set, i)[b] = 0;
+    memset(image_bytes(&set, COUNT - 1), 7, each);
+    struct pixels pixels;
+    struct moments moments[COUNT];
+    pixels_init(&pixels, type, 3, height * width, channels);
+    size_t words = exact_words(&pixels);
+    uint64_t *blocks = calloc(COUNT * words + 1, sizeof *blocks);
+    uint8_t *packed = calloc(COUNT, each + EXACT_BLOCK);
+    struct exact_image images[COUNT];
+    for (size_t i = 0; i < COUNT; i++) {
+        assert_true(exact_moments(&pixels, image_bytes(&set, i), &moments[i]));
+        assert_true(exact_blocks(&pixels, image_bytes(&set, i), blocks + i * words) <= each);
+        exact_pack(&pixels, image_bytes(&set, i), blocks + i * words, packed + i * each);
+        images[i] = (struct exact_image){ image_bytes(&set, i), &moments[i], blocks + i * words,
+                                          packed + i * each };
+    }
+    struct exact_pair pairs[X * Y];
+    double r[X * Y];
+    for (size_t p = 0; p < X * Y; p++)
+        if (p * p % 5 != 1)
+            pairs[count++] = (struct exact_pair){ (uint16_t)(p / Y), (uint16_t)(p % Y) };
+    exact_pairs(&pixels, images, images + X, Y, pairs, count, r);
+    for (size_t p = 0; p < count; p++) {
+        size_t i = pairs[p].x, j = X + pairs[p].y;
+        assert_true(r[p] == exact_correlation(&pixels, images[i].image, &moments[i],
+                                              images[j].image, &moments[j]));
+    }
+    free(blocks);
+    free(packed);
+    images_free(&set);
+}
+
+static void packed_pairs_give_the_same_bits_as_single_ones(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < 3; t++)
+        for (uint64_t channels = 1; channels < 8; channels++) {
+            check_pairs(types[t], 64, 128, channels);
+            check_pairs(types[t], 13, 29, channels);
+            check_pairs(types[t], 3, 5, channels);
+            check_pairs(types[t], 71, 67, channels);
+        }
+}
+
 static void pixels_that_are_not_finite_are_told(void **state)
 {
     (void)state;
@@ -135,6 +188,7 @@ int main(void)
         cmocka_unit_test(extreme_pixels_do_not_overflow),
         cmocka_unit_test(without_variance_the_correlation_is_0_but_1_with_the_same_pixels),
         cmocka_unit_test(tiles_give_the_same_bits_as_single_pairs),
+        cmocka_unit_test(packed_pairs_give_the_same_bits_as_single_ones),
         cmocka_unit_test(pixels_that_are_not_finite_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
