@@ -59,7 +59,7 @@ struct panel_products {
     int32_t (*product)(const int8_t *x, int32_t middle, const int8_t *y, size_t count);
 };
 
-enum { PANEL_WAYS = 2 };
+enum { PANEL_WAYS = 3 };
 extern const struct panel_products panel_ways[PANEL_WAYS]; /* the fastest first */
 /* The fastest that this processor can do. */
 const struct panel_products *panel_products(void);
