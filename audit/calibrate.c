@@ -228,22 +228,37 @@ static size_t by_subject(const struct elimination *elimination, const uint32_t *
     return count;
 }
 
+/* Of the subject's images, those that would be flagged by what the others set. */
+static size_t flagged_by_others(struct elimination *elimination, const size_t *images, size_t count)
+{
+    struct outcome outcome;
+    size_t flagged = 0;
+    eliminate(elimination, images, count, &outcome);
+    for (size_t i = 0; i < count; i++)
+        flagged += would_be_flagged(elimination, &outcome, images[i]);
+    return flagged;
+}
+
+/* After the round with all images. A subject of whom no image was eliminated there would not be
+ * flagged by the others: without its images the same ones go, in the same order, and not more. */
 static void compare_subjects(struct elimination *elimination, const uint32_t *groups,
                              struct across_subjects *across)
 {
     struct member *members = memory_grow(NULL, elimination->controls + 1, sizeof *members);
     size_t *images = memory_grow(NULL, elimination->controls + 1, sizeof *images);
+    bool *went = zeros(elimination->controls, sizeof *went);
     size_t count = by_subject(elimination, groups, members), end;
-    struct outcome outcome;
+    for (size_t i = 0; i < elimination->controls; i++)
+        went[i] = elimination->gone[i] == elimination->round;
     for (size_t begin = 0; begin < count; begin = end) {
-        size_t flagged = 0;
-        for (end = begin; end < count && members[end].group == members[begin].group; end++)
+        bool any = false;
+        for (end = begin; end < count && members[end].group == members[begin].group; end++) {
             images[end - begin] = members[end].image;
+            any |= went[members[end].image];
+        }
         if (end - begin == count)
             break; /* one subject, and nobody to hold it against */
-        eliminate(elimination, images, end - begin, &outcome);
-        for (size_t i = begin; i < end; i++)
-            flagged += would_be_flagged(elimination, &outcome, members[i].image);
+        size_t flagged = any ? flagged_by_others(elimination, images, end - begin) : 0;
         across->images += end - begin;
         across->flagged += flagged;
         across->subjects++;
@@ -251,6 +266,7 @@ static void compare_subjects(struct elimination *elimination, const uint32_t *gr
     }
     free(members);
     free(images);
+    free(went);
 }
 
 /* ---- thresholds -------------------------------------------------------------------------------
