@@ -351,9 +351,11 @@ static void run_coroutines(const struct request *request, unsigned threads)
         block.thread[i].uc_link = NULL;
         makecontext(&block.thread[i], thread_main, 0);
     }
-    for (bool alive = true; alive;) {
+    bool alive = true;
+    for (unsigned pass = 0; alive; pass++) { /* in turns from either end: a missing barrier shows */
         alive = false;
-        for (unsigned i = 0; i < threads; i++) {
+        for (unsigned k = 0; k < threads; k++) {
+            unsigned i = pass % 2 ? threads - 1 - k : k;
             if (block.ended[i])
                 continue;
             stand_on(request, i);
