@@ -27,6 +27,7 @@ static const char words[] =
     "static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }\n"
     "static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }\n"
     /* What a warp does at once: all threads of a block come here as often, so one barrier serves.
+     * It holds up more than a device would: a barrier missing just after these does not show here.
      */
     "static inline int own() { return (int)(threadIdx.y * blockDim.x + threadIdx.x); }\n"
     "static inline float __shfl_xor_sync(unsigned, float x, int apart)\n"
