@@ -7,6 +7,7 @@
 #include "nn/layer.h"
 #include "tensor/combine.h"
 #include "tensor/gradient.h"
+#include "tensor/layout.h"
 #include "tensor/rewrite.h"
 
 #include <math.h>
@@ -186,6 +187,44 @@ static void texts_of_attention_are_made_however_its_sources_lie(void **state)
         }
 }
 
+/* A step of the node, everything dense. */
+static void check_direct(const struct node *node, const char *expected,
+                         void (*generate)(const struct step *step, const char *name,
+                                          struct text *source, struct kernel *kernel))
+{
+    struct text source = { 0 };
+    struct kernel kernel;
+    struct view in[3], out = { .shape = node->shape };
+    for (int i = 0; i < node->sources; i++) {
+        in[i] = (struct view){ .shape = node->src[i]->shape };
+        row_major_strides(in[i].shape, in[i].stride);
+    }
+    row_major_strides(out.shape, out.stride);
+    generate(&(struct step){ .node = node, .in = in, .out = out }, "k", &source, &kernel);
+    assert_int_equal(kernel.arguments, node->sources + 1);
+    assert_int_equal(kernel.blocks, 1);
+    assert_non_null(strstr(source.bytes, expected));
+    text_release(&source);
+}
+
+static void texts_for_what_libraries_do_not_take_are_made(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = input(graph, "x", SHAPE(1, 4, 5, 5)),
+                *w = input(graph, "w", SHAPE(6, 2, 3, 3));
+    struct node *y = t_conv(x, w, .groups = 2, .pads = { { 0, 1 }, { 2, 0 } }), *d[2];
+    struct node *of[2] = { x, w };
+    grad(t_sum_all(t_mul(y, y)), of, 2, d);
+    check_direct(y, "for (int i = 0; i < 2; i++)", generate_convolution);
+    check_direct(find(d[0], OP_CONV_DX), "for (int e = 0; e < 3; e++)", generate_convolution);
+    check_direct(find(d[1], OP_CONV_DW), "for (int n = 0; n < 1; n++)", generate_convolution);
+    struct node *product =
+        t_matmul(input(graph, "a", SHAPE(2, 3, 7)), input(graph, "b", SHAPE(2, 7, 5)));
+    check_direct(product, "for (long long k = 0; k < 7; k++)", generate_product);
+    graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +232,7 @@ int main(void)
         cmocka_unit_test(attention_is_combined_with_its_factors_and_what_is_added),
         cmocka_unit_test(what_only_resembles_attention_stays),
         cmocka_unit_test(texts_of_attention_are_made_however_its_sources_lie),
+        cmocka_unit_test(texts_for_what_libraries_do_not_take_are_made),
     };
     return cmocka_run_group_tests_name("tensor/combining", tests, NULL, NULL);
 }
