@@ -502,28 +502,29 @@ static void run_world(struct bench *bench, size_t which, size_t divisor, FILE *t
 int main(int argc, char **argv)
 {
     struct bench bench;
-    size_t divisor = 1;
-    const char *only = NULL;
-    FILE *table = NULL;
-    int kept = 1;
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--quick") == 0)
-            divisor = 4;
-        else if (strcmp(argv[i], "--world") == 0 && i + 1 < argc)
-            only = argv[++i];
-        else if (strcmp(argv[i], "--plants") == 0 && i + 1 < argc)
-            only_plants = argv[++i];
-        else if (strcmp(argv[i], "--control") == 0 && i + 1 < argc)
-            power_fashion_control = strtoul(argv[++i], NULL, 10);
-        else if (strcmp(argv[i], "--values") == 0 && i + 1 < argc)
-            table = fopen(argv[++i], "w");
-        else
-            argv[kept++] = argv[i];
-    }
-    bench_begin(&bench, "audit-power", kept, argv);
+    bool quick = false;
+    int control = (int)power_fashion_control;
+    const char *only = NULL, *values = NULL;
+    const struct bench_option options[] = {
+        { "--world", "NAME", "only that world", BENCH_TEXT, &only },
+        { "--plants", "LIST", "only copies of these kinds, e.g. blur,shift", BENCH_TEXT,
+          &only_plants },
+        { "--control", "N", "so many control images of Fashion-MNIST (20000)", BENCH_NUMBER,
+          &control },
+        { "--quick", NULL, "a quarter of the copies, the control and the clean images", BENCH_FLAG,
+          &quick },
+        { "--values", "FILE", "CSV: world, kind, strength and every statistic of each image",
+          BENCH_TEXT, &values },
+        { 0 },
+    };
+    bench_begin(&bench, "audit-power", options, argc, argv);
+    power_fashion_control = (size_t)control;
+    FILE *table = values ? fopen(values, "w") : NULL;
+    if (values && !table)
+        bench_fail("%s: cannot be written", values);
     for (size_t w = 0; w < WORLDS; w++)
         if (!only || strcmp(only, power_worlds[w].name) == 0)
-            run_world(&bench, w, divisor, table);
+            run_world(&bench, w, quick ? 4 : 1, table);
     if (table && fclose(table) != 0)
         bench_fail("the table of values cannot be written");
     bench_end(&bench);

@@ -77,7 +77,7 @@ int main(int argc, char **argv)
     char name[64];
     struct bench bench;
     struct peer peer;
-    bench_begin(&bench, "augment", argc, argv);
+    bench_begin(&bench, "augment", NULL, argc, argv);
     peer_start(&peer, (const char *[]){ "/usr/bin/python3", "bench/augment_peer.py", NULL });
     snprintf(name, sizeof name, "PyTorch %.40s", peer_ask(&peer, ""));
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)

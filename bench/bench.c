@@ -6,6 +6,7 @@
 #include "base/progress.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -25,16 +26,90 @@ void bench_fail(const char *format, ...)
     exit(2);
 }
 
-void bench_begin(struct bench *bench, const char *name, int argc, char **argv)
+/* ---- the command line -------------------------------------------------------------------------
+ */
+
+static const struct bench_option common[] = {
+    { "--json", "FILE", "append each row to this file, a line of JSON", BENCH_TEXT, NULL },
+    { "-h", NULL, "show this", BENCH_FLAG, NULL },
+    { 0 },
+};
+
+static void show_options(const struct bench_option *options, FILE *out)
 {
+    enum { COLUMN = 22 };
+    for (; options && options->name; options++) {
+        char text[64];
+        snprintf(text, sizeof text, "%s%s%s", options->name, options->value ? " " : "",
+                 options->value ? options->value : "");
+        bool fits = strlen(text) <= COLUMN;
+        fprintf(out, "  %-*s%s%*s %s\n", COLUMN, text, fits ? "" : "\n", fits ? 0 : COLUMN + 2, "",
+                options->help);
+    }
+}
+
+static void show_usage(const struct bench_option *options, const char *program, FILE *out)
+{
+    fprintf(out, "usage: %s [OPTION…]\n", program);
+    show_options(options, out);
+    show_options(common, out);
+}
+
+static const struct bench_option *find_option(const struct bench_option *options, const char *name)
+{
+    while (options && options->name && strcmp(options->name, name) != 0)
+        options++;
+    return options && options->name ? options : NULL;
+}
+
+static void set_number(const struct bench_option *option, const char *text)
+{
+    char *end;
+    long value = strtol(text, &end, 10);
+    if (end == text || *end || value < 0 || value > INT_MAX)
+        bench_fail("%s takes a number, not \"%s\"", option->name, text);
+    *(int *)option->into = (int)value;
+}
+
+/* Takes the option at argv[i]; returns the place of its last word. */
+static int take_option(const struct bench_option *option, int argc, char **argv, int i)
+{
+    if (option->kind == BENCH_FLAG) {
+        *(bool *)option->into = true;
+        return i;
+    }
+    if (i + 1 == argc)
+        bench_fail("%s takes a value: %s", option->name, option->value);
+    if (option->kind == BENCH_NUMBER)
+        set_number(option, argv[i + 1]);
+    else
+        *(const char **)option->into = argv[i + 1];
+    return i + 1;
+}
+
+void bench_begin(struct bench *bench, const char *name, const struct bench_option *options,
+                 int argc, char **argv)
+{
+    const char *json = NULL;
+    const struct bench_option json_option = { "--json", "FILE", "", BENCH_TEXT, &json };
     *bench = (struct bench){ .name = name };
     for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") != 0 || i + 1 == argc)
-            bench_fail("%s: unknown argument %s; usage: %s [--json FILE]", name, argv[i], argv[0]);
-        bench->json = fopen(argv[++i], "a");
-        if (!bench->json)
-            bench_fail("%s: cannot be written", argv[i]);
+        const struct bench_option *option = find_option(options, argv[i]);
+        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
+            show_usage(options, argv[0], stdout);
+            exit(0);
+        }
+        if (strcmp(argv[i], "--json") == 0)
+            option = &json_option;
+        if (!option || !option->into) {
+            fprintf(stderr, "bench: %s: unknown argument %s\n", name, argv[i]);
+            show_usage(options, argv[0], stderr);
+            exit(2);
+        }
+        i = take_option(option, argc, argv, i);
     }
+    if (json && !(bench->json = fopen(json, "a")))
+        bench_fail("%s: cannot be written", json);
     printf("%-10s %-24s %12s %12s %8s %6s  %s\n", "bench", "case", "ours", "peer", "ratio", "goal",
            "unit, peer");
 }

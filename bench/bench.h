@@ -1,7 +1,7 @@
 /* What every benchmark shares: rows, and a peer to be measured against in the same run.
  *
  *     struct bench bench;
- *     bench_begin(&bench, "ingest", argc, argv);                    // understands --json FILE
+ *     bench_begin(&bench, "ingest", NULL, argc, argv);
  *     struct peer peer;
  *     peer_start(&peer, (const char *[]){ "/usr/bin/python3", "bench/nibabel_peer.py", NULL });
  *     for (…rounds…) { ours[i] = …; theirs[i] = peer_seconds(&peer, "decode\n"); }
@@ -31,7 +31,20 @@ struct bench_row {
     double goal;           /* for the ratio, or without a peer for ours; NaN: none */
 };
 
-void bench_begin(struct bench *bench, const char *name, int argc, char **argv);
+/* A benchmark's own options, a table that a row of zeros ends. -h shows them. */
+enum bench_kind { BENCH_FLAG, BENCH_TEXT, BENCH_NUMBER };
+struct bench_option {
+    const char *name;  /* "--steps" */
+    const char *value; /* what -h calls its value; NULL of a flag */
+    const char *help;
+    enum bench_kind kind;
+    void *into; /* bool *, const char **, or int *: numbers are not negative. NULL: only shown */
+};
+
+/* Reads the command line: --json FILE, -h, and the options of the table (NULL: none). Anything else
+ * ends the program with a message. */
+void bench_begin(struct bench *bench, const char *name, const struct bench_option *options,
+                 int argc, char **argv);
 void bench_row(struct bench *bench, const struct bench_row *row);
 void bench_end(struct bench *bench);
 

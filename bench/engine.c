@@ -328,57 +328,36 @@ static double measure_peak(void)
 
 /* Command line. */
 
-/* Takes our own arguments out and leaves the others in place, for bench_begin. */
-static void parse(int *argc, char **argv, struct options *options)
+static void begin(struct bench *bench, struct options *options, int argc, char **argv)
 {
-    const struct {
-        const char *name;
-        bool *flag;
-    } flags[] = { { "--small", &options->small },
-                  { "--plain", &options->plain },
-                  { "--no-peer", &options->no_peer },
-                  { "--profile", &options->profile } };
-    const char *steps = "7";
-    options->backend = "cpu";
-    options->python = LETHE_PYTHON;
-    options->twin = LETHE_TWIN;
-    const struct {
-        const char *name;
-        const char **value;
-    } values[] = { { "--case", &options->only_case },
-                   { "--dtype", &options->only_dtype },
-                   { "--steps", &steps },
-                   { "--backend", &options->backend },
-                   { "--python", &options->python },
-                   { "--twin", &options->twin } };
-    int kept = 1;
-    for (int i = 1; i < *argc; i++) {
-        bool known = false;
-        for (size_t k = 0; k < sizeof flags / sizeof *flags; k++)
-            if (strcmp(argv[i], flags[k].name) == 0)
-                known = *flags[k].flag = true;
-        for (size_t k = 0; k < sizeof values / sizeof *values; k++) {
-            if (!known && strcmp(argv[i], values[k].name) == 0 && i + 1 < *argc) {
-                *values[k].value = argv[++i];
-                known = true;
-            }
-        }
-        if (!known)
-            argv[kept++] = argv[i];
-    }
-    *argc = kept;
+    *options = (struct options){
+        .backend = "cpu", .python = LETHE_PYTHON, .twin = LETHE_TWIN, .steps = 7
+    };
+    const struct bench_option table[] = {
+        { "--case", "NAME", "only this model", BENCH_TEXT, &options->only_case },
+        { "--dtype", "NAME", "only this precision", BENCH_TEXT, &options->only_dtype },
+        { "--steps", "N", "steps that are measured (7)", BENCH_NUMBER, &options->steps },
+        { "--small", NULL, "small models; no peer", BENCH_FLAG, &options->small },
+        { "--plain", NULL, "the twin as it comes, instead of in its best setting", BENCH_FLAG,
+          &options->plain },
+        { "--no-peer", NULL, "ours alone", BENCH_FLAG, &options->no_peer },
+        { "--profile", NULL, "where our time goes; no peer", BENCH_FLAG, &options->profile },
+        { "--backend", "NAME", "cpu or cuda", BENCH_TEXT, &options->backend },
+        { "--python", "FILE", "the peer's Python", BENCH_TEXT, &options->python },
+        { "--twin", "FILE", "the peer's program", BENCH_TEXT, &options->twin },
+        { 0 },
+    };
+    bench_begin(bench, "engine", table, argc, argv);
     options->no_peer = options->no_peer || options->small || options->profile;
-    options->steps = atoi(steps);
     if (options->steps < 1 || options->steps > STEPS_MAX)
-        bench_fail("engine: %s steps; 1 to %d", steps, STEPS_MAX);
+        bench_fail("engine: %d steps; 1 to %d", options->steps, STEPS_MAX);
 }
 
 int main(int argc, char **argv)
 {
-    struct options options = { 0 };
+    struct options options;
     struct bench bench;
-    parse(&argc, argv, &options);
-    bench_begin(&bench, "engine", argc, argv);
+    begin(&bench, &options, argc, argv);
     if (strcmp(options.backend, "cpu") == 0)
         options.peak = measure_peak();
     bool ok = true, any = false;

@@ -105,7 +105,7 @@ int main(int argc, char **argv)
     struct job job = { .folder = "build/bench/ingest/cohort" };
     size_t count;
     arena_init(&arena);
-    bench_begin(&bench, "ingest", argc, argv);
+    bench_begin(&bench, "ingest", NULL, argc, argv);
     if (!folder_remove("build/bench/ingest", &err) || !folder_create("build/bench/ingest", &err))
         bench_fail("%s", err.message);
     bench_peak_memory((const char *[]){ "build/lethe", "phantom", "--subjects", "4", "--size",

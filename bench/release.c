@@ -151,7 +151,7 @@ int main(int argc, char **argv)
                                          "--quiet",
                                          NULL };
     arena_init(&arena);
-    bench_begin(&bench, "release", argc, argv);
+    bench_begin(&bench, "release", NULL, argc, argv);
     if (!folder_create(FOLDER, &err))
         bench_fail("%s", err.message);
     if (path_kind(FOLDER "/key.pub") == PATH_NOTHING)

@@ -147,30 +147,20 @@ static void run_case(struct bench *bench, const struct options *options, int mod
     runner_release(&runner);
 }
 
-/* Takes its own arguments out; the rest is bench_begin's. */
-static void parse(int *argc, char **argv, struct options *options)
-{
-    int kept = 1;
-    for (int i = 1; i < *argc; i++)
-        if (strcmp(argv[i], "--no-peer") == 0)
-            options->no_peer = true;
-        else if (strcmp(argv[i], "--steps") == 0 && i + 1 < *argc)
-            options->steps = atoi(argv[++i]);
-        else
-            argv[kept++] = argv[i];
-    *argc = kept;
-    if (options->steps < 1 || options->steps > STEPS_MAX)
-        bench_fail("--steps takes 1 to %d", STEPS_MAX);
-}
-
 int main(int argc, char **argv)
 {
     struct bench bench;
     struct error err;
     struct options options = { .steps = 10 };
     char folder[] = "/tmp/lethe-bench-XXXXXX", store[64];
-    parse(&argc, argv, &options);
-    bench_begin(&bench, "train", argc, argv);
+    const struct bench_option table[] = {
+        { "--steps", "N", "steps that are measured (10)", BENCH_NUMBER, &options.steps },
+        { "--no-peer", NULL, "ours alone", BENCH_FLAG, &options.no_peer },
+        { 0 },
+    };
+    bench_begin(&bench, "train", table, argc, argv);
+    if (options.steps < 1 || options.steps > STEPS_MAX)
+        bench_fail("--steps takes 1 to %d", STEPS_MAX);
     if (!mkdtemp(folder))
         bench_fail("%s cannot be made", folder);
     snprintf(store, sizeof store, "%s/store", folder);

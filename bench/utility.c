@@ -88,7 +88,7 @@ static void augmentation(struct bench *bench, size_t size)
 int main(int argc, char **argv)
 {
     struct bench bench;
-    bench_begin(&bench, "utility", argc, argv);
+    bench_begin(&bench, "utility", NULL, argc, argv);
     distances(&bench);
     augmentation(&bench, 64);
     augmentation(&bench, 256);
