@@ -282,14 +282,15 @@ static void transpose(const float *in, size_t rows, size_t columns, float *out)
             out[c * rows + r] = in[r * columns + c];
 }
 
-/* The sum of a channel's pixels, exact for whole numbers. */
-static double plane_sum(const struct pixels *pixels, const void *plane, size_t elements)
+/* What the lowest coefficient lacks because boxes were centred by a number of single precision,
+ * which moves them all alike and so no other coefficient. Half precision is centred in double. */
+static double missed_by_centring(const struct frequency *frequency, double mean)
 {
-    struct pixels single;
-    struct moments moments;
-    pixels_init(&single, pixels->type, 1, elements, 1);
-    exact_moments(&single, plane, &moments);
-    return pixels->type == ELEMENT_FLOAT16 ? moments.mean * (double)elements : (double)moments.sum;
+    double box = (double)frequency->box,
+           boxes = (double)(frequency->vertical.length * frequency->horizontal.length);
+    if (frequency->pixels->type == ELEMENT_FLOAT16)
+        return 0;
+    return ((double)((float)mean * (float)(box * box)) - mean * box * box) / box * sqrt(boxes);
 }
 
 /* One channel's coefficients, not yet divided by the image's norm. */
@@ -297,8 +298,7 @@ static void transform_plane(const struct frequency *frequency, float *workspace,
                             double mean, float *out)
 {
     const struct pass *vertical = &frequency->vertical, *horizontal = &frequency->horizontal;
-    size_t grid = vertical->length * horizontal->length,
-           elements = frequency->height * frequency->width;
+    size_t grid = vertical->length * horizontal->length;
     float *samples = workspace, *difference = samples + grid, *result = difference + grid,
           *columns = result + grid;
     boxes(frequency, plane, mean, columns, samples);
@@ -308,8 +308,7 @@ static void transform_plane(const struct frequency *frequency, float *workspace,
     if (frequency->planes == 1) /* the mean of the plane is the mean of the image */
         out[0] = 0;
     else
-        out[0] = (float)((plane_sum(frequency->pixels, plane, elements) - mean * (double)elements) /
-                         sqrt((double)elements));
+        out[0] = (float)((double)out[0] + missed_by_centring(frequency, mean));
 }
 
 bool frequency_transform(const struct frequency *frequency, void *workspace, const void *image,

@@ -293,11 +293,14 @@ HOT static int32_t sum_of(const int8_t *bytes, size_t count)
     return sum;
 }
 
-/* Bytes of a band, whose values are used up: what is left out stays in their place. */
-static struct band make_band(float *values, size_t count, int8_t *bytes)
+/* Bytes of a band, whose values are used up: what is left out stays in their place. Adds the square
+ * of its norm. */
+static struct band make_band(float *values, size_t count, int8_t *bytes, double *all)
 {
     float scale = largest(values, count) / 127;
-    struct band band = { .norm = root_up(squares(values, count)), .scale = scale };
+    double square = squares(values, count);
+    struct band band = { .norm = root_up(square), .scale = scale };
+    *all += square;
     to_bytes(values, count, scale, bytes);
     band.error = root_up(squares(values, count) * (1 + 1e-6));
     band.middle = 128 * sum_of(bytes, count);
@@ -306,12 +309,12 @@ static struct band make_band(float *values, size_t count, int8_t *bytes)
 
 /* The first band, of two bytes a coefficient: parts 0 and 1. Returns the norm of the low bytes. */
 static float make_first_band(const struct heads *heads, enum panel_side side, float *values,
-                             struct band *band, int8_t *bytes)
+                             struct band *band, int8_t *bytes, double *all)
 {
     size_t count = band_length(heads, 0), each = (count + 3) / 4 * 4;
     int8_t *high = bytes, *second = bytes + each, *third = second + each,
            *low = side == PANEL_OF_QUERIES ? third : second;
-    *band = make_band(values, count, high);
+    *band = make_band(values, count, high, all);
     to_bytes(values, count, band->scale * LOW, low);
     /* What the high bytes left was rounded to 2^-24 of itself before the low ones were taken. */
     band->error = round_up((double)root_up(squares(values, count) * (1 + 1e-6)) +
@@ -345,17 +348,16 @@ static void make_row(const struct heads *heads, const struct head_rows *rows, si
 {
     struct long_row *of = (struct long_row *)(void *)(rows->rows + at * heads->stride);
     size_t width = panel_width(rows->side);
-    double error = frequency_error(heads->frequency) + gamma_bound(4),
-           known = sqrt(squares(coefficients, heads->end[heads->levels - 1])) - error,
-           tail = known > 0 ? 1 - known * known : 1;
-    of->tail = round_up(sqrt(tail > 0 ? tail : 0) + 1e-6 * error);
-    of->low = make_first_band(heads, rows->side, coefficients, &of->band[0], bytes);
+    double error = frequency_error(heads->frequency) + gamma_bound(4), all = 0;
+    of->low = make_first_band(heads, rows->side, coefficients, &of->band[0], bytes, &all);
     for (size_t b = 1; b < SHORT_BANDS; b++)
         of->band[b] = make_band(coefficients + heads->edge[b], band_length(heads, b),
-                                bytes + heads->shape.end[b]);
+                                bytes + heads->shape.end[b], &all);
     for (size_t b = SHORT_BANDS; b < HEAD_BANDS; b++)
         of->band[b] = make_band(coefficients + heads->edge[b], band_length(heads, b),
-                                (int8_t *)of + heads->place[b]);
+                                (int8_t *)of + heads->place[b], &all);
+    double known = sqrt(all) - error, tail = known > 0 ? 1 - known * known : 1;
+    of->tail = round_up(sqrt(tail > 0 ? tail : 0) + 1e-6 * error);
     const struct band *band = of->band;
     struct panel_row row = {
         .bytes = bytes, .scale = { band[0].scale, band[0].scale, band[1].scale, band[2].scale }
