@@ -36,7 +36,7 @@ enum {
     SAMPLED_QUERIES = 16,
     SAMPLED_PAIRS = 64,
     EXHAUSTIVE_GAIN = 8,      /* a pair costs so much less when all of a tile are computed */
-    MEMORY_LEAST = 256 << 20, /* 2,000 queries among 10,000 images of 256² are one block */
+    MEMORY_LEAST = 384 << 20, /* 1,000 queries among 20,000 images of 4 × 256² are one block */
     MEMORY_MOST = 1 << 30,
     QUERIES_MOST = 4096,
 };

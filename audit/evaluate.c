@@ -15,7 +15,7 @@
 #include <string.h>
 
 enum {
-    TILE_BYTES = 16 << 20, /* of pixels: half of the last cache */
+    TILE_BYTES = 64 << 20, /* of pixels, of which two or three tiles are mapped at a time */
     SCAN = 4096,           /* bounds looked at in one go */
     GRAIN = 16,
 };

@@ -2,7 +2,7 @@
  *
  * They are a hundredth of all pairs, and reading pixels is what they cost. So queries are put in an
  * order in which those that are alike come together, and so are the database's images: then the
- * pairs that are left lie close, in a few of the tiles of 512 queries by 256 images, and an image
+ * pairs that are left lie close, in a few of the tiles of 1,024 queries by 256 images, and an image
  * that is read is used many times.
  *
  *     struct evaluation e;

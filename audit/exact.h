@@ -79,7 +79,7 @@ struct exact_pair {
 /* The pairs come in the order of x: the same bits as exact_correlation. Pixels are taken in strips
  * of 4 KiB, 64 blocks; those of all y are copied together, so that they stay in the second cache
  * (as images lie a power of two apart, they would fall on the same few places of it). */
-enum { EXACT_PAIRS_X = 512, EXACT_PAIRS_Y = 256, EXACT_PAIRS = 4096 };
+enum { EXACT_PAIRS_X = 1024, EXACT_PAIRS_Y = 256, EXACT_PAIRS = 4096 };
 void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
                  const struct exact_image *y, size_t y_count, const struct exact_pair *pairs,
                  size_t count, double *r);
