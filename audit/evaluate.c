@@ -15,8 +15,11 @@
 #include <string.h>
 
 enum {
-    TILE_BYTES = 64 << 20, /* of pixels, of which two or three tiles are mapped at a time */
-    SCAN = 4096,           /* bounds looked at in one go */
+    /* Images are put in order within windows of so many, at most so many bytes: the kernel maps up
+     * to 2 MB for one image, so those that are mapped at a time should lie close in the file. */
+    WINDOW = 1024,
+    WINDOW_BYTES = 128 << 20,
+    SCAN = 4096, /* bounds looked at in one go */
     GRAIN = 16,
 };
 
@@ -64,12 +67,14 @@ enum { PIVOT_LEVELS = 2 };
 static const size_t pivot_counts[PIVOT_LEVELS] = { 8, 64 };
 
 struct ordered {
-    uint32_t pivot[PIVOT_LEVELS], index;
+    uint32_t window, pivot[PIVOT_LEVELS], index;
 };
 
 static int by_pivots(const void *a, const void *b)
 {
     const struct ordered *x = a, *y = b;
+    if (x->window != y->window)
+        return x->window < y->window ? -1 : 1;
     for (int l = 0; l < PIVOT_LEVELS; l++)
         if (x->pivot[l] != y->pivot[l])
             return x->pivot[l] < y->pivot[l] ? -1 : 1;
@@ -80,7 +85,7 @@ static int by_pivots(const void *a, const void *b)
  * bounds[i * step + j * across]. The pivots are items of the other side, spread over it. */
 struct side {
     const float *bounds;
-    size_t step, others, across;
+    size_t step, others, across, window; /* items stay in their window of so many */
     struct ordered *ordered;
 };
 
@@ -107,7 +112,7 @@ static void put_in_order(struct side side, size_t count, uint32_t *order)
 {
     side.ordered = memory_grow(NULL, count, sizeof *side.ordered);
     for (size_t i = 0; i < count; i++)
-        side.ordered[i] = (struct ordered){ { 0 }, (uint32_t)i };
+        side.ordered[i] = (struct ordered){ (uint32_t)(i / side.window), { 0 }, (uint32_t)i };
     parallel_ranges(count, GRAIN, find_pivots, &side);
     qsort(side.ordered, count, sizeof *side.ordered, by_pivots);
     for (size_t i = 0; i < count; i++)
@@ -158,7 +163,7 @@ bool evaluation_begin(struct evaluation *e, const struct search *search, size_t 
                       const struct moments *moments, float *bounds, size_t stride,
                       struct error *err)
 {
-    size_t n = search->database.count, tile = TILE_BYTES / search->pixels.image_bytes;
+    size_t n = search->database.count, window = WINDOW_BYTES / search->pixels.image_bytes;
     *e = (struct evaluation){ .search = search,
                               .first = first,
                               .count = count,
@@ -166,7 +171,9 @@ bool evaluation_begin(struct evaluation *e, const struct search *search, size_t 
                               .bounds = bounds,
                               .stride = stride,
                               .words = exact_words(&search->pixels) };
-    e->tile = tile < 1 ? 1 : tile < EXACT_PAIRS_Y ? tile : EXACT_PAIRS_Y;
+    window = window < 1 ? 1 : window < WINDOW ? window : WINDOW;
+    e->tile = window < EXACT_PAIRS_Y ? window : EXACT_PAIRS_Y;
+    e->window = window / e->tile * e->tile;
     e->queries = memory_allocate(count, sizeof *e->queries, "an order", err);
     e->images = memory_allocate(n, sizeof *e->images, "an order", err);
     e->place = memory_allocate(n, sizeof *e->place, "an order", err);
@@ -177,8 +184,8 @@ bool evaluation_begin(struct evaluation *e, const struct search *search, size_t 
         evaluation_end(e);
         return false;
     }
-    put_in_order((struct side){ bounds, stride, n, 1, NULL }, count, e->queries);
-    put_in_order((struct side){ bounds, 1, count, stride, NULL }, n, e->images);
+    put_in_order((struct side){ bounds, stride, n, 1, count, NULL }, count, e->queries);
+    put_in_order((struct side){ bounds, 1, count, stride, e->window, NULL }, n, e->images);
     for (size_t i = 0; i < n; i++)
         e->place[e->images[i]] = (uint32_t)i;
     return true;
@@ -274,12 +281,17 @@ static void list_group(void *context, size_t item)
 /* ---- computing them ----------------------------------------------------------------------------
  */
 
-/* Lets go of the pixels of a tile, which no thread will need again but one that lags behind. */
-static void forget_tile(const struct evaluation *e, size_t tile)
+/* Lets go of the pixels of a tile's window, which no thread will need again but one that lags. */
+static void forget_window(const struct evaluation *e, size_t tile)
 {
-    size_t end = (tile + 1) * e->tile, n = e->search->database.count;
-    for (size_t i = tile * e->tile; i < end && i < n; i++)
-        images_forget(e->search, &e->search->database, e->images[i], 1);
+    size_t n = e->search->database.count, begin = tile * e->tile / e->window * e->window,
+           count = n - begin < e->window ? n - begin : e->window;
+    images_forget(e->search, &e->search->database, begin, count);
+}
+
+static bool ends_window(const struct evaluation *e, size_t tile)
+{
+    return (tile + 1) * e->tile % e->window == 0;
 }
 
 /* A group's queries and the images of a tile that its pairs need. */
@@ -324,8 +336,8 @@ static void compute_tile(void *context, size_t item)
     const struct evaluation *e = run->evaluation;
     size_t tile = item / run->groups, g = item % run->groups;
     struct group *group = &run->group[g];
-    if (g == 0 && tile >= 2)
-        forget_tile(e, tile - 2);
+    if (g == 0 && tile >= 2 && ends_window(e, tile - 2))
+        forget_window(e, tile - 2);
     if (group->begin[tile] == group->begin[tile + 1])
         return;
     struct sides *sides = memory_grow(NULL, 1, sizeof *sides);
@@ -368,8 +380,7 @@ uint64_t evaluation_run(struct evaluation *e, const float *bars, struct neighbou
     parallel_items(run.groups, list_group, &run);
     parallel_items(run.tiles * run.groups, compute_tile, &run);
     parallel_items(run.groups, enter_group, &run);
-    for (size_t tile = run.tiles < 2 ? 0 : run.tiles - 2; tile < run.tiles; tile++)
-        forget_tile(e, tile);
+    images_forget(e->search, &e->search->database, 0, e->search->database.count);
     for (size_t g = 0; g < run.groups; g++) {
         evaluated += run.group[g].begin[run.tiles];
         free(run.group[g].pairs);

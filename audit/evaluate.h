@@ -23,7 +23,7 @@ struct evaluation {
     size_t stride;
     uint32_t *queries, *images; /* in their order */
     uint32_t *place;            /* of each image in that order */
-    size_t tile;                /* images in a tile */
+    size_t tile, window;        /* images in a tile; images that stay together in that order */
     size_t words;               /* packed pixels of the queries (exact.h) */
     uint64_t *blocks;
     size_t *packed_at;
