@@ -24,7 +24,6 @@ static bool beyond(bool small, double value, double bound)
 struct elimination {
     const struct statistic *statistics;
     size_t count, controls;
-    double rate;
     size_t *order[STATISTICS_MAX]; /* by statistic: its control images, the most extreme first */
     size_t length[STATISTICS_MAX]; /* of these: those that have a value */
     bool *counts;                  /* by image: it has any value */
@@ -37,8 +36,8 @@ struct elimination {
 struct outcome {
     double bound[STATISTICS_MAX];      /* thresholds; NAN: none */
     size_t eliminated[STATISTICS_MAX]; /* by whom */
-    size_t images, steps;              /* n and k: the rate is k / (n + 1) */
-    bool supported;
+    size_t steps;                      /* k */
+    size_t extremes;                   /* of these: no turns, see take_extremes */
 };
 
 struct ranked {
@@ -79,11 +78,10 @@ static void *zeros(size_t count, size_t size)
 }
 
 static void elimination_init(struct elimination *elimination, const struct statistic *statistics,
-                             size_t count, size_t controls, double rate)
+                             size_t count, size_t controls)
 {
-    *elimination = (struct elimination){
-        .statistics = statistics, .count = count, .controls = controls, .rate = rate
-    };
+    *elimination =
+        (struct elimination){ .statistics = statistics, .count = count, .controls = controls };
     elimination->counts = zeros(controls, sizeof *elimination->counts);
     elimination->left_out = zeros(controls, sizeof *elimination->left_out);
     elimination->gone = zeros(controls, sizeof *elimination->gone);
@@ -110,7 +108,7 @@ static void elimination_release(struct elimination *elimination)
 static size_t steps_of(double rate, size_t images)
 {
     double exact = rate * (double)(images + 1), rounded = round(exact);
-    return (size_t)(fabs(exact - rounded) > 1e-9 * (double)(images + 1) ? floor(exact) : rounded);
+    return (size_t)(fabs(exact - rounded) > 1e-9 * fmax(1, exact) ? floor(exact) : rounded);
 }
 
 /* The first image from place `at` of a statistic's order that no list of marks has marked in this
@@ -127,13 +125,19 @@ static bool next_image(const struct elimination *elimination, size_t s, bool als
     return false;
 }
 
-/* So many turns that find an image, or as many as there are images. */
-static void take_turns(struct elimination *elimination, size_t turns, struct outcome *outcome)
+/* How a round goes: so many turns, at most `each` of one statistic. */
+struct turns {
+    size_t all, each;
+};
+
+/* As many turns as find an image. */
+static void take_turns(struct elimination *elimination, struct turns turns, struct outcome *outcome)
 {
     size_t at[STATISTICS_MAX] = { 0 }, image, idle = 0;
-    for (size_t s = 0; outcome->steps < turns && idle < elimination->count;
+    for (size_t s = 0; outcome->steps < turns.all && idle < elimination->count;
          s = (s + 1) % elimination->count) {
-        if (!next_image(elimination, s, true, &at[s], &image)) {
+        if (outcome->eliminated[s] >= turns.each ||
+            !next_image(elimination, s, true, &at[s], &image)) {
             idle++;
             continue;
         }
@@ -155,29 +159,22 @@ static void take_extremes(const struct elimination *elimination, struct outcome 
             continue;
         outcome->bound[s] = elimination->statistics[s].control[image];
         outcome->steps++;
+        outcome->extremes++;
     }
 }
 
 /* One round, without the images in `out`. */
-static void eliminate(struct elimination *elimination, const size_t *out, size_t out_count,
-                      struct outcome *outcome)
+static void eliminate(struct elimination *elimination, struct turns turns, const size_t *out,
+                      size_t out_count, struct outcome *outcome)
 {
-    size_t statistics = 0;
-    *outcome = (struct outcome){ .images = elimination->present };
+    *outcome = (struct outcome){ 0 };
     elimination->round++;
-    for (size_t i = 0; i < out_count; i++) {
+    for (size_t i = 0; i < out_count; i++)
         elimination->left_out[out[i]] = elimination->round;
-        outcome->images -= elimination->counts[out[i]];
-    }
-    for (size_t s = 0; s < elimination->count; s++) {
+    for (size_t s = 0; s < elimination->count; s++)
         outcome->bound[s] = NAN;
-        statistics += elimination->length[s] > 0;
-    }
-    size_t turns = steps_of(elimination->rate, outcome->images);
-    outcome->supported = statistics > 0 && turns >= statistics;
-    take_turns(elimination, outcome->supported ? turns : statistics, outcome);
-    if (!outcome->supported)
-        take_extremes(elimination, outcome);
+    take_turns(elimination, turns, outcome);
+    take_extremes(elimination, outcome);
 }
 
 /* ---- each subject against the others ----------------------------------------------------------
@@ -228,12 +225,17 @@ static size_t by_subject(const struct elimination *elimination, const uint32_t *
     return count;
 }
 
-/* Of the subject's images, those that would be flagged by what the others set. */
-static size_t flagged_by_others(struct elimination *elimination, const size_t *images, size_t count)
+/* Of the subject's images, those that would be flagged by what the others set, in as many of their
+ * turns as keep the rate of all turns of all images. */
+static size_t flagged_by_others(struct elimination *elimination, struct turns turns,
+                                const size_t *images, size_t count)
 {
     struct outcome outcome;
     size_t flagged = 0;
-    eliminate(elimination, images, count, &outcome);
+    double left = (double)(elimination->present - count + 1) / (double)(elimination->present + 1);
+    if (turns.each > 1)
+        turns.all = (size_t)ceil((double)turns.all * left - 1e-9);
+    eliminate(elimination, turns, images, count, &outcome);
     for (size_t i = 0; i < count; i++)
         flagged += would_be_flagged(elimination, &outcome, images[i]);
     return flagged;
@@ -241,8 +243,8 @@ static size_t flagged_by_others(struct elimination *elimination, const size_t *i
 
 /* After the round with all images. A subject of whom no image was eliminated there would not be
  * flagged by the others: without its images the same ones go, in the same order, and not more. */
-static void compare_subjects(struct elimination *elimination, const uint32_t *groups,
-                             struct across_subjects *across)
+static void compare_subjects(struct elimination *elimination, struct turns turns,
+                             const uint32_t *groups, struct across_subjects *across)
 {
     struct member *members = memory_grow(NULL, elimination->controls + 1, sizeof *members);
     size_t *images = memory_grow(NULL, elimination->controls + 1, sizeof *images);
@@ -258,7 +260,7 @@ static void compare_subjects(struct elimination *elimination, const uint32_t *gr
         }
         if (end - begin == count)
             break; /* one subject, and nobody to hold it against */
-        size_t flagged = any ? flagged_by_others(elimination, images, end - begin) : 0;
+        size_t flagged = any ? flagged_by_others(elimination, turns, images, end - begin) : 0;
         across->images += end - begin;
         across->flagged += flagged;
         across->subjects++;
@@ -272,25 +274,6 @@ static void compare_subjects(struct elimination *elimination, const uint32_t *gr
 /* ---- thresholds -------------------------------------------------------------------------------
  */
 
-/* Where the control's threshold stands among all values of its statistic. */
-static void place_threshold(struct threshold *threshold, const struct statistic *statistic,
-                            const struct elimination *elimination, size_t s, double bound,
-                            double confidence)
-{
-    size_t count = elimination->length[s];
-    double *values = memory_grow(NULL, count + 1, sizeof *values);
-    threshold->control =
-        (struct quantile){ .q = NAN, .value = bound, .interval = { -INFINITY, INFINITY } };
-    for (size_t i = 0; i < count; i++) {
-        values[i] = statistic->control[elimination->order[s][i]];
-        threshold->beyond += !beyond(statistic->small, bound, values[i]);
-    }
-    if (count && threshold->beyond < count + 1)
-        threshold->control = (statistic->small ? quantile_of_small : quantile_of)(
-            values, count, 1 - (double)threshold->beyond / (double)(count + 1), confidence);
-    free(values);
-}
-
 static void set_threshold(struct threshold *threshold, const struct statistic *statistic,
                           double bound)
 {
@@ -299,6 +282,27 @@ static void set_threshold(struct threshold *threshold, const struct statistic *s
     threshold->rule = controlled && threshold->value == bound ? THRESHOLD_CONTROL
                       : isnan(threshold->value)               ? THRESHOLD_NONE
                                                               : THRESHOLD_LIMIT;
+}
+
+/* Where the threshold stands among all control values of its statistic. */
+static void place_threshold(struct threshold *threshold, const struct statistic *statistic,
+                            const struct elimination *elimination, size_t s, double confidence)
+{
+    size_t count = elimination->length[s];
+    double *values = memory_grow(NULL, count + 1, sizeof *values);
+    threshold->control = (struct quantile){ .q = count ? 1 : NAN,
+                                            .value = threshold->value,
+                                            .count = count,
+                                            .interval = { -INFINITY, INFINITY } };
+    for (size_t i = 0; i < count; i++) {
+        values[i] = statistic->control[elimination->order[s][i]];
+        threshold->beyond += !beyond(statistic->small, threshold->value, values[i]);
+        threshold->tied += values[i] == threshold->value;
+    }
+    if (threshold->beyond)
+        threshold->control = (statistic->small ? quantile_of_small : quantile_of)(
+            values, count, 1 - (double)threshold->beyond / (double)(count + 1), confidence);
+    free(values);
 }
 
 static void mark(struct calibration *calibration, size_t s, const struct statistic *statistic)
@@ -316,14 +320,25 @@ static void mark(struct calibration *calibration, size_t s, const struct statist
     }
 }
 
+/* Where the control is too small, each statistic has one turn. */
+static struct turns turns_for(const struct elimination *elimination, double rate)
+{
+    size_t turns = steps_of(rate, elimination->present), statistics = 0;
+    for (size_t s = 0; s < elimination->count; s++)
+        statistics += elimination->length[s] > 0;
+    bool enough = statistics > 0 && turns >= statistics;
+    return (struct turns){ enough ? turns : statistics, enough ? SIZE_MAX : 1 };
+}
+
 static void find_thresholds(struct calibration *calibration, struct elimination *elimination,
-                            const struct calibration_settings *settings)
+                            struct turns turns, const struct calibration_settings *settings)
 {
     struct outcome outcome;
-    eliminate(elimination, NULL, 0, &outcome);
-    calibration->controls = outcome.images;
+    eliminate(elimination, turns, NULL, 0, &outcome);
+    calibration->controls = elimination->present;
     calibration->eliminated = outcome.steps;
-    calibration->supported = outcome.supported;
+    calibration->exact = !outcome.extremes;
+    calibration->supported = turns.each > 1 && !outcome.extremes;
     for (size_t s = 0; s < elimination->count; s++) {
         const struct statistic *statistic = &elimination->statistics[s];
         struct threshold *threshold = &calibration->threshold[s];
@@ -331,9 +346,8 @@ static void find_thresholds(struct calibration *calibration, struct elimination 
                                          .small = statistic->small,
                                          .limit = statistic->limit,
                                          .eliminated = outcome.eliminated[s] };
-        place_threshold(threshold, statistic, elimination, s, outcome.bound[s],
-                        settings->confidence);
         set_threshold(threshold, statistic, outcome.bound[s]);
+        place_threshold(threshold, statistic, elimination, s, settings->confidence);
         calibration->hit[s] = zeros(calibration->images, sizeof(bool));
         mark(calibration, s, statistic);
     }
@@ -342,9 +356,9 @@ static void find_thresholds(struct calibration *calibration, struct elimination 
 /* ---- what they promise ------------------------------------------------------------------------
  */
 
-/* Flagged images among `images` that copy nothing: they and the n control images come in any order
- * of elimination. At least c of them are flagged just when of the first k + c − 1 of all, at least
- * c are theirs. */
+/* Flagged images among `images` that are drawn like the control's: they and the n control images
+ * come in any order of elimination, a turn lasting until a control image goes. At least c of them
+ * are flagged just when of the first k + c − 1 of all, at least c are theirs. */
 static double chance_of(const struct calibration *calibration)
 {
     uint64_t n = calibration->controls, k = calibration->eliminated, c = calibration->count;
@@ -355,32 +369,58 @@ static double chance_of(const struct calibration *calibration)
                                               k + c - 1, c);
 }
 
-static void promise(struct calibration *calibration, const struct elimination *elimination,
-                    const struct calibration_settings *settings)
+static struct interval interval_of_rate(const struct calibration *calibration, double confidence)
 {
-    size_t n = calibration->controls, k = calibration->eliminated, controlled = 0;
-    bool limits_alone = false;
-    double side = (1 - settings->confidence) / 2;
-    for (size_t s = 0; s < calibration->statistics; s++) {
+    size_t n = calibration->controls, k = calibration->eliminated;
+    double side = (1 - confidence) / 2;
+    bool at_most = false;
+    for (size_t s = 0; s < calibration->statistics; s++)
+        at_most |=
+            calibration->threshold[s].rule == THRESHOLD_LIMIT || calibration->threshold[s].tied > 1;
+    if (k > n)
+        return (struct interval){ 0, 1 };
+    return (struct interval){ at_most ? 0 : binomial_upper_tail_inverse(n, k, side),
+                              binomial_upper_tail_inverse(n, k, 1 - side) };
+}
+
+/* The average rate, with so many more images that would have gone first. */
+static double rate_with(const struct calibration *calibration, size_t more)
+{
+    double rate =
+        (double)(calibration->eliminated + more) / (double)(calibration->controls + more + 1);
+    return rate < 1 ? rate : 1;
+}
+
+static void promise(struct calibration *calibration, const struct elimination *elimination,
+                    const struct control_set *control, const struct calibration_settings *settings)
+{
+    const struct across_subjects *across = &calibration->across;
+    size_t controlled = 0;
+    for (size_t s = 0; s < calibration->statistics; s++)
         controlled += elimination->length[s] > 0;
-        limits_alone |=
-            !elimination->length[s] && calibration->threshold[s].rule == THRESHOLD_LIMIT;
-    }
     calibration->declared = settings->rate;
+    calibration->controlled = controlled;
     calibration->needed =
         (size_t)ceil((double)(controlled ? controlled : calibration->statistics) / settings->rate -
                      1e-6) -
         1;
-    calibration->guaranteed = limits_alone || k > n ? 1 : (double)k / (double)(n + 1);
-    calibration->rate = (struct interval){ 0, 1 };
-    if (k > 0 && k <= n && !limits_alone) {
-        calibration->rate.low = binomial_upper_tail_inverse(n, k, side);
-        calibration->rate.high = binomial_upper_tail_inverse(n, k, 1 - side);
-    }
     calibration->fraction =
         clopper_pearson(calibration->count, calibration->images, settings->confidence);
-    calibration->expected = calibration->guaranteed * (double)calibration->images;
-    calibration->excess = limits_alone ? 1 : chance_of(calibration);
+    calibration->exact = calibration->exact && controlled > 0 && control->exchangeable &&
+                         !control->set_aside && across->subjects == across->images;
+    calibration->rate = (struct interval){ NAN, NAN };
+    calibration->guaranteed = calibration->if_strangers = calibration->expected = NAN;
+    calibration->excess = NAN;
+    if (!controlled)
+        return;
+    calibration->guaranteed = rate_with(calibration, 0);
+    calibration->if_strangers = rate_with(calibration, control->set_aside);
+    double shown = across->images ? (double)across->flagged / (double)across->images : 0;
+    calibration->expected = fmax(calibration->if_strangers, shown) * (double)calibration->images;
+    if (calibration->exact) {
+        calibration->rate = interval_of_rate(calibration, settings->confidence);
+        calibration->excess = chance_of(calibration);
+    }
 }
 
 void calibrate(const struct statistic *statistics, size_t count, size_t images,
@@ -392,10 +432,11 @@ void calibrate(const struct statistic *statistics, size_t count, size_t images,
     struct elimination elimination;
     *calibration = (struct calibration){ .statistics = count, .images = images };
     calibration->flagged = zeros(images, sizeof(bool));
-    elimination_init(&elimination, statistics, count, control->count, settings->rate);
-    find_thresholds(calibration, &elimination, settings);
-    promise(calibration, &elimination, settings);
-    compare_subjects(&elimination, control->groups, &calibration->across);
+    elimination_init(&elimination, statistics, count, control->count);
+    struct turns turns = turns_for(&elimination, settings->rate);
+    find_thresholds(calibration, &elimination, turns, settings);
+    compare_subjects(&elimination, turns, control->groups, &calibration->across);
+    promise(calibration, &elimination, control, settings);
     elimination_release(&elimination);
 }
 

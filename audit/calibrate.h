@@ -13,21 +13,30 @@
  * image, of those that are left, that is most extreme by it; its threshold is then that image's
  * value. After k eliminations among n images everything beyond some threshold is flagged:
  *
- *     an image that copies nothing, drawn like the control, is flagged with probability k / (n + 1)
+ *     an image that is drawn like the control's, independently, is flagged with probability
+ *     k / (n + 1) (with ties or limits: at most)
  *
- * exactly (with ties: at most). Why: let the new image take part. The n + 1 images come in any
- * order with equal probability, so it is among the first k to be eliminated with probability
- * k / (n + 1). Until it is, nothing else changes; so it is eliminated just when, in one of the k
- * turns, it is more extreme than the image that was eliminated there. Of one statistic's turns the
- * last has the least extreme image, and that is the threshold. Nothing is assumed about the
- * statistics' distributions or their dependence, and nothing is given away: images that are extreme
- * by several statistics cost one elimination, not several as with Bonferroni's rule. By the same
- * argument the true rate, over all images that the source could give, is Beta(k, n + 1 − k).
+ * Why: let the new image take part. The n + 1 images come in any order with equal probability, so
+ * it is among the first k to be eliminated with probability k / (n + 1). Until it is, nothing else
+ * changes; so it is eliminated just when, in one of the k turns, it is more extreme than the image
+ * that was eliminated there. Of one statistic's turns the last has the least extreme image, and
+ * that is the threshold. Nothing is assumed about the statistics' distributions or how they depend
+ * on each other, and nothing is given away: images that are extreme by several statistics cost one
+ * elimination, not several as with Bonferroni's rule. The true rate, over all images that the
+ * source could give, is Beta(k, n + 1 − k), or with ties and limits smaller.
+ *
+ * "Drawn like the control's, independently" is the catch. Several slices of one patient are not
+ * independent: then the rate is a different one, many times as large in bad cases, and `across`,
+ * which holds each control subject against thresholds that the others set, estimates it. Training
+ * images held against other subjects' are not drawn like new ones: each has one subject fewer to be
+ * near to, and two that are near each other are two control images of one chance (the rate is up to
+ * 2k / (n + 1), more for few subjects). `exact` says that none of this is so.
  *
  *     struct statistic statistics[] = {
  *         { .name = "local_ratio", .small = true, .synthetic = d, .control = e, .limit = NAN },
  *         { .name = "correlation", .synthetic = r, .control = control_r, .limit = NAN },
  *     };
+ *     struct control_set control = { .count = n, .groups = subjects, .exchangeable = true };
  *     calibrate(statistics, 2, images, &control, &settings, &calibration);
  *     … calibration.threshold[0].value, calibration.hit[1][image], calibration.flagged[image] …
  *     calibration_release(&calibration);
@@ -37,19 +46,19 @@
  *    round in the order in which the statistics are given: it must not be chosen by what it finds.
  *  - NAN stands for "this image has no such value" (an image without variance, a control image that
  *    is no stranger): a synthetic one is not flagged by it, a control one is never the most extreme
- *    by it. Of equally extreme control images the first goes.
+ *    by it. So the rate holds where the synthetic images lack it as often as the control's do. Of
+ *    equally extreme control images the first goes.
  *  - An image is flagged by a statistic when its value is strictly beyond the threshold. Where
  * there is an absolute limit, the threshold is the larger of the two (for small statistics the
  *    smaller), which can only lower the rate.
- *  - `supported`: k is at least the number of statistics, so that each has its turn; `needed`
- *    control images make it so. A smaller control gives each statistic one turn, and one that finds
- *    no image left takes its most extreme of all as threshold; `guaranteed` says what rate that
- *    keeps. This flags more by chance than was asked for, never less: a small control does not hide
- *    a copy. A statistic without control values has its limit alone; without a limit either it
- * flags nothing and its rule is "none".
- *  - Images of one subject are not independent. `across` tells what the thresholds would do to the
- *    control's own subjects, each held against thresholds that the others set.
- *  - Counts of flagged images get Clopper–Pearson's 95 % interval.
+ *  - `supported`: k is at least the number of statistics that have control values, and each had a
+ *    turn; `needed` control images make the first so. In a smaller control each statistic has one
+ *    turn. A statistic that found no image left takes its most extreme of all as threshold, which
+ *    adds 1 / (n + 1) at most. `guaranteed` says what rate that keeps. This flags more by chance
+ *    than was asked for, on average: a small control does not hide a copy. A statistic without
+ *    control values has its limit alone; without a limit either it flags nothing and its rule is
+ *    "none".
+ *  - Counts of flagged images get Clopper–Pearson's interval.
  */
 #ifndef AUDIT_CALIBRATE_H
 #define AUDIT_CALIBRATE_H
@@ -67,6 +76,9 @@ struct statistic {
 struct control_set {
     size_t count;           /* control images: values in each statistic */
     const uint32_t *groups; /* whose image each is; NULL: each is a subject of its own */
+    bool exchangeable;      /* they went through just what a new image goes through */
+    size_t set_aside;       /* images that were taken out of it for what they are like: the rate is
+                             * that of images that are not like these */
 };
 
 struct calibration_settings {
@@ -84,9 +96,10 @@ struct threshold {
     enum threshold_rule rule;
     double limit;            /* as asked for; NAN: none */
     size_t eliminated;       /* control images, in this statistic's turns */
-    size_t beyond;           /* control images at the control's threshold or beyond it, whoever
-                              * eliminated them */
-    struct quantile control; /* where the control's threshold stands among its values: at the
+    size_t beyond;           /* control images at the threshold or beyond it, whoever eliminated
+                              * them */
+    size_t tied;             /* of these: just at the threshold */
+    struct quantile control; /* where the threshold stands among the control's values: at the
                               * quantile 1 − beyond / (count + 1). count 0: there was no value */
     size_t flagged;          /* images by this statistic */
 };
@@ -108,13 +121,22 @@ struct calibration {
     struct interval fraction;  /* exact, of the flagged among the images */
     size_t controls;           /* control images with at least one value: n */
     size_t eliminated;         /* of these: k */
-    size_t needed;             /* control images that the rate takes, for all statistics */
-    bool supported;            /* there are as many */
+    size_t controlled;         /* statistics that have control values */
+    size_t needed;             /* control images that the rate takes, for all of these */
+    bool supported;            /* there are as many, and each of these had a turn */
     double declared;           /* the rate of false positives that was asked for */
-    double guaranteed;         /* the rate that all thresholds keep together, at most */
-    struct interval rate;      /* of the true rate of just these thresholds, at the confidence */
-    double expected;           /* flagged images that chance alone brings, at most */
-    double excess;             /* P(at least `count` flagged) were chance alone at work, at most */
+    double guaranteed;         /* the rate that all thresholds keep together, on average over
+                                * controls; NAN: nothing is known of chance */
+    double if_strangers;       /* the same, were the images that were set aside strangers after all
+                                * (an estimate); without such images the same */
+    bool exact;                /* one image a subject, exchangeable, none set aside: what follows is
+                                * known */
+    struct interval rate;      /* of the true rate of just these thresholds, at the confidence; NAN:
+                                * not exact */
+    double excess;   /* P(at least `count` flagged) were the synthetic images drawn like the
+                      * control's, at most; NAN: not exact */
+    double expected; /* flagged images that chance alone brings, on average: by the larger
+                      * of if_strangers and what `across` shows; NAN: not known */
     struct across_subjects across;
 };
 

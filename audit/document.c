@@ -96,8 +96,8 @@ static void warn_of_sets(struct audit_run *run)
     if (synthetic->dataset && synthetic->dataset->role == ROLE_REAL)
         text_add(&run->warnings, "the store given as synthetic set says that it is real\n");
     if (run->copies)
-        text_format(&run->warnings, "%zu synthetic images are training images, pixel by pixel\n",
-                    run->copies);
+        text_format(&run->warnings, "%zu synthetic image%s, pixel by pixel\n", run->copies,
+                    run->copies == 1 ? " is a training image" : "s are training images");
     if (constants_of(run, SET_SYNTHETIC))
         text_format(&run->warnings,
                     "%zu synthetic images have no variance; no statistic can be taken of them\n",
@@ -107,31 +107,77 @@ static void warn_of_sets(struct audit_run *run)
 static void warn_of_size(struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
-    if (run->used == SOURCE_COUNT || calibration->supported)
+    if (run->used == SOURCE_COUNT || calibration->controls >= calibration->needed)
         return;
     text_format(&run->warnings,
                 "the control of %zu images is too small for the %.6g %% quantile, which takes %zu "
                 "for %zu statistics: its most extreme images are the thresholds, and of images "
-                "that copy nothing up to %.3g %% are flagged (%.3g %% was asked for)\n",
+                "that copy nothing up to %.3g %% are flagged on average (%.3g %% was asked for)\n",
                 calibration->controls, 100 * (1 - calibration->declared), calibration->needed,
-                calibration->statistics, 100 * calibration->guaranteed,
+                calibration->controlled, 100 * calibration->guaranteed,
                 100 * calibration->declared);
+}
+
+/* Slices of a subject are alike: how much that matters, the control's own subjects show. */
+static void warn_of_likeness(struct audit_run *run)
+{
+    const struct calibration *calibration = &run->calibration;
+    const struct across_subjects *across = &calibration->across;
+    double shown = across->images ? (double)across->flagged / (double)across->images : 0;
+    if (shown > 1.5 * calibration->guaranteed && across->subjects < across->images)
+        text_format(&run->warnings,
+                    "held against thresholds that the other subjects set, %.3g %% of the control's "
+                    "own images would be flagged (of %zu of %zu subjects), not %.3g %%: images of "
+                    "one subject are alike, and the smaller number is too good\n",
+                    100 * shown, across->flagged_subjects, across->subjects,
+                    100 * calibration->guaranteed);
+}
+
+static void warn_of_statistics(struct audit_run *run)
+{
+    const struct calibration *calibration = &run->calibration;
+    for (size_t s = 0; s < calibration->statistics && run->used < SOURCE_COUNT; s++) {
+        const struct threshold *threshold = &calibration->threshold[s];
+        if (threshold->control.count < calibration->controls)
+            text_format(&run->warnings,
+                        "%s has a value in %zu of %zu control images: the rate of false positives "
+                        "holds for synthetic images that lack it as often\n",
+                        threshold->name, threshold->control.count, calibration->controls);
+        if (!threshold->control.count && threshold->rule == THRESHOLD_NONE)
+            text_format(&run->warnings, "so %s flags nothing\n", threshold->name);
+        else if (threshold->control.count && !threshold->eliminated)
+            text_format(&run->warnings,
+                        "%s had no turn, for its control images went in others': its most extreme "
+                        "value is the threshold\n",
+                        threshold->name);
+    }
 }
 
 static void warn_of_near_copies(struct audit_run *run)
 {
-    bool left_out = run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT;
-    size_t count = run->used < SOURCE_COUNT ? run->control[run->used].near_copy_count : 0;
-    if (count)
-        text_format(
+    const struct control_values *control =
+        run->used < SOURCE_COUNT ? &run->control[run->used] : NULL;
+    if (control && !control->near_copies_sought && leaves_near_copies_out(run))
+        text_add(
             &run->warnings,
-            "%zu control image%s all but equal to a training image (control.near_copies "
-            "names %s): is a patient in %s under two names? %s\n",
-            count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
-            run->used == SOURCE_HOLDOUT ? "both sets" : "the set",
-            left_out ? "Left out of the control, so that images like these are flagged"
-                     : "Such images make thresholds lenient: set it right, or leave them out with "
-                       "--control-near-copies leave_out");
+            "near-copies in the control were not looked for: that takes local ratios (--local, "
+            "and more than two training subjects) or the search for disguises\n");
+    size_t count = control ? control->near_copy_count : 0;
+    if (!count)
+        return;
+    text_format(&run->warnings,
+                "%zu control image%s all but equal to a training image (control.near_copies "
+                "names %s): is a patient in %s under two names? ",
+                count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
+                run->used == SOURCE_HOLDOUT ? "both sets" : "the set");
+    if (leaves_near_copies_out(run))
+        text_format(&run->warnings,
+                    "Left out of the control, so that images like these are flagged; if they are "
+                    "of strangers after all, about %.3g %% of images that copy nothing are\n",
+                    100 * run->calibration.if_strangers);
+    else
+        text_add(&run->warnings, "Such images make thresholds lenient: set it right, or leave them "
+                                 "out with --control-near-copies leave_out\n");
 }
 
 static void warn_of_control(struct audit_run *run)
@@ -148,6 +194,8 @@ static void warn_of_control(struct audit_run *run)
                     run->control[SOURCE_OTHERS].identical);
     warn_of_near_copies(run);
     warn_of_size(run);
+    warn_of_likeness(run);
+    warn_of_statistics(run);
 }
 
 static struct json *warnings_json(const struct audit_run *run)
@@ -188,7 +236,10 @@ static void summarise_control(struct audit_run *run)
                     control->subjects, values.p50, values.p99, values.maximum);
     } else
         text_add(out, "none; ");
-    text_add(out, "flagged are");
+    bool any = false;
+    for (size_t s = 0; s < run->calibration.statistics; s++)
+        any |= run->calibration.threshold[s].rule != THRESHOLD_NONE;
+    text_add(out, any ? "flagged are" : "nothing can be flagged:");
     for (size_t s = 0; s < run->calibration.statistics; s++) {
         const struct threshold *threshold = &run->calibration.threshold[s];
         const char *separator = s ? ", or" : "";
@@ -207,13 +258,15 @@ static void summarise_control(struct audit_run *run)
 static void summarise_flagged(struct audit_run *run, size_t subjects)
 {
     const struct calibration *calibration = &run->calibration;
-    text_format(&run->summary,
-                "flagged: %zu of %zu (%.3g %%, 95 %% interval %.3g … %.3g %%; by chance at most "
-                "%.3g expected)",
+    text_format(&run->summary, "flagged: %zu of %zu (%.3g %%, %.3g %% interval %.3g … %.3g %%; ",
                 calibration->count, calibration->images,
                 100 * (double)calibration->count / (double)calibration->images,
-                100 * calibration->fraction.low, 100 * calibration->fraction.high,
-                calibration->expected);
+                100 * joint_confidence(run->job->candidates), 100 * calibration->fraction.low,
+                100 * calibration->fraction.high);
+    if (isnan(calibration->expected))
+        text_add(&run->summary, "what chance brings is not known)");
+    else
+        text_format(&run->summary, "by chance about %.3g on average)", calibration->expected);
     if (subjects)
         text_format(&run->summary, ", nearest to %zu training subject%s", subjects,
                     subjects == 1 ? "" : "s");

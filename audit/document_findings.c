@@ -35,7 +35,7 @@ static struct json *near_copies_json(const struct audit_run *run)
     put_count(object, "count", control->near_copy_count);
     json_put_real(object, "correlation_at_least", run->settings->duplicate);
     json_put_real(object, "local_ratio_at_most", NEAR_COPY_RATIO);
-    json_put_bool(object, "left_out", run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT);
+    json_put_bool(object, "left_out", leaves_near_copies_out(run));
     for (size_t i = 0; i < control->near_copy_count; i++) {
         size_t place = control->near_copies[i];
         json_push_integer(images,
@@ -51,11 +51,13 @@ struct json *control_json(const struct audit_run *run)
     struct json *object = json_new_object();
     if (run->used < SOURCE_COUNT) {
         json_put_string(object, "used", control_source_names[run->used]);
-        json_put(object, "near_copies", near_copies_json(run));
     } else {
         json_put_null(object, "used");
-        json_put_null(object, "near_copies");
     }
+    if (run->used < SOURCE_COUNT && run->control[run->used].near_copies_sought)
+        json_put(object, "near_copies", near_copies_json(run));
+    else
+        json_put_null(object, "near_copies");
     for (int source = 0; source < SOURCE_COUNT; source++) {
         if (run->control[source].present)
             json_put(object, control_source_names[source], one_control(&run->control[source]));
@@ -74,7 +76,9 @@ static struct json *threshold_json(const struct calibration *calibration, size_t
     json_put_string(object, "rule", threshold_rule_names[threshold->rule]);
     json_put_real(object, "quantile", threshold->control.q);
     json_put(object, "interval", interval_json(threshold->control.interval));
-    json_put_bool(object, "supported", calibration->supported && threshold->control.count > 0);
+    json_put_bool(object, "supported",
+                  calibration->supported && threshold->control.count > 0 &&
+                      threshold->rule != THRESHOLD_NONE);
     put_count(object, "control_images", threshold->control.count);
     put_count(object, "control_images_beyond", threshold->beyond);
     put_count(object, "control_images_eliminated", threshold->eliminated);
@@ -96,7 +100,10 @@ static struct json *across_json(const struct across_subjects *across, double con
 {
     struct json *object = json_new_object(), *images = json_new_object(),
                 *subjects = json_new_object();
-    put_share(images, share_of(across->flagged, across->images, confidence));
+    put_count(images, "count", across->flagged); /* images of a subject are alike: no interval */
+    put_count(images, "of", across->images);
+    json_put_real(images, "fraction",
+                  across->images ? (double)across->flagged / (double)across->images : NAN);
     put_share(subjects, share_of(across->flagged_subjects, across->subjects, confidence));
     json_put(object, "images", images);
     json_put(object, "subjects", subjects);
@@ -115,7 +122,12 @@ struct json *calibration_json(const struct audit_run *run)
     json_put(object, "turns", turns);
     json_put_real(object, "false_positive_rate", calibration->declared);
     json_put_real(object, "guaranteed_rate", calibration->guaranteed);
-    json_put(object, "rate_interval", interval_json(calibration->rate));
+    json_put_real(object, "rate_if_strangers", calibration->if_strangers);
+    json_put_bool(object, "exact", calibration->exact);
+    if (calibration->exact)
+        json_put(object, "rate_interval", interval_json(calibration->rate));
+    else
+        json_put_null(object, "rate_interval");
     put_count(object, "control_images", calibration->controls);
     put_count(object, "control_images_eliminated", calibration->eliminated);
     put_count(object, "control_images_needed", calibration->needed);

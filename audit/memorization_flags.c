@@ -35,6 +35,7 @@ static void find_near_copies(struct audit_run *run)
     struct control_values *control = &run->control[run->used];
     const struct matched *disguised = &control->matched[MATCH_DISGUISE];
     double duplicate = run->settings->duplicate;
+    control->near_copies_sought = control->ratio || disguised->count;
     control->near_copies = arena_array(&run->arena, size_t, control->count);
     for (size_t i = 0; i < control->count; i++) {
         bool near =
@@ -44,7 +45,7 @@ static void find_near_copies(struct audit_run *run)
         if (near)
             control->near_copies[control->near_copy_count++] = i;
     }
-    if (run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT)
+    if (leaves_near_copies_out(run))
         for (size_t i = 0; i < control->near_copy_count; i++)
             set_aside(control, control->near_copies[i]);
 }
@@ -123,7 +124,10 @@ static void calibrate_all(struct audit_run *run)
     struct control_set control = {
         .count = run->used < SOURCE_COUNT ? run->control[run->used].count : 0,
         .groups = control_groups(run),
+        .exchangeable = run->used == SOURCE_HOLDOUT,
     };
+    if (run->used < SOURCE_COUNT && leaves_near_copies_out(run))
+        control.set_aside = run->control[run->used].near_copy_count;
     struct calibration_settings settings = {
         .rate = rint((1 - run->settings->quantile) * 1e12) / 1e12, /* 1 − .999 is .001 */
         .confidence = joint_confidence(run->job->candidates),

@@ -34,6 +34,7 @@ struct control_values {
     size_t subjects;                      /* whose images these are */
     size_t constant;                      /* left out: without variance */
     size_t identical;                     /* left out: a correlation of exactly 1, so no stranger */
+    bool near_copies_sought;              /* that takes local ratios, or the search for disguises */
     size_t near_copy_count, *near_copies; /* of the control that is used: their places, ascending */
     double *correlation;                  /* count; NAN: left out */
     double *ratio;                        /* count; NAN: left out; NULL without local ratio */
@@ -90,6 +91,10 @@ void audit_flag(struct audit_run *run);
  * reaches the limit for duplicates and its local ratio is at most this: half as far as strangers.
  */
 #define NEAR_COPY_RATIO 0.5
+static inline bool leaves_near_copies_out(const struct audit_run *run)
+{
+    return run->settings->control_near_copies == NEAR_COPIES_LEAVE_OUT;
+}
 
 /* pairs.c: nearest.csv, and the worst pairs as strips below `folder`/pairs. */
 bool audit_write_nearest(const struct audit_run *run, const char *path, struct error *err) MUST_USE;

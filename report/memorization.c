@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 /* ---- distributions --------------------------------------------------------------------------- */
 
@@ -40,7 +41,10 @@ static void write_distribution(struct page *page, const struct distribution *wha
     size_t shown = 0;
     for (int i = 0; i < 3; i++) {
         double *values = numbers_of(facts, fact(histogram, keys[i]), &counts[i]);
-        if (values && counts[i] + 1 == edge_count)
+        double total = 0;
+        for (size_t b = 0; values && b < counts[i]; b++)
+            total += values[b];
+        if (total > 0 && counts[i] + 1 == edge_count)
             sets[shown++] = (struct chart_histogram){ names[i], tones[i], values };
     }
     if (!edges || !shown)
@@ -108,30 +112,55 @@ static void put_threshold(struct html *html, const struct json *audit, const cha
     double supported = fact_number(threshold, "supported");
     html_put(html, "<tr><th scope=\"row\">Threshold of the $t</th><td class=\"n\">$r$t</td></tr>",
              name, fact_number(threshold, "value"),
-             supported > 0 ? "" : " (the control is small: the largest value seen)");
+             supported > 0 ? "" : " (the control is small: among its most extreme values)");
 }
 
-/* What the thresholds promise together, and what they were asked to. */
+/* What the thresholds promise together, what they were asked to, and what the control shows. */
 static void put_calibration(struct html *html, const struct json *audit)
 {
-    const struct json *calibration = fact(audit, "calibration");
+    const struct json *calibration = fact(audit, "calibration"),
+                      *across = fact(calibration, "across_subjects"),
+                      *interval = fact(calibration, "rate_interval");
+    double low = NAN, high = NAN;
     if (!calibration)
         return;
     html_put(html,
-             "<tr><th scope=\"row\">Images flagged by chance alone, at most</th>"
+             "<tr><th scope=\"row\">Images flagged by chance alone, on average at most</th>"
              "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, over all "
              "that is looked for</th><td class=\"n\">$p</td></tr>"
-             "<tr><th scope=\"row\">Images of unseen patients, and how many that takes</th>"
-             "<td class=\"n\">$r of $r</td></tr>"
-             "<tr><th scope=\"row\">Unseen patients of whom an image would be flagged, each held "
-             "against the others</th><td class=\"n\">$r of $r</td></tr>",
+             "<tr><th scope=\"row\">… as the control's patients show, each held against the "
+             "others</th><td class=\"n\">$p: $r of $r images, of $r of $r patients</td></tr>",
              fact_number(calibration, "guaranteed_rate"),
              fact_number(calibration, "false_positive_rate"),
+             fact_number(across, "images.fraction"), fact_number(across, "images.count"),
+             fact_number(across, "images.of"), fact_number(across, "subjects.count"),
+             fact_number(across, "subjects.of"));
+    if (interval && json_length(interval) == 2 && json_as_real(json_at(interval, 0), &low) &&
+        json_as_real(json_at(interval, 1), &high))
+        html_put(html,
+                 "<tr><th scope=\"row\">… the true rate, with 95 % confidence</th>"
+                 "<td class=\"n\">$p to $p</td></tr>",
+                 low, high);
+    html_put(html,
+             "<tr><th scope=\"row\">Flagged images that chance alone brings, on average</th>"
+             "<td class=\"n\">$r</td></tr><tr><th scope=\"row\">Control images</th>"
+             "<td class=\"n\">$r</td></tr><tr><th scope=\"row\">… and how many the rate that was "
+             "asked for takes</th><td class=\"n\">$r</td></tr>",
+             fact_number(audit, "flagged.expected_by_chance"),
              fact_number(calibration, "control_images"),
-             fact_number(calibration, "control_images_needed"),
-             fact_number(calibration, "across_subjects.subjects.count"),
-             fact_number(calibration, "across_subjects.subjects.of"));
+             fact_number(calibration, "control_images_needed"));
 }
+
+static const struct {
+    const char *key, *name;
+} thresholds[] = {
+    { "correlation", "correlation" },
+    { "local_ratio", "local ratio" },
+    { "disguise_correlation", "correlation in disguise" },
+    { "disguise_local_ratio", "local ratio in disguise" },
+    { "tile_local_ratio", "local ratio of a piece" },
+    { "lesion_local_ratio", "local ratio of a lesion" },
+};
 
 /* What was looked for and found. A key that the audit does not have shows as a dash. */
 static void write_findings(struct page *page)
@@ -144,8 +173,7 @@ static void write_findings(struct page *page)
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
-        { "Unseen patients' images all but equal to a training image",
-          "control.near_copies.count" },
+        { "Control images all but equal to a training image", "control.near_copies.count" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
     };
@@ -161,8 +189,8 @@ static void write_findings(struct page *page)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (fact(audit, rows[i].path))
             put_number_row(html, rows[i].name, fact_number(audit, rows[i].path));
-    put_threshold(html, audit, "correlation", "correlation");
-    put_threshold(html, audit, "local_ratio", "local ratio");
+    for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++)
+        put_threshold(html, audit, thresholds[i].key, thresholds[i].name);
     put_calibration(html, audit);
     put_row(html, "Search", fact_string(audit, "engine"));
     html_put(html, "</tbody></table></div>");
@@ -228,6 +256,18 @@ static void write_warnings(struct page *page)
     html_put(page->html, "</ul>");
 }
 
+bool has_unseen_control(const struct json *audit)
+{
+    const char *used = fact_string(audit, "control.used");
+    return !used || strcmp(used, "other_subjects") != 0;
+}
+
+const char *control_people(const struct json *audit)
+{
+    return has_unseen_control(audit) ? "patients whom the generator never saw"
+                                     : "training patients, each held against the others";
+}
+
 void write_memorization(struct page *page)
 {
     struct html *html = page->html;
@@ -239,11 +279,13 @@ void write_memorization(struct page *page)
     put_plain(
         html,
         "A generator can learn a patient by heart and show that patient again. So each synthetic image was "
-        "compared with every training image, and the same was done with images of $r patients "
-        "whom the generator never saw: they show how alike two strangers are. An image that is "
+        "compared with every training image, and the same was done with images of $r $t: "
+        "they show how alike two strangers are. An image that is "
         "more alike than strangers are is flagged. Of $r images $r were flagged; with 95 % "
         "confidence, of images made in this way at most $p would be.</p>",
-        fact_number(audit, "control.holdout.subjects"), fact_number(audit, "counts.synthetic"),
+        fact_number(audit, has_unseen_control(audit) ? "control.holdout.subjects"
+                                                     : "control.other_subjects.subjects"),
+        control_people(audit), fact_number(audit, "counts.synthetic"),
         fact_number(audit, "flagged.count"), fact_number(audit, "flagged.upper95"));
     for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
         write_distribution(page, &distributions[i]);

@@ -77,11 +77,13 @@ static const struct known_metric known_metrics[] = {
       SHOWN_PERCENT },
     { "memorization.flagged.fraction", BOUND_VALUE, "Share of such images", SHOWN_PERCENT },
     { "memorization.thresholds.correlation.supported", BOUND_VALUE,
-      "Enough images of unseen patients to set the threshold", SHOWN_YES_NO },
+      "Enough control images to set the threshold", SHOWN_YES_NO },
     { "memorization.calibration.supported", BOUND_VALUE,
-      "Enough images of unseen patients to set all thresholds", SHOWN_YES_NO },
+      "Enough control images to set all thresholds", SHOWN_YES_NO },
+    { "memorization.calibration.guaranteed_rate", BOUND_VALUE,
+      "Images flagged by chance alone, on average at most", SHOWN_PERCENT },
     { "memorization.control.near_copies.count", BOUND_VALUE,
-      "Images of unseen patients that are all but equal to a training image", SHOWN_NUMBER },
+      "Control images that are all but equal to a training image", SHOWN_NUMBER },
     { "memorization.companions.mia.auc", BOUND_UPPER95,
       "Success of guessing who was in the training set (0.5: chance)", SHOWN_NUMBER },
     { "memorization.companions.mia.auc", BOUND_VALUE,
@@ -364,12 +366,12 @@ static void write_risks(struct page *page)
     html_put(
         html,
         "<p>Measured: for each synthetic image the nearest image of every training patient, by "
-        "exact search, against a threshold from patients whom the generator never saw: "
+        "exact search, against a threshold from $t: "
         "$r of $r images flagged; at most $p of such images, with 95 % confidence. "
         "Not measured: persons who can be recognised by a feature that leaves most of the image "
         "as it is (an implant, a rare malformation).</p>",
-        fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
-        fact_number(audit, "flagged.upper95"));
+        control_people(audit), fact_number(audit, "flagged.count"),
+        fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.upper95"));
     put_risk(html, "Linkability", "Can records about one person be linked, within or across sets?",
              tone, partly);
     html_put(
@@ -396,7 +398,7 @@ static void write_limits(struct page *page)
     html_put(
         html,
         "<ul><li>This report does not say that the images are anonymous in the legal sense. It "
-        "says which measurements were made, and that they met limits set beforehand.</li>"
+        "says which measurements were made, and whether they met limits set beforehand.</li>"
         "<li>A copy is looked for by how alike images are, pixel by pixel, also after simple "
         "transformations. A likeness that no such measure sees is not found.</li>"
         "<li>The bound on flagged images is about this generator and sampling settings: it "

@@ -21,6 +21,9 @@ struct section {
 extern const struct section sections[]; /* ended by a row without a title */
 
 /* memorization.c, utility.c */
+/* Whose images set the thresholds, as a person says it. */
+bool has_unseen_control(const struct json *audit);
+const char *control_people(const struct json *audit);
 void write_memorization(struct page *page);
 void write_exposure(struct page *page);
 void write_pairs(struct page *page);

@@ -9,7 +9,7 @@
 
 enum { IMAGES = 4, CONTROLS = 1999 };
 static const struct calibration_settings one_in_thousand = { .rate = 0.001, .confidence = 0.95 };
-static const struct control_set all_controls = { CONTROLS, NULL };
+static const struct control_set all_controls = { CONTROLS, NULL, true, 0 };
 
 /* 1/2000 … 1999/2000, shuffled. */
 static double *control_values(void)
@@ -110,7 +110,7 @@ static void turns_go_round_in_the_order_given(void **state)
         { "b", true, synthetic, b, NAN },  /* image 1, the first of two that are 1 */
         { "c", false, synthetic, c, NAN }, /* image 3, as 0 is gone */
     };
-    const struct control_set controls = { 9, NULL };
+    const struct control_set controls = { 9, NULL, true, 0 };
     struct calibration calibration;
     calibrate(statistics, 3, 1, &controls, &(struct calibration_settings){ 0.4, 0.95 },
               &calibration);
@@ -134,7 +134,7 @@ static void a_control_one_image_too_small_says_so(void **state)
         { "correlation", false, synthetic, control_values() + 1, NAN },
         { "local_ratio", true, synthetic, control_values() + 1, NAN },
     };
-    const struct control_set controls = { CONTROLS - 1, NULL };
+    const struct control_set controls = { CONTROLS - 1, NULL, true, 0 };
     struct calibration calibration;
     calibrate(statistics, 2, IMAGES, &controls, &one_in_thousand, &calibration);
     assert_false(calibration.supported);
@@ -157,13 +157,13 @@ static void a_control_of_fewer_images_than_statistics_has_thresholds(void **stat
         { "b", false, synthetic, b, NAN },
         { "c", false, synthetic, c, NAN },
     };
-    const struct control_set controls = { 2, NULL };
+    const struct control_set controls = { 2, NULL, true, 0 };
     struct calibration calibration;
     calibrate(statistics, 3, 1, &controls, &one_in_thousand, &calibration);
     assert_true(calibration.threshold[0].value == 2 && calibration.threshold[1].value == 3 &&
                 calibration.threshold[2].value == 7);
-    assert_true(calibration.guaranteed == 1 && calibration.excess == 1);
-    assert_true(calibration.rate.low == 0 && calibration.rate.high == 1);
+    assert_true(calibration.guaranteed == 1 && !calibration.supported && !calibration.exact);
+    assert_true(isnan(calibration.excess) && isnan(calibration.rate.high));
     calibration_release(&calibration);
 }
 
@@ -177,7 +177,7 @@ static void values_that_are_missing_neither_count_nor_flag(void **state)
         { "disguise", false, synthetic, none, NAN },
         { "tile", false, synthetic, none, 0.25 },
     };
-    const struct control_set controls = { 4, NULL };
+    const struct control_set controls = { 4, NULL, true, 0 };
     struct calibration calibration;
     calibrate(statistics, 3, IMAGES, &controls, &one_in_thousand, &calibration);
     assert_int_equal(calibration.controls, 2);
@@ -186,6 +186,52 @@ static void values_that_are_missing_neither_count_nor_flag(void **state)
     assert_int_equal(calibration.threshold[1].rule, THRESHOLD_NONE);
     assert_int_equal(calibration.threshold[2].rule, THRESHOLD_LIMIT);
     assert_int_equal(calibration.count, 1);
+    calibration_release(&calibration);
+}
+
+/* The only control image that has a second value goes in the first statistic's turn. The second
+ * still has a threshold, and it is said that it had no turn. */
+static void a_statistic_without_a_turn_has_its_most_extreme_value(void **state)
+{
+    (void)state;
+    double first[CONTROLS], second[CONTROLS];
+    const double synthetic[IMAGES] = { 0, 0, 0, 0 }, other[IMAGES] = { NAN, 0.5, 0.6, 0.4 };
+    for (size_t i = 0; i < CONTROLS; i++) {
+        first[i] = (double)(CONTROLS - i);
+        second[i] = i ? NAN : 0.5;
+    }
+    struct statistic statistics[] = {
+        { "correlation", false, synthetic, first, NAN },
+        { "channel", false, other, second, NAN },
+    };
+    struct calibration calibration;
+    calibrate(statistics, 2, IMAGES, &all_controls, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.threshold[1].rule, THRESHOLD_CONTROL);
+    assert_true(calibration.threshold[1].value == 0.5);
+    assert_int_equal(calibration.count, 1);
+    assert_false(calibration.supported || calibration.exact);
+    assert_true(fabs(calibration.guaranteed - 3.0 / (CONTROLS + 1)) < 1e-15);
+    calibration_release(&calibration);
+}
+
+/* One turn each, also where another has nobody left. */
+static void in_a_small_control_nobody_takes_two_turns(void **state)
+{
+    (void)state;
+    const double synthetic[1] = { 0 }, a[3] = { 3, 2, 1 }, b[3] = { 9, NAN, NAN },
+                 c[3] = { 1, 2, 3 };
+    struct statistic statistics[] = {
+        { "a", false, synthetic, a, NAN },
+        { "b", false, synthetic, b, NAN },
+        { "c", true, synthetic, c, NAN },
+    };
+    const struct control_set controls = { 3, NULL, true, 0 };
+    struct calibration calibration;
+    calibrate(statistics, 3, 1, &controls, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.threshold[0].eliminated, 1);
+    assert_int_equal(calibration.threshold[2].eliminated, 1);
+    assert_true(calibration.threshold[0].value == 3 && calibration.threshold[1].value == 9 &&
+                calibration.threshold[2].value == 2);
     calibration_release(&calibration);
 }
 
@@ -209,7 +255,7 @@ static void clean_sets_are_flagged_at_just_the_declared_rate(void **state)
 {
     (void)state;
     enum { RUNS = 2000, MANY = 4000 };
-    const struct control_set controls = { 99, NULL };
+    const struct control_set controls = { 99, NULL, true, 0 };
     double first[199], second[199];
     size_t flagged = 0, small_p = 0, covered = 0;
     double *many[2] = { memory_grow(NULL, MANY, sizeof(double)),
@@ -253,7 +299,7 @@ static void the_controls_own_subjects_tell_what_chance_does(void **state)
         values[i] = (groups[i] == 2 ? 10 : 0) + (double)(i / 4) / 100;
     }
     struct statistic statistic = { "correlation", false, synthetic, values, NAN };
-    const struct control_set controls = { 40, groups };
+    const struct control_set controls = { 40, groups, true, 0 };
     struct calibration calibration;
     calibrate(&statistic, 1, 1, &controls, &(struct calibration_settings){ 0.04, 0.95 },
               &calibration);
@@ -262,6 +308,94 @@ static void the_controls_own_subjects_tell_what_chance_does(void **state)
     assert_int_equal(calibration.across.subjects, 4);
     assert_int_equal(calibration.across.flagged_subjects, 1);
     calibration_release(&calibration);
+}
+
+/* Nothing is known exactly of images of one subject, of a control that is not drawn like new
+ * images, or without the images that were set aside. */
+static void what_is_not_known_is_not_told(void **state)
+{
+    (void)state;
+    uint32_t pairs[CONTROLS];
+    for (size_t i = 0; i < CONTROLS; i++)
+        pairs[i] = (uint32_t)(i / 2);
+    const double synthetic[IMAGES] = { 0, 0, 0, 1 };
+    struct statistic statistic = { "correlation", false, synthetic, control_values(), NAN };
+    const struct control_set sets[] = {
+        { CONTROLS, NULL, true, 0 },
+        { CONTROLS, pairs, true, 0 },
+        { CONTROLS, NULL, false, 0 },
+        { CONTROLS, NULL, true, 2 },
+    };
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        struct calibration calibration;
+        calibrate(&statistic, 1, IMAGES, &sets[i], &one_in_thousand, &calibration);
+        assert_int_equal(calibration.exact, i == 0);
+        assert_int_equal(!isnan(calibration.excess), i == 0);
+        assert_int_equal(!isnan(calibration.rate.high), i == 0);
+        assert_true(fabs(calibration.guaranteed - 0.001) < 1e-15);
+        assert_true(fabs(calibration.if_strangers - (i == 3 ? 4.0 / 2002 : 0.001)) < 1e-15);
+        calibration_release(&calibration);
+    }
+}
+
+static void without_a_control_nothing_is_promised(void **state)
+{
+    (void)state;
+    const double synthetic[IMAGES] = { 0, 0, 0, 1 };
+    struct statistic statistic = { "correlation", false, synthetic, NULL, 0.5 };
+    const struct control_set none = { 0, NULL, true, 0 };
+    struct calibration calibration;
+    calibrate(&statistic, 1, IMAGES, &none, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.count, 1);
+    assert_true(isnan(calibration.guaranteed) && isnan(calibration.expected));
+    assert_false(calibration.supported || calibration.exact);
+    calibration_release(&calibration);
+}
+
+/* A limit beyond all values: the true rate is 0, and its interval reaches down to there. What
+ * stands at or beyond is counted at the limit, not at the control's own threshold. */
+static void a_limit_lowers_the_rate(void **state)
+{
+    (void)state;
+    const double synthetic[IMAGES] = { 0, 0, 0, 1 };
+    struct statistic statistic = { "correlation", false, synthetic, control_values(), 2 };
+    struct calibration calibration;
+    calibrate(&statistic, 1, IMAGES, &all_controls, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.threshold[0].rule, THRESHOLD_LIMIT);
+    assert_int_equal(calibration.threshold[0].beyond, 0);
+    assert_true(calibration.threshold[0].control.q == 1);
+    assert_true(calibration.rate.low == 0 && calibration.rate.high > 0.001);
+    calibration_release(&calibration);
+}
+
+/* Subjects of 20 images that are nearly alike: the rate per image that is told is too small, the
+ * one of each subject against the others is not. 200 controls of 30 subjects, 30 new subjects. */
+static void alike_images_of_a_subject_show_in_its_comparison_with_others(void **state)
+{
+    (void)state;
+    enum { SUBJECTS = 30, SLICES = 20, COUNT = SUBJECTS * SLICES, RUNS = 200 };
+    double values[2][COUNT], told = 0, shown = 0;
+    uint32_t groups[COUNT];
+    size_t flagged = 0;
+    for (uint64_t run = 0; run < RUNS; run++) {
+        for (uint64_t i = 0; i < 2 * (uint64_t)COUNT; i++) {
+            groups[i % COUNT] = (uint32_t)(i % COUNT / SLICES);
+            values[i / COUNT][i % COUNT] =
+                random_normal(12, run, i / SLICES) + 0.2 * random_normal(13, run, i);
+        }
+        struct statistic statistic = { "correlation", false, values[1], values[0], NAN };
+        const struct control_set controls = { COUNT, groups, true, 0 };
+        struct calibration calibration;
+        calibrate(&statistic, 1, COUNT, &controls, &(struct calibration_settings){ 0.005, 0.95 },
+                  &calibration);
+        flagged += calibration.count;
+        told += calibration.guaranteed;
+        shown += (double)calibration.across.flagged / (double)calibration.across.images;
+        calibration_release(&calibration);
+    }
+    double real = (double)flagged / (RUNS * COUNT);
+    assert_true(real > 3 * told / RUNS);
+    assert_true(fabs(shown / RUNS / real - 1) < 0.3);
 }
 
 int main(void)
@@ -277,6 +411,12 @@ int main(void)
         cmocka_unit_test(values_that_are_missing_neither_count_nor_flag),
         cmocka_unit_test(clean_sets_are_flagged_at_just_the_declared_rate),
         cmocka_unit_test(the_controls_own_subjects_tell_what_chance_does),
+        cmocka_unit_test(a_statistic_without_a_turn_has_its_most_extreme_value),
+        cmocka_unit_test(in_a_small_control_nobody_takes_two_turns),
+        cmocka_unit_test(what_is_not_known_is_not_told),
+        cmocka_unit_test(without_a_control_nothing_is_promised),
+        cmocka_unit_test(a_limit_lowers_the_rate),
+        cmocka_unit_test(alike_images_of_a_subject_show_in_its_comparison_with_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

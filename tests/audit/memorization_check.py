@@ -137,11 +137,17 @@ def check_share(seen, count, of, fraction=None):
     close(seen["upper95"], high)
 
 
-def eliminate(columns, rate):
+def eliminate(columns, rate, whole=None):
     """Successive elimination by its definition: (values, sign) in the order of their turns; sign −1
-    where small values are extreme. Returns bounds, how many each eliminated, and the steps."""
+    where small values are extreme. Returns bounds, how many each eliminated, and the steps. `whole`:
+    the steps among all images, where some are left out; then as many as keep their rate."""
     left = list(range(len(columns[0][0])))
-    steps = max(int(np.floor(rate * (len(left) + 1) + 1e-9)), len(columns))
+    if whole is None:
+        steps = max(int(np.floor(rate * (len(left) + 1) + 1e-9)), len(columns))
+    else:
+        steps, n = whole
+        if steps > len(columns) or int(np.floor(rate * (n + 1) + 1e-9)) >= len(columns):
+            steps = int(np.ceil(steps * (len(left) + 1) / (n + 1) - 1e-9))
     bounds, gone = [np.nan] * len(columns), [0] * len(columns)
     for step in range(steps):
         values, sign = columns[step % len(columns)]
@@ -163,7 +169,7 @@ def ends_of(values, q, small):
     return ends[::sign]
 
 
-def check_calibration(document, columns, rate, groups):
+def check_calibration(document, columns, rate, groups, exchangeable=True, aside=0):
     """Thresholds, and what they promise; columns: name to (control values, sign), in turns' order."""
     names, n = list(columns), len(groups)
     bounds, gone, steps = eliminate(list(columns.values()), rate)
@@ -187,8 +193,14 @@ def check_calibration(document, columns, rate, groups):
     assert seen["statistics"] == len(names) and seen["supported"] == supported
     close(seen["false_positive_rate"], rate)
     close(seen["guaranteed_rate"], steps / (n + 1))
-    for end, p in zip(seen["rate_interval"], (0.025, 0.975)):
-        close(end, beta.ppf(p, steps, n + 1 - steps))
+    close(seen["rate_if_strangers"], (steps + aside) / (n + aside + 1))
+    exact = exchangeable and not aside and len(set(groups)) == n
+    assert seen["exact"] is exact
+    if exact:
+        for end, p in zip(seen["rate_interval"], (0.025, 0.975)):
+            close(end, beta.ppf(p, steps, n + 1 - steps))
+    else:
+        assert seen["rate_interval"] is None and document["flagged"]["excess_p"] is None
     assert (seen["control_images"], seen["control_images_eliminated"]) == (n, steps)
     assert seen["control_images_needed"] == int(np.ceil(len(names) / rate - 1e-6)) - 1
 
@@ -196,15 +208,22 @@ def check_calibration(document, columns, rate, groups):
     flagged = np.zeros(n, bool)
     for subject in set(groups):
         mine = groups == subject
-        others, _, _ = eliminate([(v[~mine], sign) for v, sign in columns.values()], rate)
+        others, _, _ = eliminate([(v[~mine], sign) for v, sign in columns.values()], rate, (steps, n))
         for (values, sign), bound in zip(columns.values(), others):
             flagged |= mine & (sign * values > sign * bound)
-    check_share(seen["across_subjects"]["images"], int(flagged.sum()), n)
+    images = seen["across_subjects"]["images"]
+    assert (images["count"], images["of"]) == (flagged.sum(), n)
+    close(images["fraction"], flagged.mean())
     check_share(seen["across_subjects"]["subjects"], len(set(groups[flagged])), len(set(groups)))
 
     count, of = document["flagged"]["count"], document["flagged"]["of"]
-    close(document["flagged"]["expected_by_chance"], steps / (n + 1) * of)
-    close(document["flagged"]["excess_p"], betabinom.sf(count - 1, of, steps, n + 1 - steps), 1e-9)
+    expected = max(seen["rate_if_strangers"], flagged.mean()) * of
+    close(document["flagged"]["expected_by_chance"], expected)
+    if exact:
+        chance = betabinom.sf(count - 1, of, steps, n + 1 - steps)
+        close(document["flagged"]["excess_p"], chance, 1e-9)
+    likeness = flagged.mean() > 1.5 * steps / (n + 1) and len(set(groups)) < n
+    assert likeness == any("are alike, and the smaller" in line for line in document["warnings"])
     return bounds
 
 
@@ -394,7 +413,7 @@ def check_other_control():
         r = correlations(train[:, c], train[:, c])
         r[subjects[:, None] == subjects[None]] = -2
         columns[f"channel_{c}"] = (r.max(1)[usable], 1)
-    bounds = check_calibration(document, columns, 0.01, subjects[usable])
+    bounds = check_calibration(document, columns, 0.01, subjects[usable], exchangeable=False)
     for c in range(CHANNELS):
         best = correlations(synthetic[:, c], train[:, c]).max(1)[:-1]
         assert document["flagged"][f"by_channel_{c}"] == (best > bounds[2 + c]).sum()
@@ -420,6 +439,22 @@ def check_disguises():
     assert lines == ["0,1,30,T5,1,mirrored left-right"], lines
 
 
+def check_one_image_a_subject():
+    """Then the control's images are independent, and chance is known exactly."""
+    train, held = np.load(HERE / "train.npy"), np.load(HERE / "holdout.npy")
+    subjects = np.array((HERE / "train.csv").read_text().split()[1:])
+    whose = (HERE / "holdout.csv").read_text()
+    names = [f"A{i}" for i in range(len(held))]
+    write_subjects(HERE / "holdout.csv", names)
+    r = correlations(held, train)
+    columns = {"local_ratio": (np.array([local_ratio(row, subjects) for row in r]), -1),
+               "correlation": (r.max(1), 1)}
+    document = audit("alone", "--pairs", "0")
+    check_calibration(document, columns, 0.01, np.array(names))
+    assert document["calibration"]["exact"] is True
+    (HERE / "holdout.csv").write_text(whose)
+
+
 def check_near_copies():
     """Training images with a little noise in the holdout: named, warned of, and left out on demand;
     then the thresholds are those of the others."""
@@ -442,7 +477,10 @@ def check_near_copies():
     left = audit("aside", "--pairs", "0", "--control-near-copies", "leave_out")
     assert left["control"]["near_copies"]["left_out"] and left["control"]["holdout"]["count"] == 148
     check_calibration(left, {name: (v[~near], s) for name, (v, s) in columns.items()}, 0.01,
-                      groups[~near])
+                      groups[~near], aside=2)
+    blind = audit("blind", "--pairs", "0", "--local", "0", "--control-near-copies", "leave_out")
+    assert blind["control"]["near_copies"] is None
+    assert any("were not looked for" in line for line in blind["warnings"])
     disguised = audit("mirrored", "--pairs", "0", "--transforms", "--no-tiles")
     assert disguised["control"]["near_copies"]["images"] == [5, 40, 41]
 
@@ -451,6 +489,7 @@ first = check_all()
 check_engines(first)
 check_other_control()
 check_disguises()
+check_one_image_a_subject()
 check_near_copies()
 subprocess.run(["rm", "-r", str(HERE)], check=True)
 print("every number agrees")
