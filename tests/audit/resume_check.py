@@ -31,8 +31,22 @@ def files(folder):
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def shards():
+    try:
+        return sum(1 for _ in (HERE / "out.work").iterdir())
+    except FileNotFoundError:  # not yet, or not any more
+        return 0
+
+
+def wait_for_a_shard(process):
+    """Until the run has finished another piece of its work, or ended."""
+    before = shards()
+    while shards() <= before and process.poll() is None:
+        time.sleep(0.002)
+
+
 def check(sizes, kills_wanted, *more):
-    """Kills a run at random moments until it has had enough; compares."""
+    """Kills a run by turns at a random moment and after a piece of work; compares."""
     for name, seed in [("train", 1), ("synthetic", 2), ("holdout", 3)]:
         make(f"{name}.npy", seed, sizes[name])
     started = time.monotonic()
@@ -43,14 +57,17 @@ def check(sizes, kills_wanted, *more):
         process = subprocess.Popen([*command("out"), *more], cwd=HERE, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE)
         if kills < KILLS:
-            time.sleep(random.uniform(0.02, 0.2 * whole))
+            if kills % 2:
+                wait_for_a_shard(process)
+            else:
+                time.sleep(random.uniform(0.02, 0.2 * whole))
             process.send_signal(signal.SIGKILL)
         code = process.wait()
         if code == 0:
             break
         assert code == -signal.SIGKILL, (code, process.stderr.read())
         assert not (HERE / "out").exists()
-        resumed += (HERE / "out.work").exists() and any((HERE / "out.work").iterdir())
+        resumed += shards() > 0
         kills += 1
     assert kills >= kills_wanted and resumed >= 1, (kills, resumed, whole)
     assert files(HERE / "whole") == files(HERE / "out")
