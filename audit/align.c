@@ -135,7 +135,7 @@ static bool improve_gamma(const struct grid *grid, const struct align_image *mov
                           struct tone *tone)
 {
     size_t cells = grid_cells(grid);
-    int first = tone->step;
+    const int first = tone->step;
     for (int direction = -1; direction <= 1 && tone->step == first; direction += 2)
         for (int step = first + direction; abs(step) <= GAMMA_STEPS; step += direction) {
             apply_step(room, moving, step, cells, room->trial);
@@ -180,10 +180,18 @@ static struct tone find_tone(const struct grid *grid, const struct align_image *
     memcpy(room->softened, room->cropped, bytes);
     bool changed = !blur_first || improve_blur(grid, fixed, room, &tone);
     for (int turn = 0; turn < TURNS && changed; turn++) {
-        changed = improve_gamma(grid, moving, fixed, room, &tone);
-        changed = improve_blur(grid, fixed, room, &tone) || (changed && turn == 0);
+        /* the first gamma was held against values that no table has clamped: once more */
+        bool gamma = improve_gamma(grid, moving, fixed, room, &tone) && turn == 0;
+        changed = improve_blur(grid, fixed, room, &tone) || gamma;
     }
     return tone;
+}
+
+static void swap(float **a, float **b)
+{
+    float *held = *a;
+    *a = *b;
+    *b = held;
 }
 
 static void improve_tone(const struct grid *grid, const struct align_image *moving,
@@ -192,10 +200,15 @@ static void improve_tone(const struct grid *grid, const struct align_image *movi
 {
     struct tone tone = find_tone(grid, moving, fixed, false, room);
     if (thorough) {
-        double gamma_first = tone.correlation;
+        struct tone gamma_first = tone;
+        swap(&room->toned, &room->soft[0]);
+        swap(&room->softened, &room->soft[1]);
         tone = find_tone(grid, moving, fixed, true, room);
-        if (gamma_first > tone.correlation)
-            tone = find_tone(grid, moving, fixed, false, room);
+        if (gamma_first.correlation > tone.correlation) {
+            tone = gamma_first;
+            swap(&room->toned, &room->soft[0]);
+            swap(&room->softened, &room->soft[1]);
+        }
     }
     alignment->gamma = gamma_of(tone.step);
     alignment->blur = tone.blur;
@@ -319,14 +332,21 @@ static bool within(const struct pose *pose, const struct pose *start,
            fabs(pose->shift[1] - start->shift[1]) <= limits->drift;
 }
 
-/* The moved image and what the fixed one is compared with; their correlation. */
+/* The moved image, into `out`, and what the fixed one is compared with. */
+static void place(const struct grid *grid, const struct align_image *moving,
+                  const struct align_image *fixed, const struct pose *pose, struct align_room *room,
+                  float *out)
+{
+    grid_warp(grid, moving->cells, pose, room->sampling, out);
+    grid_crop(grid, out, pose, fixed->background, out);
+    grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
+}
+
 static double correlation_at(const struct grid *grid, const struct align_image *moving,
                              const struct align_image *fixed, const struct pose *pose,
                              struct align_room *room)
 {
-    grid_warp(grid, moving->cells, pose, room->sampling, room->trial);
-    grid_crop(grid, room->trial, pose, fixed->background, room->trial);
-    grid_crop(grid, fixed->cells, pose, fixed->background, room->cropped);
+    place(grid, moving, fixed, pose, room, room->trial);
     return correlate(fixed, room->trial, room->cropped, grid_cells(grid));
 }
 
@@ -400,9 +420,7 @@ static void climb_again(const struct grid *grid, const struct align_image *movin
     memcpy(from, fixed->cells, grid_cells(grid) * sizeof *from);
     for (int b = 0; b < alignment->blur; b++) {
         grid_blur(grid, from, fixed->background, to);
-        float *swap = from;
-        from = to;
-        to = swap;
+        swap(&from, &to);
     }
     soft.cells = from;
     if (alignment->gamma != 1) {
@@ -425,6 +443,6 @@ void align(const struct grid *grid, const struct align_image *moving,
         return;
     room->sampling = SAMPLE_CUBICS;
     climb_again(grid, moving, fixed, limits, &start, room, alignment);
-    move(grid, moving, fixed, &alignment->pose, room);
+    place(grid, moving, fixed, &alignment->pose, room, room->moved);
     improve_tone(grid, moving, fixed, true, room, alignment);
 }

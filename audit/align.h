@@ -38,10 +38,10 @@ struct align_image {
 struct align_room {
     float *moved, *softened, *cropped, *trial, *derivatives;
     float *toned;   /* the moved image with its gamma */
-    float *soft[2]; /* the fixed image, blurred once more by turns */
+    float *soft[2]; /* spare: the fixed image, blurred once more by turns; another tone's two */
     float *changed; /* the moving image with another gamma; padded */
     float *gammas;  /* tables */
-    enum sampling sampling;
+    enum sampling sampling; /* of the moving image, by the stage of the alignment */
 };
 void align_room_init(struct align_room *room, const struct grid *grid);
 void align_room_release(struct align_room *room);

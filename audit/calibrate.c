@@ -1,11 +1,8 @@
 /* Calibration; see calibrate.h. */
 #include "audit/calibrate.h"
 
-#include "base/arena.h"
-
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 const char *const threshold_rule_names[THRESHOLD_RULES] = {
     [THRESHOLD_NONE] = "none", [THRESHOLD_CONTROL] = "control", [THRESHOLD_LIMIT] = "limit"
@@ -30,6 +27,7 @@ struct elimination {
     size_t present;                /* images that have */
     uint32_t round;                /* from 1 */
     uint32_t *left_out, *gone;     /* by image: the last round that left it out, eliminated it */
+    struct arena arena;
 };
 
 /* What one round finds. */
@@ -70,38 +68,24 @@ static size_t order_by(const struct statistic *statistic, size_t controls, size_
     return count;
 }
 
-static void *zeros(size_t count, size_t size)
-{
-    void *all = memory_grow(NULL, count + 1, size);
-    memset(all, 0, (count + 1) * size);
-    return all;
-}
-
 static void elimination_init(struct elimination *elimination, const struct statistic *statistics,
                              size_t count, size_t controls)
 {
     *elimination =
         (struct elimination){ .statistics = statistics, .count = count, .controls = controls };
-    elimination->counts = zeros(controls, sizeof *elimination->counts);
-    elimination->left_out = zeros(controls, sizeof *elimination->left_out);
-    elimination->gone = zeros(controls, sizeof *elimination->gone);
+    arena_init(&elimination->arena);
+    elimination->counts = arena_array(&elimination->arena, bool, controls);
+    elimination->left_out = arena_array(&elimination->arena, uint32_t, controls);
+    elimination->gone = arena_array(&elimination->arena, uint32_t, controls);
     for (size_t s = 0; s < count; s++) {
-        size_t *order = elimination->order[s] = zeros(controls, sizeof *order);
+        size_t *order = arena_array(&elimination->arena, size_t, controls);
+        elimination->order[s] = order;
         elimination->length[s] = order_by(&statistics[s], controls, order);
         for (size_t i = 0; i < elimination->length[s]; i++)
             elimination->counts[order[i]] = true;
     }
     for (size_t i = 0; i < controls; i++)
         elimination->present += elimination->counts[i];
-}
-
-static void elimination_release(struct elimination *elimination)
-{
-    for (size_t s = 0; s < elimination->count; s++)
-        free(elimination->order[s]);
-    free(elimination->counts);
-    free(elimination->left_out);
-    free(elimination->gone);
 }
 
 /* ⌊rate (n + 1)⌋. A product that should be whole may be off by a rounding of the rate. */
@@ -111,15 +95,15 @@ static size_t steps_of(double rate, size_t images)
     return (size_t)(fabs(exact - rounded) > 1e-9 * fmax(1, exact) ? floor(exact) : rounded);
 }
 
-/* The first image from place `at` of a statistic's order that no list of marks has marked in this
- * round; false: there is none. */
-static bool next_image(const struct elimination *elimination, size_t s, bool also_gone, size_t *at,
-                       size_t *image)
+/* The first image from place `at` of a statistic's order that this round has not left out nor,
+ * where it is to be `still_there`, eliminated; false: there is none. */
+static bool next_image(const struct elimination *elimination, size_t s, bool still_there,
+                       size_t *at, size_t *image)
 {
     for (; *at < elimination->length[s]; ++*at) {
         *image = elimination->order[s][*at];
         if (elimination->left_out[*image] != elimination->round &&
-            !(also_gone && elimination->gone[*image] == elimination->round))
+            !(still_there && elimination->gone[*image] == elimination->round))
             return true;
     }
     return false;
@@ -246,9 +230,10 @@ static size_t flagged_by_others(struct elimination *elimination, struct turns tu
 static void compare_subjects(struct elimination *elimination, struct turns turns,
                              const uint32_t *groups, struct across_subjects *across)
 {
-    struct member *members = memory_grow(NULL, elimination->controls + 1, sizeof *members);
-    size_t *images = memory_grow(NULL, elimination->controls + 1, sizeof *images);
-    bool *went = zeros(elimination->controls, sizeof *went);
+    struct arena *arena = &elimination->arena;
+    struct member *members = arena_array(arena, struct member, elimination->controls);
+    size_t *images = arena_array(arena, size_t, elimination->controls);
+    bool *went = arena_array(arena, bool, elimination->controls);
     size_t count = by_subject(elimination, groups, members), end;
     for (size_t i = 0; i < elimination->controls; i++)
         went[i] = elimination->gone[i] == elimination->round;
@@ -266,9 +251,6 @@ static void compare_subjects(struct elimination *elimination, struct turns turns
         across->subjects++;
         across->flagged_subjects += flagged > 0;
     }
-    free(members);
-    free(images);
-    free(went);
 }
 
 /* ---- thresholds -------------------------------------------------------------------------------
@@ -348,7 +330,7 @@ static void find_thresholds(struct calibration *calibration, struct elimination 
                                          .eliminated = outcome.eliminated[s] };
         set_threshold(threshold, statistic, outcome.bound[s]);
         place_threshold(threshold, statistic, elimination, s, settings->confidence);
-        calibration->hit[s] = zeros(calibration->images, sizeof(bool));
+        calibration->hit[s] = arena_array(&calibration->arena, bool, calibration->images);
         mark(calibration, s, statistic);
     }
 }
@@ -415,8 +397,8 @@ static void promise(struct calibration *calibration, const struct elimination *e
         return;
     calibration->guaranteed = rate_with(calibration, 0);
     calibration->if_strangers = rate_with(calibration, control->set_aside);
-    double shown = across->images ? (double)across->flagged / (double)across->images : 0;
-    calibration->expected = fmax(calibration->if_strangers, shown) * (double)calibration->images;
+    calibration->expected =
+        fmax(calibration->if_strangers, across_rate(across)) * (double)calibration->images;
     if (calibration->exact) {
         calibration->rate = interval_of_rate(calibration, settings->confidence);
         calibration->excess = chance_of(calibration);
@@ -431,19 +413,18 @@ void calibrate(const struct statistic *statistics, size_t count, size_t images,
           "%zu statistics at a rate of %g", count, settings->rate);
     struct elimination elimination;
     *calibration = (struct calibration){ .statistics = count, .images = images };
-    calibration->flagged = zeros(images, sizeof(bool));
+    arena_init(&calibration->arena);
+    calibration->flagged = arena_array(&calibration->arena, bool, images);
     elimination_init(&elimination, statistics, count, control->count);
     struct turns turns = turns_for(&elimination, settings->rate);
     find_thresholds(calibration, &elimination, turns, settings);
     compare_subjects(&elimination, turns, control->groups, &calibration->across);
     promise(calibration, &elimination, control, settings);
-    elimination_release(&elimination);
+    arena_release(&elimination.arena);
 }
 
 void calibration_release(struct calibration *calibration)
 {
-    for (size_t s = 0; s < calibration->statistics; s++)
-        free(calibration->hit[s]);
-    free(calibration->flagged);
+    arena_release(&calibration->arena);
     *calibration = (struct calibration){ 0 };
 }

@@ -64,6 +64,7 @@
 #define AUDIT_CALIBRATE_H
 
 #include "audit/statistics.h"
+#include "base/arena.h"
 
 struct statistic {
     const char *name;        /* its key in memorization.json, e.g. "correlation" */
@@ -112,11 +113,17 @@ struct across_subjects {
     size_t subjects, flagged_subjects; /* likewise, with any flagged image */
 };
 
+/* The share of flagged images; 0 without any. */
+static inline double across_rate(const struct across_subjects *across)
+{
+    return across->images ? (double)across->flagged / (double)across->images : 0;
+}
+
 struct calibration {
     size_t statistics, images;
     struct threshold threshold[STATISTICS_MAX];
-    bool *hit[STATISTICS_MAX]; /* by statistic and image; owned */
-    bool *flagged;             /* an image by any statistic; owned */
+    bool *hit[STATISTICS_MAX]; /* by statistic and image */
+    bool *flagged;             /* an image by any statistic */
     size_t count;              /* of these */
     struct interval fraction;  /* exact, of the flagged among the images */
     size_t controls;           /* control images with at least one value: n */
@@ -138,6 +145,7 @@ struct calibration {
     double expected; /* flagged images that chance alone brings, on average: by the larger
                       * of if_strangers and what `across` shows; NAN: not known */
     struct across_subjects across;
+    struct arena arena;
 };
 
 /* `images` synthetic values and control.count control values in each statistic. */

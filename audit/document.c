@@ -123,7 +123,7 @@ static void warn_of_likeness(struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
     const struct across_subjects *across = &calibration->across;
-    double shown = across->images ? (double)across->flagged / (double)across->images : 0;
+    double shown = across_rate(across);
     if (shown > 1.5 * calibration->guaranteed && across->subjects < across->images)
         text_format(&run->warnings,
                     "held against thresholds that the other subjects set, %.3g %% of the control's "
@@ -138,14 +138,15 @@ static void warn_of_statistics(struct audit_run *run)
     const struct calibration *calibration = &run->calibration;
     for (size_t s = 0; s < calibration->statistics && run->used < SOURCE_COUNT; s++) {
         const struct threshold *threshold = &calibration->threshold[s];
-        if (threshold->control.count < calibration->controls)
+        if (!threshold->control.count)
+            text_format(&run->warnings, "no control image has a value of %s%s\n", threshold->name,
+                        threshold->rule == THRESHOLD_NONE ? ", so it flags nothing" : "");
+        else if (threshold->control.count < calibration->controls)
             text_format(&run->warnings,
                         "%s has a value in %zu of %zu control images: the rate of false positives "
                         "holds for synthetic images that lack it as often\n",
                         threshold->name, threshold->control.count, calibration->controls);
-        if (!threshold->control.count && threshold->rule == THRESHOLD_NONE)
-            text_format(&run->warnings, "so %s flags nothing\n", threshold->name);
-        else if (threshold->control.count && !threshold->eliminated)
+        if (threshold->control.count && !threshold->eliminated)
             text_format(&run->warnings,
                         "%s had no turn, for its control images went in others': its most extreme "
                         "value is the threshold\n",

@@ -102,8 +102,7 @@ static struct json *across_json(const struct across_subjects *across, double con
                 *subjects = json_new_object();
     put_count(images, "count", across->flagged); /* images of a subject are alike: no interval */
     put_count(images, "of", across->images);
-    json_put_real(images, "fraction",
-                  across->images ? (double)across->flagged / (double)across->images : NAN);
+    json_put_real(images, "fraction", across->images ? across_rate(across) : NAN);
     put_share(subjects, share_of(across->flagged_subjects, across->subjects, confidence));
     json_put(object, "images", images);
     json_put(object, "subjects", subjects);

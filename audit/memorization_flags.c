@@ -53,24 +53,6 @@ static void find_near_copies(struct audit_run *run)
 /* ---- thresholds -------------------------------------------------------------------------------
  */
 
-static const struct image_set *control_images(const struct audit_run *run)
-{
-    return images_of(run, run->used == SOURCE_HOLDOUT ? SET_HOLDOUT : SET_TRAIN);
-}
-
-/* Whose image each control image is; NULL: there is no control. In the arena. */
-static const uint32_t *control_groups(struct audit_run *run)
-{
-    if (run->used == SOURCE_COUNT)
-        return NULL;
-    const uint32_t *groups = control_images(run)->groups;
-    size_t count = run->control[run->used].count;
-    uint32_t *asked = arena_array(&run->arena, uint32_t, count);
-    for (size_t i = 0; i < count; i++)
-        asked[i] = groups[run->used == SOURCE_OTHERS ? run->asked[i] : i];
-    return asked;
-}
-
 /* The statistics in the order of their turns (calibrate.h): what sees most kinds of copies goes
  * first, for the turns that are left over after whole rounds are its. That is the local ratio
  * before the correlation, and the search for changed copies, which finds the unchanged too, before
@@ -121,13 +103,13 @@ static void calibrate_all(struct audit_run *run)
 {
     struct statistic statistics[2 + CHANNELS_MAX + 2 * MATCHER_COUNT];
     size_t count = list_statistics(run, statistics);
-    struct control_set control = {
-        .count = run->used < SOURCE_COUNT ? run->control[run->used].count : 0,
-        .groups = control_groups(run),
-        .exchangeable = run->used == SOURCE_HOLDOUT,
-    };
-    if (run->used < SOURCE_COUNT && leaves_near_copies_out(run))
-        control.set_aside = run->control[run->used].near_copy_count;
+    struct control_set control = { .exchangeable = run->used == SOURCE_HOLDOUT };
+    if (run->used < SOURCE_COUNT) {
+        const struct control_values *values = &run->control[run->used];
+        control.count = values->count;
+        control.groups = audit_control_images(run).groups;
+        control.set_aside = leaves_near_copies_out(run) ? values->near_copy_count : 0;
+    }
     struct calibration_settings settings = {
         .rate = rint((1 - run->settings->quantile) * 1e12) / 1e12, /* 1 − .999 is .001 */
         .confidence = joint_confidence(run->job->candidates),

@@ -84,6 +84,8 @@ static inline const struct image_set *images_of(const struct audit_run *run, enu
 
 /* memorization_search.c: every search, resumed where it was. */
 bool audit_search(struct audit_run *run, struct error *err) MUST_USE;
+/* The images of the control that is used, in the order of its values. There is one. */
+struct image_set audit_control_images(struct audit_run *run);
 
 /* memorization_flags.c: what the control allows, and what is flagged. */
 void audit_flag(struct audit_run *run);

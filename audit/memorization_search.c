@@ -170,6 +170,13 @@ static struct image_set some_of(struct audit_run *run, const struct image_set *s
     return some;
 }
 
+struct image_set audit_control_images(struct audit_run *run)
+{
+    return run->used == SOURCE_HOLDOUT
+               ? *images_of(run, SET_HOLDOUT)
+               : some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count);
+}
+
 /* A random choice must not be joined by images that were asked for because something copied them:
  * they would be a control chosen by what is tested. */
 static void leave_out_of_control(struct audit_run *run)
@@ -316,10 +323,7 @@ static bool search_channel(struct audit_run *run, size_t c, struct error *err)
                                  .faiss_gpu = run->faiss_gpu,
                                  .channels = UINT64_C(1) << c };
     struct control_values *control = &run->control[run->used];
-    struct image_set strangers =
-        run->used == SOURCE_HOLDOUT
-            ? *images_of(run, SET_HOLDOUT)
-            : some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count);
+    struct image_set strangers = audit_control_images(run);
     run->channel[c] =
         by_channel(run, &database, "synthetic", images_of(run, SET_SYNTHETIC), false, err);
     control->channel[c] = run->channel[c]
@@ -371,9 +375,7 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
                                .channels = run->sets.channels };
     struct control_values *control = &run->control[run->used];
     bool others = run->used == SOURCE_OTHERS;
-    struct image_set strangers =
-        others ? some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count)
-               : *images_of(run, SET_HOLDOUT);
+    struct image_set strangers = audit_control_images(run);
     bool ok = matcher_run(matchers[m], &job, "synthetic", images_of(run, SET_SYNTHETIC), false,
                           &run->matched[m], err) &&
               matcher_run(matchers[m], &job, control_source_names[run->used], &strangers, others,

@@ -29,9 +29,11 @@ void bench_fail(const char *format, ...)
 /* ---- the command line -------------------------------------------------------------------------
  */
 
+static const char *json_path;
+static bool wants_help;
 static const struct bench_option common[] = {
-    { "--json", "FILE", "append each row to this file, a line of JSON", BENCH_TEXT, NULL },
-    { "-h", NULL, "show this", BENCH_FLAG, NULL },
+    { "--json", "FILE", "append each row to this file, a line of JSON", BENCH_TEXT, &json_path },
+    { "-h", NULL, "show this", BENCH_FLAG, &wants_help },
     { 0 },
 };
 
@@ -90,17 +92,10 @@ static int take_option(const struct bench_option *option, int argc, char **argv,
 void bench_begin(struct bench *bench, const char *name, const struct bench_option *options,
                  int argc, char **argv)
 {
-    const char *json = NULL;
-    const struct bench_option json_option = { "--json", "FILE", "", BENCH_TEXT, &json };
     *bench = (struct bench){ .name = name };
     for (int i = 1; i < argc; i++) {
         const struct bench_option *option = find_option(options, argv[i]);
-        if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0) {
-            show_usage(options, argv[0], stdout);
-            exit(0);
-        }
-        if (strcmp(argv[i], "--json") == 0)
-            option = &json_option;
+        option = option ? option : find_option(common, argv[i]);
         if (!option || !option->into) {
             fprintf(stderr, "bench: %s: unknown argument %s\n", name, argv[i]);
             show_usage(options, argv[0], stderr);
@@ -108,8 +103,12 @@ void bench_begin(struct bench *bench, const char *name, const struct bench_optio
         }
         i = take_option(option, argc, argv, i);
     }
-    if (json && !(bench->json = fopen(json, "a")))
-        bench_fail("%s: cannot be written", json);
+    if (wants_help) {
+        show_usage(options, argv[0], stdout);
+        exit(0);
+    }
+    if (json_path && !(bench->json = fopen(json_path, "a")))
+        bench_fail("%s: cannot be written", json_path);
     printf("%-10s %-24s %12s %12s %8s %6s  %s\n", "bench", "case", "ours", "peer", "ratio", "goal",
            "unit, peer");
 }
