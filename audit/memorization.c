@@ -205,7 +205,17 @@ static bool run_stage(struct audit_run *run, struct folder_stage *stage, struct 
     return run_in(run, stage->partial, err);
 }
 
-static bool check_job(const struct audit_job *job, struct error *err)
+/* A run that was killed between putting its folder in place and removing its work leaves both. */
+static bool refuse_existing(const struct audit_job *job, const char *work, struct error *err)
+{
+    const char *advice = "exists already; name a folder that does not, or remove it";
+    if (path_kind(work) == PATH_NOTHING)
+        return error_set(err, "%s: %s", job->out, advice);
+    return error_set(err, "%s: %s, and with it %s, the finished work of an audit that was stopped",
+                     job->out, advice, work);
+}
+
+static bool check_job(const struct audit_job *job, const char *work, struct error *err)
 {
     const char *missing = engine_missing((enum engine)job->settings->engine);
     if (missing)
@@ -213,8 +223,7 @@ static bool check_job(const struct audit_job *job, struct error *err)
                          engine_names[job->settings->engine], missing);
     if (path_kind(job->out) == PATH_NOTHING || job->replace)
         return true;
-    return error_set(err, "%s: exists already; name a folder that does not, or remove it",
-                     job->out);
+    return refuse_existing(job, work, err);
 }
 
 /* Which device does the exact searches: ours through its plug-in, FAISS' by FAISS. */
@@ -250,11 +259,13 @@ bool audit(const struct audit_job *job, struct audit_report *report, struct erro
     struct audit_run run = { .job = job, .settings = job->settings };
     struct folder_stage stage;
     *report = (struct audit_report){ 0 };
-    if (!check_job(job, err) || !choose_device(&run, err) ||
-        !folder_stage_open(&stage, job->out, err))
-        return false;
     arena_init(&run.arena);
     run.passes.folder = arena_format(&run.arena, "%s.work", job->out);
+    if (!check_job(job, run.passes.folder, err) || !choose_device(&run, err) ||
+        !folder_stage_open(&stage, job->out, err)) {
+        arena_release(&run.arena);
+        return false;
+    }
     bool ok = run_stage(&run, &stage, err);
     if (ok)
         ok = folder_stage_commit(&stage, job->replace, err);

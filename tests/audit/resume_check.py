@@ -45,39 +45,77 @@ def wait_for_a_shard(process):
         time.sleep(0.002)
 
 
-def check(sizes, kills_wanted, *more):
-    """Kills a run by turns at a random moment and after a piece of work; compares."""
+def wait_for_the_folder(process):
+    """Until the run has put its folder in place, or ended."""
+    while not (HERE / "out").exists() and process.poll() is None:
+        pass
+
+
+def remove(*names):
+    subprocess.run(["rm", "-rf", *(HERE / name for name in names)], check=True)
+
+
+def start(more):
+    return subprocess.Popen([*command("out"), *more], cwd=HERE, stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)
+
+
+def end_of_a_run():
+    """A run is over: its folder is whole. The next audit starts with nothing."""
+    assert files(HERE / "whole") == files(HERE / "out")
+    remove("out")
+
+
+def killed_when_done(more):
+    """The kill came after the folder was in place: a run refuses to go over it, and says why."""
+    again = start(more)
+    _, said = again.communicate()
+    assert again.returncode == 2 and b"out: exists already" in said, (again.returncode, said)
+    if (HERE / "out.work").exists():
+        assert b"out.work" in said, said
+    remove("out.work")
+    end_of_a_run()
+
+
+def check(sizes, *more):
+    """Kills runs by turns at a random moment, after a piece of work, and when all but done; compares
+    what they end in."""
     for name, seed in [("train", 1), ("synthetic", 2), ("holdout", 3)]:
         make(f"{name}.npy", seed, sizes[name])
     started = time.monotonic()
     subprocess.run([*command("whole"), *more], cwd=HERE, check=True, capture_output=True)
     whole = time.monotonic() - started
-    kills = resumed = 0
-    while True:
-        process = subprocess.Popen([*command("out"), *more], cwd=HERE, stdout=subprocess.DEVNULL,
-                                   stderr=subprocess.PIPE)
-        if kills < KILLS:
-            if kills % 2:
-                wait_for_a_shard(process)
-            else:
-                time.sleep(random.uniform(0.02, 0.2 * whole))
-            process.send_signal(signal.SIGKILL)
-        code = process.wait()
-        if code == 0:
-            break
-        assert code == -signal.SIGKILL, (code, process.stderr.read())
-        assert not (HERE / "out").exists()
-        resumed += shards() > 0
+    moments = [lambda _: time.sleep(random.uniform(0.02, 0.2 * whole)), wait_for_a_shard,
+               wait_for_the_folder]
+    kills = resumed = late = runs = 0
+    while kills < KILLS:
+        assert runs < 10 * KILLS, (kills, runs, whole)
+        process = start(more)
+        moments[runs % len(moments)](process)
+        process.send_signal(signal.SIGKILL)
+        _, said = process.communicate()
+        runs += 1
+        if process.returncode == 0:  # before the kill
+            end_of_a_run()
+            continue
+        assert process.returncode == -signal.SIGKILL, (process.returncode, said)
         kills += 1
-    assert kills >= kills_wanted and resumed >= 1, (kills, resumed, whole)
-    assert files(HERE / "whole") == files(HERE / "out")
+        if (HERE / "out").exists():
+            killed_when_done(more)
+            late += 1
+        resumed += shards() > 0
+    assert resumed >= 1, (kills, runs, whole)
+    process = start(more)
+    _, said = process.communicate()
+    assert process.returncode == 0, (process.returncode, said)
+    end_of_a_run()
     left = sorted(p.name for p in HERE.iterdir())
-    assert left == ["holdout.npy", "out", "synthetic.npy", "train.npy", "whole"], left
-    subprocess.run(["rm", "-r", HERE / "out", HERE / "whole"], check=True)
-    print(f"{kills} kills, {resumed} with shards left: the same bytes")
+    assert left == ["holdout.npy", "synthetic.npy", "train.npy", "whole"], left
+    remove("whole")
+    print(f"{kills} kills in {runs} runs, {resumed} with shards left, {late} when done: the same bytes")
 
 
 random.seed(5)
-check({"train": 1500, "synthetic": 1100, "holdout": 600}, 4, "--no-transforms", "--no-tiles")
-check({"train": 30, "synthetic": 80, "holdout": 70}, 2)
+check({"train": 1500, "synthetic": 1100, "holdout": 600}, "--no-transforms", "--no-tiles")
+check({"train": 30, "synthetic": 80, "holdout": 70})
 subprocess.run(["rm", "-r", str(HERE)], check=True)
