@@ -323,6 +323,13 @@ struct membership_inference membership_inference(const struct sample *members,
     return result;
 }
 
+/* The area under the ROC curve is that probability. */
+struct estimate probability_below(const struct sample *first, const struct sample *second,
+                                  const struct bootstrap *bootstrap)
+{
+    return membership_inference(first, second, bootstrap).auc;
+}
+
 /* ---- shares -----------------------------------------------------------------------------------
  */
 

@@ -63,6 +63,11 @@ struct membership_inference membership_inference(const struct sample *members,
                                                  const struct sample *others,
                                                  const struct bootstrap *bootstrap);
 
+/* P(x < y) + P(x = y)/2 of x from the first sample and y from the second (Mann and Whitney 1947).
+ */
+struct estimate probability_below(const struct sample *first, const struct sample *second,
+                                  const struct bootstrap *bootstrap);
+
 struct share {
     size_t count, of;
     double fraction;

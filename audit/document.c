@@ -170,7 +170,7 @@ static void warn_of_near_copies(struct audit_run *run)
                 "%zu control image%s all but equal to a training image (control.near_copies "
                 "names %s): is a patient in %s under two names? ",
                 count, count == 1 ? " is" : "s are", count == 1 ? "it" : "them",
-                run->used == SOURCE_HOLDOUT ? "both sets" : "the set");
+                run->used != SOURCE_OTHERS ? "both sets" : "the set");
     if (leaves_near_copies_out(run))
         text_format(&run->warnings,
                     "Left out of the control, so that images like these are flagged; if they are "
@@ -226,6 +226,9 @@ static void summarise_found(struct audit_run *run)
 static void summarise_control(struct audit_run *run)
 {
     struct text *out = &run->summary;
+    static const char *const people[SOURCE_COUNT] = {
+        "held-out", "training", "held-out (made as smooth as the synthetic)"
+    };
     text_add(out, "control: ");
     if (run->used < SOURCE_COUNT) {
         const struct control_values *control = &run->control[run->used];
@@ -233,8 +236,8 @@ static void summarise_control(struct audit_run *run)
         text_format(out,
                     "%zu %s images of %zu subjects; nearest correlation: median %.4f, 99 %% %.4f, "
                     "largest %.4f; ",
-                    values.count, run->used == SOURCE_HOLDOUT ? "held-out" : "training",
-                    control->subjects, values.p50, values.p99, values.maximum);
+                    values.count, people[run->used], control->subjects, values.p50, values.p99,
+                    values.maximum);
     } else
         text_add(out, "none; ");
     bool any = false;
@@ -281,8 +284,10 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
 {
     struct json *document = run->document = json_new_object();
     size_t flagged_subjects;
+    struct smoothness smoothness = smoothness_of(run, run->used);
     warn_of_sets(run);
     warn_of_control(run);
+    warn_of_smoothness(run, &smoothness);
     json_put_string(document, "schema", MEMORIZATION_SCHEMA);
     json_put(document, "tool", tool_json(run));
     json_put_string(document, "engine", engine_names[run->settings->engine]);
@@ -293,6 +298,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "warnings", warnings_json(run));
     json_put(document, "nearest", nearest_json(run));
     json_put(document, "control", control_json(run));
+    json_put(document, "smoothness", smoothness_json(&smoothness));
     json_put(document, "calibration", calibration_json(run));
     json_put(document, "thresholds", thresholds_json(run));
     json_put(document, "flagged", flagged_json(run));

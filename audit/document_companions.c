@@ -15,9 +15,8 @@ static double *distances(struct audit_run *run, const struct near *near, const d
     return values;
 }
 
-/* The sample of values that are there, with a group for each. */
-static struct sample compact(struct audit_run *run, const double *values, const uint32_t *groups,
-                             size_t count)
+struct sample sample_of(struct audit_run *run, const double *values, const uint32_t *groups,
+                        size_t count)
 {
     double *kept = arena_array(&run->arena, double, count + 1);
     uint32_t *kept_groups = groups ? arena_array(&run->arena, uint32_t, count + 1) : NULL;
@@ -42,7 +41,7 @@ static uint32_t *cells_of(struct audit_run *run, const struct near *near)
     return cells;
 }
 
-static struct bootstrap bootstrap_of(const struct audit_run *run)
+struct bootstrap bootstrap_of(const struct audit_run *run)
 {
     return (struct bootstrap){ (uint64_t)run->settings->seed, (size_t)run->settings->bootstrap,
                                joint_confidence(run->job->candidates) };
@@ -60,8 +59,8 @@ static struct json *ct_json(struct audit_run *run)
         double *values = distances(run, near[s], correlation[s], 0);
         uint32_t *cells = cells_of(run, near[s]);
         sample[s] =
-            compact(run, values, s ? images_of(run, SET_HOLDOUT)->groups : NULL, near[s]->count);
-        cell[s] = compact(run, values, cells, near[s]->count);
+            sample_of(run, values, s ? images_of(run, SET_HOLDOUT)->groups : NULL, near[s]->count);
+        cell[s] = sample_of(run, values, cells, near[s]->count);
     }
     if (!sample[0].count || !sample[1].count)
         return NULL;
@@ -187,7 +186,7 @@ static struct sample attacked(struct audit_run *run, const struct search_result 
     for (size_t i = 0; i < count; i++)
         values[i] =
             run->looks[role][i].constant ? NAN : distance_of(result->nearest[i].correlation);
-    return compact(run, values, images_of(run, role)->groups, count);
+    return sample_of(run, values, images_of(run, role)->groups, count);
 }
 
 static struct json *mia_json(struct audit_run *run)

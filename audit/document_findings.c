@@ -46,7 +46,17 @@ static struct json *near_copies_json(const struct audit_run *run)
     return object;
 }
 
-struct json *control_json(const struct audit_run *run)
+/* What was done to the held-out images, and how far from the synthetic ones they were before. */
+static void put_change(struct json *object, struct audit_run *run)
+{
+    const struct likening *change = &run->matching.change;
+    struct smoothness before = smoothness_of(run, SOURCE_HOLDOUT);
+    json_put_string(object, "change", liken_change_names[change->change]);
+    json_put_real(object, "sigma", change->sigma);
+    json_put(object, "smoothness_before", smoothness_json(&before));
+}
+
+struct json *control_json(struct audit_run *run)
 {
     struct json *object = json_new_object();
     if (run->used < SOURCE_COUNT) {
@@ -59,8 +69,11 @@ struct json *control_json(const struct audit_run *run)
     else
         json_put_null(object, "near_copies");
     for (int source = 0; source < SOURCE_COUNT; source++) {
-        if (run->control[source].present)
-            json_put(object, control_source_names[source], one_control(&run->control[source]));
+        struct json *one = run->control[source].present ? one_control(&run->control[source]) : NULL;
+        if (one && source == SOURCE_MATCHED)
+            put_change(one, run);
+        if (one)
+            json_put(object, control_source_names[source], one);
         else
             json_put_null(object, control_source_names[source]);
     }

@@ -122,6 +122,7 @@ static struct json *histogram(const double *values, size_t count, double low, do
     return list;
 }
 
+enum { HISTOGRAM_ROWS = 1 + SOURCE_COUNT };
 struct histogram_row {
     const char *key;
     const double *values;
@@ -129,13 +130,13 @@ struct histogram_row {
 };
 
 /* One histogram for each row, over the same bins. */
-static struct json *histograms_of(const struct histogram_row rows[3], double low)
+static struct json *histograms_of(const struct histogram_row rows[HISTOGRAM_ROWS], double low)
 {
     struct json *object = json_new_object(), *edges = json_new_array();
     for (size_t b = 0; b <= BINS; b++)
         json_push_real(edges, low + (1 - low) * (double)b / BINS);
     json_put(object, "edges", edges);
-    for (size_t r = 0; r < 3; r++)
+    for (size_t r = 0; r < HISTOGRAM_ROWS; r++)
         json_put(object, rows[r].key, histogram(rows[r].values, rows[r].count, low, 1));
     return object;
 }
@@ -144,18 +145,20 @@ struct json *histograms_json(const struct audit_run *run)
 {
     const struct control_values *control = run->control;
     size_t count = count_of(run, SET_SYNTHETIC);
-    struct histogram_row correlation[3] = {
+    struct histogram_row correlation[HISTOGRAM_ROWS] = {
         { "synthetic", run->correlation, count },
         { "holdout", control[SOURCE_HOLDOUT].correlation, control[SOURCE_HOLDOUT].count },
         { "other_subjects", control[SOURCE_OTHERS].correlation, control[SOURCE_OTHERS].count },
+        { "matched_holdout", control[SOURCE_MATCHED].correlation, control[SOURCE_MATCHED].count },
     };
-    struct histogram_row ratio[3] = {
+    struct histogram_row ratio[HISTOGRAM_ROWS] = {
         { "synthetic", run->ratio, count },
         { "holdout", control[SOURCE_HOLDOUT].ratio, control[SOURCE_HOLDOUT].count },
         { "other_subjects", control[SOURCE_OTHERS].ratio, control[SOURCE_OTHERS].count },
+        { "matched_holdout", control[SOURCE_MATCHED].ratio, control[SOURCE_MATCHED].count },
     };
     double low = 1;
-    for (size_t r = 0; r < 3; r++)
+    for (size_t r = 0; r < HISTOGRAM_ROWS; r++)
         low = fmin(low, summary_of(correlation[r].values, correlation[r].count).minimum);
     low = floor(low * 20) / 20; /* NAN never is the least */
     struct json *object = json_new_object();

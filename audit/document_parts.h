@@ -29,7 +29,7 @@ size_t constants_of(const struct audit_run *run, enum set_role role); /* without
 
 /* document_findings.c: what was found, and against what. */
 struct json *nearest_json(const struct audit_run *run);
-struct json *control_json(const struct audit_run *run);
+struct json *control_json(struct audit_run *run);
 struct json *calibration_json(const struct audit_run *run);
 struct json *thresholds_json(const struct audit_run *run);
 struct json *flagged_json(const struct audit_run *run);
@@ -46,5 +46,20 @@ struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, s
 
 /* document_companions.c: each of the companions, null where it cannot be had. */
 struct json *companions_json(struct audit_run *run);
+/* The values that are not NAN, with their groups, in the arena; and how samples are drawn anew. */
+struct sample sample_of(struct audit_run *run, const double *values, const uint32_t *groups,
+                        size_t count);
+struct bootstrap bootstrap_of(const struct audit_run *run);
+
+/* document_smoothness.c: whether synthetic images are as smooth as a control's (SOURCE_COUNT: there
+ * is none). */
+struct smoothness {
+    double *synthetic, *control; /* roughness; NAN: left out. No control: NULL */
+    size_t synthetic_count, control_count;
+    struct estimate smoother; /* P(a synthetic image is smoother than one of the control); or NAN */
+};
+struct smoothness smoothness_of(struct audit_run *run, int source);
+struct json *smoothness_json(const struct smoothness *smoothness);
+void warn_of_smoothness(struct audit_run *run, const struct smoothness *smoothness);
 
 #endif

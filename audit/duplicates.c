@@ -2,6 +2,7 @@
 #include "audit/duplicates.h"
 
 #include "audit/engine.h"
+#include "audit/roughness.h"
 #include "base/parallel.h"
 
 #include <stdatomic.h>
@@ -36,7 +37,10 @@ static void look_at(void *context, size_t begin, size_t end)
         for (size_t run = 0; run < pixels->run_count; run++)
             digest_add(state, image + pixels->run[run].offset * bytes,
                        pixels->run[run].length * bytes);
-        looking->looks[i] = (struct look){ digest_end(state), moments.spread == 0 };
+        looking->looks[i] =
+            (struct look){ digest_end(state), moments.spread == 0,
+                           image_roughness(pixels, image, looking->view.database.height,
+                                           looking->view.database.width) };
     }
 }
 

@@ -1,10 +1,10 @@
 /* Images that are the same, or nearly so, within a set and between sets.
  *
- * `looks` are taken once of every image: whether it has any variance, and the SHA-256 of its
- * compared pixels. Equal digests are equal images. Near-duplicates are pairs whose correlation
- * reaches a limit; they come from the nearest-neighbour lists, k an image: when a list is full of
- * near-duplicates there may be more pairs than were counted, and `complete` is false. Images
- * without variance are neither. */
+ * `looks` are taken once of every image: whether it has any variance, how rough it is, and the
+ * SHA-256 of its compared pixels. Equal digests are equal images. Near-duplicates are pairs whose
+ * correlation reaches a limit; they come from the nearest-neighbour lists, k an image: when a list
+ * is full of near-duplicates there may be more pairs than were counted, and `complete` is false.
+ * Images without variance are neither. */
 #ifndef AUDIT_DUPLICATES_H
 #define AUDIT_DUPLICATES_H
 
@@ -14,6 +14,7 @@
 struct look {
     struct digest digest;
     bool constant;
+    double roughness; /* roughness.h; NAN where no channel has any variance */
 };
 /* Owned: free with memory_free. NULL where an image has a pixel that is not finite. */
 struct look *looks_of(const struct image_set *set, uint64_t channels, struct error *err) MUST_USE;

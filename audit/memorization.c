@@ -12,10 +12,11 @@
 /* ---- settings ---------------------------------------------------------------------------------
  */
 
-static const char *const control_names[CONTROL_COUNT + 1] = { "auto", "holdout", "other_subjects",
-                                                              NULL };
+static const char *const control_names[CONTROL_COUNT + 1] = { "auto", "holdout", "matched_holdout",
+                                                              "other_subjects", NULL };
 static const char *const near_copies_names[NEAR_COPIES_COUNT + 1] = { "keep", "leave_out", NULL };
-const char *const control_source_names[SOURCE_COUNT] = { "holdout", "other_subjects" };
+const char *const control_source_names[SOURCE_COUNT] = { "holdout", "other_subjects",
+                                                         "matched_holdout" };
 
 const struct audit_settings audit_defaults = {
     .neighbours = 10,
@@ -42,7 +43,7 @@ const struct yaml_field audit_fields[] = {
     FIELD(quantile, YAML_REAL, .minimum = 0.5, .maximum = 0.999999, .metavar = "Q",
           .help = "of the control, for all statistics together (default .999)"),
     FIELD(control, YAML_CHOICE, .choices = control_names,
-          .help = "what sets the thresholds; auto: the holdout where there is one"),
+          .help = "what sets the thresholds; auto: the holdout if any; matched_: made as smooth"),
     FIELD(control_near_copies, YAML_CHOICE, .choices = near_copies_names,
           .help = "of the control: images all but equal to a training image (default keep)"),
     FIELD(correlation_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
@@ -163,6 +164,8 @@ static void run_release(struct audit_run *run)
         control_release(&run->control[source]);
     for (int role = 0; role < SET_COUNT; role++)
         memory_free(run->looks[role]);
+    memory_free(run->matching.looks);
+    npy_close(&run->matching.set.array);
     for (int m = 0; m < MATCHER_COUNT; m++)
         matched_release(&run->matched[m]);
     near_release(&run->synthetic);

@@ -24,7 +24,13 @@
 
 #define MEMORIZATION_SCHEMA "lethe/memorization/1"
 
-enum control { CONTROL_AUTO, CONTROL_HOLDOUT, CONTROL_OTHER_SUBJECTS, CONTROL_COUNT };
+enum control {
+    CONTROL_AUTO,
+    CONTROL_HOLDOUT,
+    CONTROL_MATCHED_HOLDOUT, /* made as smooth as the synthetic set: liken.h */
+    CONTROL_OTHER_SUBJECTS,
+    CONTROL_COUNT
+};
 
 /* What becomes of control images that are near-copies of a training image. */
 enum near_copies { NEAR_COPIES_KEEP, NEAR_COPIES_LEAVE_OUT, NEAR_COPIES_COUNT };

@@ -33,13 +33,15 @@ static void find_near_copies(struct audit_run *run)
     if (run->used == SOURCE_COUNT)
         return;
     struct control_values *control = &run->control[run->used];
+    const struct control_values *unchanged =
+        &run->control[run->used == SOURCE_MATCHED ? SOURCE_HOLDOUT : run->used];
     const struct matched *disguised = &control->matched[MATCH_DISGUISE];
     double duplicate = run->settings->duplicate;
     control->near_copies_sought = control->ratio || disguised->count;
     control->near_copies = arena_array(&run->arena, size_t, control->count);
     for (size_t i = 0; i < control->count; i++) {
-        bool near =
-            control->ratio && nearly_equal(control->correlation[i], control->ratio[i], duplicate);
+        bool near = control->ratio &&
+                    nearly_equal(unchanged->correlation[i], unchanged->ratio[i], duplicate);
         near |= disguised->count &&
                 nearly_equal(disguised->correlation[i], disguised->ratio[i], duplicate);
         if (near)
@@ -107,7 +109,7 @@ static void calibrate_all(struct audit_run *run)
     if (run->used < SOURCE_COUNT) {
         const struct control_values *values = &run->control[run->used];
         control.count = values->count;
-        control.groups = audit_control_images(run).groups;
+        control.groups = audit_control_images(run, run->used).groups;
         control.set_aside = leaves_near_copies_out(run) ? values->near_copy_count : 0;
     }
     struct calibration_settings settings = {

@@ -6,13 +6,14 @@
 #include "audit/companions.h"
 #include "audit/duplicates.h"
 #include "audit/exact.h"
+#include "audit/liken.h"
 #include "audit/matcher.h"
 #include "audit/memorization.h"
 #include "audit/passes.h"
 #include "audit/sets.h"
 
 /* Where a control comes from. */
-enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_COUNT };
+enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_MATCHED, SOURCE_COUNT };
 extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
 
 /* Searches for changed copies. */
@@ -42,6 +43,13 @@ struct control_values {
     struct matched matched[MATCHER_COUNT]; /* NAN: left out */
 };
 
+/* The holdout, made as smooth as the synthetic set, where that is the control. */
+struct matching {
+    struct likening change;
+    struct likened_set set;
+    struct look *looks;
+};
+
 struct audit_run {
     const struct audit_job *job;
     const struct audit_settings *settings;
@@ -59,6 +67,7 @@ struct audit_run {
     double *channel[CHANNELS_MAX];
     struct matched matched[MATCHER_COUNT];
     struct control_values control[SOURCE_COUNT];
+    struct matching matching;
     uint32_t *asked;    /* training images whose nearest of other subjects is known */
     size_t asked_count; /* … and how many these are */
     double *reach;      /* of training images: distance to it; NAN where it is not known */
@@ -84,8 +93,15 @@ static inline const struct image_set *images_of(const struct audit_run *run, enu
 
 /* memorization_search.c: every search, resumed where it was. */
 bool audit_search(struct audit_run *run, struct error *err) MUST_USE;
-/* The images of the control that is used, in the order of its values. There is one. */
-struct image_set audit_control_images(struct audit_run *run);
+/* The images of a control that is present, in the order of its values. */
+struct image_set audit_control_images(struct audit_run *run, int source);
+/* The look of one of them, by its place in that order. */
+static inline const struct look *control_look(const struct audit_run *run, int source, size_t place)
+{
+    return source == SOURCE_OTHERS    ? &run->looks[SET_TRAIN][run->asked[place]]
+           : source == SOURCE_MATCHED ? &run->matching.looks[place]
+                                      : &run->looks[SET_HOLDOUT][place];
+}
 
 /* memorization_flags.c: what the control allows, and what is flagged. */
 void audit_flag(struct audit_run *run);

@@ -2,6 +2,7 @@
  *
  *     synthetic in train           the k nearest, the local ratio
  *     holdout in train             the same: the control
+ *     matched holdout in train     the same, once it is as smooth as the synthetic images
  *     train in train               of other subjects: the other control, and authenticity's reach
  *     synthetic in synthetic       near-duplicates
  *     train, holdout in synthetic  membership inference
@@ -11,6 +12,7 @@
  */
 #include "audit/memorization_parts.h"
 
+#include "base/file.h"
 #include "base/random.h"
 
 #include <math.h>
@@ -131,6 +133,65 @@ static bool search_holdout(struct audit_run *run, struct error *err)
            take_values(control, run->looks[SET_HOLDOUT], NULL, err);
 }
 
+/* Roughness by image, where the values are. */
+static double *roughness_of(const struct look *looks, const double *values, size_t count)
+{
+    double *roughness = memory_grow(NULL, count + 1, sizeof *roughness);
+    for (size_t i = 0; i < count; i++)
+        roughness[i] = isnan(values[i]) ? NAN : looks[i].roughness;
+    return roughness;
+}
+
+static struct likening choose_likening(const struct audit_run *run)
+{
+    const struct image_set *synthetic = images_of(run, SET_SYNTHETIC),
+                           *holdout = images_of(run, SET_HOLDOUT);
+    double *wanted = roughness_of(run->looks[SET_SYNTHETIC], run->correlation, synthetic->count),
+           *there = roughness_of(run->looks[SET_HOLDOUT], run->control[SOURCE_HOLDOUT].correlation,
+                                 holdout->count);
+    size_t count = 0;
+    for (size_t i = 0; i < synthetic->count; i++)
+        if (!isnan(wanted[i]))
+            wanted[count++] = wanted[i];
+    struct likening change =
+        likening_of(holdout, run->sets.channels, there, summarise(wanted, count).p50,
+                    (uint64_t)run->settings->seed);
+    free(wanted);
+    free(there);
+    return change;
+}
+
+/* The holdout once more, as smooth as the synthetic images. What is no stranger in the holdout is
+ * none here. */
+static bool search_matched(struct audit_run *run, struct error *err)
+{
+    struct control_values *control = &run->control[SOURCE_MATCHED];
+    const struct control_values *holdout = &run->control[SOURCE_HOLDOUT];
+    struct matching *matching = &run->matching;
+    if (!run->sets.holdout || run->settings->control != CONTROL_MATCHED_HOLDOUT)
+        return true;
+    matching->change = choose_likening(run);
+    if (!liken_set(images_of(run, SET_HOLDOUT), run->sets.channels, &matching->change,
+                   (uint64_t)run->settings->seed,
+                   path_join(&run->arena, run->passes.folder, "matched-holdout.npy"),
+                   &matching->set, err))
+        return false;
+    matching->looks = looks_of(&matching->set.images, run->sets.channels, err);
+    control->subjects = holdout->subjects;
+    if (!matching->looks ||
+        !near_find(&run->database[SET_TRAIN], "matched-holdout", &matching->set.images, run->k,
+                   run->local, false, &control->near, err) ||
+        !take_values(control, matching->looks, NULL, err))
+        return false;
+    for (size_t i = 0; i < control->count; i++)
+        if (isnan(holdout->correlation[i])) {
+            control->correlation[i] = NAN;
+            if (control->ratio)
+                control->ratio[i] = NAN;
+        }
+    return true;
+}
+
 /* The training images to be compared with those of other subjects: all, or a random choice of so
  * many, and in any case those that are some synthetic image's nearest. */
 static void choose_asked(struct audit_run *run)
@@ -170,10 +231,11 @@ static struct image_set some_of(struct audit_run *run, const struct image_set *s
     return some;
 }
 
-struct image_set audit_control_images(struct audit_run *run)
+struct image_set audit_control_images(struct audit_run *run, int source)
 {
-    return run->used == SOURCE_HOLDOUT
-               ? *images_of(run, SET_HOLDOUT)
+    return source == SOURCE_HOLDOUT ? *images_of(run, SET_HOLDOUT)
+           : source == SOURCE_MATCHED
+               ? run->matching.set.images
                : some_of(run, images_of(run, SET_TRAIN), run->asked, run->asked_count);
 }
 
@@ -323,7 +385,7 @@ static bool search_channel(struct audit_run *run, size_t c, struct error *err)
                                  .faiss_gpu = run->faiss_gpu,
                                  .channels = UINT64_C(1) << c };
     struct control_values *control = &run->control[run->used];
-    struct image_set strangers = audit_control_images(run);
+    struct image_set strangers = audit_control_images(run, run->used);
     run->channel[c] =
         by_channel(run, &database, "synthetic", images_of(run, SET_SYNTHETIC), false, err);
     control->channel[c] = run->channel[c]
@@ -375,7 +437,7 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
                                .channels = run->sets.channels };
     struct control_values *control = &run->control[run->used];
     bool others = run->used == SOURCE_OTHERS;
-    struct image_set strangers = audit_control_images(run);
+    struct image_set strangers = audit_control_images(run, run->used);
     bool ok = matcher_run(matchers[m], &job, "synthetic", images_of(run, SET_SYNTHETIC), false,
                           &run->matched[m], err) &&
               matcher_run(matchers[m], &job, control_source_names[run->used], &strangers, others,
@@ -425,10 +487,23 @@ static bool look_at_all(struct audit_run *run, struct error *err)
     return true;
 }
 
+/* Before anything is searched. */
+static bool check_control(const struct audit_run *run, struct error *err)
+{
+    int control = run->settings->control;
+    if (run->sets.holdout || (control != CONTROL_HOLDOUT && control != CONTROL_MATCHED_HOLDOUT))
+        return true;
+    return error_set(err,
+                     "the control %s was asked for, but there is no holdout: give --holdout, or a "
+                     "training store with subjects kept apart",
+                     control == CONTROL_HOLDOUT ? "holdout" : "matched_holdout");
+}
+
 /* The control that sets thresholds: the one asked for, or the holdout where there is one. */
 static bool choose_control(struct audit_run *run, struct error *err)
 {
-    static const int asked[CONTROL_COUNT] = { SOURCE_COUNT, SOURCE_HOLDOUT, SOURCE_OTHERS };
+    static const int asked[CONTROL_COUNT] = { SOURCE_COUNT, SOURCE_HOLDOUT, SOURCE_MATCHED,
+                                              SOURCE_OTHERS };
     run->used = asked[run->settings->control];
     if (run->used == SOURCE_COUNT)
         for (run->used = 0; run->used < SOURCE_COUNT && !run->control[run->used].present;)
@@ -440,9 +515,8 @@ static bool choose_control(struct audit_run *run, struct error *err)
     }
     if (run->control[run->used].present)
         return true;
-    return error_set(
-        err, "the control %s was asked for, but there is none: %s", control_source_names[run->used],
-        run->used == SOURCE_HOLDOUT ? "give --holdout" : "the training set has one subject");
+    return error_set(err, "the control %s was asked for, but the training set has one subject",
+                     control_source_names[run->used]);
 }
 
 static void open_databases(struct audit_run *run)
@@ -460,8 +534,9 @@ static void open_databases(struct audit_run *run)
 bool audit_search(struct audit_run *run, struct error *err)
 {
     open_databases(run);
-    bool ok = plan_neighbours(run, err) && look_at_all(run, err) && search_synthetic(run, err) &&
-              search_holdout(run, err) && search_others(run, err) && choose_control(run, err);
+    bool ok = check_control(run, err) && plan_neighbours(run, err) && look_at_all(run, err) &&
+              search_synthetic(run, err) && search_holdout(run, err) && search_matched(run, err) &&
+              search_others(run, err) && choose_control(run, err);
     database_close(&run->database[SET_TRAIN]); /* one database in memory at a time */
     ok = ok && search_in_synthetic(run, err);
     database_close(&run->database[SET_SYNTHETIC]);

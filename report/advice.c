@@ -77,6 +77,19 @@ static void advise_duplicates(const struct facts *facts, struct text *advice)
                     pairs);
 }
 
+/* The audit warns of it from three quarters on. */
+static void advise_smoothness(const struct facts *facts, struct text *advice)
+{
+    double smoother = fact_number(facts->memorization, "smoothness.smoother.value");
+    if (flagged_count(facts) > 0 && smoother >= 0.75)
+        text_format(advice,
+                    "The images are smoother than real ones (in %.3g %% of all pairs), and what is "
+                    "smooth is near to everybody: images that copy nothing may be among those "
+                    "flagged. audit: { control: matched_holdout } holds them against images of "
+                    "unseen patients that were made as smooth.\n",
+                    100 * smoother);
+}
+
 static void advise_quarantine(const struct facts *facts, struct text *advice)
 {
     double images = fact_number(facts->memorization, "counts.synthetic");
@@ -171,7 +184,7 @@ static void advise_utility(const struct facts *facts, struct text *advice)
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
-    advise_audit,      advise_memorised, advise_few_patients, advise_duplicates,
+    advise_audit,      advise_memorised, advise_few_patients, advise_duplicates, advise_smoothness,
     advise_quarantine, advise_threshold, advise_width,        advise_utility,
 };
 

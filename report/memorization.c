@@ -30,9 +30,14 @@ static void write_distribution(struct page *page, const struct distribution *wha
     const struct json *audit = facts->memorization;
     char path[96];
     size_t edge_count, counts[3];
-    static const char *const keys[] = { "synthetic", "holdout", "other_subjects" };
-    static const char *const names[] = { "synthetic images", "images of unseen patients",
-                                         "images of other training patients" };
+    const char *used = fact_string(audit, "control.used");
+    bool matched = used && strcmp(used, "matched_holdout") == 0;
+    const char *const keys[] = { "synthetic", matched ? "matched_holdout" : "holdout",
+                                 "other_subjects" };
+    const char *const names[] = { "synthetic images",
+                                  matched ? "images of unseen patients, made as smooth"
+                                          : "images of unseen patients",
+                                  "images of other training patients" };
     static const char *const tones[] = { "synthetic", "control", "other" };
     snprintf(path, sizeof path, "histograms.%s", what->key);
     const struct json *histogram = fact(audit, path);
@@ -96,6 +101,8 @@ static void write_quantiles(struct page *page)
         "<tbody>");
     put_quantiles(html, "Synthetic", fact(audit, "nearest"));
     put_quantiles(html, "Of unseen patients (control)", fact(audit, "control.holdout"));
+    put_quantiles(html, "… made as smooth as the synthetic images",
+                  fact(audit, "control.matched_holdout"));
     put_quantiles(html, "Of one training patient among the others",
                   fact(audit, "control.other_subjects"));
     html_put(html, "</tbody></table></div>");
@@ -174,6 +181,8 @@ static void write_findings(struct page *page)
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
         { "Control images all but equal to a training image", "control.near_copies.count" },
+        { "Chance that a synthetic image is smoother than a control image (0.5: alike)",
+          "smoothness.smoother.value" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
     };
@@ -264,6 +273,10 @@ bool has_unseen_control(const struct json *audit)
 
 const char *control_people(const struct json *audit)
 {
+    const char *used = fact_string(audit, "control.used");
+    if (used && strcmp(used, "matched_holdout") == 0)
+        return "patients whom the generator never saw, once they were made as smooth as the "
+               "synthetic ones";
     return has_unseen_control(audit) ? "patients whom the generator never saw"
                                      : "training patients, each held against the others";
 }

@@ -227,6 +227,80 @@ def check_calibration(document, columns, rate, groups, exchangeable=True, aside=
     return bounds
 
 
+def contiguity(images):
+    """Geary's C of each image, sums over channels."""
+    x = images.astype(np.float64)
+    near = (np.diff(x, axis=3)**2).sum((1, 2, 3)) + (np.diff(x, axis=2)**2).sum((1, 2, 3))
+    spread = ((x - x.mean((2, 3), keepdims=True))**2).sum((1, 2, 3))
+    pairs = 2 * SIDE * (SIDE - 1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (SIDE * SIDE - 1) * near / (2 * pairs * spread)
+
+
+def check_smoothness(seen, synthetic, control):
+    check_summary(seen["synthetic"], synthetic)
+    check_summary(seen["control"], control)
+    greater = mannwhitneyu(synthetic, control).statistic / (len(synthetic) * len(control))
+    close(seen["smoother"]["value"], 1 - greater)
+    low, high = seen["smoother"]["interval"]
+    assert low <= seen["smoother"]["value"] <= high
+
+
+def blurred(images, sigma):
+    """Passes of three taps whose variances add up, in single precision, the rim going on."""
+    passes = int(np.ceil(2 * sigma * sigma))
+    x, a = images.astype(np.float32), np.float32(sigma * sigma / (2 * passes))
+    for _ in range(passes):
+        for axis in (2, 3):
+            padded = np.take(x, np.clip(np.arange(-1, SIDE + 1), 0, SIDE - 1), axis)
+            above, below = (np.take(padded, np.arange(SIDE) + i, axis) for i in (0, 2))
+            x = x + a * (above - np.float32(2) * x + below)
+    return np.minimum(np.maximum(x, 0) + np.float32(0.5), 255).astype(np.uint8)
+
+
+def check_matched_control():
+    """Blurred synthetic images against the holdout, which is told to be rougher; then against the
+    holdout blurred likewise. Noisy ones: the control gets as rough."""
+    train, held = np.load(HERE / "train.npy"), np.load(HERE / "holdout.npy")
+    synthetic = np.load(HERE / "synthetic.npy")[:-1]
+    subjects = np.array((HERE / "train.csv").read_text().split()[1:])
+    groups = np.array((HERE / "holdout.csv").read_text().split()[1:])
+    whole = np.load(HERE / "synthetic.npy")
+    np.save(HERE / "synthetic.npy", np.concatenate([blurred(synthetic, 1.5), whole[-1:]]))
+    soft = contiguity(blurred(synthetic, 1.5))
+    plain = audit("plain", "--pairs", "0")
+    check_smoothness(plain["smoothness"], soft, contiguity(held))
+    assert any("is smoother than the control's" in line for line in plain["warnings"]), plain["smoothness"]
+    assert plain["control"]["matched_holdout"] is None
+
+    document = audit("matched", "--pairs", "0", "--control", "matched_holdout")
+    control = document["control"]
+    assert control["used"] == "matched_holdout" and control["holdout"] == plain["control"]["holdout"]
+    matched = control["matched_holdout"]
+    assert matched["change"] == "blur" and 1 < matched["sigma"] < 2.2, matched["sigma"]
+    assert matched["smoothness_before"] == plain["smoothness"]
+    alike = blurred(held, matched["sigma"])
+    check_smoothness(document["smoothness"], soft, contiguity(alike))
+    close(np.median(contiguity(alike)), np.median(soft), 0.05 * np.median(soft))
+    assert not any("than the control's" in line for line in document["warnings"])
+    r = correlations(alike, train)
+    ratio = np.array([local_ratio(row, subjects) for row in r])
+    check_summary(matched, r.max(1))
+    check_summary(matched["local_ratio"], ratio)
+    check_calibration(document, {"local_ratio": (ratio, -1), "correlation": (r.max(1), 1)}, 0.01,
+                      groups, exchangeable=False)
+    assert document["companions"] == plain["companions"]
+
+    noisy = np.clip(np.round(synthetic + RANDOM.normal(0, 30, synthetic.shape)), 0, 255)
+    np.save(HERE / "synthetic.npy", noisy.astype(np.uint8))
+    document = audit("rough", "--pairs", "0", "--control", "matched_holdout", "--per-channel")
+    matched = document["control"]["matched_holdout"]
+    assert matched["change"] == "noise" and 20 < matched["sigma"] < 40, matched["sigma"]
+    assert 0.3 < document["smoothness"]["smoother"]["value"] < 0.7
+    assert matched["smoothness_before"]["smoother"]["value"] < 0.05
+    np.save(HERE / "synthetic.npy", whole)
+
+
 def check_all():
     train, synthetic, holdout, subjects, held = make_sets()
     document = audit("out")
@@ -288,6 +362,9 @@ def check_all():
     check_share(document["flagged"], int(flagged.sum()), len(synthetic))
     assert document["flagged"]["by_correlation"] == int((~flat & (best > t)).sum())
     assert document["flagged"]["by_local_ratio"] == int((~flat & (ratio < d)).sum())
+
+    # smoothness
+    check_smoothness(document["smoothness"], contiguity(synthetic)[~flat], contiguity(holdout))
 
     # exposure
     for row in document["exposure"]:
@@ -490,6 +567,7 @@ check_engines(first)
 check_other_control()
 check_disguises()
 check_one_image_a_subject()
+check_matched_control()
 check_near_copies()
 subprocess.run(["rm", "-r", str(HERE)], check=True)
 print("every number agrees")
