@@ -226,18 +226,17 @@ static void summarise_found(struct audit_run *run)
 static void summarise_control(struct audit_run *run)
 {
     struct text *out = &run->summary;
-    static const char *const people[SOURCE_COUNT] = {
-        "held-out", "training", "held-out (made as smooth as the synthetic)"
-    };
     text_add(out, "control: ");
     if (run->used < SOURCE_COUNT) {
         const struct control_values *control = &run->control[run->used];
         struct summary values = summary_of(control->correlation, control->count);
         text_format(out,
-                    "%zu %s images of %zu subjects; nearest correlation: median %.4f, 99 %% %.4f, "
-                    "largest %.4f; ",
-                    values.count, people[run->used], control->subjects, values.p50, values.p99,
-                    values.maximum);
+                    "%zu %s images of %zu subjects%s; nearest correlation: median %.4f, "
+                    "99 %% %.4f, largest %.4f; ",
+                    values.count, run->used == SOURCE_OTHERS ? "training" : "held-out",
+                    control->subjects,
+                    run->used == SOURCE_MATCHED ? ", made as smooth as the synthetic" : "",
+                    values.p50, values.p99, values.maximum);
     } else
         text_add(out, "none; ");
     bool any = false;

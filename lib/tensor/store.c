@@ -76,7 +76,7 @@ bool store_set_precision(struct store *store, enum precision precision, struct e
     if (precision == PRECISION_BF16 && !(backend->has_bf16 && backend->has_bf16()))
         return error_set(err,
                          "mixed precision: the backend \"%s\" has no fast bf16 arithmetic on this "
-                         "machine (on CPUs it takes AVX512-BF16); train in f32",
+                         "machine (on CPUs it takes AVX512-BF16); use f32",
                          backend->name);
     store->mixed.precision = precision;
     return true;

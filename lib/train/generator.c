@@ -100,6 +100,17 @@ static bool make_plan(struct generator *generator, struct sampling *sampling, st
     return sampling->plan && set_aside(sampling, err);
 }
 
+/* The layers that training would do in bf16. */
+static bool set_precision(struct generator *generator, struct error *err)
+{
+    const struct sampling *sampling = &generator->sampling;
+    const struct recipe *recipe = recipe_of(&sampling->settings);
+    if (recipe->accepts_bf16)
+        store_set_precision_where(generator->store, recipe->accepts_bf16,
+                                  recipe->bf16_context(&sampling->settings, sampling->size));
+    return store_set_precision(generator->store, (enum precision)sampling->options.precision, err);
+}
+
 static bool build(struct generator *generator, struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
@@ -112,7 +123,7 @@ static bool build(struct generator *generator, struct error *err)
     if (!backend)
         return false;
     generator->store = store_new(backend);
-    return make_plan(generator, sampling, err);
+    return set_precision(generator, err) && make_plan(generator, sampling, err);
 }
 
 /* A second graph over the same weights. */

@@ -34,6 +34,7 @@ const struct yaml_field sample_fields[] = {
           .help = "which checkpoint of the folder; best: by validation loss, ddpm only"),
     FIELD(device, YAML_STRING, .metavar = "DEVICE",
           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
+    FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
           .help = "stylegan2: below 1 less varied, more typical (default 1)"),
     FIELD(made_elsewhere, YAML_STRING, .metavar = "STORE",
@@ -143,6 +144,7 @@ static struct json *origin(const struct sampling_run *run)
     json_put_string(origin, "checkpoint", path_name(format->checkpoint));
     json_put_string(origin, "checkpoint_sha256", run->checkpoint);
     json_put_integer(origin, "trained_steps", (int64_t)format->step);
+    json_put_string(origin, "precision", precision_names[run->options.precision]);
     json_put_integer(origin, "seed", (int64_t)run->options.seed);
     json_put_integer(origin, "first", (int64_t)run->first);
     if (strcmp(format->model, "ddpm") == 0) {
@@ -241,6 +243,7 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
                                          .steps = settings->steps,
                                          .truncation = settings->truncation,
                                          .weights = settings->weights,
+                                         .precision = settings->precision,
                                          .device = settings->device };
     double started = clock_seconds();
     *report = (struct sample_report){ 0 };

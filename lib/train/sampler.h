@@ -25,7 +25,7 @@ struct sample_settings {
     int sampler;
     double truncation;
     const char *device;
-    int weights;                /* the last three as of draw_options */
+    int weights, precision;     /* the last four as of draw_options */
     const char *made_elsewhere; /* a store to take instead of drawing (elsewhere.h), or NULL */
 };
 extern const struct sample_settings sample_defaults;

@@ -9,7 +9,7 @@ const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
 static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
-static const char *const precision_names[] = { "f32", "bf16", NULL };
+const char *const precision_names[] = { "f32", "bf16", NULL };
 static const char *const schedule_names[] = { "linear", "cosine", NULL };
 
 const struct train_settings train_defaults = {

@@ -16,6 +16,7 @@
 #include "base/yaml.h"
 
 enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_COUNT };
+extern const char *const precision_names[]; /* by enum precision */
 extern const char *const model_names[MODEL_COUNT + 1];
 
 enum ada { ADA_NONE, ADA_ADAPTIVE, ADA_COUNT };
@@ -78,6 +79,7 @@ struct draw_options {
     int64_t steps;      /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
     double truncation;  /* stylegan2: ψ; 1: none */
     int weights;        /* enum weights: of a folder */
+    int precision;      /* enum precision, of matrix work */
     const char *device; /* as device_backend takes it; NULL: auto */
 };
 

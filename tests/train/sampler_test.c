@@ -5,6 +5,8 @@
 #include "base/random.h"
 #include "fixture.h"
 #include "models/diffusion.h"
+#include "tensor/cpu.h"
+#include "tensor/precision.h"
 #include "train/generator.h"
 #include "train/join.h"
 #include "train/train.h"
@@ -58,7 +60,9 @@ static void draw_part(const char *name, uint64_t first, uint64_t count,
                                         .seed = (int64_t)options->seed,
                                         .steps = options->steps,
                                         .sampler = options->sampler,
-                                        .truncation = options->truncation };
+                                        .truncation = options->truncation,
+                                        .precision = options->precision,
+                                        .device = options->device };
     struct sample_job job = { .from = scratch("run"), .out = scratch(name), .settings = &settings };
     assert_ok(sample(&job, &report, &err), err);
 }
@@ -113,6 +117,57 @@ static void parts_of_a_set_of_ddpm_are_the_set(void **state)
 {
     (void)state;
     check_splits(small_ddpm(), &(struct draw_options){ .seed = 3, .steps = 4 });
+}
+
+/* Of one model: the same set in bf16 is another, but like it, image by image; parts are the set. */
+static void check_bf16(struct train_settings settings, struct draw_options options)
+{
+    struct error err;
+    size_t size, sum = 0;
+    if (!cpu_backend.has_bf16())
+        skip();
+    train_model(&settings);
+    draw_part("exact", 0, COUNT, &options);
+    options.precision = PRECISION_BF16;
+    draw_part("whole", 0, COUNT, &options);
+    check_split(2, &options);
+    unsigned char *one = fixture_images(scratch("exact"), &size, &err);
+    unsigned char *two = fixture_images(scratch("whole"), &size, &err);
+    for (size_t i = 0; i < size; i++)
+        sum += (size_t)abs(one[i] - two[i]);
+    assert_in_range(sum, 1, 4 * size); /* shades of grey, on average */
+    memory_free(one);
+    memory_free(two);
+}
+
+static void a_set_of_ddpm_in_bf16_is_like_the_one_in_f32(void **state)
+{
+    (void)state;
+    check_bf16(small_ddpm(), (struct draw_options){ .seed = 3, .steps = 4, .device = "cpu" });
+}
+
+static void a_set_of_stylegan2_in_bf16_is_like_the_one_in_f32(void **state)
+{
+    (void)state;
+    check_bf16(small_gan(), (struct draw_options){ .seed = 3, .truncation = 1, .device = "cpu" });
+}
+
+static void bf16_is_refused_where_the_processor_has_none(void **state)
+{
+    (void)state;
+    struct error err;
+    struct sample_report report;
+    struct train_settings settings = small_ddpm();
+    struct sample_settings draw = sample_defaults;
+    if (cpu_backend.has_bf16())
+        skip();
+    draw.precision = PRECISION_BF16;
+    draw.device = "cpu";
+    train_model(&settings);
+    struct sample_job job = { .from = scratch("run"), .out = scratch("set"), .settings = &draw };
+    assert_false(sample(&job, &report, &err));
+    assert_contains(err.message, "use f32");
+    assert_int_equal(path_kind(scratch("set")), PATH_NOTHING);
 }
 
 static void images_and_seeds_differ(void **state)
@@ -378,6 +433,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(parts_of_a_set_of_stylegan2_are_the_set),
         TEST(parts_of_a_set_of_ddpm_are_the_set),
+        TEST(a_set_of_ddpm_in_bf16_is_like_the_one_in_f32),
+        TEST(a_set_of_stylegan2_in_bf16_is_like_the_one_in_f32),
+        TEST(bf16_is_refused_where_the_processor_has_none),
         TEST(images_and_seeds_differ),
         TEST(ancestral_steps_are_those_of_the_posterior),
         TEST(ddim_steps_are_those_of_its_equation_at_evenly_spaced_times),
