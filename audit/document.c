@@ -235,7 +235,10 @@ static void summarise_control(struct audit_run *run)
                     "99 %% %.4f, largest %.4f; ",
                     values.count, run->used == SOURCE_OTHERS ? "training" : "held-out",
                     control->subjects,
-                    run->used == SOURCE_MATCHED ? ", made as smooth as the synthetic" : "",
+                    run->used == SOURCE_MATCHED
+                        ? arena_format(&run->arena, " %s",
+                                       likening_words(&run->matching.change, &run->arena))
+                        : "",
                     values.p50, values.p99, values.maximum);
     } else
         text_add(out, "none; ");
@@ -283,10 +286,12 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
 {
     struct json *document = run->document = json_new_object();
     size_t flagged_subjects;
-    struct smoothness smoothness = smoothness_of(run, run->used);
+    struct smoothness smoothness = smoothness_of(run, unchanged_source(run->used)),
+                      matched = run->used == SOURCE_MATCHED ? smoothness_of(run, SOURCE_MATCHED)
+                                                            : smoothness;
     warn_of_sets(run);
     warn_of_control(run);
-    warn_of_smoothness(run, &smoothness);
+    warn_of_smoothness(run, &smoothness, &matched);
     json_put_string(document, "schema", MEMORIZATION_SCHEMA);
     json_put(document, "tool", tool_json(run));
     json_put_string(document, "engine", engine_names[run->settings->engine]);
@@ -296,7 +301,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "counts", counts_json(run));
     json_put(document, "warnings", warnings_json(run));
     json_put(document, "nearest", nearest_json(run));
-    json_put(document, "control", control_json(run));
+    json_put(document, "control", control_json(run, &matched));
     json_put(document, "smoothness", smoothness_json(&smoothness));
     json_put(document, "calibration", calibration_json(run));
     json_put(document, "thresholds", thresholds_json(run));

@@ -46,17 +46,17 @@ static struct json *near_copies_json(const struct audit_run *run)
     return object;
 }
 
-/* What was done to the held-out images, and how far from the synthetic ones they were before. */
-static void put_change(struct json *object, struct audit_run *run)
+/* What was done to the held-out images, and how near that brought them. */
+static void put_change(struct json *object, const struct likening *change,
+                       const struct smoothness *matched)
 {
-    const struct likening *change = &run->matching.change;
-    struct smoothness before = smoothness_of(run, SOURCE_HOLDOUT);
     json_put_string(object, "change", liken_change_names[change->change]);
     json_put_real(object, "sigma", change->sigma);
-    json_put(object, "smoothness_before", smoothness_json(&before));
+    json_put_bool(object, "met", change->met);
+    json_put(object, "smoothness", smoothness_json(matched));
 }
 
-struct json *control_json(struct audit_run *run)
+struct json *control_json(const struct audit_run *run, const struct smoothness *matched)
 {
     struct json *object = json_new_object();
     if (run->used < SOURCE_COUNT) {
@@ -71,7 +71,7 @@ struct json *control_json(struct audit_run *run)
     for (int source = 0; source < SOURCE_COUNT; source++) {
         struct json *one = run->control[source].present ? one_control(&run->control[source]) : NULL;
         if (one && source == SOURCE_MATCHED)
-            put_change(one, run);
+            put_change(one, &run->matching.change, matched);
         if (one)
             json_put(object, control_source_names[source], one);
         else

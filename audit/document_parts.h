@@ -29,7 +29,8 @@ size_t constants_of(const struct audit_run *run, enum set_role role); /* without
 
 /* document_findings.c: what was found, and against what. */
 struct json *nearest_json(const struct audit_run *run);
-struct json *control_json(struct audit_run *run);
+struct smoothness;
+struct json *control_json(const struct audit_run *run, const struct smoothness *matched);
 struct json *calibration_json(const struct audit_run *run);
 struct json *thresholds_json(const struct audit_run *run);
 struct json *flagged_json(const struct audit_run *run);
@@ -53,13 +54,20 @@ struct bootstrap bootstrap_of(const struct audit_run *run);
 
 /* document_smoothness.c: whether synthetic images are as smooth as a control's (SOURCE_COUNT: there
  * is none). */
-struct smoothness {
+struct smoothness_at {
     double *synthetic, *control; /* roughness; NAN: left out. No control: NULL */
     size_t synthetic_count, control_count;
-    struct estimate smoother; /* P(a synthetic image is smoother than one of the control); or NAN */
+    struct estimate smoother; /* P(a synthetic image is smoother than one of the control), and … */
+    double distance;          /* … Kolmogorov's, of the distributions; NAN of too few images */
+    bool notable;
+};
+struct smoothness {
+    struct smoothness_at at[SCALE_COUNT];
 };
 struct smoothness smoothness_of(struct audit_run *run, int source);
 struct json *smoothness_json(const struct smoothness *smoothness);
-void warn_of_smoothness(struct audit_run *run, const struct smoothness *smoothness);
+/* `given`: against the control as it was given; `matched`: as it was changed, where it was. */
+void warn_of_smoothness(struct audit_run *run, const struct smoothness *given,
+                        const struct smoothness *matched);
 
 #endif

@@ -2,9 +2,9 @@
 #include "audit/duplicates.h"
 
 #include "audit/engine.h"
-#include "audit/roughness.h"
 #include "base/parallel.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,10 +37,11 @@ static void look_at(void *context, size_t begin, size_t end)
         for (size_t run = 0; run < pixels->run_count; run++)
             digest_add(state, image + pixels->run[run].offset * bytes,
                        pixels->run[run].length * bytes);
-        looking->looks[i] =
-            (struct look){ digest_end(state), moments.spread == 0,
-                           image_roughness(pixels, image, looking->view.database.height,
-                                           looking->view.database.width) };
+        struct look *look = &looking->looks[i];
+        *look = (struct look){ digest_end(state), moments.spread == 0, { NAN, NAN } };
+        for (int s = 0; s < SCALE_COUNT; s++)
+            look->roughness[s] = image_roughness(pixels, image, looking->view.database.height,
+                                                 looking->view.database.width, roughness_steps[s]);
     }
 }
 

@@ -8,13 +8,14 @@
 #ifndef AUDIT_DUPLICATES_H
 #define AUDIT_DUPLICATES_H
 
+#include "audit/roughness.h"
 #include "audit/search.h"
 #include "base/digest.h"
 
 struct look {
     struct digest digest;
     bool constant;
-    double roughness; /* roughness.h; NAN where no channel has any variance */
+    double roughness[SCALE_COUNT]; /* roughness.h; NAN where there is none */
 };
 /* Owned: free with memory_free. NULL where an image has a pixel that is not finite. */
 struct look *looks_of(const struct image_set *set, uint64_t channels, struct error *err) MUST_USE;

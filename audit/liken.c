@@ -15,8 +15,20 @@
 
 enum { SAMPLE = 256, BISECTIONS = 12, AT_ONCE = 64 };
 #define LIKEN_MOST 8
+/* Medians that differ by less are left alone; so near is met. */
+#define ALIKE 0.01
+#define MET   0.05
 
 const char *const liken_change_names[LIKEN_COUNT] = { "none", "blur", "noise" };
+
+const char *likening_words(const struct likening *change, struct arena *arena)
+{
+    if (change->change == LIKEN_BLUR)
+        return arena_format(arena, "blurred by %.3g pixels", change->sigma);
+    if (change->change == LIKEN_NOISE)
+        return arena_format(arena, "with noise of %.3g grey values", change->sigma);
+    return "as they are";
+}
 
 /* ---- blur -------------------------------------------------------------------------------------
  * n passes of (a, 1 − 2a, a) have a variance of 2an pixels², and from a few passes on their sum is
@@ -93,8 +105,9 @@ static void write_plane(enum element_type type, const float *plane, size_t count
         if (type == ELEMENT_UINT8)
             u8[i] = (uint8_t)clipped(plane[i], 255);
         else
-            u16[i] = type == ELEMENT_UINT16 ? (uint16_t)clipped(plane[i], 65535)
-                                            : half_from_float(plane[i]);
+            u16[i] = type == ELEMENT_UINT16
+                         ? (uint16_t)clipped(plane[i], 65535)
+                         : half_from_float(fminf(fmaxf(plane[i], -65504), 65504));
 }
 
 void liken_image(const struct image_set *set, uint64_t channels, const struct likening *change,
@@ -136,8 +149,8 @@ static void try_one(void *context, size_t item)
     struct trial *trial = context;
     void *out = memory_grow(NULL, 1, trial->pixels.image_bytes);
     liken_image(trial->set, trial->channels, &trial->change, trial->seed, trial->images[item], out);
-    trial->roughness[item] =
-        image_roughness(&trial->pixels, out, trial->set->height, trial->set->width);
+    trial->roughness[item] = image_roughness(&trial->pixels, out, trial->set->height,
+                                             trial->set->width, roughness_steps[SCALE_FINE]);
     free(out);
 }
 
@@ -145,7 +158,7 @@ static void try_one(void *context, size_t item)
  * be. */
 static double median_after(struct trial *trial, enum liken_change change, double sigma)
 {
-    trial->change = (struct likening){ sigma > 0 ? change : LIKEN_NOTHING, sigma };
+    trial->change = (struct likening){ sigma > 0 ? change : LIKEN_NOTHING, sigma, true };
     parallel_items(trial->count, try_one, trial);
     for (size_t i = 0; i < trial->count; i++)
         if (isnan(trial->roughness[i]))
@@ -211,11 +224,16 @@ struct likening likening_of(const struct image_set *set, uint64_t channels, cons
                 channels ? channels : UINT64_MAX);
     choose_sample(&trial, roughness);
     if (!trial.count || isnan(median))
-        return (struct likening){ LIKEN_NOTHING, 0 };
-    bool rougher = median_after(&trial, LIKEN_NOTHING, 0) > median;
-    enum liken_change change = rougher ? LIKEN_BLUR : LIKEN_NOISE;
-    double sigma = bisect(&trial, change, median);
-    return (struct likening){ sigma > 0 ? change : LIKEN_NOTHING, sigma };
+        return (struct likening){ LIKEN_NOTHING, 0, false };
+    double there = median_after(&trial, LIKEN_NOTHING, 0);
+    struct likening likening = { .met = true };
+    if (fabs(there - median) <= ALIKE * median)
+        return likening;
+    likening.change = there > median ? LIKEN_BLUR : LIKEN_NOISE;
+    likening.sigma = bisect(&trial, likening.change, median);
+    there = median_after(&trial, likening.change, likening.sigma);
+    likening.met = fabs(there - median) <= MET * median;
+    return likening;
 }
 
 /* ---- the whole set ----------------------------------------------------------------------------
@@ -273,6 +291,7 @@ bool liken_set(const struct image_set *set, uint64_t channels, const struct like
         return false;
     likened->images = *set;
     likened->images.images = likened->array.data;
+    likened->images.name = path;
     likened->images.rows = NULL;
     likened->images.mapped = true;
     return true;

@@ -3,8 +3,9 @@
  * A control says what chance brings to images that are drawn like it. Synthetic images that are
  * smoother than real ones are nearer to everybody, noisy ones farther, and then the control's
  * thresholds flag strangers, or let copies pass. So its images are blurred, or given noise, until
- * their median roughness (roughness.h) is that of the synthetic ones; then like is held against
- * like. One change, the same for all: it says nothing of which image copies whom.
+ * their median roughness (roughness.h, fine) is that of the synthetic ones; then like is held
+ * against like. It is one change, the same for all images: a set that mixes smooth and rough ones,
+ * grain on a blur, or shading cannot be met so, and document_smoothness.c tells.
  *
  *     struct likening change = likening_of(&holdout, channels, roughness, median, seed);
  *     if (!liken_set(&holdout, channels, &change, seed, "work/control.npy", &likened, err)) …
@@ -25,7 +26,11 @@ extern const char *const liken_change_names[LIKEN_COUNT]; /* "none", "blur", "no
 struct likening {
     enum liken_change change;
     double sigma;
+    bool met; /* the medians then differ by a twentieth at most */
 };
+
+/* "blurred by 1.2 pixels", "with noise of 3.4 grey values", "as they are", in the arena. */
+const char *likening_words(const struct likening *change, struct arena *arena);
 
 /* The change after which the median roughness of up to 256 of the images, spread over the set, is
  * `median`: by bisection, as rounded to the images' type. `roughness`: of the images, NAN for those

@@ -43,7 +43,7 @@ const struct yaml_field audit_fields[] = {
     FIELD(quantile, YAML_REAL, .minimum = 0.5, .maximum = 0.999999, .metavar = "Q",
           .help = "of the control, for all statistics together (default .999)"),
     FIELD(control, YAML_CHOICE, .choices = control_names,
-          .help = "what sets the thresholds; auto: the holdout if any; matched_: made as smooth"),
+          .help = "what sets the thresholds; matched_holdout: made as smooth as synthetic"),
     FIELD(control_near_copies, YAML_CHOICE, .choices = near_copies_names,
           .help = "of the control: images all but equal to a training image (default keep)"),
     FIELD(correlation_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",

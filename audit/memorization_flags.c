@@ -32,10 +32,9 @@ static void find_near_copies(struct audit_run *run)
 {
     if (run->used == SOURCE_COUNT)
         return;
-    struct control_values *control = &run->control[run->used];
-    const struct control_values *unchanged =
-        &run->control[run->used == SOURCE_MATCHED ? SOURCE_HOLDOUT : run->used];
-    const struct matched *disguised = &control->matched[MATCH_DISGUISE];
+    struct control_values *control = &run->control[run->used],
+                          *unchanged = &run->control[unchanged_source(run->used)];
+    const struct matched *disguised = &unchanged->matched[MATCH_DISGUISE];
     double duplicate = run->settings->duplicate;
     control->near_copies_sought = control->ratio || disguised->count;
     control->near_copies = arena_array(&run->arena, size_t, control->count);
@@ -49,7 +48,8 @@ static void find_near_copies(struct audit_run *run)
     }
     if (leaves_near_copies_out(run))
         for (size_t i = 0; i < control->near_copy_count; i++)
-            set_aside(control, control->near_copies[i]);
+            for (int v = 0; v < (unchanged == control ? 1 : 2); v++)
+                set_aside(v ? unchanged : control, control->near_copies[i]);
 }
 
 /* ---- thresholds -------------------------------------------------------------------------------

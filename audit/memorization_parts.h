@@ -15,6 +15,11 @@
 /* Where a control comes from. */
 enum control_source { SOURCE_HOLDOUT, SOURCE_OTHERS, SOURCE_MATCHED, SOURCE_COUNT };
 extern const char *const control_source_names[SOURCE_COUNT]; /* keys of the document */
+/* The same images as they were given. */
+static inline int unchanged_source(int source)
+{
+    return source == SOURCE_MATCHED ? SOURCE_HOLDOUT : source;
+}
 
 /* Searches for changed copies. */
 enum { MATCH_DISGUISE, MATCH_TILE, MATCH_LESION, MATCHER_COUNT };

@@ -138,7 +138,7 @@ static double *roughness_of(const struct look *looks, const double *values, size
 {
     double *roughness = memory_grow(NULL, count + 1, sizeof *roughness);
     for (size_t i = 0; i < count; i++)
-        roughness[i] = isnan(values[i]) ? NAN : looks[i].roughness;
+        roughness[i] = isnan(values[i]) ? NAN : looks[i].roughness[SCALE_FINE];
     return roughness;
 }
 
@@ -179,16 +179,21 @@ static bool search_matched(struct audit_run *run, struct error *err)
     matching->looks = looks_of(&matching->set.images, run->sets.channels, err);
     control->subjects = holdout->subjects;
     if (!matching->looks ||
-        !near_find(&run->database[SET_TRAIN], "matched-holdout", &matching->set.images, run->k,
-                   run->local, false, &control->near, err) ||
+        !near_find(&run->database[SET_TRAIN], control_source_names[SOURCE_MATCHED],
+                   &matching->set.images, run->k, run->local, false, &control->near, err) ||
         !take_values(control, matching->looks, NULL, err))
         return false;
-    for (size_t i = 0; i < control->count; i++)
-        if (isnan(holdout->correlation[i])) {
+    control->constant = control->identical = 0;
+    for (size_t i = 0; i < control->count; i++) {
+        bool same = holdout->near.nearest[i * run->k].correlation == 1,
+             constant = run->looks[SET_HOLDOUT][i].constant || matching->looks[i].constant;
+        control->constant += constant;
+        control->identical += same && !constant;
+        if (constant || same)
             control->correlation[i] = NAN;
-            if (control->ratio)
-                control->ratio[i] = NAN;
-        }
+        if ((constant || same) && control->ratio)
+            control->ratio[i] = NAN;
+    }
     return true;
 }
 
@@ -375,6 +380,27 @@ static void leave_out(const struct control_values *control, double *values)
             values[i] = NAN;
 }
 
+/* What the channel shows of the control. An image that was changed is left out where it would be as
+ * it was given. */
+static double *control_by_channel(struct audit_run *run, struct database *database,
+                                  struct error *err)
+{
+    int given = unchanged_source(run->used);
+    struct image_set strangers = audit_control_images(run, given), changed;
+    double *values = by_channel(run, database, control_source_names[given], &strangers,
+                                given == SOURCE_OTHERS, err);
+    if (!values)
+        return NULL;
+    leave_out(&run->control[given], values);
+    if (given == run->used)
+        return values;
+    changed = audit_control_images(run, run->used);
+    double *used = by_channel(run, database, control_source_names[run->used], &changed, false, err);
+    for (size_t i = 0; used && i < changed.count; i++)
+        used[i] = isnan(values[i]) ? NAN : used[i];
+    return used;
+}
+
 static bool search_channel(struct audit_run *run, size_t c, struct error *err)
 {
     struct database database = { .passes = &run->passes,
@@ -385,15 +411,9 @@ static bool search_channel(struct audit_run *run, size_t c, struct error *err)
                                  .faiss_gpu = run->faiss_gpu,
                                  .channels = UINT64_C(1) << c };
     struct control_values *control = &run->control[run->used];
-    struct image_set strangers = audit_control_images(run, run->used);
     run->channel[c] =
         by_channel(run, &database, "synthetic", images_of(run, SET_SYNTHETIC), false, err);
-    control->channel[c] = run->channel[c]
-                              ? by_channel(run, &database, control_source_names[run->used],
-                                           &strangers, run->used == SOURCE_OTHERS, err)
-                              : NULL;
-    if (control->channel[c])
-        leave_out(control, control->channel[c]);
+    control->channel[c] = run->channel[c] ? control_by_channel(run, &database, err) : NULL;
     certificate_add(&run->database[SET_TRAIN].certificate, &database.certificate);
     database_close(&database);
     return control->channel[c] != NULL;
@@ -442,11 +462,18 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
                           &run->matched[m], err) &&
               matcher_run(matchers[m], &job, control_source_names[run->used], &strangers, others,
                           &control->matched[m], err);
+    if (ok && m == MATCH_DISGUISE && run->used == SOURCE_MATCHED) /* near-copies, as given */
+        ok = matcher_run(matchers[m], &job, control_source_names[SOURCE_HOLDOUT],
+                         images_of(run, SET_HOLDOUT), false,
+                         &run->control[SOURCE_HOLDOUT].matched[m], err);
     matcher_close(matchers[m], &job);
     if (!ok)
         return false;
     leave_out_matches(&run->matched[m], run->correlation);
     leave_out_matches(&control->matched[m], control->correlation);
+    if (run->used == SOURCE_MATCHED)
+        leave_out_matches(&run->control[SOURCE_HOLDOUT].matched[m],
+                          run->control[SOURCE_HOLDOUT].correlation);
     return true;
 }
 

@@ -9,6 +9,8 @@
 
 enum { LANES = 16 }; /* of sums: their order depends on no processor */
 
+const size_t roughness_steps[SCALE_COUNT] = { 1, 4 };
+
 HOT static void row_u8(const uint8_t *x, size_t count, double *row)
 {
     for (size_t i = 0; i < count; i++)
@@ -38,7 +40,7 @@ static void read_row(enum element_type type, const void *plane, size_t first, si
         row_half((const uint16_t *)plane + first, count, row);
 }
 
-/* Adds Σ (x_i − y_i)². Whole numbers stay below 2^53: nothing is rounded. */
+/* Adds Σ (x_i − y_i)². Of 8 bits, or of a million pixels of 16, nothing is rounded. */
 HOT static void add_differences(const double *x, const double *y, size_t count, double lane[LANES])
 {
     size_t i = 0;
@@ -51,16 +53,17 @@ HOT static void add_differences(const double *x, const double *y, size_t count, 
         lane[i % LANES] += (x[i] - y[i]) * (x[i] - y[i]);
 }
 
-/* Σ (x_i − x_j)² over the neighbours of a channel. `rows`: room for two. */
+/* Σ (x_i − x_j)² over the neighbours of a channel. `rows`: room for step + 1, used in turn. */
 static double neighbours(enum element_type type, const void *plane, size_t height, size_t width,
-                         double *rows)
+                         size_t step, double *rows)
 {
     double lane[LANES] = { 0 }, sum = 0;
     for (size_t y = 0; y < height; y++) {
-        double *row = rows + y % 2 * width, *above = rows + (y + 1) % 2 * width;
+        double *row = rows + y % (step + 1) * width, *above = rows + (y + 1) % (step + 1) * width;
         read_row(type, plane, y * width, width, row);
-        add_differences(row, row + 1, width - 1, lane);
-        if (y)
+        if (width > step)
+            add_differences(row, row + step, width - step, lane);
+        if (y >= step)
             add_differences(row, above, width, lane);
     }
     for (size_t l = 0; l < LANES; l++)
@@ -68,10 +71,17 @@ static double neighbours(enum element_type type, const void *plane, size_t heigh
     return sum;
 }
 
-double image_roughness(const struct pixels *pixels, const void *image, size_t height, size_t width)
+static size_t pairs_along(size_t length, size_t step)
 {
-    size_t elements = height * width, pairs = height * (width - 1) + width * (height - 1);
-    double *rows = memory_grow(NULL, 2 * width, sizeof *rows), near = 0, spread = 0;
+    return length > step ? length - step : 0;
+}
+
+double image_roughness(const struct pixels *pixels, const void *image, size_t height, size_t width,
+                       size_t step)
+{
+    size_t elements = height * width,
+           pairs = height * pairs_along(width, step) + width * pairs_along(height, step);
+    double *rows = memory_grow(NULL, (step + 1) * width, sizeof *rows), near = 0, spread = 0;
     struct pixels channel;
     pixels_init(&channel, pixels->type, 1, elements, 1);
     for (size_t r = 0; r < pixels->run_count; r++)
@@ -81,7 +91,7 @@ double image_roughness(const struct pixels *pixels, const void *image, size_t he
             struct moments moments;
             if (!exact_moments(&channel, plane, &moments))
                 continue;
-            near += neighbours(pixels->type, plane, height, width, rows);
+            near += neighbours(pixels->type, plane, height, width, step, rows);
             spread += pixels->type == ELEMENT_FLOAT16 ? moments.spread
                                                       : moments.spread / (double)elements;
         }

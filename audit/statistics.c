@@ -304,3 +304,22 @@ struct summary summarise(const double *values, size_t count)
     free(sorted);
     return summary;
 }
+
+double kolmogorov_distance(const double *a, size_t a_count, const double *b, size_t b_count)
+{
+    double *x = memory_grow(NULL, a_count + b_count, sizeof *x), *y = x + a_count, most = 0;
+    memcpy(x, a, a_count * sizeof *x);
+    memcpy(y, b, b_count * sizeof *y);
+    sort_doubles(x, a_count);
+    sort_doubles(y, b_count);
+    for (size_t i = 0, j = 0; i < a_count && j < b_count;) {
+        double at = x[i] < y[j] ? x[i] : y[j];
+        while (i < a_count && x[i] == at)
+            i++;
+        while (j < b_count && y[j] == at)
+            j++;
+        most = fmax(most, fabs((double)i / (double)a_count - (double)j / (double)b_count));
+    }
+    free(x);
+    return most;
+}

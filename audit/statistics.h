@@ -67,6 +67,10 @@ struct summary {
 };
 struct summary summarise(const double *values, size_t count);
 
+/* The largest distance of the two samples' distribution functions (Kolmogorov and Smirnov): 0 … 1.
+ * At least one value each, none NaN. */
+double kolmogorov_distance(const double *a, size_t a_count, const double *b, size_t b_count);
+
 /* Ascending. */
 void sort_doubles(double *values, size_t count);
 

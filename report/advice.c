@@ -77,16 +77,18 @@ static void advise_duplicates(const struct facts *facts, struct text *advice)
                     pairs);
 }
 
-/* The audit warns of it from three quarters on. */
+/* Where images of unseen patients can be made as smooth, and were not. */
 static void advise_smoothness(const struct facts *facts, struct text *advice)
 {
-    double smoother = fact_number(facts->memorization, "smoothness.smoother.value");
-    if (flagged_count(facts) > 0 && smoother >= 0.75)
+    const struct json *audit = facts->memorization;
+    double smoother = fact_number(audit, "smoothness.smoother.value");
+    const char *used = fact_string(audit, "control.used");
+    if (flagged_count(facts) > 0 && smoother >= 0.75 && used && strcmp(used, "holdout") == 0)
         text_format(advice,
                     "The images are smoother than real ones (in %.3g %% of all pairs), and what is "
                     "smooth is near to everybody: images that copy nothing may be among those "
                     "flagged. audit: { control: matched_holdout } holds them against images of "
-                    "unseen patients that were made as smooth.\n",
+                    "unseen patients that are changed to be as smooth.\n",
                     100 * smoother);
 }
 

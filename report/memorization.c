@@ -35,7 +35,7 @@ static void write_distribution(struct page *page, const struct distribution *wha
     const char *const keys[] = { "synthetic", matched ? "matched_holdout" : "holdout",
                                  "other_subjects" };
     const char *const names[] = { "synthetic images",
-                                  matched ? "images of unseen patients, made as smooth"
+                                  matched ? "images of unseen patients, changed to be as smooth"
                                           : "images of unseen patients",
                                   "images of other training patients" };
     static const char *const tones[] = { "synthetic", "control", "other" };
@@ -101,7 +101,7 @@ static void write_quantiles(struct page *page)
         "<tbody>");
     put_quantiles(html, "Synthetic", fact(audit, "nearest"));
     put_quantiles(html, "Of unseen patients (control)", fact(audit, "control.holdout"));
-    put_quantiles(html, "… made as smooth as the synthetic images",
+    put_quantiles(html, "… changed to be as smooth as the synthetic images",
                   fact(audit, "control.matched_holdout"));
     put_quantiles(html, "Of one training patient among the others",
                   fact(audit, "control.other_subjects"));
@@ -132,11 +132,12 @@ static void put_calibration(struct html *html, const struct json *audit)
     if (!calibration)
         return;
     html_put(html,
-             "<tr><th scope=\"row\">Images flagged by chance alone, on average at most</th>"
+             "<tr><th scope=\"row\">Images flagged by chance alone, on average $t</th>"
              "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, over all "
              "that is looked for</th><td class=\"n\">$p</td></tr>"
              "<tr><th scope=\"row\">… as the control's patients show, each held against the "
              "others</th><td class=\"n\">$p: $r of $r images, of $r of $r patients</td></tr>",
+             fact_number(calibration, "exact") > 0 ? "at most" : "about",
              fact_number(calibration, "guaranteed_rate"),
              fact_number(calibration, "false_positive_rate"),
              fact_number(across, "images.fraction"), fact_number(across, "images.count"),
@@ -181,8 +182,11 @@ static void write_findings(struct page *page)
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
         { "Control images all but equal to a training image", "control.near_copies.count" },
-        { "Chance that a synthetic image is smoother than a control image (0.5: alike)",
+        { "Chance that a synthetic image is smoother than an image of the control as it was given "
+          "(0.5: no difference)",
           "smoothness.smoother.value" },
+        { "… than an image of the control as it was changed to be as smooth",
+          "control.matched_holdout.smoothness.smoother.value" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
     };
@@ -275,8 +279,8 @@ const char *control_people(const struct json *audit)
 {
     const char *used = fact_string(audit, "control.used");
     if (used && strcmp(used, "matched_holdout") == 0)
-        return "patients whom the generator never saw, once they were made as smooth as the "
-               "synthetic ones";
+        return "patients whom the generator never saw, changed to be as smooth as the synthetic "
+               "ones";
     return has_unseen_control(audit) ? "patients whom the generator never saw"
                                      : "training patients, each held against the others";
 }

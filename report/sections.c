@@ -81,7 +81,7 @@ static const struct known_metric known_metrics[] = {
     { "memorization.calibration.supported", BOUND_VALUE,
       "Enough control images to set all thresholds", SHOWN_YES_NO },
     { "memorization.calibration.guaranteed_rate", BOUND_VALUE,
-      "Images flagged by chance alone, on average at most", SHOWN_PERCENT },
+      "Images flagged by chance alone, on average", SHOWN_PERCENT },
     { "memorization.control.near_copies.count", BOUND_VALUE,
       "Control images that are all but equal to a training image", SHOWN_NUMBER },
     { "memorization.smoothness.smoother", BOUND_UPPER95,

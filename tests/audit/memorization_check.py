@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import beta, betabinom, binom, mannwhitneyu, rankdata
+from scipy.stats import beta, betabinom, binom, ks_2samp, mannwhitneyu, rankdata
 
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-audit-"))
@@ -227,23 +227,28 @@ def check_calibration(document, columns, rate, groups, exchangeable=True, aside=
     return bounds
 
 
-def contiguity(images):
-    """Geary's C of each image, sums over channels."""
+def contiguity(images, step=1):
+    """Geary's C of each image between pixels so far apart, sums over channels."""
     x = images.astype(np.float64)
-    near = (np.diff(x, axis=3)**2).sum((1, 2, 3)) + (np.diff(x, axis=2)**2).sum((1, 2, 3))
+    near = ((x[:, :, :, step:] - x[:, :, :, :-step])**2).sum((1, 2, 3)) + \
+        ((x[:, :, step:] - x[:, :, :-step])**2).sum((1, 2, 3))
     spread = ((x - x.mean((2, 3), keepdims=True))**2).sum((1, 2, 3))
-    pairs = 2 * SIDE * (SIDE - 1)
+    pairs = 2 * SIDE * (SIDE - step)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (SIDE * SIDE - 1) * near / (2 * pairs * spread)
 
 
 def check_smoothness(seen, synthetic, control):
-    check_summary(seen["synthetic"], synthetic)
-    check_summary(seen["control"], control)
-    greater = mannwhitneyu(synthetic, control).statistic / (len(synthetic) * len(control))
-    close(seen["smoother"]["value"], 1 - greater)
-    low, high = seen["smoother"]["interval"]
-    assert low <= seen["smoother"]["value"] <= high
+    assert seen["coarse"]["pixels_apart"] == 4
+    for part, step in ((seen, 1), (seen["coarse"], 4)):
+        a, b = contiguity(synthetic, step), contiguity(control, step)
+        a = a[~np.isnan(a)]
+        check_summary(part["synthetic"], a)
+        check_summary(part["control"], b)
+        close(part["smoother"]["value"], 1 - mannwhitneyu(a, b).statistic / (len(a) * len(b)))
+        low, high = part["smoother"]["interval"]
+        assert low <= part["smoother"]["value"] <= high
+        close(part["distance"], ks_2samp(a, b).statistic)
 
 
 def blurred(images, sigma):
@@ -262,43 +267,69 @@ def check_matched_control():
     """Blurred synthetic images against the holdout, which is told to be rougher; then against the
     holdout blurred likewise. Noisy ones: the control gets as rough."""
     train, held = np.load(HERE / "train.npy"), np.load(HERE / "holdout.npy")
-    synthetic = np.load(HERE / "synthetic.npy")[:-1]
+    given = held.copy()
+    whole = np.load(HERE / "synthetic.npy")
+    synthetic = whole[:-1]
     subjects = np.array((HERE / "train.csv").read_text().split()[1:])
     groups = np.array((HERE / "holdout.csv").read_text().split()[1:])
-    whole = np.load(HERE / "synthetic.npy")
-    np.save(HERE / "synthetic.npy", np.concatenate([blurred(synthetic, 1.5), whole[-1:]]))
-    soft = contiguity(blurred(synthetic, 1.5))
+    soft = blurred(synthetic, 1.5)
+    np.save(HERE / "synthetic.npy", np.concatenate([soft, whole[-1:]]))
     plain = audit("plain", "--pairs", "0")
-    check_smoothness(plain["smoothness"], soft, contiguity(held))
-    assert any("is smoother than the control's" in line for line in plain["warnings"]), plain["smoothness"]
+    check_smoothness(plain["smoothness"], soft, held)
+    assert any("is smoother than the control's" in line for line in plain["warnings"])
     assert plain["control"]["matched_holdout"] is None
 
-    document = audit("matched", "--pairs", "0", "--control", "matched_holdout")
+    # what is no stranger, as it was given, is none after it was changed
+    held[7] = train[33]
+    held[9, 1] = train[40, 1]
+    held[11] = 0
+    np.save(HERE / "holdout.npy", held)
+    document = audit("matched", "--pairs", "0", "--control", "matched_holdout", "--per-channel")
     control = document["control"]
-    assert control["used"] == "matched_holdout" and control["holdout"] == plain["control"]["holdout"]
     matched = control["matched_holdout"]
-    assert matched["change"] == "blur" and 1 < matched["sigma"] < 2.2, matched["sigma"]
-    assert matched["smoothness_before"] == plain["smoothness"]
+    assert control["used"] == "matched_holdout" and matched["met"] and matched["change"] == "blur"
+    assert 1 < matched["sigma"] < 2.2, matched["sigma"]
+    for key in ("identical", "constant", "subjects", "count"):
+        assert matched[key] == control["holdout"][key], key
+    assert (matched["identical"], matched["constant"], matched["count"]) == (1, 1, len(held) - 2)
     alike = blurred(held, matched["sigma"])
-    check_smoothness(document["smoothness"], soft, contiguity(alike))
-    close(np.median(contiguity(alike)), np.median(soft), 0.05 * np.median(soft))
-    assert not any("than the control's" in line for line in document["warnings"])
-    r = correlations(alike, train)
+    strangers = np.delete(np.arange(len(held)), [7, 11])
+    check_smoothness(matched["smoothness"], soft, alike[strangers])
+    check_smoothness(document["smoothness"], soft, held[strangers])
+    close(np.median(contiguity(alike)[strangers]), np.median(contiguity(soft)), 0.002)
+    assert any("held-out images blurred by" in line for line in document["warnings"])
+    assert not any("could not be made" in line for line in document["warnings"])
+    r = correlations(alike, train)[strangers]
     ratio = np.array([local_ratio(row, subjects) for row in r])
     check_summary(matched, r.max(1))
     check_summary(matched["local_ratio"], ratio)
-    check_calibration(document, {"local_ratio": (ratio, -1), "correlation": (r.max(1), 1)}, 0.01,
-                      groups, exchangeable=False)
-    assert document["companions"] == plain["companions"]
+    columns = {"local_ratio": (ratio, -1), "correlation": (r.max(1), 1)}
+    for c in range(CHANNELS):
+        best = correlations(alike[:, c], train[:, c]).max(1)
+        if c == 1:
+            best[9] = -1  # left out: as it was given, it is a training image's
+        columns[f"channel_{c}"] = (best[strangers], 1)
+    seen = document["thresholds"]["channel_1"]
+    assert seen["control_images"] == len(strangers) - 1 and seen["value"] < 0.999
+    bounds, _, _ = eliminate(list(columns.values()), 0.01)
+    for name, bound in zip(columns, bounds):
+        close(document["thresholds"][name]["value"], bound, what=name)
 
+    # as rough as noise; and what cannot be met, half smooth and half rough
     noisy = np.clip(np.round(synthetic + RANDOM.normal(0, 30, synthetic.shape)), 0, 255)
     np.save(HERE / "synthetic.npy", noisy.astype(np.uint8))
-    document = audit("rough", "--pairs", "0", "--control", "matched_holdout", "--per-channel")
+    document = audit("rough", "--pairs", "0", "--control", "matched_holdout")
     matched = document["control"]["matched_holdout"]
-    assert matched["change"] == "noise" and 20 < matched["sigma"] < 40, matched["sigma"]
-    assert 0.3 < document["smoothness"]["smoother"]["value"] < 0.7
-    assert matched["smoothness_before"]["smoother"]["value"] < 0.05
+    assert matched["change"] == "noise" and 20 < matched["sigma"] < 40 and matched["met"]
+    assert 0.3 < matched["smoothness"]["smoother"]["value"] < 0.7
+    assert document["smoothness"]["smoother"]["value"] < 0.05
+    mixed = np.concatenate([blurred(synthetic, 3), noisy.astype(np.uint8)[:60]])
+    np.save(HERE / "synthetic.npy", mixed)
+    document = audit("mixed", "--pairs", "0", "--control", "matched_holdout")
+    assert document["control"]["matched_holdout"]["smoothness"]["distance"] > 0.3
+    assert any("could not be made as smooth" in line for line in document["warnings"])
     np.save(HERE / "synthetic.npy", whole)
+    np.save(HERE / "holdout.npy", given)
 
 
 def check_all():
@@ -364,7 +395,7 @@ def check_all():
     assert document["flagged"]["by_local_ratio"] == int((~flat & (ratio < d)).sum())
 
     # smoothness
-    check_smoothness(document["smoothness"], contiguity(synthetic)[~flat], contiguity(holdout))
+    check_smoothness(document["smoothness"], synthetic, holdout)
 
     # exposure
     for row in document["exposure"]:
@@ -560,6 +591,16 @@ def check_near_copies():
     assert any("were not looked for" in line for line in blind["warnings"])
     disguised = audit("mirrored", "--pairs", "0", "--transforms", "--no-tiles")
     assert disguised["control"]["near_copies"]["images"] == [5, 40, 41]
+
+    # under noise they are near-copies still, for they are judged as they were given
+    synthetic = np.load(HERE / "synthetic.npy")
+    noisy = np.clip(np.round(synthetic + RANDOM.normal(0, 30, synthetic.shape)), 0, 255)
+    np.save(HERE / "synthetic.npy", noisy.astype(np.uint8))
+    matched = audit("covered", "--pairs", "0", "--transforms", "--no-tiles", "--control",
+                    "matched_holdout", "--control-near-copies", "leave_out")
+    assert matched["control"]["near_copies"]["images"] == [5, 40, 41]
+    assert matched["control"]["matched_holdout"]["count"] == 147
+    assert matched["control"]["holdout"]["count"] == 147
 
 
 first = check_all()

@@ -90,6 +90,24 @@ static void a_share_beyond_the_limit_is_not_cured_by_more_images(void **state)
     assert_says("Memorisation grows");
 }
 
+#define SMOOTH(used)                                                                               \
+    "\"control\": {\"used\": \"" used "\"}, \"smoothness\": {\"smoother\": {\"value\": 0.98}},"
+
+static void smooth_images_are_told_of_a_control_as_smooth_where_that_is_new(void **state)
+{
+    static const char *const words = "matched_holdout";
+    (void)state;
+    advise_about(AUDIT(5, 0.05, 0.11, SMOOTH("holdout")), USEFUL);
+    assert_says(words);
+    assert_says("in 98 % of all pairs");
+    advise_about(AUDIT(5, 0.05, 0.11, SMOOTH("matched_holdout")), USEFUL);
+    assert_null(strstr(advice.bytes, words));
+    advise_about(AUDIT(5, 0.05, 0.11, SMOOTH("other_subjects")), USEFUL);
+    assert_null(strstr(advice.bytes, words));
+    advise_about(AUDIT(0, 0, 0.005, SMOOTH("holdout")), USEFUL);
+    assert_string_equal(advice.bytes, "");
+}
+
 static void nothing_is_said_of_what_is_met(void **state)
 {
     (void)state;
@@ -147,6 +165,7 @@ int main(void)
         cmocka_unit_test(the_images_needed_are_those_of_clopper_and_pearson),
         cmocka_unit_test(a_bound_too_wide_asks_for_so_many_images),
         cmocka_unit_test(a_share_beyond_the_limit_is_not_cured_by_more_images),
+        cmocka_unit_test(smooth_images_are_told_of_a_control_as_smooth_where_that_is_new),
         cmocka_unit_test(nothing_is_said_of_what_is_met),
         cmocka_unit_test(a_small_control_asks_for_so_many_patients),
         cmocka_unit_test(without_an_audit_it_is_asked_for),
