@@ -7,7 +7,7 @@
 #include <math.h>
 
 /* A distance of distributions that is warned of, over what chance brings (Smirnov 1948, 95 %). */
-#define NOTABLE   0.3
+#define NOTABLE   0.25
 #define BY_CHANCE 1.36
 /* From here on the difference is said to go one way. */
 #define ONE_SIDED 0.75

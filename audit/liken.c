@@ -231,6 +231,8 @@ struct likening likening_of(const struct image_set *set, uint64_t channels, cons
         return likening;
     likening.change = there > median ? LIKEN_BLUR : LIKEN_NOISE;
     likening.sigma = bisect(&trial, likening.change, median);
+    if (likening.sigma == 0)
+        likening.change = LIKEN_NOTHING;
     there = median_after(&trial, likening.change, likening.sigma);
     likening.met = fabs(there - median) <= MET * median;
     return likening;
