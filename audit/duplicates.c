@@ -16,6 +16,7 @@ struct looking {
     struct search view; /* borrowed sets, for what image_at and images_forget need */
     struct look *looks;
     size_t first;
+    bool rough; /* as of looks_of */
     _Atomic size_t not_finite;
 };
 
@@ -39,16 +40,18 @@ static void look_at(void *context, size_t begin, size_t end)
                        pixels->run[run].length * bytes);
         struct look *look = &looking->looks[i];
         *look = (struct look){ digest_end(state), moments.spread == 0, { NAN, NAN } };
-        for (int s = 0; s < SCALE_COUNT; s++)
+        for (int s = 0; looking->rough && s < SCALE_COUNT; s++)
             look->roughness[s] = image_roughness(pixels, image, looking->view.database.height,
                                                  looking->view.database.width, roughness_steps[s]);
     }
 }
 
-struct look *looks_of(const struct image_set *set, uint64_t channels, struct error *err)
+struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough, struct error *err)
 {
     enum { AT_ONCE = 1024 }; /* images before their pages are let go */
-    struct looking looking = { .view = { .database = *set }, .not_finite = SIZE_MAX };
+    struct looking looking = { .view = { .database = *set },
+                               .rough = rough,
+                               .not_finite = SIZE_MAX };
     pixels_init(&looking.view.pixels, set->type, set->channels, set->height * set->width, channels);
     looking.looks = memory_allocate(set->count, sizeof *looking.looks, "digests of images", err);
     if (!looking.looks)

@@ -17,8 +17,10 @@ struct look {
     bool constant;
     double roughness[SCALE_COUNT]; /* roughness.h; NAN where there is none */
 };
-/* Owned: free with memory_free. NULL where an image has a pixel that is not finite. */
-struct look *looks_of(const struct image_set *set, uint64_t channels, struct error *err) MUST_USE;
+/* Owned: free with memory_free. NULL where an image has a pixel that is not finite. Roughness is
+ * taken where it is wanted, else NAN. */
+struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough,
+                      struct error *err) MUST_USE;
 
 /* How many of the images are, pixel by pixel, one of the others'; constant ones are not counted.
  * `equal`, if wanted, is set for each of them. */

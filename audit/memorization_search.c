@@ -176,7 +176,7 @@ static bool search_matched(struct audit_run *run, struct error *err)
                    path_join(&run->arena, run->passes.folder, "matched-holdout.npy"),
                    &matching->set, err))
         return false;
-    matching->looks = looks_of(&matching->set.images, run->sets.channels, err);
+    matching->looks = looks_of(&matching->set.images, run->sets.channels, true, err);
     control->subjects = holdout->subjects;
     if (!matching->looks ||
         !near_find(&run->database[SET_TRAIN], control_source_names[SOURCE_MATCHED],
@@ -359,7 +359,7 @@ static double *by_channel(struct audit_run *run, struct database *database, cons
 {
     struct search_result result;
     double *values = NULL;
-    struct look *looks = looks_of(queries, database->channels, err);
+    struct look *looks = looks_of(queries, database->channels, false, err);
     if (!looks || !pass_run(database, name, queries, 1, other_groups, &result, err)) {
         memory_free(looks);
         return NULL;
@@ -502,12 +502,15 @@ static bool search_all_changed(struct audit_run *run, struct error *err)
 /* ---- in order ---------------------------------------------------------------------------------
  */
 
+/* How rough training images are is of interest only where they are the control. */
 static bool look_at_all(struct audit_run *run, struct error *err)
 {
+    bool others = !run->sets.holdout || run->settings->control == CONTROL_OTHER_SUBJECTS;
     for (enum set_role role = 0; role < SET_COUNT; role++) {
         if (role == SET_HOLDOUT && !run->sets.holdout)
             continue;
-        run->looks[role] = looks_of(images_of(run, role), run->sets.channels, err);
+        bool rough = role != SET_TRAIN || others;
+        run->looks[role] = looks_of(images_of(run, role), run->sets.channels, rough, err);
         if (!run->looks[role])
             return false;
     }

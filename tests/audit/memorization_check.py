@@ -522,6 +522,7 @@ def check_other_control():
         r[subjects[:, None] == subjects[None]] = -2
         columns[f"channel_{c}"] = (r.max(1)[usable], 1)
     bounds = check_calibration(document, columns, 0.01, subjects[usable], exchangeable=False)
+    check_smoothness(document["smoothness"], synthetic[:-1], train[usable])
     for c in range(CHANNELS):
         best = correlations(synthetic[:, c], train[:, c]).max(1)[:-1]
         assert document["flagged"][f"by_channel_{c}"] == (best > bounds[2 + c]).sum()
