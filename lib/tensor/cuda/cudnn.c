@@ -4,6 +4,9 @@
  * The library proposes engines; the first that runs here, and is deterministic, is taken, so that
  * for one library and device it is always the same one. In f32 engines on tensor cores round
  * factors to TF32 and are passed over unless LETHE_TF32=1, or nothing else can do it (matrix.c).
+ *
+ * Choosing and building need no device, only its properties (cuDNN 9.8): so a test asks what the
+ * networks' convolutions get on devices that are not here.
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
@@ -11,15 +14,18 @@
 
 #include <cudnn_graph.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { IMAGE, WEIGHT, OUTPUT, TENSORS, ENGINES = 64, NOTES = 32, WORKSPACE_MOST = 1 << 30 };
 
 struct state {
     cudnnBackendDescriptor_t tensor[TENSORS], convolution, operation, graph, plan, pack;
     int64_t workspace;
+    struct convolution_engine engine;
 };
 
-static cudnnHandle_t handle;
+static cudnnHandle_t handle;            /* of the device that is here, or NULL, and */
+static cudnnBackendDescriptor_t absent; /* one that is only described */
 
 static bool check(cudnnStatus_t status, struct error *err)
 {
@@ -56,6 +62,21 @@ static void set_descriptor(struct draft *draft, cudnnBackendAttributeName_t name
                            cudnnBackendDescriptor_t value)
 {
     set(draft, name, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, (const void *)&value);
+}
+
+/* Before 9.8 the names are not known, and nothing is ever absent. */
+#if CUDNN_VERSION >= 90800
+enum {
+    PLAN_DEVICE = CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP,
+    HEURISTICS_DEVICE = CUDNN_ATTR_ENGINEHEUR_DEVICEPROP
+};
+#else
+enum { PLAN_DEVICE, HEURISTICS_DEVICE };
+#endif
+
+static void set_absent(struct draft *draft, int name)
+{
+    set_descriptor(draft, (cudnnBackendAttributeName_t)name, absent);
 }
 
 static cudnnStatus_t finish(struct draft *draft, cudnnBackendDescriptor_t *out)
@@ -156,30 +177,42 @@ static cudnnStatus_t describe_graph(struct state *state, enum op_id op)
         return status;
     draft = begin(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set_descriptor(&draft, CUDNN_ATTR_OPERATIONGRAPH_OPS, state->operation);
-    set(&draft, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
+    if (handle)
+        set(&draft, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
     return finish(&draft, &state->graph);
 }
 
-/* Whether an engine rounds or adds in ways that were not asked for. */
-static bool is_acceptable(cudnnBackendDescriptor_t configuration, bool single)
+/* What the library says of a configuration's engine; false where it does not. */
+static bool read_engine(cudnnBackendDescriptor_t configuration, struct convolution_engine *out)
 {
     struct draft engine = begin(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendNumericalNote_t note[NOTES];
     int64_t count = 0;
-    bool acceptable = engine.status == CUDNN_STATUS_SUCCESS &&
-                      cudnnBackendGetAttribute(
-                          configuration, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR,
-                          1, &count, (void *)&engine.descriptor) == CUDNN_STATUS_SUCCESS &&
-                      cudnnBackendGetAttribute(engine.descriptor, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
-                                               CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &count,
-                                               note) == CUDNN_STATUS_SUCCESS;
-    for (int64_t i = 0; acceptable && i < count && i < NOTES; i++)
-        acceptable = note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC &&
-                     note[i] != CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS &&
-                     note[i] != CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION &&
-                     !(single && note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE);
+    *out = (struct convolution_engine){ .repeats = true };
+    bool ok = engine.status == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendGetAttribute(configuration, CUDNN_ATTR_ENGINECFG_ENGINE,
+                                       CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
+                                       (void *)&engine.descriptor) == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendGetAttribute(engine.descriptor, CUDNN_ATTR_ENGINE_GLOBAL_INDEX,
+                                       CUDNN_TYPE_INT64, 1, &count,
+                                       &out->number) == CUDNN_STATUS_SUCCESS &&
+              cudnnBackendGetAttribute(engine.descriptor, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE,
+                                       CUDNN_TYPE_NUMERICAL_NOTE, NOTES, &count,
+                                       note) == CUDNN_STATUS_SUCCESS;
+    for (int64_t i = 0; ok && i < count && i < NOTES; i++) {
+        out->repeats &= note[i] != CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
+        out->rounds |= note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS ||
+                       note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
+        out->tensor_cores |= note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
+    }
     destroy(engine.descriptor);
-    return acceptable;
+    return ok;
+}
+
+/* Whether an engine neither rounds nor adds in ways that were not asked for. */
+static bool is_acceptable(const struct convolution_engine *engine, bool single)
+{
+    return engine->repeats && !engine->rounds && !(single && engine->tensor_cores);
 }
 
 /* An execution plan of the configuration, if it runs here. */
@@ -187,7 +220,10 @@ static bool try_configuration(struct state *state, cudnnBackendDescriptor_t conf
 {
     struct draft draft = begin(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     int64_t count = 0;
-    set(&draft, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
+    if (handle)
+        set(&draft, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
+    else
+        set_absent(&draft, PLAN_DEVICE);
     set_descriptor(&draft, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
     if (finish(&draft, &state->plan) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(state->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
@@ -207,6 +243,8 @@ static bool choose(struct state *state, cudnnBackendHeurMode_t mode, bool single
     int64_t count = 0;
     set_descriptor(&draft, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, state->graph);
     set(&draft, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+    if (!handle)
+        set_absent(&draft, HEURISTICS_DEVICE);
     bool ok = finish(&draft, &heuristics) == CUDNN_STATUS_SUCCESS;
     for (int i = 0; ok && i < ENGINES; i++)
         ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configuration[i]) ==
@@ -216,12 +254,38 @@ static bool choose(struct state *state, cudnnBackendHeurMode_t mode, bool single
                                         (void *)configuration) == CUDNN_STATUS_SUCCESS;
     bool found = false;
     for (int64_t i = 0; ok && !found && i < count && i < ENGINES; i++)
-        found =
-            is_acceptable(configuration[i], single) && try_configuration(state, configuration[i]);
+        found = read_engine(configuration[i], &state->engine) &&
+                is_acceptable(&state->engine, single) && try_configuration(state, configuration[i]);
     for (int i = 0; i < ENGINES; i++)
         destroy(configuration[i]);
     destroy(heuristics);
     return found;
+}
+
+bool convolution_for_absent(const char *properties, struct error *err)
+{
+#if CUDNN_VERSION >= 90800
+    struct draft draft = begin(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, CUDNN_TYPE_CHAR,
+        (int64_t)strlen(properties), properties);
+    destroy(absent);
+    return check(finish(&draft, &absent), err);
+#else
+    (void)properties;
+    return error_set(err, "cuDNN 9.8 can prepare for a device that is not here, not this one");
+#endif
+}
+
+struct convolution_engine convolution_engine(const void *state)
+{
+    return ((const struct state *)state)->engine;
+}
+
+static bool open_library(struct error *err)
+{
+    return handle || absent ||
+           (check(cudnnCreate(&handle), err) &&
+            check(cudnnSetStream(handle, context_stream()), err));
 }
 
 bool convolution_prepare(const struct convolution *c, void **out, size_t *scratch,
@@ -229,8 +293,7 @@ bool convolution_prepare(const struct convolution *c, void **out, size_t *scratc
 {
     static const enum op_id result_of[TENSORS] = { OP_CONV_DX, OP_CONV_DW, OP_CONV };
     struct shape shape[TENSORS] = { c->image, c->weight, c->output };
-    if (!handle && (!check(cudnnCreate(&handle), err) ||
-                    !check(cudnnSetStream(handle, context_stream()), err)))
+    if (!open_library(err))
         return false;
     struct state *state = calloc(1, sizeof *state);
     CHECK(state, "out of memory");

@@ -24,6 +24,19 @@ bool convolution_prepare(const struct convolution *convolution, void **state, si
 void convolution_run(void *state, void *image, void *weight, void *output, void *scratch);
 void convolution_dispose(void *state); /* NULL is fine */
 
+/* Which of the library's engines does it. */
+struct convolution_engine {
+    int64_t number;
+    bool tensor_cores;
+    bool rounds;  /* more than its types tell */
+    bool repeats; /* gives the same bits again */
+};
+struct convolution_engine convolution_engine(const void *state);
+
+/* From now on convolutions are prepared for a device that is not here, and cannot be run. Its
+ * properties are JSON, as cuDNN writes them. False with cuDNN's message where it cannot. */
+bool convolution_for_absent(const char *properties, struct error *err) MUST_USE;
+
 /* d (rows × columns) = a (rows × inner) · b (inner × columns), column-major, `count` times. A
  * transposed factor lies as its transpose does. Step 0: one matrix for all. `bias`: a vector of as
  * many numbers as there are rows, of the result's type, is added to each column before the result

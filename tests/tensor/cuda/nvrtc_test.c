@@ -1,7 +1,6 @@
 /* Every kernel of the benchmark models' training steps, as CUDA's own compiler sees it: for one
  * generation of devices, those of the U-Net in f32 for an older one too, and as PTX for those to
- * come. No device is needed: this file stands in for one (cuda/device.h, cuda/libraries.h) that
- * compiles what it is given and does nothing else.
+ * come. No device is needed: this one (absent.c) compiles what it is given and does nothing else.
  */
 #include "test.h"
 
@@ -42,17 +41,6 @@ struct program *device_compile(const char *source, struct error *err)
     return memory_grow(NULL, 1, 1);
 }
 
-void device_forget(struct program *program)
-{
-    free(program);
-}
-
-void *device_function(const struct program *program, const char *name, struct error *err)
-{
-    (void)err, (void)name;
-    return (void *)(uintptr_t)program;
-}
-
 void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
                    void **arguments, int count)
 {
@@ -61,85 +49,6 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
     assert_in_range(blocks[1], 1, 65535);
     assert_in_range(threads[0] * threads[1], 1, 1024);
     launches++;
-}
-
-bool device_open(int number, struct error *err)
-{
-    (void)number, (void)err;
-    return true;
-}
-
-/* Memory of the benchmark's sizes is asked for, and never touched. */
-void *device_allocate(size_t bytes, const char *what, struct error *err)
-{
-    (void)what, (void)err;
-    return malloc(bytes ? bytes : 1);
-}
-
-void device_release(void *memory)
-{
-    free(memory);
-}
-
-size_t device_available(void)
-{
-    return SIZE_MAX;
-}
-
-void device_copy_in(void *device, const void *host, size_t bytes)
-{
-    (void)device, (void)host, (void)bytes;
-}
-
-void device_copy_out(void *host, const void *device, size_t bytes)
-{
-    (void)device;
-    memset(host, 0, bytes);
-}
-
-void device_copy(void *to, const void *from, size_t bytes)
-{
-    (void)to, (void)from, (void)bytes;
-}
-
-bool device_check(struct error *err)
-{
-    (void)err;
-    return true;
-}
-
-void device_wait(void) {}
-
-void device_fail(const char *what, const char *why)
-{
-    fail_msg("%s: %s", what, why);
-}
-
-bool device_has_bf16(void)
-{
-    return true;
-}
-
-bool device_record(struct error *err)
-{
-    (void)err;
-    return true;
-}
-
-struct recording *device_recorded(struct error *err)
-{
-    (void)err;
-    return memory_grow(NULL, 1, 1);
-}
-
-void device_replay(const struct recording *recording)
-{
-    (void)recording;
-}
-
-void device_erase(struct recording *recording)
-{
-    free(recording);
 }
 
 bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
@@ -159,28 +68,6 @@ void convolution_run(void *state, void *image, void *weight, void *output, void 
 }
 
 void convolution_dispose(void *state)
-{
-    free(state);
-}
-
-bool product_prepare(const struct product *product, void **state, size_t *scratch,
-                     struct error *err)
-{
-    *scratch = 0;
-    err->message[0] = '\0';
-    if (product->inner == 1)
-        return false;
-    *state = memory_grow(NULL, 1, 1);
-    return true;
-}
-
-void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
-                 void *scratch)
-{
-    (void)state, (void)a, (void)b, (void)bias, (void)d, (void)scratch;
-}
-
-void product_dispose(void *state)
 {
     free(state);
 }

@@ -1,0 +1,260 @@
+/* What cuDNN has for the convolutions of the benchmark models' training steps on devices that are
+ * not here: it chooses, and builds what it would run, from a device's properties alone (since 9.8).
+ *
+ * What matrix.c asks for passes through here on its way to cudnn.c, so that each convolution is
+ * asked for once, and what came of it is known: in which way it was found, on which kind of engine.
+ */
+#include "test.h"
+
+#include "case.h"
+#include "cuda/backend.h"
+#include "cuda/context.h"
+#include "cuda/device.h"
+#include "cuda/libraries.h"
+
+#include "base/arena.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { RECORDS = 2048, MATRIX_CHANNELS = 16 };
+
+/* As cuDNN itself writes them; only the driver's number is ours, that of CUDA 13. */
+#define PROPERTIES(name, version, processors, shared, cache, clock, memory_clock)                  \
+    "{\"deviceName\":\"" name "\",\"deviceVer\":" version ",\"multiProcessorCount\":" processors   \
+    ",\"maxSharedMemoryPerBlockOptin\":" shared ",\"l2CacheSize\":" cache                          \
+    ",\"smClockRateKHz\":" clock ",\"memClockRateKHz\":" memory_clock                              \
+    ",\"maxGridSize\":[2147483647,65535,65535],\"maxBlockSize\":[1024,1024,64]"                    \
+    ",\"regsPerBlock\":65536,\"warpSize\":32,\"maxSharedMemoryPerBlock\":49152"                    \
+    ",\"reservedSharedMemoryPerBlock\":1024,\"maxRegistersPerSM\":65536,\"maxCtasPerSM\":32"       \
+    ",\"maxThreadsPerBlock\":1024,\"maxThreadsPerSM\":2048,\"pciDeviceId\":0,\"isTccDriver\":0"    \
+    ",\"supportCoopLaunch\":1,\"totalGlobalMem\":85017493504,\"cudaDeviceId\":0"                   \
+    ",\"driverVer\":13000}"
+static const char h100[] =
+    PROPERTIES("NVIDIA H100 80GB HBM3", "900", "132", "232448", "52428800", "1980000", "2619000");
+static const char a100[] =
+    PROPERTIES("NVIDIA A100-SXM4-80GB", "800", "108", "166912", "41943040", "1410000", "1593000");
+
+/* ---- what was asked for ---------------------------------------------------------------------- */
+
+/* A convolution as it was asked for once, in one of matrix.c's ways. */
+struct record {
+    struct convolution asked;
+    bool found;
+    void *state;
+    size_t scratch;
+};
+
+static struct record records[RECORDS];
+static size_t record_count;
+
+static bool same_shapes(const struct convolution *a, const struct convolution *b)
+{
+    return a->op == b->op && a->dtype == b->dtype && shape_equal(a->image, b->image) &&
+           shape_equal(a->weight, b->weight) && shape_equal(a->output, b->output) &&
+           memcmp(&a->geometry, &b->geometry, sizeof a->geometry) == 0;
+}
+
+static bool same_way(const struct convolution *a, const struct convolution *b)
+{
+    return a->result_dtype == b->result_dtype && a->planar == b->planar && a->rounded == b->rounded;
+}
+
+bool __real_convolution_prepare(const struct convolution *asked, void **state, size_t *scratch,
+                                struct error *err);
+bool __wrap_convolution_prepare(const struct convolution *asked, void **state, size_t *scratch,
+                                struct error *err);
+void __real_convolution_dispose(void *state);
+void __wrap_convolution_dispose(void *state);
+
+bool __wrap_convolution_prepare(const struct convolution *asked, void **state, size_t *scratch,
+                                struct error *err)
+{
+    struct record *record = records;
+    while (record < records + record_count &&
+           !(same_shapes(&record->asked, asked) && same_way(&record->asked, asked)))
+        record++;
+    if (record == records + record_count) {
+        assert_true(record_count < RECORDS);
+        record_count++;
+        record->asked = *asked;
+        record->found = __real_convolution_prepare(asked, &record->state, &record->scratch, err);
+        if (!record->found && err->message[0])
+            fail_msg("%s", err->message);
+    }
+    *state = record->state;
+    *scratch = record->scratch;
+    return record->found;
+}
+
+void __wrap_convolution_dispose(void *state)
+{
+    (void)state; /* the record's */
+}
+
+static void forget_records(void)
+{
+    for (size_t i = 0; i < record_count; i++)
+        if (records[i].found)
+            __real_convolution_dispose(records[i].state);
+    memset(records, 0, sizeof records);
+    record_count = 0;
+}
+
+/* ---- the rest of a device -------------------------------------------------------------------- */
+
+struct program *device_compile(const char *source, struct error *err)
+{
+    (void)source, (void)err;
+    return memory_grow(NULL, 1, 1);
+}
+
+void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
+                   void **arguments, int count)
+{
+    (void)function, (void)blocks, (void)threads, (void)arguments, (void)count;
+    fail_msg("nothing is run here");
+}
+
+void *context_stream(void)
+{
+    return NULL;
+}
+
+bool context_tf32(void)
+{
+    return false;
+}
+
+/* ---- what came of it ------------------------------------------------------------------------- */
+
+static double work_of(const struct convolution *c)
+{
+    return (double)shape_count(c->output) * (double)shape_count(c->weight) /
+           (double)c->weight.size[0];
+}
+
+static void refuse(const struct convolution *c, const char *why)
+{
+    char image[SHAPE_TEXT], weight[SHAPE_TEXT], output[SHAPE_TEXT];
+    fail_msg("%s of image %s, weights %s, output %s in %s: %s", ops[c->op].name,
+             shape_text(c->image, image), shape_text(c->weight, weight),
+             shape_text(c->output, output), dtype_name(c->dtype), why);
+}
+
+/* Layers of so few channels leave tensor cores nothing to do. */
+static bool is_wide(const struct convolution *c)
+{
+    return c->weight.size[0] >= MATRIX_CHANNELS && c->weight.size[1] >= MATRIX_CHANNELS;
+}
+
+struct sums {
+    int asked, plain, rounded_result, planar, rounded;
+    double work, tensor_work; /* of wide layers */
+};
+
+static void check_engine(const struct record *record, struct sums *sums)
+{
+    const struct convolution *c = &record->asked;
+    struct convolution_engine engine = convolution_engine(record->state);
+    if (!engine.repeats)
+        refuse(c, "an engine that does not repeat its bits");
+    if (engine.rounds || (c->dtype == DTYPE_F32 && engine.tensor_cores && !c->rounded))
+        refuse(c, "an engine that rounds more than was asked for");
+    sums->planar += c->planar;
+    sums->rounded += c->rounded;
+    sums->rounded_result +=
+        c->op == OP_CONV_DW && c->dtype == DTYPE_BF16 && c->result_dtype == DTYPE_BF16;
+    sums->work += is_wide(c) ? work_of(c) : 0;
+    sums->tensor_work += is_wide(c) && engine.tensor_cores ? work_of(c) : 0;
+}
+
+/* matrix.c asks until a way is found, so where none was, the last record of the shapes says no. */
+static struct sums check_records(void)
+{
+    struct sums sums = { 0 };
+    for (size_t i = 0; i < record_count; i++) {
+        bool first = true, found = false;
+        for (size_t k = 0; k < record_count; k++)
+            if (same_shapes(&records[k].asked, &records[i].asked)) {
+                first = first && k >= i;
+                found = found || records[k].found;
+            }
+        if (!found)
+            refuse(&records[i].asked, "the library has none");
+        sums.asked += first;
+        if (records[i].found)
+            check_engine(&records[i], &sums);
+    }
+    return sums;
+}
+
+static void plan_phases(const char *name, enum precision precision)
+{
+    struct error err;
+    struct parity_case of;
+    struct case_options options = { .path = strcmp(name, "stylegan2") == 0 };
+    struct store *store = store_new(cuda_backend_open(0, &err));
+    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
+    assert_ok(store_set_precision(store, precision, &err), err);
+    for (int i = 0; i < of.training.phase_count; i++) {
+        struct plan *plan = training_plan(&of.training, i, store, &err);
+        assert_ok(plan, err);
+        plan_free(plan);
+    }
+    case_close(&of);
+    store_free(store);
+}
+
+static void check_model(const char *name, enum precision precision)
+{
+    plan_phases(name, precision);
+    struct sums sums = check_records();
+    forget_records();
+    print_message("%-9s %-4s %3d convolutions; as asked but for: result rounded %d, in planes %d, "
+                  "in TF32 %d; %.1f %% of the wide ones' work on tensor cores\n",
+                  name, precision == PRECISION_BF16 ? "bf16" : "f32", sums.asked,
+                  sums.rounded_result, sums.planar, sums.rounded,
+                  sums.work > 0 ? 100 * sums.tensor_work / sums.work : 0);
+    assert_true(sums.asked > 20);
+    assert_int_equal(sums.planar + sums.rounded, 0);
+    if (precision == PRECISION_BF16)
+        assert_true(sums.tensor_work > 0.98 * sums.work);
+    else
+        assert_true(sums.tensor_work == 0);
+}
+
+static void check_device(const char *properties)
+{
+    static const char *const models[] = { "unet", "swin", "ddpm", "stylegan2" };
+    struct error err;
+    if (!convolution_for_absent(properties, &err)) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        check_model(models[i], PRECISION_BF16);
+        check_model(models[i], PRECISION_F32);
+    }
+}
+
+static void an_h100_has_a_fast_engine_for_each_convolution(void **state)
+{
+    (void)state;
+    check_device(h100);
+}
+
+static void an_a100_has_a_fast_engine_for_each_convolution(void **state)
+{
+    (void)state;
+    check_device(a100);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_h100_has_a_fast_engine_for_each_convolution),
+        cmocka_unit_test(an_a100_has_a_fast_engine_for_each_convolution),
+    };
+    return cmocka_run_group_tests_name("tensor/cuda_engines", tests, NULL, NULL);
+}
