@@ -1,21 +1,31 @@
-/* Training steps of three models on the engine, against their PyTorch twins (tests/parity).
+/* Training steps of four models on the engine, against their PyTorch twins (tests/parity).
  *
  *     bench_engine [--case NAME] [--dtype f32|bf16] [--backend cpu|cuda|ref] [--steps N]
  *                  [--json FILE]   [--python PATH] [--twin PATH]   what runs the twin
  *                  [--plain]       the twin as it comes, instead of in its best setting
+ *                  [--compiled]    the twin by torch.compile (PyTorch 2)
+ *                  [--large]       the presets' networks at 256², for GPUs
  *                  [--no-peer] [--small]      ours alone; at the size of the parity tests
  *                  [--profile]     ours alone, then where the time went
  *
  * Each case runs in a process of its own, so that one's memory is not counted as another's. Steps
- * of ours and of the twin's take turns. Memory is what a process grew by: ours since before the
- * model was built, the twin's since it was ready to train, so that Python, PyTorch, and the twin's
- * weights are not held against it; on a GPU, the memory taken there, ours before the twin comes.
- * The share of peak counts the twin's multiplications and additions for both; it is the processor's
- * peak, so on a GPU there is no such row.
+ * of ours and of the twin's take turns. The share of peak counts the twin's multiplications and
+ * additions for both.
+ *
+ *                    processors                            GPUs
+ *     the twin       the fastest of its layouts            channels-last, cuDNN's kernels measured,
+ *                    and ways to allocate (--plain: none)   by itself or by torch.compile
+ *     memory, ours   what the process grew by              what is taken of the device's, all of it
+ *     and the twin's since it was ready to train            tensors at their most, weights and all
+ *     peak           of fused multiply-adds                of the library's largest products
+ *
+ * StyleGAN 2 at its large size on a GPU also trains as users do, R1 and path length now and then,
+ * beside the time that its authors published for an A100.
  */
 #include "bench.h"
 #include "case.h"
 #include "peak.h"
+#include "peak_device.h"
 
 #include "base/parallel.h"
 #include "base/random.h"
@@ -29,24 +39,29 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WARM_UP = 2, STEPS_MAX = 1000 };
+enum { WARM_UP = 2, STEPS_MAX = 1000, PUBLISHED_STEPS = 32 };
 
 static const char *const case_names[] = { "unet", "swin", "ddpm", "stylegan2" };
 static const double MEMORY_GOAL = 1 / 0.7; /* at most .7 of the twin's */
+static const double GPU_MEMORY_GOAL = 1 / 0.8, EAGER_GOAL = 1.5, COMPILED_GOAL = 1.1;
+
+/* NVlabs' StyleGAN 2 at 256², batch 16, mixed precision: seconds for 1,000 images on one A100. Of
+ * its 312 TFLOP/s in 16 bit products reach some four fifths. */
+static const double PUBLISHED_SECONDS = 12.5, PUBLISHED_PEAK = 250e12;
 
 static const struct kind {
     const char *name;
     enum precision precision;
-    double goal; /* times the twin's images a second */
-    double peak; /* times the peak in f32 */
-} kinds[] = { { "f32", PRECISION_F32, 1.6, 1 }, { "bf16", PRECISION_BF16, 1.4, 2 } };
+    double goal; /* times the twin's images a second, on a processor */
+} kinds[] = { { "f32", PRECISION_F32, 1.6 }, { "bf16", PRECISION_BF16, 1.4 } };
+enum { KINDS = sizeof kinds / sizeof *kinds };
 
 struct options {
     const char *only_case, *only_dtype;
     const char *backend, *python, *twin;
     int steps;
-    bool small, plain, no_peer, profile;
-    double peak; /* f32 */
+    bool small, large, plain, compiled, no_peer, profile;
+    double peak[KINDS];
 };
 
 /* One case: ours, and the twin. */
@@ -54,6 +69,7 @@ struct race {
     const struct options *options;
     const struct kind *kind;
     const char *name;
+    bool path; /* stylegan2: with path length */
     int batch;
     struct parity_case of;
     const struct backend *backend;
@@ -129,10 +145,13 @@ static void build(struct race *race)
 {
     struct error err;
     const struct options *options = race->options;
-    struct case_options settings = { 0 };
+    struct case_options settings = { .path = race->path };
+    enum case_size size = options->small   ? CASE_SMALL
+                          : options->large ? CASE_LARGE
+                                           : CASE_BENCHMARK;
     race->backend = find_backend(options->backend);
     race->rss = memory_taken(race);
-    if (!case_open_usual(&race->of, race->name, options->small, &settings, &err))
+    if (!case_open_usual(&race->of, race->name, size, &settings, &err))
         bench_fail("%s: %s", race->name, err.message);
     race->batch = (int)race->of.training.batch;
     race->store = store_new(race->backend);
@@ -141,19 +160,32 @@ static void build(struct race *race)
     write_images(race);
 }
 
-static double our_step(struct race *race, int step)
+static void wait_for(const struct race *race)
+{
+    if (race->backend->recorder)
+        race->backend->recorder->wait();
+}
+
+/* A step of all phases, or only of those whose turn it is. */
+static void run_step(struct race *race, int step, bool all)
 {
     struct error err;
     const struct training *training = &race->of.training;
-    double start = bench_seconds();
     float scheduled = (float)training->schedule(training, (uint64_t)step);
     for (int i = 0; i < training->phase_count; i++) {
+        if (!all && step % training->phases[i].interval)
+            continue;
         plan_write(race->plans[i], training->scheduled, &scheduled);
         if (!plan_run(race->plans[i], (uint64_t)step, 1, &err))
             bench_fail("%s: %s", race->name, err.message);
     }
-    if (race->backend->recorder)
-        race->backend->recorder->wait();
+}
+
+static double our_step(struct race *race, int step)
+{
+    double start = bench_seconds();
+    run_step(race, step, true);
+    wait_for(race);
     return bench_seconds() - start;
 }
 
@@ -193,15 +225,26 @@ static struct json *parse_answer(const struct race *race, const char *line)
 /* Its first line comes unasked, when it is ready: with its best setting found, after minutes. */
 static void start_twin(struct race *race)
 {
+    const struct options *options = race->options;
+    bool gpu = race->backend->recorder;
     char batch[16], line[4096];
+    const char *arguments[16] = { options->python, options->twin,    race->name,
+                                  "--dtype",       race->kind->name, "--batch",
+                                  batch,           "--device",       gpu ? "cuda" : "cpu" };
+    const struct {
+        const char *name;
+        bool wanted;
+    } others[] = { { "--large", options->large },
+                   { "--channels-last", gpu || options->compiled },
+                   { "--compile", options->compiled },
+                   { "--best", !gpu && !options->compiled && !options->plain } };
+    for (size_t i = 0, at = 9; i < sizeof others / sizeof *others; i++)
+        if (others[i].wanted)
+            arguments[at++] = others[i].name;
     snprintf(batch, sizeof batch, "%d", race->batch);
-    const char *best = race->options->plain ? NULL : "--best";
-    peer_start(&race->peer,
-               (const char *[]){ race->options->python, race->options->twin, race->name, "--dtype",
-                                 race->kind->name, "--batch", batch, "--device",
-                                 race->backend->recorder ? "cuda" : "cpu", best, NULL });
+    peer_start(&race->peer, arguments);
     if (!fgets(line, sizeof line, race->peer.from))
-        bench_fail("the twin of %s ended; is python3-torch installed?", race->name);
+        bench_fail("the twin of %s ended; is PyTorch installed?", race->name);
     race->ready = parse_answer(race, line);
 }
 
@@ -238,33 +281,61 @@ static void measure(struct race *race)
 
 /* The rows of a case. */
 
+/* What the twin took: on a GPU all of it, as ours is counted there. */
+static double their_growth(const struct race *race)
+{
+    return race->backend->recorder ? race->peer_rss
+                                   : race->peer_rss - answer_number(race->name, race->ready, "rss");
+}
+
+static void name_twin(const struct race *race, char name[64])
+{
+    struct error err;
+    const char *version = json_get_string(race->ready, "torch", &err);
+    snprintf(name, 64, "PyTorch %s%s", version ? version : "",
+             race->options->compiled ? ", compiled" : "");
+}
+
+static double goal_of(const struct race *race)
+{
+    return !race->backend->recorder  ? race->kind->goal
+           : race->options->compiled ? COMPILED_GOAL
+                                     : EAGER_GOAL;
+}
+
 static void report(struct race *race, struct bench *bench)
 {
     size_t steps = (size_t)race->options->steps;
-    bool peer = !race->options->no_peer;
+    bool peer = !race->options->no_peer, gpu = race->backend->recorder;
     double ours = bench_median(race->ours, steps), theirs = NAN, growth = NAN, flops = NAN;
     char name[32], peer_name[64] = "";
     snprintf(name, sizeof name, "%s-%s", race->name, race->kind->name);
     if (peer) {
-        struct error err;
-        const char *version = json_get_string(race->ready, "torch", &err);
-        snprintf(peer_name, sizeof peer_name, "PyTorch %s", version ? version : "");
+        name_twin(race, peer_name);
         theirs = bench_median(race->theirs, steps);
-        growth = race->peer_rss - answer_number(race->name, race->ready, "rss");
+        growth = their_growth(race);
         flops = answer_number(race->name, race->ready, "flops_per_step");
     }
-    double peak = race->options->peak * race->kind->peak, mib = 1 << 20;
-    bool gpu = race->backend->recorder;
+    double peak = race->options->peak[race->kind->precision], mib = 1 << 20;
     double own_growth = gpu ? race->growth : memory_taken(race) - race->rss;
     bench_row(bench,
               &(struct bench_row){ name, "images/s", race->batch / ours, race->batch / theirs,
-                                   peer_name, theirs / ours, race->kind->goal });
-    if (!gpu)
+                                   peer_name, theirs / ours, goal_of(race) });
+    if (peer)
         bench_row(bench,
                   &(struct bench_row){ name, "share of peak FLOP/s", flops / ours / peak,
                                        flops / theirs / peak, peer_name, theirs / ours, NAN });
-    bench_row(bench, &(struct bench_row){ name, "MiB", own_growth / mib, growth / mib, peer_name,
-                                          growth / own_growth, MEMORY_GOAL });
+    bench_row(bench,
+              &(struct bench_row){ name, "MiB", own_growth / mib, growth / mib, peer_name,
+                                   growth / own_growth, gpu ? GPU_MEMORY_GOAL : MEMORY_GOAL });
+}
+
+static void release(struct race *race)
+{
+    for (int i = 0; i < race->of.training.phase_count; i++)
+        plan_free(race->plans[i]);
+    store_free(race->store);
+    case_close(&race->of);
 }
 
 static void run_case(struct bench *bench, const struct options *options, const char *name,
@@ -285,21 +356,41 @@ static void run_case(struct bench *bench, const struct options *options, const c
     if (!options->no_peer)
         peer_stop(&race.peer);
     json_free(race.ready);
-    for (int i = 0; i < race.of.training.phase_count; i++)
-        plan_free(race.plans[i]);
-    store_free(race.store);
-    case_close(&race.of);
+    release(&race);
+}
+
+/* StyleGAN 2 as it is trained, beside what its authors measured, which is scaled from their
+ * device's peak to this one's. */
+static void run_published(struct bench *bench, const struct options *options, const char *name,
+                          const struct kind *kind)
+{
+    struct race race = { .options = options, .name = name, .kind = kind, .path = true };
+    build(&race);
+    for (int i = 0; i < WARM_UP; i++)
+        (void)our_step(&race, i);
+    double start = bench_seconds();
+    for (int i = 0; i < PUBLISHED_STEPS; i++)
+        run_step(&race, i, false);
+    wait_for(&race);
+    double ours = (bench_seconds() - start) / PUBLISHED_STEPS / race.batch * 1000;
+    double theirs = PUBLISHED_SECONDS * PUBLISHED_PEAK / options->peak[kind->precision];
+    check_terms(&race);
+    bench_row(bench, &(struct bench_row){ "stylegan2, lazily regularised", "s/kimg", ours, theirs,
+                                          "published for an A100, scaled", theirs / ours, 1 });
+    release(&race);
 }
 
 /* In a process of its own, which must not inherit the threads of OpenMP. */
 static bool run_apart(struct bench *bench, const struct options *options, const char *name,
-                      const struct kind *kind)
+                      const struct kind *kind,
+                      void (*run)(struct bench *bench, const struct options *options,
+                                  const char *name, const struct kind *kind))
 {
     int status;
     fflush(stdout);
     pid_t process = fork();
     if (process == 0) {
-        run_case(bench, options, name, kind);
+        run(bench, options, name, kind);
         bench_end(bench);
         fflush(stdout);
         _exit(0);
@@ -307,23 +398,36 @@ static bool run_apart(struct bench *bench, const struct options *options, const 
     return process > 0 && waitpid(process, &status, 0) == process && status == 0;
 }
 
-static double measure_peak(void)
+/* Multiplications and additions a second, by precision. bf16 is counted on as twice f32 of a
+ * processor. */
+static void take_peaks(const struct options *options, double peak[KINDS])
+{
+    const struct backend *backend = find_backend(options->backend);
+    if (!backend->recorder)
+        peak[PRECISION_F32] = peak_f32(parallel_threads());
+    peak[PRECISION_BF16] = 2 * peak[PRECISION_F32];
+    for (size_t p = 0; backend->recorder && p < KINDS; p++)
+        if (!options->only_dtype || strcmp(options->only_dtype, kinds[p].name) == 0)
+            peak[kinds[p].precision] = peak_of_device(backend, kinds[p].precision);
+}
+
+static void measure_peaks(struct options *options)
 {
     int ends[2];
-    double peak;
+    double peak[KINDS] = { 0 };
+    ssize_t size = sizeof peak;
     if (pipe(ends))
         bench_fail("no pipe could be made");
     pid_t process = fork();
     if (process == 0) {
-        peak = peak_f32(parallel_threads());
-        _exit(write(ends[1], &peak, sizeof peak) == sizeof peak ? 0 : 1);
+        take_peaks(options, peak);
+        _exit(write(ends[1], peak, sizeof peak) == size ? 0 : 1);
     }
-    if (process < 0 || read(ends[0], &peak, sizeof peak) != sizeof peak)
-        bench_fail("the processor's peak could not be measured");
+    close(ends[1]);
+    if (process < 0 || read(ends[0], options->peak, sizeof peak) != size)
+        bench_fail("the peak could not be measured");
     waitpid(process, NULL, 0);
     close(ends[0]);
-    close(ends[1]);
-    return peak;
 }
 
 /* Command line. */
@@ -337,6 +441,10 @@ static void begin(struct bench *bench, struct options *options, int argc, char *
         { "--case", "NAME", "only this model", BENCH_TEXT, &options->only_case },
         { "--dtype", "NAME", "only this precision", BENCH_TEXT, &options->only_dtype },
         { "--steps", "N", "steps that are measured (7)", BENCH_NUMBER, &options->steps },
+        { "--large", NULL, "the presets' networks at 256^2, for GPUs", BENCH_FLAG,
+          &options->large },
+        { "--compiled", NULL, "the twin by torch.compile (PyTorch 2)", BENCH_FLAG,
+          &options->compiled },
         { "--small", NULL, "small models; no peer", BENCH_FLAG, &options->small },
         { "--plain", NULL, "the twin as it comes, instead of in its best setting", BENCH_FLAG,
           &options->plain },
@@ -353,24 +461,34 @@ static void begin(struct bench *bench, struct options *options, int argc, char *
         bench_fail("engine: %d steps; 1 to %d", options->steps, STEPS_MAX);
 }
 
+static bool run_all(struct bench *bench, const struct options *options)
+{
+    bool ok = true, any = false;
+    for (size_t p = 0; p < KINDS; p++)
+        for (size_t i = 0; i < sizeof case_names / sizeof *case_names; i++) {
+            const char *name = case_names[i];
+            if ((options->only_case && strcmp(options->only_case, name) != 0) ||
+                (options->only_dtype && strcmp(options->only_dtype, kinds[p].name) != 0))
+                continue;
+            any = true;
+            ok = run_apart(bench, options, name, &kinds[p], run_case) && ok;
+            if (options->large && kinds[p].precision == PRECISION_BF16 &&
+                strcmp(name, "stylegan2") == 0 && strncmp(options->backend, "cuda", 4) == 0)
+                ok = run_apart(bench, options, name, &kinds[p], run_published) && ok;
+        }
+    if (!any)
+        bench_fail("engine: no such case or precision");
+    return ok;
+}
+
 int main(int argc, char **argv)
 {
     struct options options;
     struct bench bench;
     begin(&bench, &options, argc, argv);
-    if (strcmp(options.backend, "cpu") == 0)
-        options.peak = measure_peak();
-    bool ok = true, any = false;
-    for (size_t p = 0; p < sizeof kinds / sizeof *kinds; p++)
-        for (size_t i = 0; i < sizeof case_names / sizeof *case_names; i++) {
-            if ((options.only_case && strcmp(options.only_case, case_names[i]) != 0) ||
-                (options.only_dtype && strcmp(options.only_dtype, kinds[p].name) != 0))
-                continue;
-            any = true;
-            ok = run_apart(&bench, &options, case_names[i], &kinds[p]) && ok;
-        }
-    if (!any)
-        bench_fail("engine: no such case or precision");
+    if (strcmp(options.backend, "ref") != 0)
+        measure_peaks(&options);
+    bool ok = run_all(&bench, &options);
     bench_end(&bench);
     return ok ? 0 : 2;
 }

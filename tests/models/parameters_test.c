@@ -39,7 +39,7 @@ static void check_case(const char *name, bool constant_noise)
     size_t size, found = 0;
     char *golden = file_read(LETHE_GOLDEN "/parameters.txt", 1 << 20, &size, &err);
     assert_ok(golden, err);
-    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
+    assert_ok(case_open_usual(&of, name, CASE_BENCHMARK, &options, &err), err);
     for (size_t id = 0; id < graph_size(of.training.graph); id++) {
         const struct node *node = graph_node(of.training.graph, id);
         char line[512], shape[128], twin[256];

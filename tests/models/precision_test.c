@@ -74,7 +74,7 @@ static void each_gradient_is_near_that_in_single_precision(void **state)
     float *gradient[2][PARAMETERS_MAX];
     if (!cpu_backend.has_bf16())
         skip();
-    assert_ok(case_open_usual(&of, "ddpm", true, &options, &err), err);
+    assert_ok(case_open_usual(&of, "ddpm", CASE_SMALL, &options, &err), err);
     const struct phase *phase = &of.training.phases[0];
     assert_true(phase->parameter_count <= PARAMETERS_MAX);
     differentiate(&of.training, PRECISION_F32, gradient[0]);

@@ -314,36 +314,56 @@ static const struct {
     struct {
         const char *settings;
         int batch;
-    } benchmark, small;
+    } usual[CASE_SIZES];
 } cases[] = {
     { "unet",
       open_unet,
-      { "{\"size\": 128, \"channels\": 4, \"classes\": 4, \"base\": 32, \"levels\": 4}", 8 },
-      { "{\"size\": 24, \"channels\": 4, \"classes\": 4, \"base\": 4, \"levels\": 4}", 2 } },
+      { [CASE_BENCHMARK] = { "{\"size\": 128, \"channels\": 4, \"classes\": 4, \"base\": 32, "
+                             "\"levels\": 4}",
+                             8 },
+        [CASE_SMALL] = { "{\"size\": 24, \"channels\": 4, \"classes\": 4, \"base\": 4, "
+                         "\"levels\": 4}",
+                         2 },
+        [CASE_LARGE] = { "{\"size\": 256, \"channels\": 4, \"classes\": 4, \"base\": 64, "
+                         "\"levels\": 6}",
+                         32 } } },
     { "swin",
       open_swin,
-      { "{\"size\": 64, \"channels\": 4, \"classes\": 4, \"embed\": 32, \"depths\": [2, 2, 2, 2], "
-        "\"heads\": [2, 4, 8, 16], \"window\": 4, \"patch\": 2, \"width\": 64}",
-        8 },
-      { "{\"size\": 32, \"channels\": 4, \"classes\": 4, \"embed\": 8, \"depths\": [2, 2, 2, 2], "
-        "\"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 8}",
-        2 } },
+      { [CASE_BENCHMARK] = { "{\"size\": 64, \"channels\": 4, \"classes\": 4, \"embed\": 32, "
+                             "\"depths\": [2, 2, 2, 2], \"heads\": [2, 4, 8, 16], \"window\": 4, "
+                             "\"patch\": 2, \"width\": 64}",
+                             8 },
+        [CASE_SMALL] = { "{\"size\": 32, \"channels\": 4, \"classes\": 4, \"embed\": 8, "
+                         "\"depths\": [2, 2, 2, 2], \"heads\": [1, 2, 2, 4], \"window\": 3, "
+                         "\"patch\": 2, \"width\": 8}",
+                         2 },
+        [CASE_LARGE] = { "{\"size\": 256, \"channels\": 4, \"classes\": 4, \"embed\": 128, "
+                         "\"depths\": [2, 2, 18, 2], \"heads\": [4, 8, 16, 32], \"window\": 7, "
+                         "\"patch\": 4, \"width\": 512}",
+                         16 } } },
     { "ddpm",
       open_ddpm,
-      { "{\"size\": 64, \"channels\": 5, \"base\": 64, \"mult\": [1, 2, 2], \"blocks\": 2, "
-        "\"attention\": [16]}",
-        16 },
-      { "{\"size\": 8, \"channels\": 5, \"base\": 64, \"mult\": [1, 1], \"blocks\": 1, "
-        "\"attention\": [4], \"heads\": 2}",
-        2 } },
+      { [CASE_BENCHMARK] = { "{\"size\": 64, \"channels\": 5, \"base\": 64, \"mult\": [1, 2, 2], "
+                             "\"blocks\": 2, \"attention\": [16]}",
+                             16 },
+        [CASE_SMALL] = { "{\"size\": 8, \"channels\": 5, \"base\": 64, \"mult\": [1, 1], "
+                         "\"blocks\": 1, \"attention\": [4], \"heads\": 2}",
+                         2 },
+        [CASE_LARGE] = { "{\"size\": 256, \"channels\": 5, \"base\": 128, "
+                         "\"mult\": [1, 1, 2, 2, 4, 4], \"blocks\": 2, \"attention\": [16, 8], "
+                         "\"heads\": 4}",
+                         16 } } },
     { "stylegan2",
       open_stylegan2,
-      { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, \"w_width\": 512, "
-        "\"channel_base\": 4096, \"channel_max\": 256}",
-        16 },
-      { "{\"resolution\": 16, \"channels\": 5, \"z_width\": 16, \"w_width\": 16, "
-        "\"channel_base\": 128, \"channel_max\": 16}",
-        8 } },
+      { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, "
+                             "\"w_width\": 512, \"channel_base\": 4096, \"channel_max\": 256}",
+                             16 },
+        [CASE_SMALL] = { "{\"resolution\": 16, \"channels\": 5, \"z_width\": 16, "
+                         "\"w_width\": 16, \"channel_base\": 128, \"channel_max\": 16}",
+                         8 },
+        [CASE_LARGE] = { "{\"resolution\": 256, \"channels\": 5, \"z_width\": 512, "
+                         "\"w_width\": 512, \"channel_base\": 16384, \"channel_max\": 512}",
+                         16 } } },
 };
 
 static int find_case(const char *name, struct error *err)
@@ -372,15 +392,15 @@ bool case_open(struct parity_case *of, const char *name, const struct json *sett
     return true;
 }
 
-bool case_open_usual(struct parity_case *of, const char *name, bool small,
+bool case_open_usual(struct parity_case *of, const char *name, enum case_size size,
                      const struct case_options *options, struct error *err)
 {
     int i = find_case(name, err);
     struct case_options whole = *options;
     if (i < 0)
         return false;
-    const char *text = small ? cases[i].small.settings : cases[i].benchmark.settings;
-    whole.batch = small ? cases[i].small.batch : cases[i].benchmark.batch;
+    const char *text = cases[i].usual[size].settings;
+    whole.batch = cases[i].usual[size].batch;
     struct json *settings = json_parse(text, strlen(text), name, err);
     bool ok = settings && case_open(of, name, settings, &whole, err);
     json_free(settings);

@@ -45,8 +45,10 @@ bool case_open(struct parity_case *of, const char *name, const struct json *sett
                const struct case_options *options, struct error *err) MUST_USE;
 void case_close(struct parity_case *of);
 
-/* The same of cases.py's benchmark, or of its small size. */
-bool case_open_usual(struct parity_case *of, const char *name, bool small,
+/* The same at one of cases.py's sizes: of the benchmark on processors, of exports and their
+ * replays, of the benchmark on GPUs (the presets' and the study's networks at 256²). */
+enum case_size { CASE_BENCHMARK, CASE_SMALL, CASE_LARGE, CASE_SIZES };
+bool case_open_usual(struct parity_case *of, const char *name, enum case_size size,
                      const struct case_options *options, struct error *err) MUST_USE;
 
 /* Whether a tensor is a network's own: no moment, no average, no other state of training. */

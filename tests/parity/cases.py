@@ -26,14 +26,17 @@ class Phase:
     loss: Callable
     weights: dict
     clip: float = 0
+    twice: bool = False   # the loss holds a gradient
 
 
 class Case:
     """A model with its optimiser(s). Subclasses set `modules` and `phases` in build(), and `batch`;
-    `autocast` runs the losses' forward passes in bf16."""
+    `autocast` runs the losses' forward passes in bf16. Settings and batch are there for three sizes:
+    BENCHMARK and LARGE for benchmarks on processors and on GPUs, SMALL for exports."""
 
     SMALL_RATE = 1.0   # factor on the learning rates in exports
     steps = 100000     # of the whole training, for learning rates that follow it
+    compiled = False
 
     def __init__(self, settings, batch, autocast=False, dtype=torch.float32,
                  layout=torch.contiguous_format, fill=None, seed=1):
@@ -63,10 +66,24 @@ class Case:
         that caches the weights in bf16."""
         for module in self.modules.values():
             module.requires_grad_(module is phase.module)
-        context = (torch.autocast("cpu", torch.bfloat16) if self.autocast
+        device = next(phase.module.parameters()).device.type
+        context = (torch.autocast(device, torch.bfloat16) if self.autocast
                    else contextlib.nullcontext())
-        with context:
+        with context, (self.plain() if phase.twice else contextlib.nullcontext()):
             return phase.loss(draws)
+
+    def plain(self):
+        """What torch.compile made is not used within: it can't be differentiated twice."""
+        return torch.compiler.set_stance("force_eager") if self.compiled else contextlib.nullcontext()
+
+    def compile(self):
+        """Has torch.compile (PyTorch 2) work on what phases call."""
+        self.compiled = True
+        for module in self.parts():
+            module.compile()
+
+    def parts(self):
+        return list(self.modules.values())
 
     def gradients(self, phase, draws):
         """Fills phase.module's gradients; returns the terms, detached, not yet weighted."""
@@ -108,6 +125,7 @@ class UNet(Case):
     """Segmentation of squares that are brighter than the noise, with deep supervision."""
     BENCHMARK = dict(size=128, channels=4, classes=4, base=32, levels=4), 8
     SMALL = dict(size=24, channels=4, classes=4, base=4, levels=4), 2
+    LARGE = dict(size=256, channels=4, classes=4, base=64, levels=6), 32
     SMALL_RATE = 0.03  # kinks of the leaky ReLU are crossed otherwise: 10 % in float32, within 50 steps
     SHOWN = 2   # by how much a label's own channel is brighter, in deviations of the noise
 
@@ -138,6 +156,8 @@ class Swin(UNet):
                      heads=(2, 4, 8, 16), window=4, patch=2, width=64), 8
     SMALL = dict(size=32, channels=4, classes=4, embed=8, depths=(2, 2, 2, 2),
                  heads=(1, 2, 2, 4), window=3, patch=2, width=8), 2
+    LARGE = dict(size=256, channels=4, classes=4, embed=128, depths=(2, 2, 18, 2),
+                 heads=(4, 8, 16, 32), window=7, patch=4, width=512), 16
     SMALL_RATE = 5     # a network this small learns slowly at the rate of large ones
 
     def build(self):
@@ -169,6 +189,8 @@ class Ddpm(Case):
     BENCHMARK = dict(size=64, channels=5, base=64, mult=(1, 2, 2), blocks=2, attention=(16,)), 16
     # Not narrower: of 32 groups with one channel each, half the biases would have no gradient.
     SMALL = dict(size=8, channels=5, base=64, mult=(1, 1), blocks=1, attention=(4,), heads=2), 2
+    LARGE = dict(size=256, channels=5, base=128, mult=(1, 1, 2, 2, 4, 4), blocks=2,
+                 attention=(16, 8), heads=4), 16
     EXTRA = {}
 
     def build(self):
@@ -208,6 +230,8 @@ class StyleGan2(Case):
                      channel_max=256), 16
     SMALL = dict(resolution=16, channels=5, z_width=16, w_width=16, channel_base=128,
                  channel_max=16), 8
+    LARGE = dict(resolution=256, channels=5, z_width=512, w_width=512, channel_base=16384,
+                 channel_max=512), 16
     # At the full rate, Adam without momentum on so small a network amplifies float32's rounding to
     # 1 % of the losses within 15 steps (float32 against float64); at a fifth it stays below 1e-5 of
     # what they move by for 50.
@@ -228,11 +252,14 @@ class StyleGan2(Case):
         gamma = 0.0002 * s["resolution"] ** 2 / self.batch
         self.phases = [
             Phase("Gmain", g, of_g, self.g_main, {"g": 1}),
-            Phase("Gpl", g, of_g, self.g_path, {"path": 2 * self.INTERVAL["G"]}),
+            Phase("Gpl", g, of_g, self.g_path, {"path": 2 * self.INTERVAL["G"]}, twice=True),
             Phase("Dmain", d, of_d, self.d_main, {"d_fake": 1, "d_real": 1}),
-            Phase("Dr1", d, of_d, self.d_r1, {"r1": gamma / 2 * self.INTERVAL["D"]})]
+            Phase("Dr1", d, of_d, self.d_r1, {"r1": gamma / 2 * self.INTERVAL["D"]}, twice=True)]
         if not self.PATH_LENGTH:
             del self.phases[1]
+
+    def parts(self):
+        return [self.g.mapping, self.g.synthesis, self.d]
 
     def draw(self):
         """Names: the phase and "z", "other" (latents to mix in), "cutoff", "noise.I" by layer."""

@@ -2,7 +2,7 @@
 it step by step.
 
     twin.py CASE [--dtype f32|bf16] [--channels-last] [--keep-memory] [--threads N] [--batch B]
-                 [--device cpu|cuda [--compile]]
+                 [--large] [--device cpu|cuda] [--compile]
     twin.py CASE [--dtype f32|bf16] --best ...      measures the settings first, keeps the fastest
 
 Prints a JSON line {"ready": true, "parameters", "flops_per_step", ...}. Then for each line
@@ -25,6 +25,7 @@ import torch
 from cases import CASES
 from flops import count_flops
 
+WARM_UP = 2   # steps, in which kernels are compiled and chosen
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD = -3, -1   # of malloc.h
 
 
@@ -41,10 +42,11 @@ def on_gpu():
 
 
 def peak_rss():
-    """Bytes; the highest since the process started. On a GPU: of its memory."""
+    """Bytes; the highest since the process started. On a GPU: of tensors there, since the first
+    steps, in which kernels are chosen; what the allocator holds beyond them is not counted."""
     if on_gpu():
         torch.cuda.synchronize()
-        return torch.cuda.max_memory_reserved()
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -63,17 +65,28 @@ def blas():
 def build(arguments, batch=None):
     """The case of the command line, at its batch or another one."""
     kind = CASES[arguments.case]
-    settings, usual = kind.BENCHMARK
+    settings, usual = kind.LARGE if arguments.large else kind.BENCHMARK
     layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
     case = kind(settings, batch or arguments.batch or usual, arguments.dtype == "bf16",
                 layout=layout)
     if arguments.compile:
-        case.step = torch.compile(case.step)
+        case.compile()
     return case
 
 
+def use_device(arguments):
+    """On a GPU as its users set PyTorch: cuDNN measures its kernels. f32 is f32, as it is with us."""
+    if arguments.device == "cpu":
+        return
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch.set_default_device(arguments.device)
+
+
 def flops_per_image(arguments):
-    """Counted on a batch of 4, the group of the minibatch stddev."""
+    """Counted on a batch of 4, the group of the minibatch stddev, as PyTorch runs it uncompiled."""
+    use_device(arguments)
+    arguments.compile = False
     case = build(arguments, batch=4)
     draws = case.draw()
     return count_flops(lambda: case.step(draws)) // 4
@@ -88,8 +101,7 @@ def run(arguments):
     # In a process of its own, so that its memory does not count towards ours.
     with multiprocessing.get_context("fork").Pool(1) as pool:
         flops = pool.apply(flops_per_image, [arguments])
-    if arguments.device != "cpu":
-        torch.set_default_device(arguments.device)
+    use_device(arguments)
     case = build(arguments)
     fixed = case.draw()
     say(ready=True, case=arguments.case, dtype=arguments.dtype, batch=case.batch,
@@ -97,8 +109,10 @@ def run(arguments):
         threads=torch.get_num_threads(), torch=torch.__version__, blas=blas(),
         parameters=sum(p.numel() for m in case.modules.values() for p in m.parameters()),
         flops_per_step=flops * case.batch, rss=peak_rss())
-    for line in sys.stdin:
+    for count, line in enumerate(sys.stdin):
         words = line.split()
+        if count == WARM_UP and on_gpu():
+            torch.cuda.reset_peak_memory_stats()
         if words == ["quit"]:
             return
         if len(words) != 2 or words[0] != "step" or not words[1].isdigit() or words[1] == "0":
@@ -128,6 +142,7 @@ def command(arguments, channels_last, other):
     words = [sys.executable, __file__, arguments.case, "--dtype", arguments.dtype,
              "--threads", str(arguments.threads), "--device", arguments.device]
     words += ["--batch", str(arguments.batch)] if arguments.batch else []
+    words += ["--large"] * arguments.large
     return words + ["--channels-last"] * channels_last + [second] * other
 
 
@@ -161,6 +176,7 @@ def main():
                         help="have the C library keep freed memory: faster, and larger")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--compile", action="store_true", help="through torch.compile (PyTorch 2)")
+    parser.add_argument("--large", action="store_true", help="the size for GPUs")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--batch", type=int, help="images a step (default: the case's)")
     parser.add_argument("--best", action="store_true",

@@ -215,19 +215,23 @@ class Diffusion:
         previous = np.append(1, self.alpha_bar[:-1])
         self.posterior_variance = self.beta * (1 - previous) / (1 - self.alpha_bar)
         # The variance at t = 0 is zero, so its logarithm is taken from t = 1.
-        self.posterior_log = np.log(np.append(self.posterior_variance[1],
-                                              self.posterior_variance[1:]))
-        self.mean_x0 = self.beta * np.sqrt(previous) / (1 - self.alpha_bar)
-        self.mean_xt = (1 - previous) * np.sqrt(1 - self.beta) / (1 - self.alpha_bar)
+        posterior_log = np.log(np.append(self.posterior_variance[1], self.posterior_variance[1:]))
+        # From float64 tables: in float32, 1 - alpha_bar loses half its digits at small t. On the
+        # default device, so that they need not be sent there at each step.
+        self.tables = {name: torch.tensor(table) for name, table in {
+            "signal": np.sqrt(self.alpha_bar), "noise": np.sqrt(1 - self.alpha_bar),
+            "scale": np.sqrt(1 / self.alpha_bar), "shift": np.sqrt(1 / self.alpha_bar - 1),
+            "mean_x0": self.beta * np.sqrt(previous) / (1 - self.alpha_bar),
+            "mean_xt": (1 - previous) * np.sqrt(1 - self.beta) / (1 - self.alpha_bar),
+            "posterior_log": posterior_log, "log_beta": np.log(self.beta)}.items()}
 
-    def at(self, table, t, like):
-        """table[t] as (N,1,1,1) in like's type."""
-        return torch.from_numpy(table[t.numpy()]).to(like.dtype)[:, None, None, None]
+    def at(self, name, t, like):
+        """The table's values at t as (N,1,1,1) in like's type."""
+        return self.tables[name][t].to(like.dtype)[:, None, None, None]
 
     def noised(self, x0, t, noise):
         """x_t ~ q(x_t | x_0), all (N,C,H,W) (Ho et al., eq. 4)."""
-        return (self.at(np.sqrt(self.alpha_bar), t, x0) * x0
-                + self.at(np.sqrt(1 - self.alpha_bar), t, x0) * noise)
+        return self.at("signal", t, x0) * x0 + self.at("noise", t, x0) * noise
 
     def loss_terms(self, model, x0, t, noise):
         """{"mse": scalar[, "vb": scalar]}; the loss is the sum. "vb" is there when the model gives
@@ -245,11 +249,9 @@ class Diffusion:
     def bound(self, x0, xt, t, epsilon, fraction):
         """(N,) term of the variational bound in bits a dimension: the KL of the posteriors, at
         t = 0 the discretised likelihood. The predicted x0 is not clipped."""
-        # From float64 tables: in float32, 1 - alpha_bar loses half its digits at small t.
-        guess = (self.at(np.sqrt(1 / self.alpha_bar), t, x0) * xt
-                 - self.at(np.sqrt(1 / self.alpha_bar - 1), t, x0) * epsilon)
-        mean = lambda x: self.at(self.mean_x0, t, x0) * x + self.at(self.mean_xt, t, x0) * xt
-        low, high = self.at(self.posterior_log, t, x0), self.at(np.log(self.beta), t, x0)
+        guess = self.at("scale", t, x0) * xt - self.at("shift", t, x0) * epsilon
+        mean = lambda x: self.at("mean_x0", t, x0) * x + self.at("mean_xt", t, x0) * xt
+        low, high = self.at("posterior_log", t, x0), self.at("log_beta", t, x0)
         log_variance = (fraction + 1) / 2 * high + (1 - fraction) / 2 * low
         divergence = 0.5 * (log_variance - low - 1 + (low - log_variance).exp()
                             + (mean(x0) - mean(guess)).square() * (-log_variance).exp())

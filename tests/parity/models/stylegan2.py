@@ -31,11 +31,16 @@ from torch import nn
 SQRT2 = math.sqrt(2)
 
 
+def device_of(arguments):
+    """"cpu" or "cuda", of the first tensor."""
+    return next(a for a in arguments if isinstance(a, torch.Tensor)).device.type
+
+
 def full_precision(function):
     """Keeps autocast out: what sets scales (styles, demodulation, filters) stays in the type of
     its inputs, as in the official mixed precision."""
     def wrapped(*arguments):
-        with torch.autocast("cpu", enabled=False):
+        with torch.autocast(device_of(arguments), enabled=False):
             return function(*arguments)
     return functools.wraps(function)(wrapped)
 
@@ -92,8 +97,8 @@ def upsample(x, f):
 class TransposedConv(torch.autograd.Function):
     """x (N,I,H,W), w (I,O,3,3) -> (N,O,2H+1,2W+1), what F.conv_transpose2d(x, w, stride=2) gives.
 
-    Asked for as the input gradient of a strided convolution, because PyTorch 1.13 has a fast
-    kernel for that, and only a slow one for transposed convolutions on CPUs: 16 instead of 433 ms
+    On CPUs asked for as the input gradient of a strided convolution, because PyTorch 1.13 has a fast
+    kernel for that, and only a slow one for transposed convolutions: 16 instead of 433 ms
     forward for (16,128,32,32) -> 64 channels; with the slow one, 70 % of a step went there.
     """
 
@@ -112,6 +117,11 @@ class TransposedConv(torch.autograd.Function):
         return F.conv2d(g, w, stride=2), torch.nn.grad.conv2d_weight(g, w.shape, x, stride=2)
 
 
+def transposed_conv(x, w):
+    """As TransposedConv."""
+    return F.conv_transpose2d(x, w, stride=2) if x.is_cuda else TransposedConv.apply(x, w)
+
+
 def conv(x, w, f, up=1, down=1):
     """x (N,I,H,W), w (O,I,k,k), k odd -> (N,O,up H/down,up W/down), filtered when resampled.
 
@@ -122,7 +132,7 @@ def conv(x, w, f, up=1, down=1):
     if up == 2:
         # The adjoint of a correlation is a convolution: as in the official code, the same w acts
         # mirrored in a layer that upsamples.
-        x = TransposedConv.apply(x, w.transpose(0, 1))                # (N,O,2H+1,2W+1)
+        x = transposed_conv(x, w.transpose(0, 1))                     # (N,O,2H+1,2W+1)
         return upfirdn(x, f, pad=(1, 1, 1, 1), gain=4)
     if down == 2 and k == 1:
         return F.conv2d(upfirdn(x, f, down=2, pad=(1, 1, 1, 1)), w)

@@ -66,7 +66,7 @@ def partition(x, m):
 class Block(nn.Module):
     def __init__(self, channels, heads, window, shift):
         super().__init__()
-        self.window, self.shift = window, shift
+        self.window, self.shift, self.masks = window, shift, {}
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.attn = Attention(channels, window, heads)
         self.mlp = nn.Module()
@@ -87,7 +87,9 @@ class Block(nn.Module):
         x = F.pad(x, (0, 0, 0, -w % m, 0, -h % m))
         tall, wide = x.shape[1:3]
         x = torch.roll(x, (-self.shift, -self.shift), (1, 2))
-        mask = self.mask(tall, wide).to(x) if self.shift else None
+        if self.shift and (tall, wide) not in self.masks:
+            self.masks[tall, wide] = self.mask(tall, wide).to(x)
+        mask = self.masks[tall, wide] if self.shift else None
         x = self.attn(partition(x, m), mask)
         x = x.view(n, tall // m, wide // m, m, m, c).permute(0, 1, 3, 2, 4, 5)
         x = torch.roll(x.reshape(n, tall, wide, c), (self.shift, self.shift), (1, 2))

@@ -195,7 +195,7 @@ static void plan_phases(const char *name, enum precision precision)
     struct parity_case of;
     struct case_options options = { .path = strcmp(name, "stylegan2") == 0 };
     struct store *store = store_new(cuda_backend_open(0, &err));
-    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
+    assert_ok(case_open_usual(&of, name, CASE_LARGE, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
     for (int i = 0; i < of.training.phase_count; i++) {
         struct plan *plan = training_plan(&of.training, i, store, &err);

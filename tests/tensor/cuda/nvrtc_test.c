@@ -91,7 +91,8 @@ static void run_phases(struct training *training, struct store *store)
     }
 }
 
-static void check_model(const char *name, enum precision precision, const char *option)
+static void check_model(const char *name, enum case_size size, enum precision precision,
+                        const char *option)
 {
     struct error err;
     struct parity_case of;
@@ -101,7 +102,7 @@ static void check_model(const char *name, enum precision precision, const char *
     struct store *store = store_new(backend);
     struct case_options options = { 0 };
     size_t before = programs;
-    assert_ok(case_open_usual(&of, name, false, &options, &err), err);
+    assert_ok(case_open_usual(&of, name, size, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
     run_phases(&of.training, store);
     assert_true(programs > before && launches > 100);
@@ -112,21 +113,27 @@ static void check_model(const char *name, enum precision precision, const char *
 static void kernels_of_a_unet_compile(void **state)
 {
     (void)state;
-    check_model("unet", PRECISION_F32, "--gpu-architecture=sm_80");
-    check_model("unet", PRECISION_F32, "--gpu-architecture=compute_90");
-    check_model("unet", PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("unet", CASE_BENCHMARK, PRECISION_F32, "--gpu-architecture=sm_80");
+    check_model("unet", CASE_BENCHMARK, PRECISION_F32, "--gpu-architecture=compute_90");
+    check_model("unet", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
+}
+
+static void kernels_of_swin_compile(void **state)
+{
+    (void)state;
+    check_model("swin", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
 }
 
 static void kernels_of_ddpm_compile(void **state)
 {
     (void)state;
-    check_model("ddpm", PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("ddpm", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
 }
 
 static void kernels_of_stylegan2_compile(void **state)
 {
     (void)state;
-    check_model("stylegan2", PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("stylegan2", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
 }
 
 /* One run, of a network that is not trained: attention is then one kernel. */
@@ -221,6 +228,7 @@ int main(void)
         cmocka_unit_test(kernels_for_what_libraries_do_not_take_compile),
         cmocka_unit_test(kernels_of_networks_that_are_only_run_compile),
         cmocka_unit_test(kernels_of_a_unet_compile),
+        cmocka_unit_test(kernels_of_swin_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),
     };
