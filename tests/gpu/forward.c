@@ -178,32 +178,20 @@ static bool race(struct bench *bench, const struct options *options, const struc
     return apart <= kind->tolerance;
 }
 
-static struct options read_options(int *argc, char **argv)
-{
-    struct options options = { "cuda", 0, 20 };
-    int kept = 1;
-    for (int i = 1; i < *argc; i++) {
-        if (strcmp(argv[i], "--device") == 0 && i + 1 < *argc)
-            options.device = argv[++i];
-        else if (strcmp(argv[i], "--batch") == 0 && i + 1 < *argc)
-            options.batch = atoi(argv[++i]);
-        else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < *argc)
-            options.rounds = atoi(argv[++i]);
-        else
-            argv[kept++] = argv[i];
-    }
-    *argc = kept;
-    if (options.batch < 0 || options.rounds < 1 || options.rounds > ROUNDS_MOST)
-        bench_fail("forward: a batch of %d, %d rounds", options.batch, options.rounds);
-    return options;
-}
-
 int main(int argc, char **argv)
 {
     struct error err;
     struct bench bench;
-    struct options options = read_options(&argc, argv);
-    bench_begin(&bench, "forward", argc, argv);
+    struct options options = { "cuda", 0, 20 };
+    const struct bench_option table[] = {
+        { "--device", "NAME", "as lethe takes it (default cuda)", BENCH_TEXT, &options.device },
+        { "--batch", "N", "images; 0: the network's own", BENCH_NUMBER, &options.batch },
+        { "--rounds", "N", "of each way (default 20)", BENCH_NUMBER, &options.rounds },
+        { 0 },
+    };
+    bench_begin(&bench, "forward", table, argc, argv);
+    if (options.rounds < 1 || options.rounds > ROUNDS_MOST)
+        bench_fail("forward: %d rounds; there can be 1 to %d", options.rounds, ROUNDS_MOST);
     const struct backend *backend = device_backend(options.device, &err);
     if (!backend) {
         fprintf(stderr, "no device: %s\n", err.message);
