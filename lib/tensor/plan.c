@@ -318,6 +318,7 @@ static bool prepare_steps(struct plan *plan, struct error *err)
         struct step *step = &plan->steps[i];
         plan->scratch_of[i] = -1;
         plan->prepared++;
+        step->algorithms = store_algorithms(plan->store);
         if (plan->backend->prepare && !plan->backend->prepare(step, err))
             return false;
         if (!step->scratch)

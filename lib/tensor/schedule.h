@@ -17,6 +17,7 @@
 #ifndef TENSOR_SCHEDULE_H
 #define TENSOR_SCHEDULE_H
 
+#include "tensor/algorithms.h"
 #include "tensor/graph.h"
 
 struct view {
@@ -80,11 +81,12 @@ struct loop {
 /* Steps. */
 
 struct step {
-    const struct node *node; /* for its attributes, site and scope; of a loop: its last root */
-    const struct loop *loop; /* NULL: the node is computed by itself */
-    struct view out, *in;    /* when it is not a loop */
-    size_t scratch;          /* bytes that it needs while it runs; set by prepare */
-    void *state;             /* the backend's, made by prepare */
+    const struct node *node;    /* for its attributes, site and scope; of a loop: its last root */
+    const struct loop *loop;    /* NULL: the node is computed by itself */
+    struct view out, *in;       /* when it is not a loop */
+    enum algorithms algorithms; /* as the store asks for; for prepare to heed */
+    size_t scratch;             /* bytes that it needs while it runs; set by prepare */
+    void *state;                /* the backend's, made by prepare */
     double flops;
     size_t bytes;   /* that it reads and writes at least */
     double seconds; /* measured, when profiling */

@@ -9,6 +9,7 @@
 struct store {
     const struct backend *backend;
     struct mixed mixed;
+    enum algorithms algorithms;
     void *workspace;
     size_t workspace_bytes;
     struct arena arena; /* names and tensor structs, which so never move */
@@ -97,6 +98,16 @@ const struct mixed *store_mixed(const struct store *store)
 enum precision store_precision(const struct store *store)
 {
     return store->mixed.precision;
+}
+
+void store_set_algorithms(struct store *store, enum algorithms algorithms)
+{
+    store->algorithms = algorithms;
+}
+
+enum algorithms store_algorithms(const struct store *store)
+{
+    return store->algorithms;
 }
 
 size_t store_count(const struct store *store)

@@ -43,6 +43,11 @@ void store_set_precision_where(struct store *store, bool (*accepts)(const char *
 enum precision store_precision(const struct store *store);
 const struct mixed *store_mixed(const struct store *store);
 
+/* How the plans of this store that are made from now on choose algorithms; deterministic at first.
+ * Backends that have no choice ignore it. */
+void store_set_algorithms(struct store *store, enum algorithms algorithms);
+enum algorithms store_algorithms(const struct store *store);
+
 size_t store_count(const struct store *store);
 struct tensor *store_tensor(const struct store *store, size_t i);       /* in order of adding */
 struct tensor *store_find(const struct store *store, const char *name); /* NULL: none */

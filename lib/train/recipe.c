@@ -50,6 +50,7 @@ bool training_init(struct training *training, const struct train_settings *setti
     training->decay = training->scheduled;
     training->schedule = decay_at;
     training->precision = resolved->precision;
+    training->algorithms = resolved->algorithms;
     training->accepts_bf16 = recipe->accepts_bf16;
     if (recipe->bf16_context)
         training->bf16_context = recipe->bf16_context(resolved, size);

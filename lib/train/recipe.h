@@ -59,6 +59,7 @@ struct training {
     struct phase phases[RECIPE_PHASES];
     int phase_count;
     int precision;                                            /* enum precision */
+    int algorithms;                                           /* enum algorithms */
     bool (*accepts_bf16)(const char *scope, int64_t context); /* see struct recipe */
     int64_t bf16_context;
     struct arena arena;

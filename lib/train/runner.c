@@ -131,6 +131,7 @@ static bool build(struct runner *runner, const struct runner_source *source, int
     runner->store = store_new(backend);
     if (training->accepts_bf16)
         store_set_precision_where(runner->store, training->accepts_bf16, training->bf16_context);
+    store_set_algorithms(runner->store, (enum algorithms)training->algorithms);
     return store_set_precision(runner->store, (enum precision)training->precision, err) &&
            (training->parts == 1 || backend->draws_parts ||
             error_set(err, "this device cannot compute a batch in parts (accumulate)"));

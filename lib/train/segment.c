@@ -47,6 +47,7 @@ const struct yaml_field segment_fields[] = {
     FIELD(levels, YAML_INTEGER, .minimum = 0, .maximum = 10, .metavar = "N",
           .help = "unet: of resolution; 0: the preset's"),
     FIELD(swin, YAML_CHOICE, .choices = swin_names, .help = "size of the Swin transformer"),
+    FIELD(algorithms, YAML_CHOICE, .choices = algorithms_names, .help = algorithms_help),
     FIELD(checkpoint, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
           .help = "between checkpoints (default 500)"),
     FIELD(log, YAML_INTEGER, .minimum = 1, .maximum = 0x1p31, .metavar = "STEPS",
@@ -109,6 +110,7 @@ void segmentation_train(struct segmentation *segmentation, struct training *trai
     course->steps = (uint64_t)((settings->images + settings->batch - 1) / settings->batch);
     training->schedule = rate_at;
     training->schedule_of = course;
+    training->algorithms = settings->algorithms;
     segmentation->batch = settings->batch;
     segmentation->training = training;
     build_graph(segmentation, training->graph);

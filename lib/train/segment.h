@@ -38,6 +38,7 @@ struct segment_settings {
     double rate;
     int64_t base, levels; /* unet */
     int swin;             /* enum segment_swins */
+    int algorithms;       /* enum algorithms (tensor/algorithms.h) */
     /* These decide what a run leaves behind, not what it computes. */
     int64_t checkpoint, log;
 };

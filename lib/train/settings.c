@@ -10,6 +10,10 @@ const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
 static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
 const char *const precision_names[] = { "f32", "bf16", NULL };
+const char *const algorithms_names[] = { "deterministic", "fastest", NULL };
+const char algorithms_help[] =
+    "on a GPU: those whose bits repeat, or the fastest as measured, with TF32 for f32; no "
+    "difference on a CPU";
 static const char *const schedule_names[] = { "linear", "cosine", NULL };
 
 const struct train_settings train_defaults = {
@@ -136,6 +140,7 @@ const struct yaml_field train_fields[] = {
     FIELD(rate, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "RATE",
           .help = "learning rate; 0: the preset's"),
     FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
+    FIELD(algorithms, YAML_CHOICE, .choices = algorithms_names, .help = algorithms_help),
     FIELD(seed, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
           .help = "of everything random (default: the plan's, else 1)"),
     FIELD(images, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",

@@ -16,7 +16,9 @@
 #include "base/yaml.h"
 
 enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_COUNT };
-extern const char *const precision_names[]; /* by enum precision */
+extern const char *const precision_names[];  /* by enum precision */
+extern const char *const algorithms_names[]; /* by enum algorithms */
+extern const char algorithms_help[];         /* of the setting, in every section that has it */
 extern const char *const model_names[MODEL_COUNT + 1];
 
 enum ada { ADA_NONE, ADA_ADAPTIVE, ADA_COUNT };
@@ -39,7 +41,8 @@ struct stylegan2_settings {
 };
 
 struct train_settings {
-    int model, masks, precision; /* precision: enum precision */
+    int model, masks;
+    int precision, algorithms; /* enum precision; enum algorithms (tensor/algorithms.h) */
     bool mirror;
     int64_t batch, accumulate, seed; /* a batch is computed in `accumulate` parts */
     double rate;

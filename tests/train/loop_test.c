@@ -4,6 +4,7 @@
 
 #include "base/parallel.h"
 #include "fixture.h"
+#include "tensor/algorithms.h"
 #include "train/batches.h"
 #include "train/checkpoint.h"
 #include "train/feed.h"
@@ -120,6 +121,42 @@ static void pictures_and_validation_leave_the_weights_alone(void **state)
     assert_int_equal(path_kind(scratch("without/checkpoints/best.safetensors")), PATH_NOTHING);
 }
 
+/* On this processor both ways compute the same, and what was asked for is recorded all the same. */
+static void a_run_goes_on_with_the_algorithms_it_began_with_alone(void **state)
+{
+    (void)state;
+    struct error err;
+    struct arena arena;
+    struct checkpoint_record record;
+    struct train_report report;
+    struct train_settings settings = small_ddpm();
+    size_t size_a, size_b;
+    write_data();
+    run("plain", &settings);
+    settings.algorithms = ALGORITHMS_FASTEST;
+    settings.images = 24;
+    run("fastest", &settings);
+    arena_init(&arena);
+    const char *path = scratch("fastest/checkpoints/step-000000000006.safetensors");
+    assert_ok(checkpoint_read(path, &record, &arena, &err), err);
+    assert_contains(record.settings, "algorithms: fastest\n");
+    arena_release(&arena);
+    settings.algorithms = ALGORITHMS_DETERMINISTIC;
+    settings.images = 48;
+    struct train_job job = { scratch("store"), scratch("fastest"), &settings };
+    assert_false(train(&job, &report, &err));
+    assert_contains(err.message, "was trained with \"algorithms: fastest\", asked for is "
+                                 "\"algorithms: deterministic\"");
+    settings.algorithms = ALGORITHMS_FASTEST;
+    run("fastest", &settings);
+    char *a = weights("plain/checkpoints/step-000000000012.safetensors", &size_a);
+    char *b = weights("fastest/checkpoints/step-000000000012.safetensors", &size_b);
+    assert_int_equal(size_a, size_b);
+    assert_memory_equal(a, b, size_a);
+    memory_free(a);
+    memory_free(b);
+}
+
 static void stylegan2_has_no_best_checkpoint(void **state)
 {
     (void)state;
@@ -164,6 +201,7 @@ int main(void)
         TEST(the_best_checkpoint_has_the_least_validation_loss),
         TEST(a_best_checkpoint_that_was_not_named_is_found),
         TEST(pictures_and_validation_leave_the_weights_alone),
+        TEST(a_run_goes_on_with_the_algorithms_it_began_with_alone),
         TEST(stylegan2_has_no_best_checkpoint),
         TEST(a_feed_gives_what_is_read_without_it),
     };

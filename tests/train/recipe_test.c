@@ -251,6 +251,23 @@ static void augmentation_that_does_nothing_changes_nothing(void **state)
     free(real);
 }
 
+/* ---- algorithms ------------------------------------------------------------------------------ */
+
+static void plans_choose_algorithms_as_the_settings_say(void **state)
+{
+    (void)state;
+    struct error err;
+    for (int algorithms = 0; algorithms < 2; algorithms++) {
+        struct runner runner;
+        struct train_settings settings = small_gan();
+        settings.algorithms = algorithms;
+        settings.device = "cpu";
+        assert_ok(runner_init(&runner, &settings, 1, 16, &err), err);
+        assert_int_equal(store_algorithms(runner.store), algorithms);
+        runner_release(&runner);
+    }
+}
+
 /* ---- mixed precision ------------------------------------------------------------------------- */
 
 static void bf16_is_for_the_highest_resolutions(void **state)
@@ -412,6 +429,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_cannot_be_cut_so_is_refused),
         cmocka_unit_test(augmentation_follows_overfitting),
         cmocka_unit_test(augmentation_that_does_nothing_changes_nothing),
+        cmocka_unit_test(plans_choose_algorithms_as_the_settings_say),
         cmocka_unit_test(bf16_is_for_the_highest_resolutions),
         cmocka_unit_test(training_in_bf16_follows_that_in_f32),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),

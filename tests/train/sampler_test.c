@@ -6,7 +6,7 @@
 #include "fixture.h"
 #include "models/diffusion.h"
 #include "tensor/cpu.h"
-#include "tensor/precision.h"
+#include "tensor/store.h"
 #include "train/generator.h"
 #include "train/join.h"
 #include "train/train.h"
@@ -168,6 +168,21 @@ static void bf16_is_refused_where_the_processor_has_none(void **state)
     assert_false(sample(&job, &report, &err));
     assert_contains(err.message, "use f32");
     assert_int_equal(path_kind(scratch("set")), PATH_NOTHING);
+}
+
+/* Whatever a generator was trained with, its sets have bits that repeat. */
+static void sets_are_drawn_with_deterministic_algorithms(void **state)
+{
+    (void)state;
+    struct error err;
+    struct draw_options options = { .seed = 3, .truncation = 1, .device = "cpu" };
+    struct train_settings settings = small_gan();
+    settings.algorithms = ALGORITHMS_FASTEST;
+    train_model(&settings);
+    struct generator *generator = generator_open(scratch("run"), &options, &err);
+    assert_ok(generator, err);
+    assert_int_equal(store_algorithms(generator_store(generator)), ALGORITHMS_DETERMINISTIC);
+    generator_free(generator);
 }
 
 static void images_and_seeds_differ(void **state)
@@ -456,6 +471,7 @@ int main(void)
         TEST(a_set_of_ddpm_in_bf16_is_like_the_one_in_f32),
         TEST(a_set_of_stylegan2_in_bf16_is_like_the_one_in_f32),
         TEST(bf16_is_refused_where_the_processor_has_none),
+        TEST(sets_are_drawn_with_deterministic_algorithms),
         TEST(images_and_seeds_differ),
         TEST(ancestral_steps_are_those_of_the_posterior),
         TEST(ddim_steps_are_those_of_its_equation_at_evenly_spaced_times),

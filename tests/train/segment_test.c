@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/parallel.h"
 #include "base/random.h"
+#include "tensor/algorithms.h"
 #include "train/metrics.h"
 #include "train/segment.h"
 
@@ -350,6 +351,25 @@ static void another_run_than_the_folder_s_is_refused(void **state)
     assert_contains(err.message, "asked for is \"rate: 0.5\"");
 }
 
+static void a_training_goes_on_with_the_algorithms_it_began_with_alone(void **state)
+{
+    (void)state;
+    struct segment_settings settings = quick(2);
+    struct train_report report;
+    struct error err;
+    settings.images = 8;
+    settings.algorithms = ALGORITHMS_FASTEST;
+    assert_ok(train_in("run", &settings, &report, &err), err);
+    struct segmenter *segmenter = segmenter_open(scratch("run"), 16, 16, "cpu", &err);
+    assert_ok(segmenter, err);
+    assert_int_equal(segmenter_format(segmenter)->settings.algorithms, ALGORITHMS_FASTEST);
+    segmenter_free(segmenter);
+    settings.algorithms = ALGORITHMS_DETERMINISTIC;
+    assert_false(train_in("run", &settings, &report, &err));
+    assert_contains(err.message, "was trained with \"algorithms: fastest\", asked for is "
+                                 "\"algorithms: deterministic\"");
+}
+
 static void it_learns_and_takes_images_of_any_size(void **state)
 {
     (void)state;
@@ -437,6 +457,7 @@ int main(void)
         TEST(a_training_that_is_stopped_ends_in_the_same_bytes),
         TEST(a_training_that_is_killed_ends_in_the_same_bytes),
         TEST(another_run_than_the_folder_s_is_refused),
+        TEST(a_training_goes_on_with_the_algorithms_it_began_with_alone),
         TEST(it_learns_and_takes_images_of_any_size),
         TEST(swin_trains_is_resumed_and_predicts),
         TEST(what_is_no_segmenter_is_refused),

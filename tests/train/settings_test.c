@@ -1,6 +1,7 @@
 /* Settings: presets, what was set wins, and the text that checkpoints carry. */
 #include "test.h"
 
+#include "tensor/algorithms.h"
 #include "train/settings.h"
 
 static struct train_settings resolved(int model, int size)
@@ -102,6 +103,41 @@ static void how_long_a_run_goes_on_is_not_lasting(void **state)
     text_release(&after);
 }
 
+static int algorithms_of(const char *yaml)
+{
+    struct error err;
+    struct arena arena;
+    struct train_settings settings;
+    arena_init(&arena);
+    assert_ok(train_settings_parse(yaml, "text", &settings, &arena, &err), err);
+    int algorithms = settings.algorithms;
+    arena_release(&arena);
+    return algorithms;
+}
+
+/* The last text is as checkpoints were written before there was a choice. */
+static void algorithms_are_deterministic_unless_the_fastest_are_asked_for(void **state)
+{
+    (void)state;
+    assert_int_equal(algorithms_of("algorithms: fastest\n"), ALGORITHMS_FASTEST);
+    assert_int_equal(algorithms_of("algorithms: deterministic\n"), ALGORITHMS_DETERMINISTIC);
+    assert_int_equal(algorithms_of("precision: bf16\n"), ALGORITHMS_DETERMINISTIC);
+}
+
+static void algorithms_are_lasting(void **state)
+{
+    (void)state;
+    struct text before = { 0 }, after = { 0 };
+    struct train_settings settings = resolved(MODEL_STYLEGAN2, 32);
+    train_settings_text(&settings, true, &before);
+    assert_contains(before.bytes, "algorithms: deterministic\n");
+    settings.algorithms = ALGORITHMS_FASTEST;
+    train_settings_text(&settings, true, &after);
+    assert_contains(after.bytes, "algorithms: fastest\n");
+    text_release(&before);
+    text_release(&after);
+}
+
 static void a_list_that_holds_no_numbers_is_refused(void **state)
 {
     (void)state;
@@ -120,6 +156,8 @@ int main(void)
         cmocka_unit_test(what_is_set_wins_over_the_preset),
         cmocka_unit_test(settings_read_back_from_their_text),
         cmocka_unit_test(how_long_a_run_goes_on_is_not_lasting),
+        cmocka_unit_test(algorithms_are_deterministic_unless_the_fastest_are_asked_for),
+        cmocka_unit_test(algorithms_are_lasting),
         cmocka_unit_test(a_list_that_holds_no_numbers_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

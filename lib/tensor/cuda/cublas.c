@@ -6,12 +6,12 @@
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
-#include "cuda/libraries.h"
+#include "cuda/fastest.h"
 
 #include <cublasLt.h>
 #include <stdlib.h>
 
-enum { WORKSPACE = 32 << 20, ALIGNMENT = 16, CHOICES = 8 };
+enum { WORKSPACE = 32 << 20, ALIGNMENT = 16, CHOICES = WORK_WAYS };
 
 struct state {
     cublasLtMatmulDesc_t operation;
@@ -64,7 +64,7 @@ static cublasStatus_t describe_bias(struct state *state, const struct product *p
 
 static cublasStatus_t describe_all(struct state *state, const struct product *p)
 {
-    bool fast = p->dtype == DTYPE_F32 && context_tf32();
+    bool fast = p->dtype == DTYPE_F32 && (p->fastest || context_tf32());
     cublasOperation_t a = p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasOperation_t b = p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N;
     cublasStatus_t status = cublasLtMatmulDescCreate(
@@ -119,11 +119,11 @@ static cublasStatus_t promise_alignment(cublasLtMatmulPreference_t preference,
     return status;
 }
 
-/* The first of the library's choices that it can do: for one library and device always the same. */
-static cublasStatus_t choose(struct state *state, const struct product *p)
+/* What the library proposes and can do, in its order. */
+static cublasStatus_t propose(const struct state *state, const struct product *p,
+                              cublasLtMatmulHeuristicResult_t found[CHOICES], int *usable)
 {
     cublasLtMatmulPreference_t preference = NULL;
-    cublasLtMatmulHeuristicResult_t found[CHOICES];
     size_t most = WORKSPACE;
     int count = 0;
     cublasStatus_t status = cublasLtMatmulPreferenceCreate(&preference);
@@ -140,13 +140,77 @@ static cublasStatus_t choose(struct state *state, const struct product *p)
         cublasLtMatmulPreferenceDestroy(preference);
     if (status != CUBLAS_STATUS_SUCCESS)
         return status;
+    *usable = 0;
     for (int i = 0; i < count; i++)
-        if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= most) {
-            state->algorithm = found[i].algo;
-            state->workspace = found[i].workspaceSize;
-            return CUBLAS_STATUS_SUCCESS;
-        }
-    return CUBLAS_STATUS_NOT_SUPPORTED;
+        if (found[i].state == CUBLAS_STATUS_SUCCESS && found[i].workspaceSize <= most)
+            found[(*usable)++] = found[i];
+    return *usable ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+static void take(struct state *state, const cublasLtMatmulHeuristicResult_t *found)
+{
+    state->algorithm = found->algo;
+    state->workspace = found->workspaceSize;
+}
+
+static cublasStatus_t multiply(const struct state *state, const void *a, const void *b,
+                               const void *bias, void *d, void *scratch)
+{
+    const float one = 1, zero = 0;
+    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+    if (state->bias)
+        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &bias, sizeof bias);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b,
+                                state->layout[1], &zero, d, state->layout[2], d, state->layout[2],
+                                &state->algorithm, scratch, state->workspace, context_stream());
+    return status;
+}
+
+struct race {
+    struct state *state;
+    const cublasLtMatmulHeuristicResult_t *found;
+};
+
+static bool run_way(void *context, int way, void *const *tensor, void *scratch)
+{
+    struct race *race = context;
+    take(race->state, &race->found[way]);
+    return multiply(race->state, tensor[0], tensor[1], tensor[3], tensor[2], scratch) ==
+           CUBLAS_STATUS_SUCCESS;
+}
+
+/* The number of the fastest. */
+static int measure(struct state *state, const struct product *p,
+                   const cublasLtMatmulHeuristicResult_t *found, int count)
+{
+    struct work work;
+    struct race race = { state, found };
+    int way;
+    if (p->step_a < 0 || p->step_b < 0 || p->step_d < 0) /* they lie before the first */
+        return 0;
+    work_of_product(p, &work);
+    if (fastest_known(&work, &way))
+        return way < count ? way : 0;
+    work.ways = count;
+    work.run = run_way;
+    work.context = &race;
+    for (int i = 0; i < count; i++)
+        work.scratch[i] = found[i].workspaceSize;
+    return fastest_measure(&work);
+}
+
+/* The first of the library's choices, for one library and device always the same; or the fastest.
+ */
+static cublasStatus_t choose(struct state *state, const struct product *p)
+{
+    cublasLtMatmulHeuristicResult_t found[CHOICES];
+    int count;
+    cublasStatus_t status = propose(state, p, found, &count);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        take(state, &found[p->fastest ? measure(state, p, found, count) : 0]);
+    return status;
 }
 
 bool product_prepare(const struct product *product, void **out, size_t *scratch, struct error *err)
@@ -172,16 +236,7 @@ bool product_prepare(const struct product *product, void **out, size_t *scratch,
 void product_run(void *opaque, const void *a, const void *b, const void *bias, void *d,
                  void *scratch)
 {
-    const struct state *state = opaque;
-    const float one = 1, zero = 0;
-    cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-    if (state->bias)
-        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                                                &bias, sizeof bias);
-    if (status == CUBLAS_STATUS_SUCCESS)
-        status = cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b,
-                                state->layout[1], &zero, d, state->layout[2], d, state->layout[2],
-                                &state->algorithm, scratch, state->workspace, context_stream());
+    cublasStatus_t status = multiply(opaque, a, b, bias, d, scratch);
     if (status != CUBLAS_STATUS_SUCCESS)
         device_fail("cuBLASLt", cublasLtGetStatusString(status));
 }

@@ -5,12 +5,15 @@
  * for one library and device it is always the same one. In f32 engines on tensor cores round
  * factors to TF32 and are passed over unless LETHE_TF32=1, or nothing else can do it (matrix.c).
  *
+ * Where the fastest is asked for, the first few are measured; these may be of any kind but such
+ * that round to less than the sources' type or TF32.
+ *
  * Choosing and building need no device, only its properties (cuDNN 9.8): so a test asks what the
  * networks' convolutions get on devices that are not here.
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
-#include "cuda/libraries.h"
+#include "cuda/fastest.h"
 
 #include <cudnn_graph.h>
 #include <stdlib.h>
@@ -210,13 +213,20 @@ static bool read_engine(cudnnBackendDescriptor_t configuration, struct convoluti
 }
 
 /* Whether an engine neither rounds nor adds in ways that were not asked for. */
-static bool is_acceptable(const struct convolution_engine *engine, bool single)
+static bool is_acceptable(const struct convolution_engine *engine, const struct convolution *c)
 {
-    return engine->repeats && !engine->rounds && !(single && engine->tensor_cores);
+    bool single = c->dtype == DTYPE_F32 && !c->rounded && !c->fastest && !context_tf32();
+    return (engine->repeats || c->fastest) && !engine->rounds && !(single && engine->tensor_cores);
 }
 
+/* A configuration that the library proposes. */
+struct proposal {
+    cudnnBackendDescriptor_t configuration;
+    struct convolution_engine engine;
+};
+
 /* An execution plan of the configuration, if it runs here. */
-static bool try_configuration(struct state *state, cudnnBackendDescriptor_t configuration)
+static bool try_proposal(struct state *state, const struct proposal *proposal)
 {
     struct draft draft = begin(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     int64_t count = 0;
@@ -224,7 +234,8 @@ static bool try_configuration(struct state *state, cudnnBackendDescriptor_t conf
         set(&draft, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
     else
         set_absent(&draft, PLAN_DEVICE);
-    set_descriptor(&draft, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
+    set_descriptor(&draft, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, proposal->configuration);
+    state->engine = proposal->engine;
     if (finish(&draft, &state->plan) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(state->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE,
                                  CUDNN_TYPE_INT64, 1, &count,
@@ -236,29 +247,103 @@ static bool try_configuration(struct state *state, cudnnBackendDescriptor_t conf
     return false;
 }
 
-static bool choose(struct state *state, cudnnBackendHeurMode_t mode, bool single)
+static cudnnStatus_t execute(struct state *state, void *const data[TENSORS], void *scratch)
 {
-    cudnnBackendDescriptor_t heuristics, configuration[ENGINES] = { NULL };
+    int64_t id[TENSORS] = { IMAGE + 1, WEIGHT + 1, OUTPUT + 1 };
+    destroy(state->pack);
+    struct draft draft = begin(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, TENSORS, data);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, TENSORS, id);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, (void *)&scratch);
+    cudnnStatus_t status = finish(&draft, &state->pack);
+    return status == CUDNN_STATUS_SUCCESS ? cudnnBackendExecute(handle, state->plan, state->pack)
+                                          : status;
+}
+
+/* What the library proposes, in its order: all of it, and what is acceptable. */
+struct proposals {
+    cudnnBackendDescriptor_t all[ENGINES];
+    struct proposal acceptable[ENGINES];
+    int count;
+};
+
+static void propose(const struct state *state, const struct convolution *c,
+                    cudnnBackendHeurMode_t mode, struct proposals *proposals)
+{
+    cudnnBackendDescriptor_t heuristics;
     struct draft draft = begin(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
     int64_t count = 0;
+    *proposals = (struct proposals){ 0 };
     set_descriptor(&draft, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, state->graph);
     set(&draft, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
     if (!handle)
         set_absent(&draft, HEURISTICS_DEVICE);
     bool ok = finish(&draft, &heuristics) == CUDNN_STATUS_SUCCESS;
     for (int i = 0; ok && i < ENGINES; i++)
-        ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &configuration[i]) ==
+        ok = cudnnBackendCreateDescriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, &proposals->all[i]) ==
              CUDNN_STATUS_SUCCESS;
     ok = ok && cudnnBackendGetAttribute(heuristics, CUDNN_ATTR_ENGINEHEUR_RESULTS,
                                         CUDNN_TYPE_BACKEND_DESCRIPTOR, ENGINES, &count,
-                                        (void *)configuration) == CUDNN_STATUS_SUCCESS;
-    bool found = false;
-    for (int64_t i = 0; ok && !found && i < count && i < ENGINES; i++)
-        found = read_engine(configuration[i], &state->engine) &&
-                is_acceptable(&state->engine, single) && try_configuration(state, configuration[i]);
-    for (int i = 0; i < ENGINES; i++)
-        destroy(configuration[i]);
+                                        (void *)proposals->all) == CUDNN_STATUS_SUCCESS;
+    for (int64_t i = 0; ok && i < count && i < ENGINES; i++) {
+        struct proposal *next = &proposals->acceptable[proposals->count];
+        next->configuration = proposals->all[i];
+        proposals->count +=
+            read_engine(next->configuration, &next->engine) && is_acceptable(&next->engine, c);
+    }
     destroy(heuristics);
+}
+
+struct race {
+    struct state *state;
+    cudnnBackendDescriptor_t plan[WORK_WAYS];
+};
+
+static bool run_way(void *context, int way, void *const *tensor, void *scratch)
+{
+    struct race *race = context;
+    race->state->plan = race->plan[way];
+    cudnnStatus_t status = execute(race->state, tensor, scratch);
+    race->state->plan = NULL;
+    return status == CUDNN_STATUS_SUCCESS;
+}
+
+/* The number of the fastest of the first few. */
+static int measure(struct state *state, const struct convolution *c,
+                   const struct proposals *proposals)
+{
+    struct work work;
+    struct race race = { .state = state };
+    int way;
+    work_of_convolution(c, &work);
+    if (fastest_known(&work, &way))
+        return way;
+    work.ways = proposals->count < WORK_WAYS ? proposals->count : WORK_WAYS;
+    work.run = run_way;
+    work.context = &race;
+    for (int i = 0; i < work.ways; i++) {
+        bool runs = try_proposal(state, &proposals->acceptable[i]);
+        race.plan[i] = state->plan;
+        work.scratch[i] = runs ? (size_t)state->workspace : WORK_IMPOSSIBLE;
+        state->plan = NULL;
+    }
+    way = fastest_measure(&work);
+    for (int i = 0; i < work.ways; i++)
+        destroy(race.plan[i]);
+    return way;
+}
+
+/* The first that runs; or the fastest, and where that cannot be told, the first. */
+static bool choose(struct state *state, const struct convolution *c, cudnnBackendHeurMode_t mode)
+{
+    struct proposals proposals;
+    propose(state, c, mode, &proposals);
+    int best = c->fastest && proposals.count > 1 ? measure(state, c, &proposals) : 0;
+    bool found = best < proposals.count && try_proposal(state, &proposals.acceptable[best]);
+    for (int i = 0; !found && i < proposals.count; i++)
+        found = try_proposal(state, &proposals.acceptable[i]);
+    for (int i = 0; i < ENGINES; i++)
+        destroy(proposals.all[i]);
     return found;
 }
 
@@ -303,9 +388,8 @@ bool convolution_prepare(const struct convolution *c, void **out, size_t *scratc
                                  result_of[i] == c->op ? c->result_dtype : c->dtype, c->planar);
     if (status == CUDNN_STATUS_SUCCESS)
         status = describe_graph(state, c->op);
-    bool single = c->dtype == DTYPE_F32 && !c->rounded && !context_tf32();
-    if (status != CUDNN_STATUS_SUCCESS || !(choose(state, CUDNN_HEUR_MODE_A, single) ||
-                                            choose(state, CUDNN_HEUR_MODE_FALLBACK, single))) {
+    if (status != CUDNN_STATUS_SUCCESS ||
+        !(choose(state, c, CUDNN_HEUR_MODE_A) || choose(state, c, CUDNN_HEUR_MODE_FALLBACK))) {
         convolution_dispose(state);
         return false;
     }
@@ -316,17 +400,7 @@ bool convolution_prepare(const struct convolution *c, void **out, size_t *scratc
 
 void convolution_run(void *opaque, void *image, void *weight, void *output, void *scratch)
 {
-    struct state *state = opaque;
-    void *data[TENSORS] = { image, weight, output };
-    int64_t id[TENSORS] = { IMAGE + 1, WEIGHT + 1, OUTPUT + 1 };
-    destroy(state->pack);
-    struct draft draft = begin(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    set(&draft, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, TENSORS, (void *)data);
-    set(&draft, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, TENSORS, id);
-    set(&draft, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, (void *)&scratch);
-    cudnnStatus_t status = finish(&draft, &state->pack);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = cudnnBackendExecute(handle, state->plan, state->pack);
+    cudnnStatus_t status = execute(opaque, (void *[]){ image, weight, output }, scratch);
     if (status != CUDNN_STATUS_SUCCESS)
         device_fail("cuDNN", cudnnGetErrorString(status));
 }

@@ -44,7 +44,8 @@ static struct {
     cudaStream_t stream, copies;
     struct slot slot[SLOTS];
     int next;
-    char architecture[40]; /* the compiler's option */
+    cudaEvent_t began, ended; /* of what is measured */
+    char architecture[40];    /* the compiler's option */
     bool portable;     /* the compiler does not know the device: PTX, which the driver compiles */
     char failure[256]; /* the first one; "" while there is none */
     bool sound;        /* there was none when recording began */
@@ -133,6 +134,9 @@ bool device_open(int number, struct error *err)
             !check(cudaEventCreateWithFlags(&device.slot[i].taken, cudaEventDisableTiming),
                    "starting", err))
             return false;
+    if (!check(cudaEventCreate(&device.began), "starting", err) ||
+        !check(cudaEventCreate(&device.ended), "starting", err))
+        return false;
     device.number = number;
     device.major = major;
     return true;
@@ -216,6 +220,11 @@ void device_copy(void *to, const void *from, size_t bytes)
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, device.stream), "copying");
 }
 
+void device_fill(void *memory, int byte, size_t bytes)
+{
+    note(cudaMemsetAsync(memory, byte, bytes, device.stream), "filling memory");
+}
+
 bool device_check(struct error *err)
 {
     note(cudaPeekAtLastError(), "the device");
@@ -225,6 +234,21 @@ bool device_check(struct error *err)
 void device_wait(void)
 {
     note(cudaStreamSynchronize(device.stream), "waiting");
+}
+
+bool device_time(bool (*work)(void *context), void *context, double *seconds)
+{
+    float milliseconds = 0;
+    bool ok = cudaEventRecord(device.began, device.stream) == cudaSuccess && work(context) &&
+              cudaEventRecord(device.ended, device.stream) == cudaSuccess &&
+              cudaEventSynchronize(device.ended) == cudaSuccess &&
+              cudaEventElapsedTime(&milliseconds, device.began, device.ended) == cudaSuccess;
+    if (!ok) {
+        (void)cudaStreamSynchronize(device.stream);
+        (void)cudaGetLastError(); /* it is told here */
+    }
+    *seconds = milliseconds / 1e3;
+    return ok;
 }
 
 /* Programs. */

@@ -22,6 +22,7 @@ size_t device_available(void);
 void device_copy_in(void *device, const void *host, size_t bytes);
 void device_copy_out(void *host, const void *device, size_t bytes);
 void device_copy(void *to, const void *from, size_t bytes); /* within the device */
+void device_fill(void *memory, int byte, size_t bytes);
 
 /* Whether anything has failed so far; does not wait. */
 bool device_check(struct error *err) MUST_USE;
@@ -29,6 +30,10 @@ void device_wait(void);
 /* Keeps the first failure for device_check. */
 void device_fail(const char *what, const char *why);
 bool device_has_bf16(void);
+
+/* How long the device takes for what `work` asks of it, in seconds. False where that fails, which
+ * is no failure of the device. Not while a run is recorded. */
+bool device_time(bool (*work)(void *context), void *context, double *seconds) MUST_USE;
 
 /* A program of kernels. Compiled programs are kept in $XDG_CACHE_HOME/lethe (~/.cache/lethe), by
  * the digest of text, compiler and device. */

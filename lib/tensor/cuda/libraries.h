@@ -16,6 +16,8 @@ struct convolution {
     struct conv geometry;
     bool planar;
     bool rounded; /* factors of f32 may be rounded to TF32 */
+    bool fastest; /* they may, sums may be made in any order, and the fastest way is taken, as
+                     measured (fastest.h); else the library's first that repeats its bits */
 };
 
 /* False without a message (an empty one) when the library has no such convolution. */
@@ -48,6 +50,7 @@ struct product {
     int64_t step_a, step_b, step_d; /* between neighbouring matrices */
     enum dtype dtype, result_dtype;
     bool bias;
+    bool fastest; /* as of convolutions */
 };
 /* False without a message (an empty one) when the library does not take it. */
 bool product_prepare(const struct product *product, void **state, size_t *scratch,

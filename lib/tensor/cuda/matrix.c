@@ -140,6 +140,7 @@ static bool prepare_convolution(struct step *step, struct matrix *matrix, const 
         .dtype = step->in[0].dtype,
         .result_dtype = step->out.dtype,
         .geometry = step->node->conv,
+        .fastest = step->algorithms == ALGORITHMS_FASTEST,
     };
     size_t scratch = 0;
     step->flops = convolution_flops(&c);
@@ -312,6 +313,7 @@ static bool prepare_product(struct step *step, struct matrix *matrix, const char
         .step_d = d.count > 1 ? d.step : 0,
         .dtype = step->in[0].dtype,
         .result_dtype = step->out.dtype,
+        .fastest = step->algorithms == ALGORITHMS_FASTEST,
     };
     struct product turned = p;
     matrix->swapped = by_rows;

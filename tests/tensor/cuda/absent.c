@@ -62,6 +62,11 @@ void device_copy(void *to, const void *from, size_t bytes)
     (void)to, (void)from, (void)bytes;
 }
 
+void device_fill(void *memory, int byte, size_t bytes)
+{
+    (void)memory, (void)byte, (void)bytes;
+}
+
 bool device_check(struct error *err)
 {
     (void)err;

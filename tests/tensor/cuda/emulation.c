@@ -84,8 +84,19 @@ bool device_open(int number, struct error *err)
     return number == 0 || error_set(err, "there is no device %d", number);
 }
 
+static size_t available = SIZE_MAX;
+
+void emulation_available(size_t bytes)
+{
+    available = bytes;
+}
+
 void *device_allocate(size_t bytes, const char *what, struct error *err)
 {
+    if (bytes > available) {
+        error_set(err, "%s: %zu bytes cannot be had", what, bytes);
+        return NULL;
+    }
     return memory_allocate(bytes ? bytes : 1, 1, what, err);
 }
 
@@ -96,7 +107,7 @@ void device_release(void *memory)
 
 size_t device_available(void)
 {
-    return SIZE_MAX;
+    return available;
 }
 
 bool device_has_bf16(void)
@@ -216,6 +227,53 @@ void device_copy_out(void *host, const void *device, size_t bytes)
 void device_copy(void *to, const void *from, size_t bytes)
 {
     ask(&(struct request){ .to = to, .from = from, .bytes = bytes });
+}
+
+void device_fill(void *memory, int byte, size_t bytes)
+{
+    CHECK(!noting, "filling memory while a run is recorded");
+    memset(memory, byte, bytes);
+}
+
+/* The clock of the emulated libraries. */
+
+static double cost[EMULATED_WAYS] = { 1, 1, 1 }, clock_at;
+static size_t timed, ran[EMULATED_WAYS];
+static bool timing;
+
+void emulation_costs(const double seconds[EMULATED_WAYS])
+{
+    memcpy(cost, seconds, sizeof cost);
+}
+
+size_t emulation_timed(void)
+{
+    return timed;
+}
+
+size_t emulation_run(int way)
+{
+    return ran[way];
+}
+
+bool device_time(bool (*work)(void *context), void *context, double *seconds)
+{
+    CHECK(!noting, "measuring while a run is recorded");
+    double began = clock_at;
+    timing = true;
+    bool ok = work(context);
+    timing = false;
+    timed++;
+    *seconds = clock_at - began;
+    return ok;
+}
+
+static void count_run(int way)
+{
+    if (timing)
+        clock_at += cost[way];
+    else
+        ran[way]++;
 }
 
 /* Programs. */
@@ -404,12 +462,33 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
 
 /* Matrix work. */
 
-#include "cuda/libraries.h"
+#include "cuda/fastest.h"
+
+/* Work as a library has prepared it. */
+struct prepared {
+    struct convolution convolution; /* one of the two */
+    struct product product;
+    bool rounds; /* factors to TF32 */
+    int way;
+};
 
 static double read_one(const void *memory, enum dtype dtype, int64_t at)
 {
     return dtype == DTYPE_F32 ? (double)((const float *)memory)[at]
                               : (double)bf16_to_float(((const uint16_t *)memory)[at]);
+}
+
+/* A factor, of which TF32 keeps 10 bits of 23. */
+static double read_factor(const struct prepared *of, const void *memory, enum dtype dtype,
+                          int64_t at)
+{
+    float value = (float)read_one(memory, dtype, at);
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (of->rounds)
+        bits = (bits + (1U << 12)) & ~((1U << 13) - 1);
+    memcpy(&value, &bits, sizeof bits);
+    return (double)value;
 }
 
 static void write_one(void *memory, enum dtype dtype, int64_t at, double value)
@@ -428,12 +507,13 @@ static int64_t packed_at(const struct convolution *of, const struct shape *shape
 }
 
 /* Calls `term` for every product of the convolution, with the places of its three elements. */
-static void walk_convolution(const struct convolution *c,
-                             void (*term)(const struct convolution *c, void *const *memory,
+static void walk_convolution(const struct prepared *of,
+                             void (*term)(const struct prepared *of, void *const *memory,
                                           double *sum, int64_t image, int64_t weight,
                                           int64_t output),
                              void *const *memory, double *sum)
 {
+    const struct convolution *c = &of->convolution;
     int64_t inputs = c->weight.size[1], outputs = c->weight.size[0] / c->geometry.groups;
     for (int64_t n = 0; n < c->output.size[0]; n++)
         for (int64_t o = 0; o < c->weight.size[0]; o++)
@@ -448,19 +528,20 @@ static void walk_convolution(const struct convolution *c,
                                     c->geometry.pad[1][0];
                         if (v < 0 || h < 0 || v >= c->image.size[2] || h >= c->image.size[3])
                             continue;
-                        term(c, memory, sum,
+                        term(of, memory, sum,
                              packed_at(c, &c->image, n, o / outputs * inputs + i, v, h),
                              packed_at(c, &c->weight, o, i, ky, kx),
                              packed_at(c, &c->output, n, o, y, x));
                     }
 }
 
-static void add_term(const struct convolution *c, void *const *memory, double *sum, int64_t image,
+static void add_term(const struct prepared *of, void *const *memory, double *sum, int64_t image,
                      int64_t weight, int64_t output)
 {
-    double x = c->op == OP_CONV_DX ? 0 : read_one(memory[0], c->dtype, image);
-    double w = c->op == OP_CONV_DW ? 0 : read_one(memory[1], c->dtype, weight);
-    double y = c->op == OP_CONV ? 0 : read_one(memory[2], c->dtype, output);
+    const struct convolution *c = &of->convolution;
+    double x = c->op == OP_CONV_DX ? 0 : read_factor(of, memory[0], c->dtype, image);
+    double w = c->op == OP_CONV_DW ? 0 : read_factor(of, memory[1], c->dtype, weight);
+    double y = c->op == OP_CONV ? 0 : read_factor(of, memory[2], c->dtype, output);
     if (c->op == OP_CONV)
         sum[output] += x * w;
     else if (c->op == OP_CONV_DX)
@@ -471,16 +552,46 @@ static void add_term(const struct convolution *c, void *const *memory, double *s
 
 static void do_convolution(void *state, void *const *memory)
 {
-    const struct convolution *c = state;
+    const struct prepared *of = state;
+    const struct convolution *c = &of->convolution;
     int result = c->op == OP_CONV ? 2 : c->op == OP_CONV_DX ? 0 : 1;
     const struct shape *shapes[3] = { &c->image, &c->weight, &c->output };
     size_t count = shape_count(*shapes[result]);
     double *sum = calloc(count, sizeof *sum);
     CHECK(sum, "out of memory");
-    walk_convolution(c, add_term, memory, sum);
+    walk_convolution(of, add_term, memory, sum);
     for (size_t i = 0; i < count; i++)
         write_one(memory[result], c->result_dtype, (int64_t)i, sum[i]);
     free(sum);
+}
+
+/* Asks for the work, in scratch memory that is its own while it runs. False: this way fails. */
+static bool ask_way(struct prepared *of, int way, void (*matrix)(void *state, void *const *memory),
+                    void *const *tensor, void *scratch)
+{
+    struct request request = { .matrix = matrix, .to = of };
+    memcpy(request.argument, tensor, WORK_TENSORS * sizeof *tensor);
+    memset(scratch, 0xff, (size_t)(way + 1) * EMULATED_SCRATCH);
+    count_run(way);
+    ask(&request);
+    return cost[way] >= 0;
+}
+
+static bool try_convolution(void *context, int way, void *const *tensor, void *scratch)
+{
+    return ask_way(context, way, do_convolution, tensor, scratch);
+}
+
+/* As the libraries' files do: the first way, or the fastest. */
+static void choose_way(struct prepared *of, bool fastest, struct work *work, size_t *scratch)
+{
+    work->ways = EMULATED_WAYS;
+    work->context = of;
+    for (int way = 0; way < EMULATED_WAYS; way++)
+        work->scratch[way] = (size_t)(way + 1) * EMULATED_SCRATCH;
+    if (fastest && !fastest_known(work, &of->way))
+        of->way = fastest_measure(work);
+    *scratch = work->scratch[of->way];
 }
 
 /* As a library may, it has no result of another type than its sources, f32 images of an odd number
@@ -495,17 +606,22 @@ bool convolution_prepare(const struct convolution *convolution, void **state, si
         convolution->dtype != convolution->result_dtype ||
         (convolution->dtype == DTYPE_F32 && odd && !convolution->planar))
         return false;
-    *state = memory_grow(NULL, 1, sizeof *convolution);
-    memcpy(*state, convolution, sizeof *convolution);
-    *scratch = 64;
+    struct prepared *of = *state = memory_grow(NULL, 1, sizeof *of);
+    struct work work;
+    *of = (struct prepared){ .convolution = *convolution,
+                             .rounds = convolution->fastest && convolution->dtype == DTYPE_F32 };
+    work_of_convolution(convolution, &work);
+    work.run = try_convolution;
+    choose_way(of, convolution->fastest, &work, scratch);
     return true;
 }
 
 void convolution_run(void *state, void *image, void *weight, void *output, void *scratch)
 {
-    memset(scratch, 0xff, 64); /* it is ours while we run */
-    ask(&(struct request){
-        .matrix = do_convolution, .to = state, .argument = { image, weight, output } });
+    struct prepared *of = state;
+    void *tensor[WORK_TENSORS] = { image, weight, output };
+    if (!ask_way(of, of->way, do_convolution, tensor, scratch))
+        device_fail("an emulated convolution", "its way fails");
 }
 
 void convolution_dispose(void *state)
@@ -584,7 +700,8 @@ static void do_rows(const struct product *p, void *const *memory)
 
 static void do_product(void *state, void *const *memory)
 {
-    const struct product *p = state;
+    const struct prepared *of = state;
+    const struct product *p = &of->product;
     if (p->count == 1 && p->transpose_a && !p->transpose_b && p->dtype == DTYPE_BF16 &&
         p->result_dtype == DTYPE_F32 && !p->bias) {
         do_rows(p, memory);
@@ -597,8 +714,8 @@ static void do_product(void *state, void *const *memory)
                 for (int64_t k = 0; k < p->inner; k++) {
                     int64_t a = p->transpose_a ? i * p->lead_a + k : k * p->lead_a + i;
                     int64_t b = p->transpose_b ? k * p->lead_b + j : j * p->lead_b + k;
-                    sum += read_one(memory[0], p->dtype, n * p->step_a + a) *
-                           read_one(memory[1], p->dtype, n * p->step_b + b);
+                    sum += read_factor(of, memory[0], p->dtype, n * p->step_a + a) *
+                           read_factor(of, memory[1], p->dtype, n * p->step_b + b);
                 }
                 if (p->bias)
                     sum += read_one(memory[3], p->result_dtype, i);
@@ -613,6 +730,11 @@ void emulation_refuse_bias(bool refuse)
     refuses_bias = refuse;
 }
 
+static bool try_product(void *context, int way, void *const *tensor, void *scratch)
+{
+    return ask_way(context, way, do_product, tensor, scratch);
+}
+
 /* As cuBLAS does, it refuses lines that overlap; and as a library may, sums of one product. */
 bool product_prepare(const struct product *p, void **state, size_t *scratch, struct error *err)
 {
@@ -624,20 +746,23 @@ bool product_prepare(const struct product *p, void **state, size_t *scratch, str
         p->lead_b < (p->transpose_b ? p->columns : p->inner) || p->lead_d < p->rows)
         return error_set(err, "leading dimensions %lld, %lld, %lld", (long long)p->lead_a,
                          (long long)p->lead_b, (long long)p->lead_d);
-    *state = memory_grow(NULL, 1, sizeof *p);
-    memcpy(*state, p, sizeof *p);
-    *scratch = 64;
+    struct prepared *of = *state = memory_grow(NULL, 1, sizeof *of);
+    struct work work;
+    *of = (struct prepared){ .product = *p, .rounds = p->fastest && p->dtype == DTYPE_F32 };
+    work_of_product(p, &work);
+    work.run = try_product;
+    choose_way(of, p->fastest, &work, scratch);
     return true;
 }
 
 void product_run(void *state, const void *a, const void *b, const void *bias, void *d,
                  void *scratch)
 {
-    memset(scratch, 0xff, 64);
-    ask(&(struct request){
-        .matrix = do_product,
-        .to = state,
-        .argument = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, d, (void *)(uintptr_t)bias } });
+    struct prepared *of = state;
+    void *tensor[WORK_TENSORS] = { (void *)(uintptr_t)a, (void *)(uintptr_t)b, d,
+                                   (void *)(uintptr_t)bias };
+    if (!ask_way(of, of->way, do_product, tensor, scratch))
+        device_fail("an emulated product", "its way fails");
 }
 
 void product_dispose(void *state)

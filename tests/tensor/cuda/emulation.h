@@ -23,6 +23,18 @@ void emulation_cut(int terms);
 /* Whether products are refused that add a bias, as a library may. */
 void emulation_refuse_bias(bool refuse);
 
+/* The emulated libraries know so many ways for each convolution and product, which differ in
+ * scratch memory alone. Where the fastest is asked for, all round factors of f32 to TF32. How long
+ * each takes, on a clock that nothing else moves; below 0: it fails. At first 1 each. */
+enum { EMULATED_WAYS = 3, EMULATED_SCRATCH = 64 /* of the first; of the second twice as much … */ };
+void emulation_costs(const double seconds[EMULATED_WAYS]);
+/* How often any way was timed so far; and how often this one was run, or recorded, for a plan. */
+size_t emulation_timed(void);
+size_t emulation_run(int way);
+
+/* Memory that can be had at once; SIZE_MAX at first: as much as there is. */
+void emulation_available(size_t bytes);
+
 /* Whether what was recorded is thrown away, as where a library does what cannot be recorded. */
 void emulation_refuse_recording(bool refuse);
 

@@ -43,10 +43,12 @@ struct record {
     bool found;
     void *state;
     size_t scratch;
+    size_t timed; /* how often it was run, as if, to find the fastest */
 };
 
 static struct record records[RECORDS];
 static size_t record_count;
+static size_t timings; /* so far, of all */
 
 static bool same_shapes(const struct convolution *a, const struct convolution *b)
 {
@@ -57,7 +59,8 @@ static bool same_shapes(const struct convolution *a, const struct convolution *b
 
 static bool same_way(const struct convolution *a, const struct convolution *b)
 {
-    return a->result_dtype == b->result_dtype && a->planar == b->planar && a->rounded == b->rounded;
+    return a->result_dtype == b->result_dtype && a->planar == b->planar &&
+           a->rounded == b->rounded && a->fastest == b->fastest;
 }
 
 bool __real_convolution_prepare(const struct convolution *asked, void **state, size_t *scratch,
@@ -78,7 +81,9 @@ bool __wrap_convolution_prepare(const struct convolution *asked, void **state, s
         assert_true(record_count < RECORDS);
         record_count++;
         record->asked = *asked;
+        size_t before = timings;
         record->found = __real_convolution_prepare(asked, &record->state, &record->scratch, err);
+        record->timed = timings - before;
         if (!record->found && err->message[0])
             fail_msg("%s", err->message);
     }
@@ -114,6 +119,14 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
 {
     (void)function, (void)blocks, (void)threads, (void)arguments, (void)count;
     fail_msg("nothing is run here");
+}
+
+/* What is timed is not run, but takes less time each time: the last is always the fastest. */
+bool device_time(bool (*work)(void *context), void *context, double *seconds)
+{
+    (void)work, (void)context;
+    *seconds = 1 / (double)++timings;
+    return true;
 }
 
 void *context_stream(void)
@@ -189,7 +202,7 @@ static struct sums check_records(void)
     return sums;
 }
 
-static void plan_phases(const char *name, enum precision precision)
+static void plan_phases(const char *name, enum precision precision, enum algorithms algorithms)
 {
     struct error err;
     struct parity_case of;
@@ -197,6 +210,7 @@ static void plan_phases(const char *name, enum precision precision)
     struct store *store = store_new(cuda_backend_open(0, &err));
     assert_ok(case_open_usual(&of, name, CASE_LARGE, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
+    store_set_algorithms(store, algorithms);
     for (int i = 0; i < of.training.phase_count; i++) {
         struct plan *plan = training_plan(&of.training, i, store, &err);
         assert_ok(plan, err);
@@ -208,9 +222,10 @@ static void plan_phases(const char *name, enum precision precision)
 
 static void check_model(const char *name, enum precision precision)
 {
-    plan_phases(name, precision);
+    plan_phases(name, precision, ALGORITHMS_DETERMINISTIC);
     struct sums sums = check_records();
     forget_records();
+    assert_int_equal(timings, 0);
     print_message("%-9s %-4s %3d convolutions; as asked but for: result rounded %d, in planes %d, "
                   "in TF32 %d; %.1f %% of the wide ones' work on tensor cores\n",
                   name, precision == PRECISION_BF16 ? "bf16" : "f32", sums.asked,
@@ -250,11 +265,104 @@ static void an_a100_has_a_fast_engine_for_each_convolution(void **state)
     check_device(a100);
 }
 
+/* The fastest of what is proposed. */
+
+/* Each a run that does not count and five that do. */
+enum { RUNS = 6, WAYS = 8 };
+
+struct choice {
+    struct convolution asked;
+    struct convolution_engine engine;
+    bool found;
+};
+
+static size_t take_choices(struct choice choices[RECORDS])
+{
+    for (size_t i = 0; i < record_count; i++) {
+        choices[i] = (struct choice){ .asked = records[i].asked, .found = records[i].found };
+        if (records[i].found)
+            choices[i].engine = convolution_engine(records[i].state);
+    }
+    size_t count = record_count;
+    forget_records();
+    return count;
+}
+
+/* How many were chosen among several, on how many tensor cores are used, and how many are done by
+ * another engine than that which is taken where bits are to repeat. */
+struct choosing {
+    int asked, measured, tensor_cores, others;
+    size_t ways;
+};
+
+static void check_choice(const struct record *record, struct choosing *sums)
+{
+    const struct convolution *c = &record->asked;
+    struct convolution repeatable = *c;
+    struct error err;
+    void *state;
+    size_t scratch;
+    struct convolution_engine engine = convolution_engine(record->state);
+    if (engine.rounds)
+        refuse(c, "an engine that rounds more than TF32");
+    assert_int_equal(record->timed % RUNS, 0);
+    assert_in_range(record->timed, 0, WAYS * RUNS);
+    repeatable.fastest = false;
+    if (!__real_convolution_prepare(&repeatable, &state, &scratch, &err))
+        return;
+    sums->others += convolution_engine(state).number != engine.number;
+    __real_convolution_dispose(state);
+    sums->asked++;
+    sums->measured += record->timed > 0;
+    sums->tensor_cores += engine.tensor_cores;
+    sums->ways += record->timed / RUNS;
+}
+
+static void check_fastest(const char *name, enum precision precision)
+{
+    static struct choice first[RECORDS], again[RECORDS];
+    struct choosing sums = { 0 };
+    plan_phases(name, precision, ALGORITHMS_FASTEST);
+    for (size_t i = 0; i < record_count; i++)
+        if (records[i].found)
+            check_choice(&records[i], &sums);
+    size_t count = take_choices(first), before = timings;
+    print_message(
+        "%-9s %-4s %3d convolutions; %d were chosen among several, of %.1f on average; %d "
+        "use tensor cores, %d other engines than deterministic ones\n",
+        name, precision == PRECISION_BF16 ? "bf16" : "f32", sums.asked, sums.measured,
+        (double)sums.ways / (double)sums.measured, sums.tensor_cores, sums.others);
+    assert_true(2 * sums.measured > sums.asked);
+    assert_true(sums.others > 0); /* in bf16 it is often the same one, set up otherwise */
+    assert_true(2 * sums.tensor_cores > sums.asked); /* TF32 too */
+    plan_phases(name, precision, ALGORITHMS_FASTEST);
+    assert_int_equal(timings, before); /* all is known */
+    assert_int_equal(take_choices(again), count);
+    for (size_t i = 0; i < count; i++) {
+        assert_int_equal(first[i].found, again[i].found);
+        assert_int_equal(first[i].engine.number, again[i].engine.number);
+    }
+}
+
+static void the_fastest_is_measured_once_and_kept(void **state)
+{
+    (void)state;
+    struct error err;
+    if (!convolution_for_absent(h100, &err)) {
+        print_message("skipped: %s\n", err.message);
+        skip();
+    }
+    check_fastest("unet", PRECISION_F32);
+    check_fastest("ddpm", PRECISION_BF16);
+    check_fastest("stylegan2", PRECISION_F32);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_h100_has_a_fast_engine_for_each_convolution),
         cmocka_unit_test(an_a100_has_a_fast_engine_for_each_convolution),
+        cmocka_unit_test(the_fastest_is_measured_once_and_kept),
     };
     return cmocka_run_group_tests_name("tensor/cuda_engines", tests, NULL, NULL);
 }
