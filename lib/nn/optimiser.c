@@ -96,6 +96,30 @@ static struct node *correction(struct site at, struct updates *updates, struct g
     return next;
 }
 
+struct node *average_of_at(struct site at, struct node *parameter)
+{
+    struct graph *graph = parameter->graph;
+    const char *scope = graph_set_scope(graph, "average");
+    struct node *average = t_state(graph, parameter->leaf.name, parameter->leaf.initial);
+    graph_set_scope(graph, scope);
+    return average;
+}
+
+static void move_average(struct site at, struct updates *updates, struct node *parameter,
+                         struct node *decay, struct node *rest)
+{
+    struct node *average = average_of(parameter), *value = updates_value(updates, parameter);
+    updates_add(updates, average, t_add(t_mul(average, decay), t_mul(value, rest)));
+}
+
+void average_parameters_at(struct site at, struct updates *updates, struct node *const *parameters,
+                           size_t count, struct node *decay)
+{
+    struct node *rest = t_affine(decay, -1, 1);
+    for (size_t i = 0; i < count; i++)
+        move_average(at, updates, parameters[i], decay, rest);
+}
+
 void optimise_adam_at(struct site at, struct updates *updates, struct node *const *parameters,
                       struct node *const *gradients, size_t count, struct node *rate,
                       struct adam_options options)
@@ -108,8 +132,11 @@ void optimise_adam_at(struct site at, struct updates *updates, struct node *cons
     struct node *c2 = correction(at, updates, rate->graph, name, "correction2", beta2);
     /* A constant rate is best a factor: factors keep double precision, tables are of f32. */
     struct node *size = t_mul(t_div(nn_number(rate->graph, 1), c1), rate), *root = t_sqrt(c2);
+    struct node *average = options.average, *rest = average ? t_affine(average, -1, 1) : NULL;
     for (size_t i = 0; i < count; i++) {
         struct node *p = parameters[i], *g = gradients[i];
+        if (!g && average)
+            move_average(at, updates, p, average, rest);
         if (!g)
             continue;
         if (options.weight_decay != 0 && !options.decoupled)
@@ -128,25 +155,7 @@ void optimise_adam_at(struct site at, struct updates *updates, struct node *cons
         if (options.weight_decay != 0 && options.decoupled)
             from = t_mul(p, t_affine(rate, -options.weight_decay, 1));
         updates_add(updates, p, t_sub(from, t_mul(step, size)));
-    }
-}
-
-struct node *average_of_at(struct site at, struct node *parameter)
-{
-    struct graph *graph = parameter->graph;
-    const char *scope = graph_set_scope(graph, "average");
-    struct node *average = t_state(graph, parameter->leaf.name, parameter->leaf.initial);
-    graph_set_scope(graph, scope);
-    return average;
-}
-
-void average_parameters_at(struct site at, struct updates *updates, struct node *const *parameters,
-                           size_t count, struct node *decay)
-{
-    for (size_t i = 0; i < count; i++) {
-        struct node *average = average_of(parameters[i]);
-        struct node *value = updates_value(updates, parameters[i]);
-        struct node *moved = t_add(t_mul(average, decay), t_mul(value, t_affine(decay, -1, 1)));
-        updates_add(updates, average, moved);
+        if (average)
+            move_average(at, updates, p, average, rest);
     }
 }

@@ -62,7 +62,9 @@ struct adam_options {
     double epsilon;      /* 0: 1e-8 */
     double weight_decay;
     bool decoupled;
-    const char *name; /* of the optimiser, which the corrections are kept under; NULL: "adam" */
+    struct node *average; /* the decay of running averages, as average_parameters keeps them, which
+                             are best made where the parameter is; NULL: none */
+    const char *name;     /* of the optimiser, which the corrections are kept under; NULL: "adam" */
 };
 #define optimise_adam(updates, parameters, gradients, count, rate, ...)                            \
     optimise_adam_at(HERE, updates, parameters, gradients, count, rate,                            \

@@ -64,8 +64,7 @@ static void build(struct training *training)
         phase_term(phase, "vb", terms.bound, 1);
     phase_differentiate(training, phase, "model.");
     optimise_adam(&phase->updates, phase->parameters, phase->gradients, phase->parameter_count,
-                  nn_number(graph, settings->rate), .decoupled = true);
-    average_parameters(&phase->updates, phase->parameters, phase->parameter_count, training->decay);
+                  nn_number(graph, settings->rate), .decoupled = true, .average = training->decay);
 }
 
 /* The decay asked for; (1 + step)/(10 + step) while that is less, so that a short run's average is

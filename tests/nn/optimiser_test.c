@@ -166,6 +166,35 @@ static void the_average_starts_at_the_first_value_and_follows_the_updated_one(vo
     rig_release(&rig);
 }
 
+/* Kept by the optimiser or after it, averages are the same; also of what has no gradient. */
+static void an_optimiser_keeps_averages_as_they_are_kept_after_it(void **state)
+{
+    (void)state;
+    double kept[2][2];
+    for (int after = 0; after < 2; after++) {
+        struct rig rig;
+        rig_init(&rig);
+        struct updates updates = { 0 };
+        struct node *p[2] = { weight(&rig, "p", 8), weight(&rig, "q", 3) };
+        struct node *g[2] = { t_full(rig.graph, SHAPE(2), 4), NULL };
+        struct node *decay = nn_number(rig.graph, 0.75);
+        optimise_adam(&updates, p, g, 2, nn_number(rig.graph, 0.5),
+                      .average = after ? NULL : decay);
+        if (after)
+            average_parameters(&updates, p, 2, decay);
+        rig_initialise(&rig);
+        run(&rig, &updates, 2);
+        kept[after][0] = stored(&rig, "average.p");
+        kept[after][1] = stored(&rig, "average.q");
+        updates_release(&updates);
+        rig_release(&rig);
+    }
+    assert_true(kept[0][0] < 7.9);
+    assert_close(kept[0][0], kept[1][0], 0);
+    assert_close(kept[0][1], 3, 1e-14);
+    assert_close(kept[1][1], 3, 1e-14);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +206,7 @@ int main(void)
         cmocka_unit_test(clipping_limits_the_norm_of_all_gradients_together),
         cmocka_unit_test(clipping_leaves_small_gradients_as_they_are),
         cmocka_unit_test(the_average_starts_at_the_first_value_and_follows_the_updated_one),
+        cmocka_unit_test(an_optimiser_keeps_averages_as_they_are_kept_after_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,8 +49,11 @@ static cublasStatus_t describe(cublasLtMatrixLayout_t *layout, enum dtype dtype,
     return status;
 }
 
+/* Each run brings its own bias. Until then there stands an address that is as aligned as all of
+ * them, for some versions have no algorithm where there is none. */
 static cublasStatus_t describe_bias(struct state *state, const struct product *p)
 {
+    const void *bias = (const void *)(uintptr_t)ALIGNMENT;
     cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     cudaDataType_t type = type_of(p->result_dtype);
     cublasStatus_t status = cublasLtMatmulDescSetAttribute(
@@ -58,6 +61,9 @@ static cublasStatus_t describe_bias(struct state *state, const struct product *p
     if (status == CUBLAS_STATUS_SUCCESS)
         status = cublasLtMatmulDescSetAttribute(
             state->operation, CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &type, sizeof type);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                                                &bias, sizeof bias);
     state->bias = true;
     return status;
 }
