@@ -70,6 +70,10 @@ struct backend {
     void (*execute)(const struct step *step, const struct run *run);
     void (*dispose)(struct step *step);
 
+    /* Whether weights of convolutions lie (O,kh,kw,C/groups) where a loop makes them (casts them,
+     * say); it takes them in the order of their shape too. */
+    bool weights_last;
+
     /* Whether it takes this combined op (combine.h), of these sources; NULL: none. */
     bool (*takes)(const struct node *node);
 

@@ -56,6 +56,11 @@ static bool is_product(const struct node *node)
     return node->op == OP_MATMUL || op_is_combined(node->op);
 }
 
+static bool is_weight(const struct node *reader, int source)
+{
+    return source == 1 && (reader->op == OP_CONV || reader->op == OP_CONV_DX);
+}
+
 static bool is_reduction(const struct node *node)
 {
     return ops[node->op].kind == KIND_REDUCTION;
@@ -78,9 +83,10 @@ static void address_sources(struct lowering *l, const struct node *node)
     bool matrix = ops[node->op].kind == KIND_MATRIX;
     for (int i = 0; i < node->sources; i++) {
         struct value *source = value_of(l, node->src[i]);
-        bool weight = i == 1 && (node->op == OP_CONV || node->op == OP_CONV_DX);
+        bool weight = is_weight(node, i);
         source->needed = true;
         source->readers++;
+        source->weights += weight;
         source->addressed |= matrix || is_view_op(node);
         source->image |= matrix && !is_product(node) && !weight && node->shape.rank == 4 &&
                          source->node->shape.rank == 4;
@@ -403,8 +409,10 @@ static enum dtype kept_dtype(const struct lowering *l, const struct value *value
 static void store_elementwise(struct lowering *l, struct value *value, const size_t *bytes)
 {
     struct node *node = value->node;
+    bool weights =
+        l->weights_last && value->weights && value->weights == value->readers && !value->root;
     value->view = (struct view){ .dtype = kept_dtype(l, value), .shape = node->shape };
-    if (value->image)
+    if (value->image || weights)
         channels_last_strides(node->shape, value->view.stride);
     else
         inherit_strides(l, node, node->shape, value->view.stride);
@@ -536,7 +544,7 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
     for (int i = 0; i < node->sources; i++) {
         struct value *source = value_of(l, node->src[i]);
         int64_t stride[RANK_MAX];
-        bool weight = i == 1 && (node->op == OP_CONV || node->op == OP_CONV_DX);
+        bool weight = is_weight(node, i);
         bool filter = i == 1 && is_resampling(node);
         if (is_better_remade(l, source, node->id))
             remake(l, source, bytes);
@@ -546,10 +554,13 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
         if (is_product(node) && i < 2 && is_matrix_view(&source->view) &&
             source->view.dtype == source->node->dtype)
             continue;
-        if (is_resampling(node) && !filter &&
-            same_strides(source->view.shape, source->view.stride,
-                         channels_last(source->view.shape, stride)))
+        bool last = !is_product(node) && !filter &&
+                    same_strides(source->view.shape, source->view.stride,
+                                 channels_last(source->view.shape, stride));
+        if (is_resampling(node) && last)
             continue; /* of any type */
+        if (weight && l->weights_last && last && source->view.dtype == source->node->dtype)
+            continue;
         if (is_product(node) || weight || filter)
             row_major_strides(source->view.shape, stride);
         else

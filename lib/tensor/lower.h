@@ -14,6 +14,7 @@ struct value {
     bool needed;
     bool addressed;     /* it must have a view: something else than a loop reads it */
     bool image;         /* a convolution reads it: channels-last */
+    int weights;        /* of its readers those that are convolutions and take it for weights */
     bool root;          /* read after the run: never in less precision than it has */
     bool virtual;       /* exists only within loops */
     int user;           /* the one job that reads it, by its node's id; USER_NONE, USER_MANY */
@@ -55,6 +56,7 @@ struct job {
 struct lowering {
     struct arena *arena;
     enum precision precision;
+    bool weights_last; /* the backend's */
     const struct graph *graph;
     struct value *values;
     size_t count;

@@ -328,6 +328,7 @@ static const struct backend cuda_backend = {
     .prepare = prepare,
     .execute = execute,
     .dispose = dispose,
+    .weights_last = true,
     .takes = takes,
     .recorder = &recorder,
 };

@@ -1,0 +1,102 @@
+/* In which order values lie in memory when a plan is made. */
+#include "test.h"
+
+#include "base/arena.h"
+#include "tensor/compose.h"
+#include "tensor/gradient.h"
+#include "tensor/lower.h"
+#include "tensor/rewrite.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct lowered {
+    struct lowering lowering;
+    struct arena arena;
+    struct graph *rewritten;
+};
+
+static void lower(struct lowered *l, struct node *const *roots, size_t count,
+                  enum precision precision, bool weights_last)
+{
+    static const size_t bytes[DTYPE_COUNT] = { 4, 2, 4 };
+    struct mixed mixed = { .precision = precision };
+    struct node **image;
+    *l = (struct lowered){ 0 };
+    arena_init(&l->arena);
+    l->rewritten = rewrite_graph(&l->arena, roots, count, &mixed, &image);
+    struct node **to = arena_array(&l->arena, struct node *, count);
+    bool *fresh = arena_array(&l->arena, bool, count);
+    struct view *at = arena_array(&l->arena, struct view, count);
+    for (size_t i = 0; i < count; i++)
+        to[i] = image[roots[i]->id];
+    l->lowering = (struct lowering){ .arena = &l->arena,
+                                     .precision = precision,
+                                     .weights_last = weights_last };
+    lower_graph(&l->lowering, l->rewritten, to, fresh, count, bytes, at);
+}
+
+static void release(struct lowered *l)
+{
+    free(l->lowering.jobs);
+    free(l->lowering.buffers);
+    graph_free(l->rewritten);
+    arena_release(&l->arena);
+}
+
+/* Weights (O,I,kh,kw) of the only job of this op: in the order of their shape, or channels last. */
+static bool weights_lie_last(const struct lowered *l, enum op_id op)
+{
+    const struct job *found = NULL;
+    for (size_t i = 0; i < l->lowering.job_count; i++)
+        if (l->lowering.jobs[i].node->op == op && !l->lowering.jobs[i].loop) {
+            assert_null(found);
+            found = &l->lowering.jobs[i];
+        }
+    assert_non_null(found);
+    const struct view *weight = &found->in[1];
+    int64_t rows[RANK_MAX], last[RANK_MAX];
+    row_major_strides(weight->shape, rows);
+    channels_last_strides(weight->shape, last);
+    bool is_last = same_strides(weight->shape, weight->stride, last);
+    assert_true(is_last || same_strides(weight->shape, weight->stride, rows));
+    return is_last;
+}
+
+/* conv(image, weight) with its gradient for the image, so that the weights are read twice. */
+static void expect(struct node *image, struct node *weight, struct node *more,
+                   enum precision precision, bool asked, bool last)
+{
+    struct node *y = t_conv(image, weight, .pad = 1), *d;
+    grad(t_sum_all(t_mul(y, y)), &image, 1, &d);
+    struct node *roots[] = { t_sum_all(y), t_sum_all(d), more ? t_sum_all(more) : t_sum_all(y) };
+    struct lowered l;
+    lower(&l, roots, 3, precision, asked);
+    assert_int_equal(weights_lie_last(&l, OP_CONV), last);
+    assert_int_equal(weights_lie_last(&l, OP_CONV_DX), last);
+    release(&l);
+}
+
+static void weights_that_a_loop_makes_lie_channels_last_where_the_backend_wants_it(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(2, 5, 8, 8));
+    struct node *w = t_input(graph, "w", DTYPE_F32, SHAPE(7, 5, 3, 3));
+    struct node *made = t_exp(w);
+    expect(x, made, NULL, PRECISION_F32, true, true);
+    expect(x, made, NULL, PRECISION_F32, false, false);
+    expect(x, w, NULL, PRECISION_BF16, true, true); /* made by a cast */
+    expect(x, w, NULL, PRECISION_BF16, false, false);
+    expect(x, w, NULL, PRECISION_F32, true, false);                      /* made by none */
+    expect(x, made, t_slice(made, 0, 1, 3), PRECISION_F32, true, false); /* not weights alone */
+    graph_free(graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(weights_that_a_loop_makes_lie_channels_last_where_the_backend_wants_it),
+    };
+    return cmocka_run_group_tests_name("tensor/lower", tests, NULL, NULL);
+}
