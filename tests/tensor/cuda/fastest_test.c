@@ -165,6 +165,38 @@ static void the_same_work_is_measured_once(void **state)
     pair_release(&pair);
 }
 
+/* All of the same shapes. */
+static void work_that_differs_in_geometry_layout_or_type_is_other_work(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(2, 38, 7, 7), NORMAL);
+    struct node *w = pair_input(&pair, SHAPE(4, 38, 3, 3), NORMAL);
+    struct node *a = pair_input(&pair, SHAPE(40, 40), NORMAL);
+    struct node *b = pair_input(&pair, SHAPE(40, 40), NORMAL);
+    const struct {
+        struct node *y;
+        enum precision precision;
+    } works[] = { { t_conv(x, w, .pad = 1), PRECISION_F32 },
+                  { t_conv(x, w, .pad = 2, .dilation = 2), PRECISION_F32 },
+                  { t_conv(x, w, .pad = 1), PRECISION_BF16 },
+                  { t_matmul(a, b), PRECISION_F32 },
+                  { t_matmul(t_permute(a, 1, 0), b), PRECISION_F32 },
+                  { t_matmul(a, t_permute(b, 1, 0)), PRECISION_F32 },
+                  { t_matmul(a, b), PRECISION_BF16 } };
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        double costs[EMULATED_WAYS] = { 2, 2, 2 };
+        costs[i % EMULATED_WAYS] = 1;
+        emulation_costs(costs);
+        struct outcome outcome =
+            run_with(&pair, works[i].y, ALGORITHMS_FASTEST, works[i].precision);
+        assert_int_equal(outcome.timed, EMULATED_WAYS * TIMINGS);
+        assert_way(&outcome, (int)(i % EMULATED_WAYS), 1);
+    }
+    pair_release(&pair);
+}
+
 static void what_was_measured_does_not_reach_deterministic_plans(void **state)
 {
     (void)state;
@@ -334,6 +366,7 @@ int main(void)
         cmocka_unit_test(of_equals_the_first_is_kept),
         cmocka_unit_test(gradients_are_work_of_their_own),
         cmocka_unit_test(the_same_work_is_measured_once),
+        cmocka_unit_test(work_that_differs_in_geometry_layout_or_type_is_other_work),
         cmocka_unit_test(what_was_measured_does_not_reach_deterministic_plans),
         cmocka_unit_test(in_bf16_only_the_way_differs),
         cmocka_unit_test(a_way_that_fails_is_passed_over),
