@@ -1,7 +1,13 @@
 /* Mixed precision: which nodes; see precision.h. */
 #include "tensor/precision.h"
 
-enum { SHORT_SIDE = 32 };
+enum { SHORT_SIDE = 32, SHORT_HEAD = 16 };
+
+/* Many matrices at once, as in attention, have no side that is a batch. */
+static int shortest_side(const struct node *product)
+{
+    return product->shape.rank > 2 ? SHORT_HEAD : SHORT_SIDE + 1;
+}
 
 bool precision_casts(const struct mixed *mixed, const struct node *node)
 {
@@ -14,5 +20,6 @@ bool precision_casts(const struct mixed *mixed, const struct node *node)
     if (node->op != OP_MATMUL)
         return false;
     int64_t inner = dim(node->src[0], node->transpose.a ? -2 : -1);
-    return dim(node, -2) > SHORT_SIDE && dim(node, -1) > SHORT_SIDE && inner > SHORT_SIDE;
+    int shortest = shortest_side(node);
+    return dim(node, -2) >= shortest && dim(node, -1) >= shortest && inner >= shortest;
 }

@@ -8,7 +8,8 @@
  *
  * Cast are all convolutions, and matrix products without a side as short as a batch: those of
  * styles, embeddings and last layers cost nothing and set scales, so they stay in f32 (as in
- * PyTorch's autocast of the official networks).
+ * PyTorch's autocast of the official networks). Many products at once, as in attention, have no
+ * such side: heads and windows are cast from 16 on, below which a tensor core has nothing to do.
  */
 #ifndef TENSOR_PRECISION_H
 #define TENSOR_PRECISION_H
