@@ -327,7 +327,8 @@ static void predicting_segmenters_agree(void **state)
     pair_release(&pair);
 }
 
-int main(void)
+/* An argument is a pattern: only tests whose names it fits. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_product_takes_its_bias_along),
@@ -347,5 +348,7 @@ int main(void)
         cmocka_unit_test(sampling_networks_agree),
         cmocka_unit_test(predicting_segmenters_agree),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tensor/combine", tests, NULL, NULL);
 }
