@@ -4,6 +4,7 @@
  *                  [--json FILE]   [--python PATH] [--twin PATH]   what runs the twin
  *                  [--plain]       the twin as it comes, instead of in its best setting
  *                  [--compiled]    the twin by torch.compile (PyTorch 2)
+ *                  [--fastest]     ours with measured algorithms, whose bits do not repeat
  *                  [--large]       the presets' networks at 256², for GPUs
  *                  [--no-peer] [--small]      ours alone; at the size of the parity tests
  *                  [--profile]     ours alone, then where the time went
@@ -60,7 +61,7 @@ struct options {
     const char *only_case, *only_dtype;
     const char *backend, *python, *twin;
     int steps;
-    bool small, large, plain, compiled, no_peer, profile;
+    bool small, large, plain, compiled, fastest, no_peer, profile;
     double peak[KINDS];
 };
 
@@ -155,6 +156,8 @@ static void build(struct race *race)
         bench_fail("%s: %s", race->name, err.message);
     race->batch = (int)race->of.training.batch;
     race->store = store_new(race->backend);
+    if (options->fastest)
+        store_set_algorithms(race->store, ALGORITHMS_FASTEST);
     if (!store_set_precision(race->store, race->kind->precision, &err) || !make_plans(race, &err))
         bench_fail("%s: %s", race->name, err.message);
     write_images(race);
@@ -309,7 +312,8 @@ static void report(struct race *race, struct bench *bench)
     bool peer = !race->options->no_peer, gpu = race->backend->recorder;
     double ours = bench_median(race->ours, steps), theirs = NAN, growth = NAN, flops = NAN;
     char name[32], peer_name[64] = "";
-    snprintf(name, sizeof name, "%s-%s", race->name, race->kind->name);
+    snprintf(name, sizeof name, "%s-%s%s", race->name, race->kind->name,
+             race->options->fastest ? ", fastest" : "");
     if (peer) {
         name_twin(race, peer_name);
         theirs = bench_median(race->theirs, steps);
@@ -375,8 +379,11 @@ static void run_published(struct bench *bench, const struct options *options, co
     double ours = (bench_seconds() - start) / PUBLISHED_STEPS / race.batch * 1000;
     double theirs = PUBLISHED_SECONDS * PUBLISHED_PEAK / options->peak[kind->precision];
     check_terms(&race);
-    bench_row(bench, &(struct bench_row){ "stylegan2, lazily regularised", "s/kimg", ours, theirs,
-                                          "published for an A100, scaled", theirs / ours, 1 });
+    bench_row(bench,
+              &(struct bench_row){ options->fastest ? "stylegan2, lazily regularised, fastest"
+                                                    : "stylegan2, lazily regularised",
+                                   "s/kimg", ours, theirs, "published for an A100, scaled",
+                                   theirs / ours, 1 });
     release(&race);
 }
 
@@ -445,6 +452,8 @@ static void begin(struct bench *bench, struct options *options, int argc, char *
           &options->large },
         { "--compiled", NULL, "the twin by torch.compile (PyTorch 2)", BENCH_FLAG,
           &options->compiled },
+        { "--fastest", NULL, "ours with measured algorithms, whose bits do not repeat", BENCH_FLAG,
+          &options->fastest },
         { "--small", NULL, "small models; no peer", BENCH_FLAG, &options->small },
         { "--plain", NULL, "the twin as it comes, instead of in its best setting", BENCH_FLAG,
           &options->plain },
