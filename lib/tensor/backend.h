@@ -71,7 +71,8 @@ struct backend {
     void (*dispose)(struct step *step);
 
     /* Whether weights of convolutions lie (O,kh,kw,C/groups) where a loop makes them (casts them,
-     * say); it takes them in the order of their shape too. */
+     * say), and their gradients always, in the convolution's type. Weights that no loop makes it
+     * takes as they are stored. */
     bool weights_last;
 
     /* Whether it takes this combined op (combine.h), of these sources; NULL: none. */

@@ -414,6 +414,8 @@ static void store_elementwise(struct lowering *l, struct value *value, const siz
     value->view = (struct view){ .dtype = kept_dtype(l, value), .shape = node->shape };
     if (value->image || weights)
         channels_last_strides(node->shape, value->view.stride);
+    else if (value->root && l->weights_last) /* not as the gradient that it is computed from */
+        row_major_strides(node->shape, value->view.stride);
     else
         inherit_strides(l, node, node->shape, value->view.stride);
     new_buffer(l, &value->view, bytes, NULL);
@@ -585,12 +587,13 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
 {
     struct node *node = value->node;
     require_layouts(l, node, bytes);
-    enum dtype dtype = node->op == OP_CONV_DW ? DTYPE_F32 : node->dtype; /* a gradient's sums */
+    bool gradient = node->op == OP_CONV_DW; /* sums, f32 where the backend can keep them so */
+    enum dtype dtype = gradient && !l->weights_last ? DTYPE_F32 : node->dtype;
     if (is_resampling(node) && node->dtype == DTYPE_F32 && !value->root)
         dtype = value_of(l, node->src[0])->view.dtype;
     value->view = (struct view){ .dtype = dtype, .shape = node->shape };
     bool image = node->op == OP_CONV || node->op == OP_CONV_DX || is_resampling(node);
-    if (image)
+    if (image || (gradient && l->weights_last))
         channels_last_strides(node->shape, value->view.stride);
     else if (node->op == OP_ATTENTION)
         attention_strides(node, value->view.stride);

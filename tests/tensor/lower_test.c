@@ -12,6 +12,7 @@
 
 struct lowered {
     struct lowering lowering;
+    struct view *at; /* roots */
     struct arena arena;
     struct graph *rewritten;
 };
@@ -27,13 +28,13 @@ static void lower(struct lowered *l, struct node *const *roots, size_t count,
     l->rewritten = rewrite_graph(&l->arena, roots, count, &mixed, &image);
     struct node **to = arena_array(&l->arena, struct node *, count);
     bool *fresh = arena_array(&l->arena, bool, count);
-    struct view *at = arena_array(&l->arena, struct view, count);
+    l->at = arena_array(&l->arena, struct view, count);
     for (size_t i = 0; i < count; i++)
         to[i] = image[roots[i]->id];
     l->lowering = (struct lowering){ .arena = &l->arena,
                                      .precision = precision,
                                      .weights_last = weights_last };
-    lower_graph(&l->lowering, l->rewritten, to, fresh, count, bytes, at);
+    lower_graph(&l->lowering, l->rewritten, to, fresh, count, bytes, l->at);
 }
 
 static void release(struct lowered *l)
@@ -44,8 +45,8 @@ static void release(struct lowered *l)
     arena_release(&l->arena);
 }
 
-/* Weights (O,I,kh,kw) of the only job of this op: in the order of their shape, or channels last. */
-static bool weights_lie_last(const struct lowered *l, enum op_id op)
+/* The only job of this op that is no loop. */
+static const struct job *job_of(const struct lowered *l, enum op_id op)
 {
     const struct job *found = NULL;
     for (size_t i = 0; i < l->lowering.job_count; i++)
@@ -54,7 +55,12 @@ static bool weights_lie_last(const struct lowered *l, enum op_id op)
             found = &l->lowering.jobs[i];
         }
     assert_non_null(found);
-    const struct view *weight = &found->in[1];
+    return found;
+}
+
+/* Whether weights (O,I,kh,kw) lie channels last; if not, they do in the order of their shape. */
+static bool lies_last(const struct view *weight)
+{
     int64_t rows[RANK_MAX], last[RANK_MAX];
     row_major_strides(weight->shape, rows);
     channels_last_strides(weight->shape, last);
@@ -72,8 +78,8 @@ static void expect(struct node *image, struct node *weight, struct node *more,
     struct node *roots[] = { t_sum_all(y), t_sum_all(d), more ? t_sum_all(more) : t_sum_all(y) };
     struct lowered l;
     lower(&l, roots, 3, precision, asked);
-    assert_int_equal(weights_lie_last(&l, OP_CONV), last);
-    assert_int_equal(weights_lie_last(&l, OP_CONV_DX), last);
+    assert_int_equal(lies_last(&job_of(&l, OP_CONV)->in[1]), last);
+    assert_int_equal(lies_last(&job_of(&l, OP_CONV_DX)->in[1]), last);
     release(&l);
 }
 
@@ -93,10 +99,39 @@ static void weights_that_a_loop_makes_lie_channels_last_where_the_backend_wants_
     graph_free(graph);
 }
 
+/* What is assigned to a parameter lies as that does, whatever it is computed from, and is written
+ * there by one loop. */
+static void
+gradients_of_weights_lie_as_the_library_writes_them_and_updates_as_they_are_stored(void **state)
+{
+    (void)state;
+    for (int last = 0; last < 2; last++) {
+        struct graph *graph = graph_new();
+        struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(2, 5, 8, 8)), *d;
+        struct node *w = t_input(graph, "w", DTYPE_F32, SHAPE(7, 5, 3, 3));
+        struct node *y = t_conv(x, w, .pad = 1);
+        grad(t_sum_all(t_mul(y, y)), &w, 1, &d);
+        struct node *updated = t_sub(w, t_scale(d, 0.1));
+        struct lowered l;
+        lower(&l, &updated, 1, PRECISION_BF16, last);
+        const struct view *gradient = &job_of(&l, OP_CONV_DW)->out;
+        assert_int_equal(lies_last(gradient), last);
+        assert_int_equal(gradient->dtype, last ? DTYPE_BF16 : DTYPE_F32);
+        const struct job *update = &l.lowering.jobs[l.lowering.job_count - 1];
+        assert_ptr_equal(update->node->src[0]->leaf.name, w->leaf.name);
+        assert_int_equal(update->out.buffer, l.at[0].buffer);
+        assert_false(lies_last(&update->out));
+        release(&l);
+        graph_free(graph);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_that_a_loop_makes_lie_channels_last_where_the_backend_wants_it),
+        cmocka_unit_test(
+            gradients_of_weights_lie_as_the_library_writes_them_and_updates_as_they_are_stored),
     };
     return cmocka_run_group_tests_name("tensor/lower", tests, NULL, NULL);
 }
