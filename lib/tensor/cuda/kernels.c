@@ -14,7 +14,16 @@ const char generate_prelude[] =
     "#define DEVICE static __device__ __forceinline__\n"
     "DEVICE float infinity() { return __int_as_float(0x7f800000); }\n"
     "DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }\n"
-    /* As bf16_from_float in backend.c: to nearest, ties to even; NaN stays NaN. */
+    /* As bf16_from_float in backend.c: to nearest, ties to even; NaN stays NaN. A device of bf16
+     * has an instruction for it, and one for two at once (the second operand is the lower half). */
+    "#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800\n"
+    "DEVICE bf16 to_bf16(float x) {\n"
+    "    bf16 y; asm(\"cvt.rn.bf16.f32 %0, %1;\" : \"=h\"(y.bits) : \"f\"(x)); return y;\n"
+    "}\n"
+    "DEVICE u32 two_of(float a, float b) {\n"
+    "    u32 y; asm(\"cvt.rn.bf16x2.f32 %0, %1, %2;\" : \"=r\"(y) : \"f\"(b), \"f\"(a)); return y;\n"
+    "}\n"
+    "#else\n"
     "DEVICE bf16 to_bf16(float x) {\n"
     "    const u32 bits = (u32)__float_as_int(x);\n"
     "    bf16 y;\n"
@@ -22,6 +31,10 @@ const char generate_prelude[] =
     "                                     : (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);\n"
     "    return y;\n"
     "}\n"
+    "DEVICE u32 two_of(float a, float b) {\n"
+    "    return (u32)to_bf16(a).bits | (u32)to_bf16(b).bits << 16;\n"
+    "}\n"
+    "#endif\n"
     "DEVICE float from_bf16(bf16 x) { return __int_as_float((int)((u32)x.bits << 16)); }\n"
     "DEVICE float added(float a, float b) { return a + b; }\n"
     "DEVICE float larger(float most, float x) { return x > most || x != x ? x : most; }\n"
@@ -51,7 +64,11 @@ const char generate_prelude[] =
     "    *(four *)p = v;\n"
     "}\n"
     "DEVICE void store4(bf16 *p, const float *x) {\n"
-    "    four_bf16 v; UNROLL for (int i = 0; i < 4; i++) v.x[i] = to_bf16(x[i]);\n"
+    "    four_bf16 v;\n"
+    "    UNROLL for (int i = 0; i < 4; i += 2) {\n"
+    "        const u32 pair = two_of(x[i], x[i + 1]);\n"
+    "        v.x[i].bits = (unsigned short)pair; v.x[i + 1].bits = (unsigned short)(pair >> 16);\n"
+    "    }\n"
     "    *(four_bf16 *)p = v;\n"
     "}\n"
     "DEVICE void store4(int *p, const float *x) {\n"
@@ -60,9 +77,6 @@ const char generate_prelude[] =
     "}\n"
     /* Two neighbours as one register, the first in its lower half, as tensor cores take them. */
     "DEVICE u32 two_at(const bf16 *p) { return *(const u32 *)p; }\n"
-    "DEVICE u32 two_of(float a, float b) {\n"
-    "    return (u32)to_bf16(a).bits | (u32)to_bf16(b).bits << 16;\n"
-    "}\n"
     /* y (16×8) += a (16×16) · b (16×8), each spread over a warp. Only devices of bf16 are asked for
      * it; an emulation brings its own. */
     "#ifdef __CUDACC__\n"
@@ -158,46 +172,62 @@ static void add_filter(struct text *source, const struct node *node, const char 
     text_add(source, "};\n");
 }
 
+/* How many neighbouring channels a thread can read as one. */
+static int channels_at_once(const struct step *step)
+{
+    bool suits = step->out.shape.size[1] % 4 == 0 && step->out.offset % 4 == 0 &&
+                 step->in[0].offset % 4 == 0;
+    return suits ? 4 : 1;
+}
+
+/* A thread for some channels of a pixel. Images lie channels-last. */
 void generate_upfirdn(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel)
 {
     const struct node *node = step->node;
     const struct upfirdn *u = &node->upfirdn;
     struct shape x = step->in[0].shape, y = step->out.shape, f = node->src[1]->shape;
-    size_t count = shape_count(y);
+    int lanes = channels_at_once(step);
+    size_t threads = shape_count(y) / (size_t)lanes;
+    bool wide = shape_count(y) >= INT32_MAX - KERNEL_THREADS || shape_count(x) >= INT32_MAX;
+    const char *index = wide ? "u64" : "u32";
     *kernel = (struct kernel){ .pieces = 1, .threads = { KERNEL_THREADS, 1 }, .arguments = 2 };
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
-    kernel->blocks = blocks_for(count);
+    kernel->blocks = blocks_for(threads);
     add_filter(source, node, name);
     text_format(source,
                 "extern \"C\" __global__ void __launch_bounds__(%d) %s(const %s *x, %s *y)\n"
-                "{\n    const u64 index = (u64)blockIdx.x * %d + threadIdx.x;\n"
-                "    if (index >= %zuull) return;\n"
-                "    u64 rest = index;\n"
-                "    const int c = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
+                "{\n    enum { LANES = %d };\n"
+                "    const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
+                "    if (index >= %zu) return;\n"
+                "    %s rest = index;\n"
+                "    const int c = (int)(rest %% %" PRId64 ") * LANES; rest /= %" PRId64 ";\n"
                 "    const int column = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
                 "    const int row = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n",
                 KERNEL_THREADS, name, type_names[step->in[0].dtype], type_names[step->out.dtype],
-                KERNEL_THREADS, count, y.size[1], y.size[1], y.size[3], y.size[3], y.size[2],
-                y.size[2]);
+                lanes, index, index, KERNEL_THREADS, threads, index, y.size[1] / lanes,
+                y.size[1] / lanes, y.size[3], y.size[3], y.size[2], y.size[2]);
     text_format(source,
-                "    float sum = 0;\n"
+                "    float sum[LANES] = { 0 };\n"
                 "    for (int i = 0; i < %" PRId64 "; i++) {\n"
                 "        const int v = row * %d + i - %d;\n"
                 "        if (v < 0 || v %% %d || v / %d >= %" PRId64 ") continue;\n"
-                "        float part = 0;\n"
+                "        float part[LANES] = { 0 };\n"
                 "        for (int k = 0; k < %" PRId64 "; k++) {\n"
                 "            const int h = column * %d + k - %d;\n"
                 "            if (h < 0 || h %% %d || h / %d >= %" PRId64 ") continue;\n"
-                "            float value[1];\n"
-                "            load1(x + ((rest * %" PRId64 " + v / %d) * %" PRId64
+                "            float value[LANES];\n"
+                "            load%d(x + ((rest * %" PRId64 " + v / %d) * %" PRId64
                 " + h / %d) * %" PRId64 " + c, value);\n"
-                "            part += %s_filter[i * %" PRId64 " + k] * value[0];\n"
-                "        }\n        sum += part;\n    }\n"
-                "    store1(y + index, &sum);\n}\n",
+                "            UNROLL for (int l = 0; l < LANES; l++)\n"
+                "                part[l] += %s_filter[i * %" PRId64 " + k] * value[l];\n"
+                "        }\n"
+                "        UNROLL for (int l = 0; l < LANES; l++) sum[l] += part[l];\n    }\n"
+                "    store%d(y + (u64)index * LANES, sum);\n}\n",
                 f.size[0], u->down[0], u->pad[0][0], u->up[0], u->up[0], x.size[2],
-                f.size[f.rank - 1], u->down[1], u->pad[1][0], u->up[1], u->up[1], x.size[3],
-                x.size[2], u->up[0], x.size[3], u->up[1], x.size[1], name, f.size[f.rank - 1]);
+                f.size[f.rank - 1], u->down[1], u->pad[1][0], u->up[1], u->up[1], x.size[3], lanes,
+                x.size[2], u->up[0], x.size[3], u->up[1], x.size[1], name, f.size[f.rank - 1],
+                lanes);
 }
 
 /* The beginning of a kernel that has a thread for each value of the result: image `rest`, row,
