@@ -8,6 +8,7 @@
 #include "train/join.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 struct options {
     const char *from, *out, *png;
@@ -27,7 +28,8 @@ static const struct yaml_field options[] = {
     OPTION(out, YAML_STRING, .metavar = "STORE", .help = "folder to write; must not exist"),
     OPTION(join, YAML_STRINGS, .metavar = "STORE,STORE",
            .help = "instead of drawing: parts of a set, in order, to put together"),
-    OPTION(png, YAML_STRING, .metavar = "FILE", .help = "draw images of the set, a row each"),
+    OPTION(png, YAML_STRING, .metavar = "FILE",
+           .help = "draw images of the set, a row each; of candidates, FILE-NAME"),
     OPTION(rows, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "N",
            .help = "of that drawing (default 16)"),
     OPTION(settings, YAML_SECTION, .section = sample_fields),
@@ -99,6 +101,17 @@ static bool find_weights(const struct stage_work *work, const char **from)
            error_prefix(work->err, "the candidate %s", candidate->name);
 }
 
+/* The picture asked for; of each candidate one, by its name. */
+static const char *picture(const struct stage_work *work, const char *png)
+{
+    if (!png || !work->plan->candidate)
+        return png;
+    size_t length = strlen(png),
+           stem = length > 4 && !strcmp(png + length - 4, ".png") ? length - 4 : length;
+    return arena_format(work->arena, "%.*s-%s%s", (int)stem, png, work->plan->candidate->name,
+                        png + stem);
+}
+
 /* The stage of a plan. */
 static enum exit_code work_on(struct stage_work *work)
 {
@@ -112,7 +125,7 @@ static enum exit_code work_on(struct stage_work *work)
         .from = from, .out = work->folder, .settings = &work->plan->sample, .replace = true
     };
     if (values) {
-        job.grid = values->png;
+        job.grid = picture(work, values->png);
         job.grid_rows = (size_t)values->rows;
     }
     return draw(work, &job);

@@ -16,15 +16,20 @@ static bool has_key(const char *path, const char *key)
     return same;
 }
 
+const char *drawn_folder(struct arena *arena, const char *out)
+{
+    size_t length = strlen(out);
+    while (length > 1 && out[length - 1] == '/')
+        length--;
+    return arena_format(arena, "%.*s.drawn", (int)length, out);
+}
+
 bool drawn_open(struct drawn *drawn, const char *out, const char *key, size_t bytes,
                 struct error *err)
 {
     *drawn = (struct drawn){ .bytes = bytes };
     arena_init(&drawn->arena);
-    size_t length = strlen(out);
-    while (length > 1 && out[length - 1] == '/')
-        length--;
-    drawn->folder = arena_format(&drawn->arena, "%.*s.drawn", (int)length, out);
+    drawn->folder = drawn_folder(&drawn->arena, out);
     const char *path = path_join(&drawn->arena, drawn->folder, "key");
     bool ok = has_key(path, key) ||
               (folder_remove(drawn->folder, err) && folder_create(drawn->folder, err) &&

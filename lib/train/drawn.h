@@ -19,6 +19,9 @@ struct drawn {
     struct arena arena;
 };
 
+/* Where the batches of a store stand. */
+const char *drawn_folder(struct arena *arena, const char *out);
+
 bool drawn_open(struct drawn *drawn, const char *out, const char *key, size_t bytes,
                 struct error *err) MUST_USE;
 void drawn_close(struct drawn *drawn); /* leaves the files */

@@ -212,11 +212,28 @@ static bool write_grid(const struct sample_job *job, struct error *err)
     return ok;
 }
 
+/* A run that was killed between putting its store in place and removing its batches leaves both. */
+static bool refuse_existing(const char *out, struct error *err)
+{
+    struct arena arena;
+    arena_init(&arena);
+    const char *batches = drawn_folder(&arena, out);
+    if (path_kind(batches) == PATH_NOTHING)
+        error_set(err, "%s: exists; a store is never changed, so name another", out);
+    else
+        error_set(err,
+                  "%s: exists; a store is never changed, so name another. Beside it lies %s, the "
+                  "batches of a drawing that was stopped: once the store is whole, remove it",
+                  out, batches);
+    arena_release(&arena);
+    return false;
+}
+
 static bool prepare(struct sampling_run *run, struct error *err)
 {
     const struct sample_job *job = run->job;
     if (!job->replace && path_kind(job->out) != PATH_NOTHING)
-        return error_set(err, "%s: exists; a store is never changed, so name another", job->out);
+        return refuse_existing(job->out, err);
     run->generator = generator_open(job->from, &run->options, err);
     if (!run->generator)
         return false;

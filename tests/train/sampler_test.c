@@ -459,6 +459,23 @@ static void a_store_that_is_there_is_not_overwritten(void **state)
                               .settings = &sample_defaults };
     assert_false(sample(&job, &report, &err));
     assert_contains(err.message, "exists");
+    assert_null(strstr(err.message, ".drawn"));
+}
+
+/* As a kill may leave it, after the store was put in place. */
+static void batches_that_were_left_are_named(void **state)
+{
+    (void)state;
+    struct error err;
+    struct sample_report report;
+    struct sample_job job = { .from = scratch("run"),
+                              .out = scratch("store/"),
+                              .settings = &sample_defaults };
+    assert_ok(folder_create(scratch("store"), &err) && folder_create(scratch("store.drawn"), &err),
+              err);
+    assert_false(sample(&job, &report, &err));
+    assert_contains(err.message, "exists");
+    assert_contains(err.message, "store.drawn, the batches of a drawing that was stopped");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
@@ -480,6 +497,7 @@ int main(void)
         TEST(batches_of_another_set_are_not_taken),
         TEST(parts_put_together_have_the_bytes_of_the_whole),
         TEST(a_store_that_is_there_is_not_overwritten),
+        TEST(batches_that_were_left_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
