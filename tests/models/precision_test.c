@@ -47,7 +47,7 @@ static void differentiate(const struct training *training, enum precision precis
 {
     struct error err;
     const struct phase *phase = &training->phases[0];
-    struct store *store = store_new(&cpu_backend);
+    struct store *store = store_new(PAIR_BACKEND);
     assert_ok(store_set_precision(store, precision, &err), err);
     struct plan *first = training_plan_initial(training, store, &err);
     assert_ok(first && plan_run(first, 0, 7, &err), err);
@@ -72,7 +72,7 @@ static void each_gradient_is_near_that_in_single_precision(void **state)
     struct parity_case of;
     struct case_options options = { 0 };
     float *gradient[2][PARAMETERS_MAX];
-    if (!cpu_backend.has_bf16())
+    if (!PAIR_BACKEND->has_bf16())
         skip();
     assert_ok(case_open_usual(&of, "ddpm", CASE_SMALL, &options, &err), err);
     const struct phase *phase = &of.training.phases[0];
