@@ -359,7 +359,8 @@ static void stylegan2_with_r1_and_path_length_goes_the_same_way(void **state)
     check_lesson("stylegan2");
 }
 
-int main(void)
+/* An argument is a pattern: only tests whose names it fits. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_unet_goes_the_same_way),
@@ -367,6 +368,8 @@ int main(void)
         cmocka_unit_test(ddpm_with_attention_goes_the_same_way),
         cmocka_unit_test(stylegan2_with_r1_and_path_length_goes_the_same_way),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
 #ifndef PAIR_LARGE
     parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
 #endif
