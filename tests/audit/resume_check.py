@@ -2,7 +2,7 @@
 """lethe audit killed at any moment, again and again, ends with the bytes of a run in one go, and
 leaves nothing else behind.
 
-    resume_check.py LETHE
+    resume_check.py LETHE [KILLS]
 """
 import random
 import signal
@@ -15,7 +15,7 @@ from pathlib import Path
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-resume-"))
 MAKE = Path(__file__).resolve().parent / "make_set.py"
-KILLS = 8
+KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 8
 
 
 def make(name, seed, count):
