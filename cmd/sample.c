@@ -3,6 +3,7 @@
 #include "stages.h"
 
 #include "base/json.h"
+#include "base/text.h"
 #include "train/checkpoint.h"
 #include "train/elsewhere.h"
 #include "train/join.h"
@@ -106,8 +107,7 @@ static const char *picture(const struct stage_work *work, const char *png)
 {
     if (!png || !work->plan->candidate)
         return png;
-    size_t length = strlen(png),
-           stem = length > 4 && !strcmp(png + length - 4, ".png") ? length - 4 : length;
+    size_t stem = strlen(png) - (text_ends_with(png, ".png") ? strlen(".png") : 0);
     return arena_format(work->arena, "%.*s-%s%s", (int)stem, png, work->plan->candidate->name,
                         png + stem);
 }

@@ -105,44 +105,37 @@ static void expect_same_bits(const struct layer *layer, const float *a, const fl
         fail_msg("%s: other bits", layer->name);
 }
 
-static void the_fastest_are_exact_to_tf32_and_leave_the_others_their_bits(void **state)
+/* Deterministic plans before and after the fastest; how exact the latter must be. */
+static void check_layers(enum precision precision, double deterministic, double fastest_within)
 {
-    (void)state;
     struct pair pair;
     struct layer layers[LAYERS];
     pair_init(&pair);
     make_layers(&pair, layers);
     for (int i = 0; i < LAYERS; i++) {
         const struct layer *layer = &layers[i];
-        float *before = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, PRECISION_F32);
-        float *fastest = run_with(&pair, layer, ALGORITHMS_FASTEST, PRECISION_F32);
-        float *after = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, PRECISION_F32);
-        expect_within(&pair, layer, before, SINGLE, "deterministic");
-        expect_within(&pair, layer, fastest, TF32, "fastest");
+        float *before = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, precision);
+        float *fastest = run_with(&pair, layer, ALGORITHMS_FASTEST, precision);
+        float *after = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, precision);
+        expect_within(&pair, layer, before, deterministic, "deterministic");
+        expect_within(&pair, layer, fastest, fastest_within, "fastest");
         expect_same_bits(layer, before, after);
     }
     pair_release(&pair);
 }
 
+static void the_fastest_are_exact_to_tf32_and_leave_the_others_their_bits(void **state)
+{
+    (void)state;
+    check_layers(PRECISION_F32, SINGLE, TF32);
+}
+
 static void in_bf16_the_fastest_are_as_exact_as_the_others(void **state)
 {
     (void)state;
-    struct pair pair;
-    struct layer layers[LAYERS];
     if (!PAIR_BACKEND->has_bf16())
         skip();
-    pair_init(&pair);
-    make_layers(&pair, layers);
-    for (int i = 0; i < LAYERS; i++) {
-        const struct layer *layer = &layers[i];
-        float *before = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, PRECISION_BF16);
-        float *fastest = run_with(&pair, layer, ALGORITHMS_FASTEST, PRECISION_BF16);
-        float *after = run_with(&pair, layer, ALGORITHMS_DETERMINISTIC, PRECISION_BF16);
-        expect_within(&pair, layer, before, HALF, "deterministic");
-        expect_within(&pair, layer, fastest, HALF, "fastest");
-        expect_same_bits(layer, before, after);
-    }
-    pair_release(&pair);
+    check_layers(PRECISION_BF16, HALF, HALF);
 }
 
 int main(void)
