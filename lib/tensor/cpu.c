@@ -43,18 +43,6 @@ static void dispose_nothing(struct step *step)
     (void)step;
 }
 
-static void run_loop(const struct step *step, const struct run *run)
-{
-    cpu_run_loop(step->loop, run);
-}
-
-static bool prepare_loop(struct step *step, struct error *err)
-{
-    (void)err;
-    step->scratch = cpu_loop_scratch(step->loop);
-    return true;
-}
-
 /* How each op that is no part of a loop is computed. */
 struct way {
     bool (*prepare)(struct step *step, struct error *err);
@@ -62,7 +50,7 @@ struct way {
     void (*dispose)(struct step *step);
 };
 
-static const struct way loop = { prepare_loop, run_loop, dispose_nothing };
+static const struct way loop = { cpu_prepare_loop, cpu_run_loop, cpu_dispose_loop };
 static const struct way ways[OP_COUNT] = {
     [OP_NORMAL] = { prepare_random, run_random, dispose_nothing },
     [OP_UNIFORM] = { prepare_random, run_random, dispose_nothing },

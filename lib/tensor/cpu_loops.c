@@ -1,36 +1,27 @@
-/* Fused loops on the CPU: the walk over tiles, loads, stores and reductions; see schedule.h.
+/* Fused loops on the CPU: workers that take units of tiles through the program; see schedule.h and
+ * cpu_tiling.h.
  *
- * A loop is cut into units that share no result: every block of the kept axes is one. Where these
- * are fewer than UNITS_WANTED, the reduced part of each is cut too, always in the same way; the
- * pieces' sums are put aside and added up in order at the end. So results do not depend on the
- * number of threads, nor on which of them took which unit. A tile is summed in float, tiles are
- * added in double.
+ * Sums of units that share a result are put aside and added up in order at the end. So results do
+ * not depend on the number of threads, nor on which of them took which unit. A tile is summed in
+ * float, tiles are added in double.
  *
  * What a tile needs lies in scratch memory of the worker: one array of LOOP_TILE floats for each
  * constant, register and operand that is not dense where it lies. A load that is the same for the
  * next tile (a bias, the statistics of an image) is not repeated.
  */
-#include "tensor/cpu_math.h"
-#include "tensor/cpu_parts.h"
+#include "tensor/cpu_tiling.h"
 
 #include "base/parallel.h"
 #include "base/simd.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
-enum { UNITS_WANTED = 32, SERIAL = 32768, WORKERS_MAX = 64, RANGES = 4 };
-
-struct shape_of_loop {
-    size_t tile_rows, tile_columns, row_blocks, column_blocks;
-    size_t kept, inner, splits; /* units: kept × splits; tiles of a kept block: inner */
-    size_t reductions, partial; /* doubles that a reduction puts aside for a unit */
-    size_t elements;
-};
+enum { SERIAL = 32768, WORKERS_MAX = 64, RANGES = 4 };
 
 struct walk {
-    const struct loop *loop;
+    const struct tiling *tiling;
     const struct run *run;
-    struct shape_of_loop shape;
     double *partials;
     float *tiles; /* of all workers */
     size_t tiles_each;
@@ -41,282 +32,169 @@ struct walk {
 struct worker {
     const struct walk *walk;
     float *value[LOOP_OPERANDS + 2 * LOOP_INSTRUCTIONS];
+    char *base[LOOP_OPERANDS];
+    struct position position[2];       /* on the kept course, on the reduced one */
     const void *loaded[LOOP_OPERANDS]; /* where the tile of an operand was taken from */
     size_t loaded_rows[LOOP_OPERANDS], loaded_columns[LOOP_OPERANDS];
-    double *sum; /* reductions × tile */
-    size_t rows, columns;
-    size_t row, column; /* where the tile begins */
-    int64_t outer[LOOP_OPERANDS];
+    double *sum;          /* reductions × tile */
+    size_t rows, columns; /* of the tile */
+    size_t column;        /* where it begins */
 };
 
-static size_t blocks(size_t count, size_t block)
+static size_t worker_floats(const struct tiling *tiling)
 {
-    return (count + block - 1) / block;
-}
-
-static struct shape_of_loop measure(const struct loop *loop)
-{
-    struct shape_of_loop s = { .kept = 1, .inner = 1, .splits = 1 };
-    size_t rows = (size_t)loop->rows, columns = (size_t)loop->columns;
-    s.tile_columns = columns < LOOP_TILE ? columns : LOOP_TILE;
-    s.tile_rows = LOOP_TILE / s.tile_columns < rows ? LOOP_TILE / s.tile_columns : rows;
-    s.row_blocks = blocks(rows, s.tile_rows);
-    s.column_blocks = blocks(columns, s.tile_columns);
-    s.elements = rows * columns;
-    for (int axis = 0; axis < loop->axes; axis++) {
-        *(axis < loop->kept ? &s.kept : &s.inner) *= (size_t)loop->size[axis];
-        s.elements *= (size_t)loop->size[axis];
-    }
-    *(loop->row_reduced ? &s.inner : &s.kept) *= s.row_blocks;
-    *(loop->column_reduced ? &s.inner : &s.kept) *= s.column_blocks;
-    for (int i = 0; i < loop->operands; i++)
-        s.reductions += loop->operand[i].use >= OPERAND_SUM;
-    if (s.reductions && s.kept < UNITS_WANTED) {
-        s.splits = blocks(UNITS_WANTED, s.kept);
-        s.splits = s.splits < s.inner ? s.splits : s.inner;
-    }
-    s.partial = (loop->row_reduced ? 1 : s.tile_rows) * (loop->column_reduced ? 1 : s.tile_columns);
-    return s;
-}
-
-static size_t worker_floats(const struct loop *loop, const struct shape_of_loop *s)
-{
+    const struct loop *loop = tiling->loop;
     size_t tiles = (size_t)(loop->operands + loop->constants + loop->registers);
-    return tiles * LOOP_TILE + 2 * s->reductions * s->partial;
+    return tiles * LOOP_TILE + 2 * tiling->reductions * tiling->partial;
 }
 
-size_t cpu_loop_scratch(const struct loop *loop)
+static size_t units_of(const struct tiling *tiling)
 {
-    struct shape_of_loop s = measure(loop);
-    size_t partials = s.splits > 1 ? s.kept * s.splits * s.reductions * s.partial : 0;
+    return tiling->course[0].count * tiling->splits;
+}
+
+static size_t partials_of(const struct tiling *tiling)
+{
+    return tiling->splits > 1 ? units_of(tiling) * tiling->reductions * tiling->partial : 0;
+}
+
+bool cpu_prepare_loop(struct step *step, struct error *err)
+{
+    (void)err;
+    struct tiling *tiling = tiling_new(step->loop);
     size_t workers = (size_t)parallel_threads();
     workers = workers < WORKERS_MAX ? workers : WORKERS_MAX;
-    return (partials + 8) * sizeof(double) + workers * (worker_floats(loop, &s) + 16) * 4;
+    step->state = tiling;
+    step->scratch = (partials_of(tiling) + 8) * sizeof(double) +
+                    workers * (worker_floats(tiling) + 16) * sizeof(float);
+    return true;
 }
 
-/* Loads. */
-
-HOT static void load_row(float *restrict out, const void *from, enum dtype dtype, size_t count)
+void cpu_dispose_loop(struct step *step)
 {
-    if (dtype == DTYPE_F32)
-        memcpy(out, from, count * sizeof *out);
-    else if (dtype == DTYPE_BF16)
-        for (size_t i = 0; i < count; i++)
-            out[i] = cpu_from_bf16(((const uint16_t *)from)[i]);
-    else
-        for (size_t i = 0; i < count; i++)
-            out[i] = (float)((const int32_t *)from)[i];
+    if (step->state)
+        tiling_free(step->state);
 }
 
-static float load_one(const void *from, enum dtype dtype, int64_t at)
+static const struct cpu_reduction *reduction_of(const struct operand *operand)
 {
-    return dtype == DTYPE_F32    ? ((const float *)from)[at]
-           : dtype == DTYPE_BF16 ? cpu_from_bf16(((const uint16_t *)from)[at])
-                                 : (float)((const int32_t *)from)[at];
+    return operand->use == OPERAND_SUM ? &cpu_sum : operand->use == OPERAND_MAX ? &cpu_max : NULL;
 }
 
-static void load_columns(float *out, const struct operand *operand, const void *from, size_t count)
+/* A tile. */
+
+static char *address(const struct worker *w, int k)
 {
-    if (operand->index) {
-        for (size_t i = 0; i < count; i++)
-            out[i] = load_one(from, operand->dtype, operand->index[i]);
-    } else if (operand->column == 1 || count == 1) {
-        load_row(out, from, operand->dtype, count);
-    } else if (operand->column == 0) {
-        float value = load_one(from, operand->dtype, 0);
-        for (size_t i = 0; i < count; i++)
-            out[i] = value;
-    } else
-        for (size_t i = 0; i < count; i++)
-            out[i] = load_one(from, operand->dtype, (int64_t)i * operand->column);
+    return w->base[k] + w->position[0].offset[k] + w->position[1].offset[k];
 }
 
-static const char *address(const struct worker *w, int k)
+static struct placing placing_of(const struct worker *w, const struct port *port)
 {
-    const struct operand *operand = &w->walk->loop->operand[k];
-    int64_t at = operand->offset + w->outer[k] + (int64_t)w->row * operand->row +
-                 (operand->index ? 0 : (int64_t)w->column * operand->column);
-    const char *memory = w->walk->run->memory[operand->buffer];
-    return memory + at * (int64_t)dtype_bytes(operand->dtype);
+    struct placing at = port->at;
+    if (port->shifts)
+        at.column_at += w->column;
+    return at;
 }
 
-/* Columns that are contiguous in rows that follow one another are one long row. */
 static void load_tile(struct worker *w, int k)
 {
-    const struct operand *operand = &w->walk->loop->operand[k];
+    const struct port *port = &w->walk->tiling->port[k];
     const char *from = address(w, k);
-    float *out = w->value[k];
-    size_t bytes = dtype_bytes(operand->dtype);
-    if (w->loaded[k] == from && w->loaded_rows[k] == w->rows && w->loaded_columns[k] == w->columns)
+    if (w->loaded[k] == from && w->loaded_rows[k] >= w->rows &&
+        w->loaded_columns[k] == w->columns && !port->shifts)
         return;
     w->loaded[k] = from;
     w->loaded_rows[k] = w->rows;
     w->loaded_columns[k] = w->columns;
-    bool dense = !operand->index && operand->column == 1 && operand->row == (int64_t)w->columns;
-    if (dense) {
-        load_row(out, from, operand->dtype, w->rows * w->columns);
-        return;
-    }
-    for (size_t r = 0; r < w->rows; r++, out += w->columns) {
-        if (r && operand->row == 0)
-            memcpy(out, out - w->columns, w->columns * sizeof *out);
-        else
-            load_columns(out, operand, from + (int64_t)r * operand->row * (int64_t)bytes,
-                         w->columns);
-    }
+    struct placing at = placing_of(w, port);
+    port->load(w->value[k], from, &at, port->flat ? 1 : w->rows, port->flat ? w->rows : w->columns);
 }
 
-/* Stores. */
-
-HOT static void store_row(void *to, const float *restrict in, enum dtype dtype, size_t count)
+static void store(const struct worker *w, int k, const float *in, size_t rows, size_t columns)
 {
-    if (dtype == DTYPE_F32)
-        memcpy(to, in, count * sizeof *in);
-    else if (dtype == DTYPE_BF16)
-        for (size_t i = 0; i < count; i++)
-            ((uint16_t *)to)[i] = cpu_bf16(in[i]);
-    else
-        for (size_t i = 0; i < count; i++)
-            ((int32_t *)to)[i] = (int32_t)in[i];
+    const struct port *port = &w->walk->tiling->port[k];
+    struct placing at = placing_of(w, port);
+    port->store(address(w, k), in, &at, port->flat ? 1 : rows, port->flat ? rows : columns);
 }
 
-static void store_one(void *to, enum dtype dtype, int64_t at, float value)
+static void load_operands(struct worker *w)
 {
-    store_row((char *)to + at * (int64_t)dtype_bytes(dtype), &value, dtype, 1);
-}
-
-static void store_tile(struct worker *w, int k)
-{
-    const struct operand *operand = &w->walk->loop->operand[k];
-    char *to = (char *)(uintptr_t)address(w, k);
-    const float *in = w->value[operand->value];
-    int64_t bytes = (int64_t)dtype_bytes(operand->dtype);
-    bool run = !operand->index && (operand->column == 1 || w->columns == 1);
-    if (run && (operand->row == (int64_t)w->columns || w->rows == 1)) {
-        store_row(to, in, operand->dtype, w->rows * w->columns);
-        return;
-    }
-    for (size_t r = 0; r < w->rows; r++, in += w->columns) {
-        char *row = to + (int64_t)r * operand->row * bytes;
-        if (run)
-            store_row(row, in, operand->dtype, w->columns);
-        for (size_t i = 0; !run && i < w->columns; i++)
-            store_one(row, operand->dtype,
-                      operand->index ? operand->index[i] : (int64_t)i * operand->column, in[i]);
+    const struct loop *loop = w->walk->tiling->loop;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (w->walk->tiling->port[k].direct)
+            w->value[operand->use == OPERAND_LOAD ? k : operand->value] =
+                (float *)(void *)address(w, k);
+        else if (operand->use == OPERAND_LOAD)
+            load_tile(w, k);
     }
 }
 
-/* Reductions. */
-
-HOT static float sum_row(const float *in, size_t count)
+static void run_program(const struct worker *w)
 {
-    float lane[16] = { 0 }, sum = 0;
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        for (size_t k = 0; k < 16; k++)
-            lane[k] += in[i + k];
-    for (; i < count; i++)
-        sum += in[i];
-    for (size_t k = 0; k < 16; k++)
-        sum += lane[k];
-    return sum;
-}
-
-/* Sums of columns, in blocks that stay in registers. */
-HOT static void add_rows(double *sum, const float *in, size_t rows, size_t columns)
-{
-    enum { BLOCK = 32 };
-    size_t i = 0;
-    for (; i + BLOCK <= columns; i += BLOCK) {
-        float part[BLOCK] = { 0 };
-        for (size_t r = 0; r < rows; r++)
-            for (size_t k = 0; k < BLOCK; k++)
-                part[k] += in[r * columns + i + k];
-        for (size_t k = 0; k < BLOCK; k++)
-            sum[i + k] += (double)part[k];
-    }
-    for (; i < columns; i++) {
-        float part = 0;
-        for (size_t r = 0; r < rows; r++)
-            part += in[r * columns + i];
-        sum[i] += (double)part;
+    const struct loop *loop = w->walk->tiling->loop;
+    size_t count = w->rows * w->columns;
+    for (int i = 0; i < loop->instructions; i++) {
+        const struct instruction *instruction = &loop->instruction[i];
+        const float *in[4];
+        for (int s = 0; s < 4; s++)
+            in[s] = w->value[instruction->in[s]];
+        cpu_instructions[instruction->op](instruction, w->value[instruction->out], in, count);
     }
 }
 
-HOT static void add_values(double *sum, const float *in, size_t count)
+static void reduce_tile(const struct worker *w, const struct cpu_reduction *reduction,
+                        const float *in, double *to)
 {
-    for (size_t i = 0; i < count; i++)
-        sum[i] += (double)in[i];
-}
-
-static void sum_tile(const struct worker *w, const float *in, double *sum)
-{
-    const struct loop *loop = w->walk->loop;
-    if (loop->row_reduced && loop->column_reduced)
-        *sum += (double)sum_row(in, w->rows * w->columns);
-    else if (loop->row_reduced)
-        add_rows(sum, in, w->rows, w->columns);
-    else if (!loop->column_reduced)
-        add_values(sum, in, w->rows * w->columns);
-    else
-        for (size_t r = 0; r < w->rows; r++)
-            sum[r] += (double)sum_row(in + r * w->columns, w->columns);
-}
-
-/* A NaN stays. */
-static void raise(double *max, float value)
-{
-    if (value != value || (double)value > *max)
-        *max = (double)value;
-}
-
-/* Lanes that compare by themselves: vector code, and a NaN stays in its lane. */
-HOT static float max_row(const float *in, size_t count)
-{
-    float lane[16], max = -INFINITY;
-    for (size_t k = 0; k < 16; k++)
-        lane[k] = -INFINITY;
-    size_t i = 0;
-    for (; i + 16 <= count; i += 16)
-        for (size_t k = 0; k < 16; k++)
-            lane[k] = chosen(in[i + k] > lane[k] || in[i + k] != in[i + k], in[i + k], lane[k]);
-    for (; i < count; i++)
-        max = chosen(in[i] > max || in[i] != in[i], in[i], max);
-    for (size_t k = 0; k < 16; k++)
-        max = chosen(lane[k] > max || lane[k] != lane[k], lane[k], max);
-    return max;
-}
-
-HOT static void max_values(double *max, const float *in, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        double value = (double)in[i];
-        max[i] = value > max[i] || value != value ? value : max[i];
+    const struct tiling *tiling = w->walk->tiling;
+    for (size_t r = 0; r < w->rows; r += tiling->group) {
+        size_t rows = w->rows - r < tiling->group ? w->rows - r : tiling->group;
+        reduction->tile[tiling->rows.reduced][tiling->columns.reduced](to, in + r * w->columns,
+                                                                       rows, w->columns);
     }
 }
 
-static void max_tile(const struct worker *w, const float *in, double *max)
+static void run_tile(struct worker *w)
 {
-    const struct loop *loop = w->walk->loop;
-    for (size_t r = 0; r < w->rows; r++, in += w->columns) {
-        size_t at = loop->row_reduced ? 0 : r;
-        if (loop->column_reduced)
-            raise(&max[at], max_row(in, w->columns));
-        else
-            max_values(max + at * w->columns, in, w->columns);
+    const struct tiling *tiling = w->walk->tiling;
+    const struct loop *loop = tiling->loop;
+    load_operands(w);
+    run_program(w);
+    double *sum = w->sum;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        const struct cpu_reduction *reduction = reduction_of(operand);
+        if (operand->use == OPERAND_STORE && !tiling->port[k].direct)
+            store(w, k, w->value[operand->value], w->rows, w->columns);
+        if (!reduction)
+            continue;
+        reduce_tile(w, reduction, w->value[operand->value], sum);
+        sum += tiling->partial;
     }
+}
+
+/* Units. */
+
+/* How many rows and columns the tile has where the worker stands. */
+static void settle(struct worker *w)
+{
+    const struct tiling *tiling = w->walk->tiling;
+    const struct side *rows = &tiling->rows, *columns = &tiling->columns;
+    size_t row = w->position[rows->reduced].at[rows->axis] * rows->each;
+    w->column = w->position[columns->reduced].at[columns->axis] * columns->each;
+    w->rows = rows->total - row < rows->each ? rows->total - row : rows->each;
+    w->columns =
+        columns->total - w->column < columns->each ? columns->total - w->column : columns->each;
 }
 
 static void clear_sums(struct worker *w)
 {
-    const struct loop *loop = w->walk->loop;
+    const struct tiling *tiling = w->walk->tiling;
     double *sum = w->sum;
-    for (int k = 0; k < loop->operands; k++) {
-        if (loop->operand[k].use < OPERAND_SUM)
-            continue;
-        for (size_t i = 0; i < w->walk->shape.partial; i++)
-            sum[i] = loop->operand[k].use == OPERAND_SUM ? 0 : -INFINITY;
-        sum += w->walk->shape.partial;
+    for (int k = 0; k < tiling->loop->operands; k++) {
+        const struct cpu_reduction *reduction = reduction_of(&tiling->loop->operand[k]);
+        for (size_t i = 0; reduction && i < tiling->partial; i++)
+            *sum++ = reduction->least;
     }
 }
 
@@ -327,134 +205,75 @@ HOT static void narrow(float *restrict out, const double *restrict in, size_t co
 }
 
 /* Writes a reduction's block to its place; w stands in the block. */
-static void write_result(struct worker *w, int k, const double *sum)
+static void write_result(const struct worker *w, int k, const double *sum)
 {
-    const struct loop *loop = w->walk->loop;
-    const struct operand *operand = &loop->operand[k];
+    const struct loop *loop = w->walk->tiling->loop;
     size_t rows = loop->row_reduced ? 1 : w->rows, columns = loop->column_reduced ? 1 : w->columns;
-    char *to = (char *)(uintptr_t)address(w, k);
-    int64_t row_bytes = operand->row * (int64_t)dtype_bytes(operand->dtype);
     float value[LOOP_TILE];
-    for (size_t r = 0; r < rows; r++, sum += columns, to += row_bytes) {
-        narrow(value, sum, columns);
-        if (!operand->index && (operand->column == 1 || columns == 1))
-            store_row(to, value, operand->dtype, columns);
-        else
-            for (size_t i = 0; i < columns; i++)
-                store_one(to, operand->dtype,
-                          operand->index ? operand->index[i] : (int64_t)i * operand->column,
-                          value[i]);
-    }
-}
-
-/* Walking. */
-
-/* Stands the worker on a tile: a block of the kept axes, and a position in what is reduced. */
-static void stand_on(struct worker *w, size_t kept, size_t inner)
-{
-    const struct loop *loop = w->walk->loop;
-    const struct shape_of_loop *s = &w->walk->shape;
-    size_t *column_from = loop->column_reduced ? &inner : &kept;
-    size_t column_block = *column_from % s->column_blocks;
-    *column_from /= s->column_blocks;
-    size_t *row_from = loop->row_reduced ? &inner : &kept;
-    size_t row_block = *row_from % s->row_blocks;
-    *row_from /= s->row_blocks;
-    w->row = row_block * s->tile_rows;
-    w->column = column_block * s->tile_columns;
-    size_t rows = (size_t)loop->rows - w->row, columns = (size_t)loop->columns - w->column;
-    w->rows = rows < s->tile_rows ? rows : s->tile_rows;
-    w->columns = columns < s->tile_columns ? columns : s->tile_columns;
-    memset(w->outer, 0, (size_t)loop->operands * sizeof *w->outer);
-    for (int axis = loop->axes - 1; axis >= 0; axis--) {
-        size_t *from = axis < loop->kept ? &kept : &inner;
-        int64_t at = (int64_t)(*from % (size_t)loop->size[axis]);
-        *from /= (size_t)loop->size[axis];
-        for (int k = 0; at && k < loop->operands; k++)
-            w->outer[k] += at * loop->operand[k].stride[axis];
-    }
-}
-
-static void run_tile(struct worker *w)
-{
-    const struct loop *loop = w->walk->loop;
-    size_t count = w->rows * w->columns;
-    for (int k = 0; k < loop->operands; k++) {
-        const struct operand *operand = &loop->operand[k];
-        if (operand->direct)
-            w->value[operand->use == OPERAND_LOAD ? k : operand->value] =
-                (float *)(uintptr_t)address(w, k);
-        else if (operand->use == OPERAND_LOAD)
-            load_tile(w, k);
-    }
-    for (int i = 0; i < loop->instructions; i++) {
-        const struct instruction *instruction = &loop->instruction[i];
-        const float *in[4];
-        for (int s = 0; s < 4; s++)
-            in[s] = w->value[instruction->in[s]];
-        cpu_instructions[instruction->op](instruction, w->value[instruction->out], in, count);
-    }
-    double *sum = w->sum;
-    for (int k = 0; k < loop->operands; k++) {
-        const struct operand *operand = &loop->operand[k];
-        if (operand->use == OPERAND_STORE && !operand->direct)
-            store_tile(w, k);
-        if (operand->use < OPERAND_SUM)
-            continue;
-        (operand->use == OPERAND_SUM ? sum_tile : max_tile)(w, w->value[operand->value], sum);
-        sum += w->walk->shape.partial;
-    }
+    narrow(value, sum, rows * columns);
+    store(w, k, value, rows, columns);
 }
 
 static void run_unit(struct worker *w, size_t unit)
 {
-    const struct loop *loop = w->walk->loop;
-    const struct shape_of_loop *s = &w->walk->shape;
-    size_t kept = unit / s->splits, split = unit % s->splits;
-    size_t end = s->inner * (split + 1) / s->splits;
+    const struct tiling *tiling = w->walk->tiling;
+    const struct course *kept = &tiling->course[0], *inner = &tiling->course[1];
+    int operands = tiling->loop->operands;
+    size_t split = unit % tiling->splits, begin = inner->count * split / tiling->splits;
+    size_t end = inner->count * (split + 1) / tiling->splits;
+    course_seek(kept, &w->position[0], operands, unit / tiling->splits);
+    course_seek(inner, &w->position[1], operands, begin);
     clear_sums(w);
-    for (size_t inner = s->inner * split / s->splits; inner < end; inner++) {
-        stand_on(w, kept, inner);
+    for (size_t tile = begin; tile < end; tile++) {
+        settle(w);
         run_tile(w);
+        course_advance(inner, &w->position[1], operands);
     }
-    if (!s->reductions)
-        return;
-    if (s->splits > 1) {
-        memcpy(w->walk->partials + unit * s->reductions * s->partial, w->sum,
-               s->reductions * s->partial * sizeof *w->sum);
-        return;
-    }
+    size_t each = tiling->reductions * tiling->partial;
+    if (tiling->splits > 1)
+        memcpy(w->walk->partials + unit * each, w->sum, each * sizeof *w->sum);
     const double *sum = w->sum;
-    for (int k = 0; k < loop->operands; k++)
-        if (loop->operand[k].use >= OPERAND_SUM) {
+    for (int k = 0; tiling->splits == 1 && k < operands; k++)
+        if (reduction_of(&tiling->loop->operand[k])) {
             write_result(w, k, sum);
-            sum += s->partial;
+            sum += tiling->partial;
         }
+}
+
+static void stand_at_bases(struct worker *w)
+{
+    const struct loop *loop = w->walk->tiling->loop;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        w->base[k] = (char *)w->walk->run->memory[operand->buffer] +
+                     operand->offset * (int64_t)dtype_bytes(operand->dtype);
+        w->loaded[k] = NULL;
+    }
 }
 
 static void init_worker(struct worker *w, const struct walk *walk, size_t number)
 {
-    const struct loop *loop = walk->loop;
+    const struct tiling *tiling = walk->tiling;
+    const struct loop *loop = tiling->loop;
     float *tile = walk->tiles + number * walk->tiles_each;
     w->walk = walk;
     w->sum = (double *)(void *)tile;
-    tile += 2 * walk->shape.reductions * walk->shape.partial;
+    tile += 2 * tiling->reductions * tiling->partial;
     tile += -(uintptr_t)tile / sizeof *tile % 16;
     int values = loop->operands + loop->constants + loop->registers;
     for (int i = 0; i < values; i++, tile += LOOP_TILE)
         w->value[i] = tile;
-    for (int k = 0; k < loop->operands; k++)
-        w->loaded[k] = NULL;
     for (int i = 0; i < loop->constants; i++)
         for (size_t k = 0; k < LOOP_TILE; k++)
             w->value[loop->operands + i][k] = loop->constant[i];
+    stand_at_bases(w);
 }
 
 static void run_worker(void *context, size_t number)
 {
     struct walk *walk = context;
     struct worker w;
-    size_t units = walk->shape.kept * walk->shape.splits, begin;
+    size_t units = units_of(walk->tiling), begin;
     init_worker(&w, walk, number);
     while ((begin = atomic_fetch_add(&walk->next, walk->range)) < units)
         for (size_t unit = begin; unit < begin + walk->range && unit < units; unit++)
@@ -464,50 +283,46 @@ static void run_worker(void *context, size_t number)
 /* Adds up what the units put aside, in their order. */
 static void join_splits(struct walk *walk)
 {
-    const struct loop *loop = walk->loop;
-    const struct shape_of_loop *s = &walk->shape;
-    size_t each = s->reductions * s->partial;
+    const struct tiling *tiling = walk->tiling;
+    const struct loop *loop = tiling->loop;
+    size_t each = tiling->reductions * tiling->partial;
     struct worker w = { .walk = walk };
-    for (size_t kept = 0; kept < s->kept; kept++) {
-        double *total = walk->partials + kept * s->splits * each;
-        stand_on(&w, kept, 0);
-        size_t reduction = 0;
+    stand_at_bases(&w);
+    for (size_t kept = 0; kept < tiling->course[0].count; kept++) {
+        double *sum = walk->partials + kept * tiling->splits * each;
+        course_seek(&tiling->course[0], &w.position[0], loop->operands, kept);
+        settle(&w);
         for (int k = 0; k < loop->operands; k++) {
-            if (loop->operand[k].use < OPERAND_SUM)
+            const struct cpu_reduction *reduction = reduction_of(&loop->operand[k]);
+            if (!reduction)
                 continue;
-            double *sum = total + reduction++ * s->partial;
-            for (size_t split = 1; split < s->splits; split++)
-                for (size_t i = 0; i < s->partial; i++) {
-                    double part = sum[split * each + i];
-                    bool larger = part > sum[i] || part != part;
-                    sum[i] = loop->operand[k].use == OPERAND_SUM ? sum[i] + part
-                             : larger                            ? part
-                                                                 : sum[i];
-                }
+            for (size_t split = 1; split < tiling->splits; split++)
+                reduction->join(sum, sum + split * each, tiling->partial);
             write_result(&w, k, sum);
+            sum += tiling->partial;
         }
     }
 }
 
-void cpu_run_loop(const struct loop *loop, const struct run *run)
+void cpu_run_loop(const struct step *step, const struct run *run)
 {
-    struct walk walk = { .loop = loop, .run = run, .shape = measure(loop) };
-    const struct shape_of_loop *s = &walk.shape;
-    size_t units = s->kept * s->splits, workers = (size_t)parallel_threads();
-    size_t partials = s->splits > 1 ? units * s->reductions * s->partial : 0;
+    const struct tiling *tiling = step->state;
+    struct walk walk = { .tiling = tiling, .run = run };
+    size_t units = units_of(tiling), workers = (size_t)parallel_threads();
+    size_t partials = partials_of(tiling);
     workers = workers < run->threads ? workers : run->threads;
     workers = workers < WORKERS_MAX ? workers : WORKERS_MAX;
-    workers = s->elements < SERIAL || units == 1 ? 1 : workers;
+    workers = tiling->elements < SERIAL || units == 1 ? 1 : workers;
     walk.partials = run->scratch;
     walk.tiles = (float *)(void *)(walk.partials + partials + (partials & 1));
-    walk.tiles_each = worker_floats(loop, s) + 16;
+    walk.tiles_each = worker_floats(tiling) + 16;
     walk.tiles_each += walk.tiles_each & 1;
     walk.workers = workers;
-    walk.range = blocks(units, workers * RANGES);
+    walk.range = (units + workers * RANGES - 1) / (workers * RANGES);
     if (workers == 1)
         run_worker(&walk, 0);
     else
         parallel_items(workers, run_worker, &walk);
-    if (s->splits > 1)
+    if (tiling->splits > 1)
         join_splits(&walk);
 }
