@@ -1,5 +1,6 @@
 /* gpu_forward: networks that are only run, as in sampling and predicting, with attention and biases
- * combined (tensor/combine.h) beside the same in steps, on one device in turns.
+ * combined (tensor/combine.h) beside the same with attention by our own kernel alone, and in steps,
+ * on one device in turns.
  *
  *     gpu_forward [--device cuda] [--batch N] [--rounds 20] [--json FILE]
  *
@@ -19,7 +20,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SKIPPED = 77, WARM_UP = 3, ROUNDS_MOST = 200, WAYS = 2 }; /* combined, in steps */
+enum { SKIPPED = 77, WARM_UP = 3, ROUNDS_MOST = 200, WAYS = 3 };
+
+/* The last is what the others are compared with. */
+static const struct way {
+    const char *name, *bias, *attention; /* values of LETHE_FUSED_… */
+} ways[WAYS] = { { "combined", "1", "1" },
+                 { "own attention", "1", "own" },
+                 { "in steps", "0", "0" } };
 
 static const struct kind {
     const char *name;
@@ -110,37 +118,48 @@ static double run(struct plan *plan, const struct backend *backend)
     return bench_seconds() - start;
 }
 
-static double difference(struct plan *const *plans, struct node *y)
+static double difference(struct plan *one, struct plan *other, struct node *y)
 {
     size_t count = shape_count(y->shape);
-    float *value[WAYS];
+    float *value = memory_grow(NULL, count, sizeof *value),
+          *expected = memory_grow(NULL, count, sizeof *expected);
     double square = 0, size = 0;
-    for (int way = 0; way < WAYS; way++) {
-        value[way] = memory_grow(NULL, count, sizeof *value[way]);
-        plan_read(plans[way], y, value[way]);
-    }
+    plan_read(one, y, value);
+    plan_read(other, y, expected);
     for (size_t i = 0; i < count; i++) {
-        double apart = (double)value[0][i] - (double)value[1][i];
+        double apart = (double)value[i] - (double)expected[i];
         square += apart * apart;
-        size += (double)value[1][i] * (double)value[1][i];
+        size += (double)expected[i] * (double)expected[i];
     }
-    for (int way = 0; way < WAYS; way++)
-        free(value[way]);
+    free(value);
+    free(expected);
     return square / size;
 }
 
-static struct plan *plan_of(struct store *store, struct node *y, const char *allowed)
+static struct plan *plan_of(struct store *store, struct node *y, const struct way *way)
 {
     struct error err;
-    setenv("LETHE_FUSED_BIAS", allowed, 1);
-    setenv("LETHE_FUSED_ATTENTION", allowed, 1);
+    setenv("LETHE_FUSED_BIAS", way->bias, 1);
+    setenv("LETHE_FUSED_ATTENTION", way->attention, 1);
     struct plan *plan = plan_create(store, &y, 1, NULL, 0, &err);
     if (!plan)
         bench_fail("forward: %s", err.message);
     return plan;
 }
 
-/* False where the two ways differ. */
+/* What the ways of one network took, in turns; images a second of each. */
+static void take_turns(const struct options *options, const struct backend *backend,
+                       struct plan *const plans[WAYS], int batch, double speed[WAYS])
+{
+    double seconds[WAYS][ROUNDS_MOST];
+    for (int round = -WARM_UP; round < options->rounds; round++)
+        for (int way = 0; way < WAYS; way++)
+            seconds[way][round < 0 ? 0 : round] = run(plans[way], backend);
+    for (int way = 0; way < WAYS; way++)
+        speed[way] = batch / bench_median(seconds[way], (size_t)options->rounds);
+}
+
+/* False where a way differs from the last. */
 static bool race(struct bench *bench, const struct options *options, const struct backend *backend,
                  const struct network *network, const struct kind *kind)
 {
@@ -151,31 +170,34 @@ static bool race(struct bench *bench, const struct options *options, const struc
     struct store *store = store_new(backend);
     if (!store_set_precision(store, kind->precision, &err))
         bench_fail("forward: %s", err.message);
-    struct plan *plans[WAYS] = { plan_of(store, y, "1"), plan_of(store, y, "0") };
-    double seconds[WAYS][ROUNDS_MOST];
+    struct plan *plans[WAYS];
+    double speed[WAYS];
     char name[64];
+    bool same = true;
+    for (int way = 0; way < WAYS; way++)
+        plans[way] = plan_of(store, y, &ways[way]);
     fill_parameters(store);
     for (int way = 0; way < WAYS; way++)
         write_inputs(plans[way], graph);
-    for (int round = -WARM_UP; round < options->rounds; round++)
-        for (int way = 0; way < WAYS; way++)
-            seconds[way][round < 0 ? 0 : round] = run(plans[way], backend);
-    double apart = difference(plans, y);
+    take_turns(options, backend, plans, batch, speed);
     snprintf(name, sizeof name, "%s-%s", network->name, kind->name);
-    double ours = bench_median(seconds[0], (size_t)options->rounds),
-           steps = bench_median(seconds[1], (size_t)options->rounds);
-    bench_row(bench, &(struct bench_row){ name, "images/s", batch / ours, batch / steps, "in steps",
-                                          steps / ours, NAN });
-    printf("%s: %zu steps instead of %zu, %.1f MB instead of %.1f, a normalised mean square "
-           "difference of %.2g (at most %.0g)%s\n",
-           name, plan_kernels(plans[0]), plan_kernels(plans[1]), (double)plan_bytes(plans[0]) / 1e6,
-           (double)plan_bytes(plans[1]) / 1e6, apart, kind->tolerance,
-           !backend->recorder || plan_is_replayed(plans[0]) ? "" : "; NOT replayed");
+    for (int way = 1; way < WAYS; way++)
+        bench_row(bench, &(struct bench_row){ name, "images/s", speed[0], speed[way],
+                                              ways[way].name, speed[0] / speed[way], NAN });
+    for (int way = 0; way < WAYS; way++) {
+        double apart = difference(plans[way], plans[WAYS - 1], y);
+        same = same && apart <= kind->tolerance;
+        printf("%s, %s: %zu steps, %.1f MB, a normalised mean square difference of %.2g (at most "
+               "%.0g)%s\n",
+               name, ways[way].name, plan_kernels(plans[way]), (double)plan_bytes(plans[way]) / 1e6,
+               apart, kind->tolerance,
+               !backend->recorder || plan_is_replayed(plans[way]) ? "" : "; NOT replayed");
+    }
     for (int way = 0; way < WAYS; way++)
         plan_free(plans[way]);
     store_free(store);
     graph_free(graph);
-    return apart <= kind->tolerance;
+    return same;
 }
 
 int main(int argc, char **argv)

@@ -12,13 +12,13 @@
 /* Normalised mean square errors; of whole networks in bf16, with layers upon layers that round. */
 static const double SINGLE = 1e-10, HALF = 3e-5, DEEP = 3e-4;
 
-static const char *const switches[] = { "LETHE_FUSED_BIAS", "LETHE_FUSED_ATTENTION" };
-enum { BIAS = 1, ATTENTION = 2 };
+/* OWN: attention, but by no library. */
+enum { BIAS = 1, ATTENTION = 2, OWN = 4 };
 
 static void allow(int allowed)
 {
-    for (int i = 0; i < 2; i++)
-        setenv(switches[i], allowed >> i & 1 ? "1" : "0", 1);
+    setenv("LETHE_FUSED_BIAS", allowed & BIAS ? "1" : "0", 1);
+    setenv("LETHE_FUSED_ATTENTION", allowed & OWN ? "own" : allowed & ATTENTION ? "1" : "0", 1);
 }
 
 static bool recorded = true; /* whether the device is expected to record runs */
@@ -81,6 +81,12 @@ static void expect_within(struct pair *pair, struct node *y, enum precision prec
     agree(result_of(pair, PAIR_BACKEND, precision, y, &plain), expected, y, tolerance, name);
     allow(what);
     agree(result_of(pair, PAIR_BACKEND, precision, y, &combined), expected, y, tolerance, name);
+    if (what & ATTENTION) {
+        allow(what | OWN);
+        agree(result_of(pair, PAIR_BACKEND, precision, y, &unused), expected, y, tolerance, name);
+        if (combined != unused)
+            fail_msg("%s: %zu steps with libraries, %zu without", name, combined, unused);
+    }
     allow(BIAS | ATTENTION);
     if (fewer ? combined >= plain : combined != plain)
         fail_msg("%s: %zu steps, and %zu without combining", name, combined, plain);
@@ -215,6 +221,50 @@ static void attention_in_bf16_agrees_at_all_sizes(void **state)
     check_by_channels(PRECISION_BF16, 1, 1, 33, 65, true);
 }
 
+/* Tokens by channels, as a layer in bf16 leaves them: so libraries take it. `channels` of a token
+ * lie between those that belong to the heads. */
+static struct node *by_tokens(struct pair *pair, int64_t n, int heads, int64_t c, int64_t tokens,
+                              int64_t channels)
+{
+    struct node *x = pair_input(pair, SHAPE(n, tokens, 48), NORMAL);
+    struct node *w = pair_input(pair, SHAPE(48, 3 * heads * c + channels), NORMAL);
+    struct node *qkv = t_matmul(t_scale(x, 0.1), w);
+    qkv = t_slice(t_permute(qkv, 0, 2, 1), 1, channels, channels + 3 * heads * c);
+    return nn_attend(qkv, heads);
+}
+
+static void check_by_tokens(int64_t n, int heads, int64_t c, int64_t tokens, int64_t channels,
+                            bool by_library)
+{
+    struct pair pair;
+    char name[64];
+    pair_init(&pair);
+    struct node *y = by_tokens(&pair, n, heads, c, tokens, channels);
+    snprintf(name, sizeof name, "%d tokens by %d heads of %d channels, from %d", (int)tokens, heads,
+             (int)c, (int)channels);
+#ifdef TESTS_CUDA_EMULATION_H
+    size_t before = emulation_attentions();
+    expect(&pair, y, PRECISION_BF16, ATTENTION, true, name);
+    if (emulation_attentions() != before + by_library)
+        fail_msg("%s: done %s library", name, by_library ? "without the" : "by the");
+#else
+    (void)by_library;
+    expect(&pair, y, PRECISION_BF16, ATTENTION, true, name);
+#endif
+    pair_release(&pair);
+}
+
+static void libraries_do_attention_that_lies_as_they_want(void **state)
+{
+    (void)state;
+    check_by_tokens(1, 2, 64, 64, 0, true);
+    check_by_tokens(2, 3, 32, 49, 0, true);
+    check_by_tokens(1, 1, 128, 130, 0, true);
+    check_by_tokens(1, 2, 24, 40, 8, true);
+    check_by_tokens(1, 2, 24, 40, 4, false); /* begins between lines of 16 bytes */
+    check_by_tokens(1, 2, 36, 40, 0, false); /* ends between them */
+}
+
 static void heads_wider_than_the_kernel_stay_products(void **state)
 {
     (void)state;
@@ -341,6 +391,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_product_that_is_read_elsewhere_stays),
         cmocka_unit_test(attention_agrees_at_all_sizes),
         cmocka_unit_test(attention_in_bf16_agrees_at_all_sizes),
+        cmocka_unit_test(libraries_do_attention_that_lies_as_they_want),
         cmocka_unit_test(heads_wider_than_the_kernel_stay_products),
         cmocka_unit_test(attention_in_windows_agrees_with_positions_and_mask),
         cmocka_unit_test(scores_may_be_large),

@@ -13,6 +13,7 @@
  * 48 KB that every device gives without being asked.
  */
 #include "cuda/generate.h"
+#include "cuda/libraries.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -365,6 +366,57 @@ void generate_attention(const struct step *step, const char *name, struct text *
     kernel->pieces = (unsigned)((a.q.tokens + a.tile - 1) / a.tile);
     add_head(source, &a, name);
     (a.node->attention.half ? add_half : add_single)(source, &a);
+}
+
+/* The axes in front of the matrices, those of size 1 left out: how many, at most two. */
+static int leading_axes(const struct view *view, int64_t size[2], int64_t stride[2])
+{
+    int count = 0;
+    for (int axis = 0; axis < view->shape.rank - 2; axis++) {
+        if (view->shape.size[axis] == 1)
+            continue;
+        if (count == 2)
+            return 3;
+        size[count] = view->shape.size[axis];
+        stride[count++] = view->stride[axis];
+    }
+    return count;
+}
+
+/* One of the tensors as the library takes it: as the heads that were found so far, if any. */
+static bool add_heads(const struct panel *panel, int which, struct heads *heads)
+{
+    enum { LINE = 8, GRID = 65535 }; /* so many in 16 bytes; so many blocks along an axis */
+    const struct view *view = panel->view;
+    int64_t size[2] = { 1, 1 }, stride[2] = { 0, 0 };
+    if (view->dtype != DTYPE_BF16 || panel->step != 1 || view->offset % LINE ||
+        panel->token % LINE || leading_axes(view, size, stride) > 2)
+        return false;
+    for (int i = 0; i < 2; i++) {
+        if (stride[i] % LINE || size[i] > GRID)
+            return false;
+        heads->stride[which][i] = size[i] == 1 ? panel->tokens * panel->token : stride[i];
+    }
+    heads->stride[which][2] = panel->token;
+    heads->stride[which][3] = 1;
+    bool alike = which == 0 || (heads->groups == size[0] && heads->heads == size[1]);
+    heads->groups = size[0];
+    heads->heads = size[1];
+    return alike;
+}
+
+bool attention_as_heads(const struct step *step, struct heads *heads)
+{
+    struct attention a = attention_of(step);
+    const struct panel *panel[4] = { &a.q, &a.k, &a.v, &a.y };
+    *heads = (struct heads){ .tokens = a.q.tokens,
+                             .others = a.k.tokens,
+                             .width = a.q.width,
+                             .scale = a.node->attention.scale };
+    bool suits = a.node->attention.half && a.count == 0 && a.q.width % 8 == 0;
+    for (int i = 0; i < 4; i++)
+        suits = suits && add_heads(panel[i], i, heads);
+    return suits;
 }
 
 double attention_flops(const struct step *step)

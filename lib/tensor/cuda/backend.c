@@ -15,6 +15,7 @@
 #include "base/digest.h"
 #include "base/random.h"
 #include "cuda/device.h"
+#include "cuda/libraries.h"
 #include "cuda/matrix.h"
 
 #include <stdio.h>
@@ -37,7 +38,8 @@ struct batch {
 struct made {
     struct batch *batch;
     struct kernel kernel;
-    struct matrix *matrix; /* NULL: it is the kernel */
+    struct matrix *matrix; /* NULL: it is the kernel, or */
+    void *attention;       /* the library's */
 };
 
 static struct batch *open_batch;      /* to which text may still be added */
@@ -122,6 +124,12 @@ static void run_random(const struct step *step, const struct run *run, const str
     launch(kernel, (void *[]){ &y, &clock });
 }
 
+static void run_library_attention(const struct step *step, const struct run *run, void *attention)
+{
+    attention_run(attention, place_of(&step->in[0], run), place_of(&step->in[1], run),
+                  place_of(&step->in[2], run), place_of(&step->out, run), run->scratch);
+}
+
 static void run_attention(const struct step *step, const struct run *run,
                           const struct kernel *kernel)
 {
@@ -190,6 +198,7 @@ static void dispose(struct step *step)
     if (!made)
         return;
     matrix_dispose(made->matrix);
+    attention_dispose(made->attention);
     leave_batch(made->batch);
     free(made);
     step->state = NULL;
@@ -220,6 +229,24 @@ static void generate_once(const struct step *step, const struct way *way, struct
     text_release(&named);
 }
 
+/* Set to 0, a variable has something done in steps that is else done at once; LETHE_FUSED_ATTENTION
+ * set to own, by a kernel of ours alone. All ways stay, so that one can be measured and checked
+ * against the others. */
+static bool is_switched(const char *variable, const char *to)
+{
+    const char *value = getenv(variable);
+    return value && strcmp(value, to) == 0;
+}
+
+/* What the library takes; a kernel of ours does the rest, and where the library fails. */
+static bool prepare_library_attention(struct step *step, struct made *made)
+{
+    struct error ignored;
+    struct heads heads;
+    return !is_switched("LETHE_FUSED_ATTENTION", "own") && attention_as_heads(step, &heads) &&
+           attention_prepare(&heads, &made->attention, &step->scratch, &ignored);
+}
+
 static bool prepare(struct step *step, struct error *err)
 {
     char name[KERNEL_NAME];
@@ -232,10 +259,13 @@ static bool prepare(struct step *step, struct error *err)
         made->matrix = matrix_prepare(step, name, &made->batch->source, err);
         return made->matrix;
     }
+    bool attention = step->node->op == OP_ATTENTION && !step->loop;
+    if (attention)
+        step->flops = attention_flops(step);
+    if (attention && prepare_library_attention(step, made))
+        return true;
     generate_once(step, way, made);
     step->scratch = made->kernel.scratch;
-    if (step->node->op == OP_ATTENTION && !step->loop)
-        step->flops = attention_flops(step);
     return true;
 }
 
@@ -249,17 +279,17 @@ static void execute(const struct step *step, const struct run *run)
     launching = made->batch;
     if (made->matrix)
         matrix_run(made->matrix, run, launch);
+    else if (made->attention)
+        run_library_attention(step, run, made->attention);
     else
         way_of(step)->run(step, run, &made->kernel);
 }
 
-/* What is done at once, and the variable that, set to 0, has it done in steps: both ways stay, so
- * that one can be measured and checked against the other. */
+/* What is done at once. */
 static bool takes(const struct node *node)
 {
     bool linear = node->op == OP_LINEAR;
-    const char *wanted = getenv(linear ? "LETHE_FUSED_BIAS" : "LETHE_FUSED_ATTENTION");
-    if (wanted && strcmp(wanted, "0") == 0)
+    if (is_switched(linear ? "LETHE_FUSED_BIAS" : "LETHE_FUSED_ATTENTION", "0"))
         return false;
     return linear || (attention_suits(node) && (!node->attention.half || device_has_bf16()));
 }

@@ -1,5 +1,5 @@
-/* Convolutions: the whole contact surface with cuDNN, by its graph API (descriptors with
- * attributes), since the calls of one function a layer are being retired.
+/* Convolutions and attention: the whole contact surface with cuDNN, by its graph API (descriptors
+ * with attributes), since the calls of one function a layer are being retired.
  *
  * The library proposes engines; the first that runs here, and is deterministic, is taken, so that
  * for one library and device it is always the same one. In f32 engines on tensor cores round
@@ -9,7 +9,7 @@
  * that round to less than the sources' type or TF32.
  *
  * Choosing and building need no device, only its properties (cuDNN 9.8): so a test asks what the
- * networks' convolutions get on devices that are not here.
+ * networks' layers get on devices that are not here.
  */
 #include "cuda/context.h"
 #include "cuda/device.h"
@@ -19,12 +19,23 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGE, WEIGHT, OUTPUT, TENSORS, ENGINES = 64, NOTES = 32, WORKSPACE_MOST = 1 << 30 };
+enum { IMAGE, WEIGHT, OUTPUT, FACTORS };          /* a convolution's tensors, and those of */
+enum { QUERY, KEY, VALUE, RESULT, SCALE, PARTS }; /* attention */
+enum { TENSORS = PARTS, ENGINES = 64, NOTES = 32, WORKSPACE_MOST = 1 << 30 };
 
+/* One operation, and what the library made of it. */
 struct state {
-    cudnnBackendDescriptor_t tensor[TENSORS], convolution, operation, graph, plan, pack;
+    int tensors;
+    cudnnBackendDescriptor_t tensor[TENSORS], geometry, operation, graph, plan, pack;
     int64_t workspace;
-    struct convolution_engine engine;
+    struct library_engine engine;
+    float scale; /* attention's: an operand that lies here */
+};
+
+/* What is expected of an engine. */
+struct demand {
+    bool repeats; /* the same bits each time */
+    bool single;  /* factors of f32 are not rounded to TF32 */
 };
 
 static cudnnHandle_t handle;            /* of the device that is here, or NULL, and */
@@ -96,23 +107,30 @@ static void destroy(cudnnBackendDescriptor_t descriptor)
         cudnnBackendDestroyDescriptor(descriptor);
 }
 
+static cudnnStatus_t describe_tensor(struct state *state, int which, const int64_t size[4],
+                                     const int64_t stride[4], cudnnDataType_t type, bool by_value)
+{
+    int64_t alignment = 16, id = which + 1;
+    struct draft draft = begin(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
+    set(&draft, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
+    set(&draft, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, size);
+    set(&draft, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
+    set(&draft, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
+    set(&draft, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
+    set(&draft, CUDNN_ATTR_TENSOR_IS_BY_VALUE, CUDNN_TYPE_BOOLEAN, 1, &by_value);
+    return finish(&draft, &state->tensor[which]);
+}
+
 /* Packed, as libraries.h promises. */
-static cudnnStatus_t describe_tensor(struct state *state, int which, struct shape shape,
+static cudnnStatus_t describe_packed(struct state *state, int which, struct shape shape,
                                      enum dtype dtype, bool planar)
 {
-    int64_t stride[4], alignment = 16, id = which + 1;
-    cudnnDataType_t type = type_of(dtype);
+    int64_t stride[4];
     stride[3] = planar ? 1 : shape.size[1];
     stride[2] = stride[3] * shape.size[3];
     stride[1] = planar ? stride[2] * shape.size[2] : 1;
     stride[0] = shape.size[1] * shape.size[2] * shape.size[3];
-    struct draft draft = begin(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
-    set(&draft, CUDNN_ATTR_TENSOR_DATA_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &type);
-    set(&draft, CUDNN_ATTR_TENSOR_DIMENSIONS, CUDNN_TYPE_INT64, 4, shape.size);
-    set(&draft, CUDNN_ATTR_TENSOR_STRIDES, CUDNN_TYPE_INT64, 4, stride);
-    set(&draft, CUDNN_ATTR_TENSOR_UNIQUE_ID, CUDNN_TYPE_INT64, 1, &id);
-    set(&draft, CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, CUDNN_TYPE_INT64, 1, &alignment);
-    return finish(&draft, &state->tensor[which]);
+    return describe_tensor(state, which, shape.size, stride, type_of(dtype), false);
 }
 
 static cudnnStatus_t describe_geometry(struct state *state, const struct conv *conv)
@@ -134,13 +152,13 @@ static cudnnStatus_t describe_geometry(struct state *state, const struct conv *c
     set(&draft, CUDNN_ATTR_CONVOLUTION_POST_PADDINGS, CUDNN_TYPE_INT64, 2, after);
     set(&draft, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilation);
     set(&draft, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, stride);
-    return finish(&draft, &state->convolution);
+    return finish(&draft, &state->geometry);
 }
 
 /* What each of the three convolutions calls its parts. */
 static const struct way {
     cudnnBackendDescriptorType_t type;
-    cudnnBackendAttributeName_t tensor[TENSORS], convolution, alpha, beta;
+    cudnnBackendAttributeName_t tensor[FACTORS], geometry, alpha, beta;
 } ways[OP_COUNT] = {
     [OP_CONV] = { CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR,
                   { CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X,
@@ -165,20 +183,23 @@ static const struct way {
                      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA },
 };
 
-static cudnnStatus_t describe_graph(struct state *state, enum op_id op)
+static cudnnStatus_t describe_convolution(struct state *state, enum op_id op)
 {
     const struct way *way = &ways[op];
     const float one = 1, zero = 0;
     struct draft draft = begin(way->type);
-    for (int i = 0; i < TENSORS; i++)
+    for (int i = 0; i < FACTORS; i++)
         set_descriptor(&draft, way->tensor[i], state->tensor[i]);
-    set_descriptor(&draft, way->convolution, state->convolution);
+    set_descriptor(&draft, way->geometry, state->geometry);
     set(&draft, way->alpha, CUDNN_TYPE_FLOAT, 1, &one);
     set(&draft, way->beta, CUDNN_TYPE_FLOAT, 1, &zero);
-    cudnnStatus_t status = finish(&draft, &state->operation);
-    if (status != CUDNN_STATUS_SUCCESS)
-        return status;
-    draft = begin(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
+    return finish(&draft, &state->operation);
+}
+
+/* The operation alone, as a graph. */
+static cudnnStatus_t describe_graph(struct state *state)
+{
+    struct draft draft = begin(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     set_descriptor(&draft, CUDNN_ATTR_OPERATIONGRAPH_OPS, state->operation);
     if (handle)
         set(&draft, CUDNN_ATTR_OPERATIONGRAPH_HANDLE, CUDNN_TYPE_HANDLE, 1, (const void *)&handle);
@@ -186,12 +207,12 @@ static cudnnStatus_t describe_graph(struct state *state, enum op_id op)
 }
 
 /* What the library says of a configuration's engine; false where it does not. */
-static bool read_engine(cudnnBackendDescriptor_t configuration, struct convolution_engine *out)
+static bool read_engine(cudnnBackendDescriptor_t configuration, struct library_engine *out)
 {
     struct draft engine = begin(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
     cudnnBackendNumericalNote_t note[NOTES];
     int64_t count = 0;
-    *out = (struct convolution_engine){ .repeats = true };
+    *out = (struct library_engine){ .repeats = true };
     bool ok = engine.status == CUDNN_STATUS_SUCCESS &&
               cudnnBackendGetAttribute(configuration, CUDNN_ATTR_ENGINECFG_ENGINE,
                                        CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &count,
@@ -213,16 +234,16 @@ static bool read_engine(cudnnBackendDescriptor_t configuration, struct convoluti
 }
 
 /* Whether an engine neither rounds nor adds in ways that were not asked for. */
-static bool is_acceptable(const struct convolution_engine *engine, const struct convolution *c)
+static bool is_acceptable(const struct library_engine *engine, const struct demand *demand)
 {
-    bool single = c->dtype == DTYPE_F32 && !c->rounded && !c->fastest && !context_tf32();
-    return (engine->repeats || c->fastest) && !engine->rounds && !(single && engine->tensor_cores);
+    return (engine->repeats || !demand->repeats) && !engine->rounds &&
+           !(demand->single && engine->tensor_cores);
 }
 
 /* A configuration that the library proposes. */
 struct proposal {
     cudnnBackendDescriptor_t configuration;
-    struct convolution_engine engine;
+    struct library_engine engine;
 };
 
 /* An execution plan of the configuration, if it runs here. */
@@ -247,13 +268,13 @@ static bool try_proposal(struct state *state, const struct proposal *proposal)
     return false;
 }
 
-static cudnnStatus_t execute(struct state *state, void *const data[TENSORS], void *scratch)
+static cudnnStatus_t execute(struct state *state, void *const *data, void *scratch)
 {
-    int64_t id[TENSORS] = { IMAGE + 1, WEIGHT + 1, OUTPUT + 1 };
+    static const int64_t id[TENSORS] = { 1, 2, 3, 4, 5 };
     destroy(state->pack);
     struct draft draft = begin(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
-    set(&draft, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, TENSORS, data);
-    set(&draft, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, TENSORS, id);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, CUDNN_TYPE_VOID_PTR, state->tensors, data);
+    set(&draft, CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, CUDNN_TYPE_INT64, state->tensors, id);
     set(&draft, CUDNN_ATTR_VARIANT_PACK_WORKSPACE, CUDNN_TYPE_VOID_PTR, 1, (void *)&scratch);
     cudnnStatus_t status = finish(&draft, &state->pack);
     return status == CUDNN_STATUS_SUCCESS ? cudnnBackendExecute(handle, state->plan, state->pack)
@@ -267,7 +288,7 @@ struct proposals {
     int count;
 };
 
-static void propose(const struct state *state, const struct convolution *c,
+static void propose(const struct state *state, const struct demand *demand,
                     cudnnBackendHeurMode_t mode, struct proposals *proposals)
 {
     cudnnBackendDescriptor_t heuristics;
@@ -289,7 +310,7 @@ static void propose(const struct state *state, const struct convolution *c,
         struct proposal *next = &proposals->acceptable[proposals->count];
         next->configuration = proposals->all[i];
         proposals->count +=
-            read_engine(next->configuration, &next->engine) && is_acceptable(&next->engine, c);
+            read_engine(next->configuration, &next->engine) && is_acceptable(&next->engine, demand);
     }
     destroy(heuristics);
 }
@@ -333,12 +354,14 @@ static int measure(struct state *state, const struct convolution *c,
     return way;
 }
 
-/* The first that runs; or the fastest, and where that cannot be told, the first. */
-static bool choose(struct state *state, const struct convolution *c, cudnnBackendHeurMode_t mode)
+/* The first that runs; or, of a convolution that asks for it (else NULL), the fastest, and where
+ * that cannot be told, the first. */
+static bool choose(struct state *state, const struct demand *demand,
+                   const struct convolution *fastest, cudnnBackendHeurMode_t mode)
 {
     struct proposals proposals;
-    propose(state, c, mode, &proposals);
-    int best = c->fastest && proposals.count > 1 ? measure(state, c, &proposals) : 0;
+    propose(state, demand, mode, &proposals);
+    int best = fastest && proposals.count > 1 ? measure(state, fastest, &proposals) : 0;
     bool found = best < proposals.count && try_proposal(state, &proposals.acceptable[best]);
     for (int i = 0; !found && i < proposals.count; i++)
         found = try_proposal(state, &proposals.acceptable[i]);
@@ -347,7 +370,7 @@ static bool choose(struct state *state, const struct convolution *c, cudnnBacken
     return found;
 }
 
-bool convolution_for_absent(const char *properties, struct error *err)
+bool library_for_absent(const char *properties, struct error *err)
 {
 #if CUDNN_VERSION >= 90800
     struct draft draft = begin(CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR);
@@ -361,7 +384,7 @@ bool convolution_for_absent(const char *properties, struct error *err)
 #endif
 }
 
-struct convolution_engine convolution_engine(const void *state)
+struct library_engine library_engine(const void *state)
 {
     return ((const struct state *)state)->engine;
 }
@@ -373,24 +396,57 @@ static bool open_library(struct error *err)
             check(cudnnSetStream(handle, context_stream()), err));
 }
 
+static struct state *state_new(int tensors)
+{
+    struct state *state = calloc(1, sizeof *state);
+    CHECK(state, "out of memory");
+    state->tensors = tensors;
+    return state;
+}
+
+static void dispose(struct state *state)
+{
+    if (!state)
+        return;
+    destroy(state->pack);
+    destroy(state->plan);
+    destroy(state->graph);
+    destroy(state->operation);
+    destroy(state->geometry);
+    for (int i = 0; i < TENSORS; i++)
+        destroy(state->tensor[i]);
+    free(state);
+}
+
+/* Convolutions. */
+
+static cudnnStatus_t describe(struct state *state, const struct convolution *c)
+{
+    static const enum op_id result_of[FACTORS] = { OP_CONV_DX, OP_CONV_DW, OP_CONV };
+    struct shape shape[FACTORS] = { c->image, c->weight, c->output };
+    cudnnStatus_t status = describe_geometry(state, &c->geometry);
+    for (int i = 0; i < FACTORS && status == CUDNN_STATUS_SUCCESS; i++)
+        status = describe_packed(state, i, shape[i],
+                                 result_of[i] == c->op ? c->result_dtype : c->dtype, c->planar);
+    if (status == CUDNN_STATUS_SUCCESS)
+        status = describe_convolution(state, c->op);
+    return status == CUDNN_STATUS_SUCCESS ? describe_graph(state) : status;
+}
+
 bool convolution_prepare(const struct convolution *c, void **out, size_t *scratch,
                          struct error *err)
 {
-    static const enum op_id result_of[TENSORS] = { OP_CONV_DX, OP_CONV_DW, OP_CONV };
-    struct shape shape[TENSORS] = { c->image, c->weight, c->output };
+    const struct demand demand = { .repeats = !c->fastest,
+                                   .single = c->dtype == DTYPE_F32 && !c->rounded && !c->fastest &&
+                                             !context_tf32() };
+    const struct convolution *fastest = c->fastest ? c : NULL;
     if (!open_library(err))
         return false;
-    struct state *state = calloc(1, sizeof *state);
-    CHECK(state, "out of memory");
-    cudnnStatus_t status = describe_geometry(state, &c->geometry);
-    for (int i = 0; i < TENSORS && status == CUDNN_STATUS_SUCCESS; i++)
-        status = describe_tensor(state, i, shape[i],
-                                 result_of[i] == c->op ? c->result_dtype : c->dtype, c->planar);
-    if (status == CUDNN_STATUS_SUCCESS)
-        status = describe_graph(state, c->op);
-    if (status != CUDNN_STATUS_SUCCESS ||
-        !(choose(state, c, CUDNN_HEUR_MODE_A) || choose(state, c, CUDNN_HEUR_MODE_FALLBACK))) {
-        convolution_dispose(state);
+    struct state *state = state_new(FACTORS);
+    if (describe(state, c) != CUDNN_STATUS_SUCCESS ||
+        !(choose(state, &demand, fastest, CUDNN_HEUR_MODE_A) ||
+          choose(state, &demand, fastest, CUDNN_HEUR_MODE_FALLBACK))) {
+        dispose(state);
         return false;
     }
     *out = state;
@@ -405,17 +461,70 @@ void convolution_run(void *opaque, void *image, void *weight, void *output, void
         device_fail("cuDNN", cudnnGetErrorString(status));
 }
 
-void convolution_dispose(void *opaque)
+void convolution_dispose(void *state)
+{
+    dispose(state);
+}
+
+/* Attention: one operation since 9.14, without anything that is added to scores until 9.21. */
+
+#if CUDNN_VERSION >= 91400
+static cudnnStatus_t describe_attention(struct state *state, const struct heads *heads)
+{
+    static const cudnnBackendAttributeName_t name[PARTS] = {
+        CUDNN_ATTR_OPERATION_SDPA_FWD_QDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_KDESC,
+        CUDNN_ATTR_OPERATION_SDPA_FWD_VDESC, CUDNN_ATTR_OPERATION_SDPA_FWD_ODESC,
+        CUDNN_ATTR_OPERATION_SDPA_FWD_SCALEDESC
+    };
+    const int64_t one[4] = { 1, 1, 1, 1 },
+                  tokens[PARTS] = { heads->tokens, heads->others, heads->others, heads->tokens };
+    cudnnStatus_t status = describe_tensor(state, SCALE, one, one, CUDNN_DATA_FLOAT, true);
+    for (int i = 0; i < SCALE && status == CUDNN_STATUS_SUCCESS; i++) {
+        const int64_t size[4] = { heads->groups, heads->heads, tokens[i], heads->width };
+        status = describe_tensor(state, i, size, heads->stride[i], CUDNN_DATA_BFLOAT16, false);
+    }
+    if (status != CUDNN_STATUS_SUCCESS)
+        return status;
+    struct draft draft = begin(CUDNN_BACKEND_OPERATION_SDPA_FWD_DESCRIPTOR);
+    for (int i = 0; i < PARTS; i++)
+        set_descriptor(&draft, name[i], state->tensor[i]);
+    status = finish(&draft, &state->operation);
+    return status == CUDNN_STATUS_SUCCESS ? describe_graph(state) : status;
+}
+#else
+static cudnnStatus_t describe_attention(struct state *state, const struct heads *heads)
+{
+    (void)state, (void)heads;
+    return CUDNN_STATUS_NOT_SUPPORTED;
+}
+#endif
+
+bool attention_prepare(const struct heads *heads, void **out, size_t *scratch, struct error *err)
+{
+    const struct demand demand = { .repeats = true };
+    if (!open_library(err))
+        return false;
+    struct state *state = state_new(PARTS);
+    state->scale = (float)heads->scale;
+    if (describe_attention(state, heads) != CUDNN_STATUS_SUCCESS ||
+        !choose(state, &demand, NULL, CUDNN_HEUR_MODE_A)) {
+        dispose(state);
+        return false;
+    }
+    *out = state;
+    *scratch = (size_t)state->workspace;
+    return true;
+}
+
+void attention_run(void *opaque, void *q, void *k, void *v, void *y, void *scratch)
 {
     struct state *state = opaque;
-    if (!state)
-        return;
-    destroy(state->pack);
-    destroy(state->plan);
-    destroy(state->graph);
-    destroy(state->operation);
-    destroy(state->convolution);
-    for (int i = 0; i < TENSORS; i++)
-        destroy(state->tensor[i]);
-    free(state);
+    cudnnStatus_t status = execute(state, (void *[]){ q, k, v, y, &state->scale }, scratch);
+    if (status != CUDNN_STATUS_SUCCESS)
+        device_fail("cuDNN", cudnnGetErrorString(status));
+}
+
+void attention_dispose(void *state)
+{
+    dispose(state);
 }

@@ -53,6 +53,11 @@ void generate_warp_dx(const struct step *step, const char *name, struct text *so
 enum { ATTENTION_WIDTH = 128, ATTENTION_TOKENS = 1 << 20 }; /* at most */
 bool attention_suits(const struct node *node);
 double attention_flops(const struct step *step);
+
+/* The same for a library (libraries.h); false where it lies as no library takes it, where something
+ * is added to scores, and in f32. */
+struct heads;
+bool attention_as_heads(const struct step *step, struct heads *heads);
 void generate_attention(const struct step *step, const char *name, struct text *source,
                         struct kernel *kernel);
 

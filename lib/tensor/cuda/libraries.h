@@ -1,5 +1,5 @@
-/* Matrix work, as NVIDIA's libraries want it: cudnn.c does convolutions, cublas.c products. What is
- * asked for here is dense and lies as they like it; matrix.c brings views into that form. */
+/* Matrix work, as NVIDIA's libraries want it: cudnn.c does convolutions and attention, cublas.c
+ * products. What is asked for here lies as they like it; matrix.c brings views into that form. */
 #ifndef CUDA_LIBRARIES_H
 #define CUDA_LIBRARIES_H
 
@@ -26,18 +26,35 @@ bool convolution_prepare(const struct convolution *convolution, void **state, si
 void convolution_run(void *state, void *image, void *weight, void *output, void *scratch);
 void convolution_dispose(void *state); /* NULL is fine */
 
-/* Which of the library's engines does it. */
-struct convolution_engine {
+/* softmax(scale·q·kᵀ)·v of each head in bf16, with sums in f32: q and y (tokens × width), k and v
+ * (others × width). Neighbours along the width lie side by side, addresses and all other strides
+ * are multiples of 16 bytes. */
+struct heads {
+    int64_t groups, heads; /* so many in each group */
+    int64_t tokens, others, width;
+    int64_t stride[4][4]; /* of q, k, v, y: between groups, heads, tokens; along the width 1 */
+    double scale;
+};
+
+/* False without a message (an empty one) when the library does not take it. */
+bool attention_prepare(const struct heads *heads, void **state, size_t *scratch,
+                       struct error *err) MUST_USE;
+void attention_run(void *state, void *q, void *k, void *v, void *y, void *scratch);
+void attention_dispose(void *state); /* NULL is fine */
+
+/* Which of the library's engines does a convolution or attention. */
+struct library_engine {
     int64_t number;
     bool tensor_cores;
     bool rounds;  /* more than its types tell */
     bool repeats; /* gives the same bits again */
 };
-struct convolution_engine convolution_engine(const void *state);
+struct library_engine library_engine(const void *state);
 
-/* From now on convolutions are prepared for a device that is not here, and cannot be run. Its
- * properties are JSON, as cuDNN writes them. False with cuDNN's message where it cannot. */
-bool convolution_for_absent(const char *properties, struct error *err) MUST_USE;
+/* From now on convolutions and attention are prepared for a device that is not here, and cannot be
+ * run. Its properties are JSON, as cuDNN writes them. False with cuDNN's message where it cannot.
+ */
+bool library_for_absent(const char *properties, struct error *err) MUST_USE;
 
 /* d (rows × columns) = a (rows × inner) · b (inner × columns), column-major, `count` times. A
  * transposed factor lies as its transpose does. Step 0: one matrix for all. `bias`: a vector of as

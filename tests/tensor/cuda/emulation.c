@@ -466,8 +466,9 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
 
 /* Work as a library has prepared it. */
 struct prepared {
-    struct convolution convolution; /* one of the two */
+    struct convolution convolution; /* one of the three */
     struct product product;
+    struct heads heads;
     bool rounds; /* factors to TF32 */
     int way;
 };
@@ -625,6 +626,91 @@ void convolution_run(void *state, void *image, void *weight, void *output, void 
 }
 
 void convolution_dispose(void *state)
+{
+    free(state);
+}
+
+/* Attention. */
+
+static size_t attentions;
+
+size_t emulation_attentions(void)
+{
+    return attentions;
+}
+
+/* An element of q, k, v or y. */
+static int64_t heads_at(const struct heads *of, int which, const int64_t head[2], int64_t token,
+                        int64_t column)
+{
+    const int64_t *stride = of->stride[which];
+    return head[0] * stride[0] + head[1] * stride[1] + token * stride[2] + column * stride[3];
+}
+
+/* The weights of one token, as a library may leave them for the second product: in bf16. */
+static void weigh(const struct heads *of, void *const *memory, const int64_t head[2], int64_t token,
+                  double *weight)
+{
+    double most = -INFINITY, sum = 0;
+    for (int64_t other = 0; other < of->others; other++) {
+        weight[other] = 0;
+        for (int64_t c = 0; c < of->width; c++)
+            weight[other] += of->scale *
+                             read_one(memory[0], DTYPE_BF16, heads_at(of, 0, head, token, c)) *
+                             read_one(memory[1], DTYPE_BF16, heads_at(of, 1, head, other, c));
+        most = fmax(most, weight[other]);
+    }
+    for (int64_t other = 0; other < of->others; other++)
+        sum += weight[other] = exp(weight[other] - most);
+    for (int64_t other = 0; other < of->others; other++)
+        weight[other] = (double)bf16_to_float(bf16_from_float((float)(weight[other] / sum)));
+}
+
+static void do_attention(void *state, void *const *memory)
+{
+    const struct heads *of = &((const struct prepared *)state)->heads;
+    double *weight = calloc((size_t)of->others, sizeof *weight);
+    CHECK(weight, "out of memory");
+    for (int64_t i = 0; i < of->groups * of->heads * of->tokens; i++) {
+        int64_t token = i % of->tokens, which = i / of->tokens;
+        int64_t head[2] = { which / of->heads, which % of->heads };
+        weigh(of, memory, head, token, weight);
+        for (int64_t c = 0; c < of->width; c++) {
+            double sum = 0;
+            for (int64_t other = 0; other < of->others; other++)
+                sum += weight[other] *
+                       read_one(memory[2], DTYPE_BF16, heads_at(of, 2, head, other, c));
+            write_one(memory[3], DTYPE_BF16, heads_at(of, 3, head, token, c), sum);
+        }
+    }
+    free(weight);
+}
+
+/* As a library does, it wants lines of 16 bytes. */
+bool attention_prepare(const struct heads *heads, void **state, size_t *scratch, struct error *err)
+{
+    (void)err;
+    for (int i = 0; i < 4; i++)
+        CHECK(heads->stride[i][3] == 1 && heads->stride[i][2] % 8 == 0 &&
+                  heads->stride[i][1] % 8 == 0 && heads->stride[i][0] % 8 == 0,
+              "attention is asked for that lies otherwise than promised");
+    struct prepared *of = *state = memory_grow(NULL, 1, sizeof *of);
+    *of = (struct prepared){ .heads = *heads };
+    *scratch = EMULATED_SCRATCH;
+    attentions++;
+    return true;
+}
+
+void attention_run(void *state, void *q, void *k, void *v, void *y, void *scratch)
+{
+    void *tensor[WORK_TENSORS] = { q, k, v, y };
+    for (int i = 0; i < WORK_TENSORS; i++)
+        CHECK((uintptr_t)tensor[i] % 16 == 0, "attention of what begins between lines");
+    if (!ask_way(state, 0, do_attention, tensor, scratch))
+        device_fail("an emulated attention", "its way fails");
+}
+
+void attention_dispose(void *state)
 {
     free(state);
 }

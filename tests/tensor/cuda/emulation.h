@@ -23,6 +23,9 @@ void emulation_cut(int terms);
 /* Whether products are refused that add a bias, as a library may. */
 void emulation_refuse_bias(bool refuse);
 
+/* How often attention was prepared to be done by the library so far. */
+size_t emulation_attentions(void);
+
 /* The emulated libraries know so many ways for each convolution and product, which differ in
  * scratch memory alone. Where the fastest is asked for, all round factors of f32 to TF32. How long
  * each takes, on a clock that nothing else moves; below 0: it fails. At first 1 each. */

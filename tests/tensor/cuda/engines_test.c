@@ -1,5 +1,6 @@
-/* What cuDNN has for the convolutions of the benchmark models' training steps on devices that are
- * not here: it chooses, and builds what it would run, from a device's properties alone (since 9.8).
+/* What cuDNN has for the convolutions of the benchmark models' training steps, and for attention in
+ * networks that are only run, on devices that are not here: it chooses, and builds what it would
+ * run, from a device's properties alone (since 9.8).
  *
  * What matrix.c asks for passes through here on its way to cudnn.c, so that each convolution is
  * asked for once, and what came of it is known: in which way it was found, on which kind of engine.
@@ -13,6 +14,7 @@
 #include "cuda/libraries.h"
 
 #include "base/arena.h"
+#include "models/ddpm.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -169,7 +171,7 @@ struct sums {
 static void check_engine(const struct record *record, struct sums *sums)
 {
     const struct convolution *c = &record->asked;
-    struct convolution_engine engine = convolution_engine(record->state);
+    struct library_engine engine = library_engine(record->state);
     if (!engine.repeats)
         refuse(c, "an engine that does not repeat its bits");
     if (engine.rounds || (c->dtype == DTYPE_F32 && engine.tensor_cores && !c->rounded))
@@ -243,12 +245,99 @@ static void check_device(const char *properties)
 {
     static const char *const models[] = { "unet", "swin", "ddpm", "stylegan2" };
     struct error err;
-    assert_ok(convolution_for_absent(properties, &err), err);
+    assert_ok(library_for_absent(properties, &err), err);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
         check_model(models[i], PRECISION_BF16);
         check_model(models[i], PRECISION_F32);
     }
 }
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+struct attention_record {
+    struct heads asked;
+    struct library_engine engine;
+};
+
+static struct attention_record attentions[RECORDS];
+static size_t attention_count;
+
+bool __real_attention_prepare(const struct heads *asked, void **state, size_t *scratch,
+                              struct error *err);
+bool __wrap_attention_prepare(const struct heads *asked, void **state, size_t *scratch,
+                              struct error *err);
+void __real_attention_dispose(void *state);
+void __wrap_attention_dispose(void *state);
+
+bool __wrap_attention_prepare(const struct heads *asked, void **state, size_t *scratch,
+                              struct error *err)
+{
+    struct attention_record *record = &attentions[attention_count];
+    assert_true(attention_count < RECORDS);
+    record->asked = *asked;
+    if (!__real_attention_prepare(asked, state, scratch, err))
+        fail_msg("%d heads of %d × %d: the library has none", (int)(asked->groups * asked->heads),
+                 (int)asked->tokens, (int)asked->width);
+    record->engine = library_engine(*state);
+    attention_count++;
+    return true;
+}
+
+void __wrap_attention_dispose(void *state)
+{
+    __real_attention_dispose(state);
+}
+
+/* What sampling runs: the network of 256² in bf16. */
+static void plan_sampling(void)
+{
+    const struct ddpm ddpm = { .size = 256,
+                               .channels = 5,
+                               .base = 128,
+                               .levels = 6,
+                               .mult = { 1, 1, 2, 2, 4, 4 },
+                               .blocks = 2,
+                               .attention = { 16, 8 },
+                               .heads = 4 };
+    struct error err;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(4, 5, 256, 256));
+    struct node *epsilon = ddpm_build(&ddpm, x, t_input(graph, "t", DTYPE_F32, SHAPE(4)));
+    struct store *store = store_new(cuda_backend_open(0, &err));
+    assert_ok(store_set_precision(store, PRECISION_BF16, &err), err);
+    struct plan *plan = plan_create(store, &epsilon, 1, NULL, 0, &err);
+    assert_ok(plan, err);
+    plan_free(plan);
+    store_free(store);
+    graph_free(graph);
+    forget_records();
+}
+
+static void check_attention(const char *properties)
+{
+    enum { ATTENTIONS = 11 }; /* two blocks down, three up at both sizes, and the middle */
+    struct error err;
+    assert_ok(library_for_absent(properties, &err), err);
+    attention_count = 0;
+    plan_sampling();
+    assert_int_equal(attention_count, ATTENTIONS);
+    for (size_t i = 0; i < attention_count; i++) {
+        const struct attention_record *record = &attentions[i];
+        assert_int_equal(record->asked.groups * record->asked.heads, 16);
+        assert_int_equal(record->asked.width, 128);
+        assert_true(record->engine.repeats && record->engine.tensor_cores);
+        assert_false(record->engine.rounds);
+    }
+}
+
+static void attention_has_a_repeatable_engine_on_both(void **state)
+{
+    (void)state;
+    check_attention(h100);
+    check_attention(a100);
+}
+
+/* ---- devices --------------------------------------------------------------------------------- */
 
 static void an_h100_has_a_fast_engine_for_each_convolution(void **state)
 {
@@ -269,7 +358,7 @@ enum { RUNS = 6, WAYS = 8 };
 
 struct choice {
     struct convolution asked;
-    struct convolution_engine engine;
+    struct library_engine engine;
     bool found;
 };
 
@@ -278,7 +367,7 @@ static size_t take_choices(struct choice choices[RECORDS])
     for (size_t i = 0; i < record_count; i++) {
         choices[i] = (struct choice){ .asked = records[i].asked, .found = records[i].found };
         if (records[i].found)
-            choices[i].engine = convolution_engine(records[i].state);
+            choices[i].engine = library_engine(records[i].state);
     }
     size_t count = record_count;
     forget_records();
@@ -299,7 +388,7 @@ static void check_choice(const struct record *record, struct choosing *sums)
     struct error err;
     void *state;
     size_t scratch;
-    struct convolution_engine engine = convolution_engine(record->state);
+    struct library_engine engine = library_engine(record->state);
     if (engine.rounds)
         refuse(c, "an engine that rounds more than TF32");
     assert_int_equal(record->timed % RUNS, 0);
@@ -307,7 +396,7 @@ static void check_choice(const struct record *record, struct choosing *sums)
     repeatable.fastest = false;
     if (!__real_convolution_prepare(&repeatable, &state, &scratch, &err))
         return;
-    sums->others += convolution_engine(state).number != engine.number;
+    sums->others += library_engine(state).number != engine.number;
     __real_convolution_dispose(state);
     sums->asked++;
     sums->measured += record->timed > 0;
@@ -345,7 +434,7 @@ static void the_fastest_is_measured_once_and_kept(void **state)
 {
     (void)state;
     struct error err;
-    assert_ok(convolution_for_absent(h100, &err), err);
+    assert_ok(library_for_absent(h100, &err), err);
     check_fastest("unet", PRECISION_F32);
     check_fastest("ddpm", PRECISION_BF16);
     check_fastest("stylegan2", PRECISION_F32);
@@ -359,9 +448,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_h100_has_a_fast_engine_for_each_convolution),
         cmocka_unit_test(an_a100_has_a_fast_engine_for_each_convolution),
+        cmocka_unit_test(attention_has_a_repeatable_engine_on_both),
         cmocka_unit_test(the_fastest_is_measured_once_and_kept),
     };
-    if (!convolution_for_absent(h100, &err)) {
+    if (!library_for_absent(h100, &err)) {
         print_message("skipped: %s\n", err.message);
         return SKIPPED;
     }
