@@ -290,15 +290,30 @@ static void place_threshold(struct threshold *threshold, const struct statistic 
 static void mark(struct calibration *calibration, size_t s, const struct statistic *statistic)
 {
     struct threshold *threshold = &calibration->threshold[s];
-    if (threshold->rule == THRESHOLD_NONE)
-        return;
     for (size_t i = 0; i < calibration->images; i++) {
         if (!beyond(threshold->small, statistic->synthetic[i], threshold->value))
-            continue;
+            continue; /* without a threshold it is NAN, and nothing is beyond it */
         calibration->hit[s][i] = true;
         threshold->flagged++;
-        calibration->count += !calibration->flagged[i];
         calibration->flagged[i] = true;
+    }
+}
+
+/* With all thresholds known: what is flagged in the end, and what limits alone kept from it. */
+static void count_flagged(struct calibration *calibration, const struct statistic *statistics,
+                          const struct outcome *outcome, const bool *certain)
+{
+    for (size_t i = 0; i < calibration->images; i++) {
+        bool by_control = false;
+        for (size_t s = 0; s < calibration->statistics; s++)
+            by_control |=
+                beyond(statistics[s].small, statistics[s].synthetic[i], outcome->bound[s]);
+        if (certain && certain[i]) {
+            calibration->flagged[i] = true;
+            calibration->certain++;
+        }
+        calibration->count += calibration->flagged[i];
+        calibration->spared += by_control && !calibration->flagged[i];
     }
 }
 
@@ -333,6 +348,7 @@ static void find_thresholds(struct calibration *calibration, struct elimination 
         calibration->hit[s] = arena_array(&calibration->arena, bool, calibration->images);
         mark(calibration, s, statistic);
     }
+    count_flagged(calibration, elimination->statistics, &outcome, settings->certain);
 }
 
 /* ---- what they promise ------------------------------------------------------------------------

@@ -58,6 +58,10 @@
  *    than was asked for, on average: a small control does not hide a copy. A statistic without
  *    control values has its limit alone; without a limit either it flags nothing and its rule is
  *    "none".
+ *  - Images that are `certain` are flagged whatever the thresholds are: an absolute limit may let
+ *    through what is merely like a training image, never a training image itself. That costs
+ *    strangers nothing, for they are never certain.
+ *  - `spared` images are not flagged because of an absolute limit alone.
  *  - Counts of flagged images get Clopper–Pearson's interval.
  */
 #ifndef AUDIT_CALIBRATE_H
@@ -83,8 +87,9 @@ struct control_set {
 };
 
 struct calibration_settings {
-    double rate;       /* of false positives, over all statistics: 1 − the quantile asked for */
-    double confidence; /* of intervals, e.g. 0.95 */
+    double rate;         /* of false positives, over all statistics: 1 − the quantile asked for */
+    double confidence;   /* of intervals, e.g. 0.95 */
+    const bool *certain; /* by synthetic image: a copy beyond doubt; NULL: none */
 };
 
 enum threshold_rule { THRESHOLD_NONE, THRESHOLD_CONTROL, THRESHOLD_LIMIT, THRESHOLD_RULES };
@@ -125,6 +130,8 @@ struct calibration {
     bool *hit[STATISTICS_MAX]; /* by statistic and image */
     bool *flagged;             /* an image by any statistic */
     size_t count;              /* of these */
+    size_t certain;            /* of these: flagged whatever the thresholds are */
+    size_t spared;             /* not of these, though beyond what the control sets */
     struct interval fraction;  /* exact, of the flagged among the images */
     size_t controls;           /* control images with at least one value: n */
     size_t eliminated;         /* of these: k */

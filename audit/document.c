@@ -133,6 +133,18 @@ static void warn_of_likeness(struct audit_run *run)
                     100 * calibration->guaranteed);
 }
 
+/* A limit that lets images pass is a decision, and one that readers have to know of. */
+static void warn_of_limits(struct audit_run *run)
+{
+    size_t spared = run->calibration.spared;
+    if (spared)
+        text_format(&run->warnings,
+                    "%zu synthetic image%s nearer to training than the control allows, and %s not "
+                    "flagged for correlation_limit (%g) or local_ratio_limit (%g) alone\n",
+                    spared, spared == 1 ? " is" : "s are", spared == 1 ? "is" : "are",
+                    run->settings->correlation_limit, run->settings->local_ratio_limit);
+}
+
 static void warn_of_statistics(struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
@@ -196,6 +208,7 @@ static void warn_of_control(struct audit_run *run)
     warn_of_near_copies(run);
     warn_of_size(run);
     warn_of_likeness(run);
+    warn_of_limits(run);
     warn_of_statistics(run);
 }
 

@@ -181,6 +181,7 @@ struct json *flagged_json(const struct audit_run *run)
     }
     json_put_real(flagged, "expected_by_chance", calibration->expected);
     json_put_real(flagged, "excess_p", calibration->excess);
+    put_count(flagged, "by_identity", calibration->certain);
     for (size_t s = 0; s < calibration->statistics; s++) {
         struct arena *arena = (struct arena *)&run->arena;
         put_count(flagged, arena_format(arena, "by_%s", calibration->threshold[s].name),
@@ -188,6 +189,7 @@ struct json *flagged_json(const struct audit_run *run)
     }
     for (int m = 0; m < MATCHER_COUNT; m++)
         put_count(flagged, matcher_keys[m], flagged_by(run, m));
+    put_count(flagged, "spared_by_limits", calibration->spared);
     for (size_t i = 0; i < calibration->images; i++)
         if (calibration->flagged[i])
             json_push_integer(images, (int64_t)set_place(&run->sets.of[SET_SYNTHETIC], i));

@@ -173,6 +173,8 @@ struct json *histograms_json(const struct audit_run *run)
 static struct json *flags_of(const struct audit_run *run, size_t image)
 {
     struct json *list = json_new_array();
+    if (run->identical[image])
+        json_push_string(list, "identity");
     for (size_t s = 0; s < run->calibration.statistics; s++)
         if (run->calibration.hit[s][image])
             json_push_string(list, run->calibration.threshold[s].name);

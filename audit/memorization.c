@@ -47,9 +47,9 @@ const struct yaml_field audit_fields[] = {
     FIELD(control_near_copies, YAML_CHOICE, .choices = near_copies_names,
           .help = "of the control: images all but equal to a training image (default keep)"),
     FIELD(correlation_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
-          .help = "never flag at a correlation up to this (default 0)"),
+          .help = "flag no correlation up to this, but for 1 itself (default 0)"),
     FIELD(local_ratio_limit, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "D",
-          .help = "never flag at a local ratio of this or more (default 1)"),
+          .help = "flag no local ratio of this or more (default 1)"),
     FIELD(channels, YAML_STRINGS, .metavar = "NAME",
           .help = "channels to compare, jointly (default: all but masks)"),
     FIELD(transforms, YAML_BOOL, .help = "look for copies in disguise (default), or not"),
@@ -94,8 +94,6 @@ static void count_duplicates(struct audit_run *run)
     run->duplicates[SET_TRAIN] =
         duplicates_of(run->looks[SET_TRAIN], train, run->asked, run->asked_count,
                       others->near.nearest, others->near.k, run->settings->duplicate);
-    run->copies =
-        images_in(run->looks[SET_SYNTHETIC], synthetic, run->looks[SET_TRAIN], train, NULL);
 }
 
 /* ---- the folder -------------------------------------------------------------------------------

@@ -101,6 +101,20 @@ static size_t list_statistics(struct audit_run *run, struct statistic *statistic
     return count;
 }
 
+/* The images that are no strangers whatever the thresholds say: just those that a control leaves
+ * out (memorization_search.c), so nothing that is promised of strangers changes. Equal pixels need
+ * no search, and so count where a correlation should ever round to less than 1. */
+static const bool *find_identical(struct audit_run *run)
+{
+    size_t count = images_of(run, SET_SYNTHETIC)->count;
+    run->identical = arena_array(&run->arena, bool, count);
+    run->copies = images_in(run->looks[SET_SYNTHETIC], count, run->looks[SET_TRAIN],
+                            images_of(run, SET_TRAIN)->count, run->identical);
+    for (size_t i = 0; i < count; i++)
+        run->identical[i] |= run->correlation[i] == 1; /* NAN, without variance, never is */
+    return run->identical;
+}
+
 static void calibrate_all(struct audit_run *run)
 {
     struct statistic statistics[2 + CHANNELS_MAX + 2 * MATCHER_COUNT];
@@ -115,6 +129,7 @@ static void calibrate_all(struct audit_run *run)
     struct calibration_settings settings = {
         .rate = rint((1 - run->settings->quantile) * 1e12) / 1e12, /* 1 − .999 is .001 */
         .confidence = joint_confidence(run->job->candidates),
+        .certain = find_identical(run),
     };
     calibrate(statistics, count, images_of(run, SET_SYNTHETIC)->count, &control, &settings,
               &run->calibration);
@@ -130,7 +145,7 @@ const char *const matcher_statistics[MATCHER_COUNT][2] = {
 static int flagging_matcher(const struct audit_run *run, size_t image)
 {
     int found = -1;
-    for (size_t s = 0; s < run->calibration.statistics; s++) {
+    for (size_t s = 0; !run->identical[image] && s < run->calibration.statistics; s++) {
         const char *name = run->calibration.threshold[s].name;
         int matcher = -1;
         if (!run->calibration.hit[s][image])

@@ -85,7 +85,8 @@ struct audit_run {
     int *found_by;    /* by synthetic image: the matcher that flagged it alone; −1: none */
     uint64_t *source; /* the training image that it is nearest to, by what flagged it */
     struct duplicates duplicates[SET_COUNT];
-    size_t copies; /* synthetic images that are, pixel by pixel, training images */
+    bool *identical; /* by synthetic image: it is a training image, or correlates exactly 1 */
+    size_t copies;   /* synthetic images that are, pixel by pixel, training images */
     struct json *document;
     struct text warnings, summary;
     struct arena arena;

@@ -285,6 +285,8 @@ void policy_without_flagged(struct json *memorization, int64_t images)
     for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
         if (json_as_real(json_member(json_member(memorization, "counts"), kept[i]), &value))
             json_put_real(counts, kept[i], value);
+    if (json_as_real(json_member(json_member(memorization, "flagged"), "spared_by_limits"), &value))
+        json_put_real(flagged, "spared_by_limits", value); /* none of these was left out */
     json_put_integer(counts, "synthetic", images);
     json_put(memorization, "flagged", flagged);
     json_put(memorization, "counts", counts);

@@ -176,11 +176,14 @@ static void write_findings(struct page *page)
     static const struct {
         const char *name, *path;
     } rows[] = {
+        { "… as a training image itself, unchanged", "flagged.by_identity" },
         { "… by likeness", "flagged.by_correlation" },
         { "… by being nearer than strangers are", "flagged.by_local_ratio" },
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
+        { "Images that only a limit in the plan kept from being flagged",
+          "flagged.spared_by_limits" },
         { "Control images all but equal to a training image", "control.near_copies.count" },
         { "Chance that a synthetic image is smoother than an image of the control as it was given "
           "(0.5: no difference)",

@@ -73,6 +73,41 @@ static void the_less_strict_of_limit_and_control_decides(void **state)
     calibration_release(&calibration);
 }
 
+static void a_certain_copy_is_flagged_whatever_the_limits_are(void **state)
+{
+    (void)state;
+    const double synthetic[IMAGES] = { 0.5, 0.9991, 0.9999, 1 };
+    const bool certain[IMAGES] = { false, false, false, true };
+    struct statistic statistic = { "correlation", false, synthetic, control_values(), 1 };
+    struct calibration_settings settings = one_in_thousand;
+    struct calibration calibration;
+    settings.certain = certain;
+    calibrate(&statistic, 1, IMAGES, &all_controls, &settings, &calibration);
+    assert_int_equal(calibration.threshold[0].flagged, 0);
+    assert_true(calibration.flagged[3]);
+    assert_int_equal(calibration.count, 1);
+    assert_int_equal(calibration.certain, 1);
+    struct interval exact = clopper_pearson(1, IMAGES, 0.95);
+    assert_true(calibration.fraction.low == exact.low && calibration.fraction.high == exact.high);
+    calibration_release(&calibration);
+}
+
+static void what_only_a_limit_lets_through_is_counted(void **state)
+{
+    (void)state;
+    const double synthetic[IMAGES] = { 0.5, 0.9991, 0.9994, 0.9999 };
+    struct statistic statistic = { "correlation", false, synthetic, control_values(), 0.9995 };
+    struct calibration calibration;
+    calibrate(&statistic, 1, IMAGES, &all_controls, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.count, 1);
+    assert_int_equal(calibration.spared, 2);
+    calibration_release(&calibration);
+    statistic.limit = NAN;
+    calibrate(&statistic, 1, IMAGES, &all_controls, &one_in_thousand, &calibration);
+    assert_int_equal(calibration.spared, 0);
+    calibration_release(&calibration);
+}
+
 /* ---- several statistics -----------------------------------------------------------------------
  */
 
@@ -404,6 +439,8 @@ int main(void)
         cmocka_unit_test(flags_what_lies_beyond_the_controls_quantile),
         cmocka_unit_test(small_values_stand_out_where_they_are_said_to),
         cmocka_unit_test(the_less_strict_of_limit_and_control_decides),
+        cmocka_unit_test(a_certain_copy_is_flagged_whatever_the_limits_are),
+        cmocka_unit_test(what_only_a_limit_lets_through_is_counted),
         cmocka_unit_test(an_image_that_is_extreme_twice_is_eliminated_once),
         cmocka_unit_test(turns_go_round_in_the_order_given),
         cmocka_unit_test(a_control_one_image_too_small_says_so),
