@@ -145,7 +145,7 @@ static bool list_files(struct opening *opening, struct audit_set *set, const cha
     struct arena *arena = &opening->sets->arena;
     char **files;
     size_t count;
-    if (!folder_walk(set->path, arena, &files, &count, opening->err))
+    if (!folder_walk_links(set->path, arena, &files, &count, opening->err))
         return false;
     set->files = arena_array(arena, struct digest_entry, count);
     set->file_count = 0;
@@ -342,7 +342,7 @@ static bool holds(const char *folder, const char *ending, const char *other, boo
     char **files;
     size_t count;
     arena_init(&arena);
-    bool ok = folder_walk(folder, &arena, &files, &count, err);
+    bool ok = folder_walk_links(folder, &arena, &files, &count, err);
     *found = false;
     for (size_t i = 0; ok && !*found && i < count; i++)
         *found = text_ends_with_any_case(files[i], ending) ||

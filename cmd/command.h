@@ -81,13 +81,6 @@ void command_help(const struct command *command);
 
 /* Calls visit for each option of a command, its own first, then those that every command has;
  * `name` is what is typed, without the dashes. For help, man pages and completions alike. */
-void command_each_option(const struct command *command,
-                         void (*visit)(void *context, const char *name,
-                                       const struct yaml_field *field),
-                         void *context);
-
-/* Calls visit for each option of a command, its own first, then those that every command has;
- * `name` is what is typed, without the dashes. For help, man pages and completions alike. */
 typedef void option_visitor(void *context, const char *name, const struct yaml_field *field);
 void command_each_option(const struct command *command, option_visitor *visit, void *context);
 

@@ -51,8 +51,8 @@ bool digest_files(const char *root, struct digest_entry *entries, size_t count,
  * is escaped as sha256sum does it (a line that begins with a backslash; \n, \r, \\). */
 struct digest digest_of_entries(const struct digest_entry *entries, size_t count);
 
-/* Digest of every regular file below `root` (as folder_walk lists them: byte order, names that
- * begin with a dot left out). The entries, when asked for, belong to the arena. */
+/* Digest of every regular file below `root` (as folder_walk_links lists them: byte order,
+ * names that begin with a dot left out). The entries, when asked for, belong to the arena. */
 bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
                  struct digest_entry **entries, size_t *count, struct error *err) MUST_USE;
 

@@ -54,7 +54,7 @@ bool digest_tree(const char *root, struct digest *digest, struct arena *arena,
 {
     char **files;
     size_t found;
-    if (!folder_walk(root, arena, &files, &found, err))
+    if (!folder_walk_links(root, arena, &files, &found, err))
         return false;
     struct digest_entry *list = arena_array(arena, struct digest_entry, found);
     for (size_t i = 0; i < found; i++)

@@ -101,6 +101,16 @@ enum path_kind path_kind(const char *path);
 bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
                  struct error *err) MUST_USE;
 
+/* The same for a folder that somebody put together: links to folders are followed too, once each
+ * way down, where they lead out of the folder. What they lead to inside is walked anyway. */
+bool folder_walk_links(const char *path, struct arena *arena, char ***files, size_t *count,
+                       struct error *err) MUST_USE;
+
+/* The same for who has to see whatever is there: hidden names too, and links, pipes and devices,
+ * which are listed and not followed. */
+bool folder_walk_everything(const char *path, struct arena *arena, char ***files, size_t *count,
+                            struct error *err) MUST_USE;
+
 /* Whether the path is the folder or lies in it, links followed; what does not exist yet counts as
  * lying where it would be made. */
 bool path_is_inside(const char *path, const char *folder);

@@ -163,7 +163,11 @@ bool folder_remove(const char *path, struct error *err)
 
 /* ---- walking ------------------------------------------------------------------------------- */
 
+enum walk_kind { WALK_FILES, WALK_LINKS, WALK_EVERYTHING };
+
 struct walk {
+    enum walk_kind kind;
+    const char *root;
     struct arena *arena;
     char **files;
     size_t count, capacity;
@@ -186,39 +190,62 @@ static bool is_file(int folder, const char *name)
     return fstatat(folder, name, &status, 0) == 0 && S_ISREG(status.st_mode);
 }
 
-static bool walk_folder(struct walk *walk, const char *path, const char *below, int depth,
-                        struct error *err)
+/* Whether a link leads to a folder that has nothing to do with the one that is walked: so no file
+ * is listed twice, and no link leads round. */
+static bool leads_out(const struct walk *walk, const char *path)
 {
-    if (depth > DEEPEST)
-        return error_set(err, "%s: more than %d folders deep", path, DEEPEST);
-    DIR *stream = opendir(path);
+    return path_kind(path) == PATH_FOLDER && !path_is_inside(path, walk->root) &&
+           !path_is_inside(walk->root, path);
+}
+
+static bool is_passed_over(const struct walk *walk, const char *name)
+{
+    return walk->kind == WALK_EVERYTHING ? is_dots(name) : name[0] == '.';
+}
+
+/* Where a folder that is walked is, and how it was reached. */
+struct reached {
+    const char *path, *below; /* below the root */
+    int depth;
+    bool by_link; /* links to folders are not followed there, so that there is an end */
+};
+
+static bool walk_folder(struct walk *walk, struct reached here, struct error *err)
+{
+    if (here.depth > DEEPEST)
+        return error_set(err, "%s: more than %d folders deep", here.path, DEEPEST);
+    DIR *stream = opendir(here.path);
     if (!stream)
-        return error_set_errno(err, "%s: cannot list this folder", path);
+        return error_set_errno(err, "%s: cannot list this folder", here.path);
     bool ok = true;
     errno = 0;
     for (struct dirent *entry; ok && (entry = readdir(stream)); errno = 0) {
-        if (entry->d_name[0] == '.')
+        if (is_passed_over(walk, entry->d_name))
             continue;
-        char *relative = path_join(walk->arena, below, entry->d_name);
-        if (is_folder_itself(dirfd(stream), entry->d_name)) {
-            ok = walk_folder(walk, path_join(walk->arena, path, entry->d_name), relative, depth + 1,
-                             err);
-        } else if (is_file(dirfd(stream), entry->d_name)) {
+        struct reached next = { path_join(walk->arena, here.path, entry->d_name),
+                                path_join(walk->arena, here.below, entry->d_name), here.depth + 1,
+                                here.by_link };
+        bool folder = is_folder_itself(dirfd(stream), entry->d_name);
+        if (!folder && walk->kind == WALK_LINKS && !here.by_link)
+            folder = next.by_link = leads_out(walk, next.path);
+        if (folder) {
+            ok = walk_folder(walk, next, err);
+        } else if (walk->kind == WALK_EVERYTHING || is_file(dirfd(stream), entry->d_name)) {
             ARRAY_RESERVE(walk->files, walk->count, walk->capacity);
-            walk->files[walk->count++] = relative;
+            walk->files[walk->count++] = (char *)next.below;
         }
     }
     if (ok && errno)
-        ok = error_set_errno(err, "%s: cannot list this folder", path);
+        ok = error_set_errno(err, "%s: cannot list this folder", here.path);
     closedir(stream);
     return ok;
 }
 
-bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
-                 struct error *err)
+static bool walk_as(enum walk_kind kind, const char *path, struct arena *arena, char ***files,
+                    size_t *count, struct error *err)
 {
-    struct walk walk = { .arena = arena };
-    bool ok = walk_folder(&walk, path, "", 0, err);
+    struct walk walk = { .kind = kind, .root = path, .arena = arena };
+    bool ok = walk_folder(&walk, (struct reached){ path, "", 0, false }, err);
     *files = arena_array(arena, char *, walk.count);
     *count = walk.count;
     if (walk.count) {
@@ -227,6 +254,24 @@ bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *c
     }
     free(walk.files);
     return ok;
+}
+
+bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *count,
+                 struct error *err)
+{
+    return walk_as(WALK_FILES, path, arena, files, count, err);
+}
+
+bool folder_walk_links(const char *path, struct arena *arena, char ***files, size_t *count,
+                       struct error *err)
+{
+    return walk_as(WALK_LINKS, path, arena, files, count, err);
+}
+
+bool folder_walk_everything(const char *path, struct arena *arena, char ***files, size_t *count,
+                            struct error *err)
+{
+    return walk_as(WALK_EVERYTHING, path, arena, files, count, err);
 }
 
 /* ---- a folder that appears all at once ------------------------------------------------------ */

@@ -563,7 +563,7 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
         return error_set(err,
                          "%s: is a dataset store already; give the folder that it was made from",
                          request->source);
-    if (!folder_walk(request->source, arena, &files, &count, err))
+    if (!folder_walk_links(request->source, arena, &files, &count, err))
         return false;
     if (request->layout == LAYOUT_AUTO)
         list->layout = recognise(&finder, files, count);

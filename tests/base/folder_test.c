@@ -128,6 +128,57 @@ static void links_to_files_are_walked_and_loops_are_harmless(void **state)
     arena_release(&arena);
 }
 
+static void links_to_folders_are_followed_where_they_lead_out_and_no_further(void **state)
+{
+    (void)state;
+    struct arena arena;
+    char **files;
+    size_t count;
+    static const char *const expected[] = { "in/x", "linked/y", "linked/z/y", "to-file" };
+    assert_ok(folder_create(scratch("a/in"), &err), err);
+    assert_ok(folder_create(scratch("out/z"), &err), err);
+    assert_ok(folder_create(scratch("farther"), &err), err);
+    write_text(scratch("a/in/x"), "");
+    write_text(scratch("out/y"), "");
+    write_text(scratch("out/z/y"), "");
+    write_text(scratch("farther/w"), "");
+    assert_int_equal(symlink("../out", scratch("a/linked")), 0);
+    assert_int_equal(symlink("../out/y", scratch("a/to-file")), 0);
+    assert_int_equal(symlink("in", scratch("a/inside")), 0);
+    assert_int_equal(symlink("..", scratch("a/in/round")), 0);
+    assert_int_equal(symlink("../..", scratch("a/in/farther-round")), 0);
+    assert_int_equal(symlink("../farther", scratch("out/on")), 0);
+    assert_int_equal(symlink("../a", scratch("out/back")), 0);
+    arena_init(&arena);
+    assert_ok(folder_walk_links(scratch("a"), &arena, &files, &count, &err), err);
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(files[i], expected[i]);
+    assert_ok(folder_walk(scratch("a"), &arena, &files, &count, &err), err);
+    assert_int_equal(count, 2); /* only the files */
+    arena_release(&arena);
+}
+
+static void who_has_to_see_everything_is_shown_hidden_names_and_links(void **state)
+{
+    (void)state;
+    struct arena arena;
+    char **files;
+    size_t count;
+    static const char *const expected[] = { ".hidden/.x", "dangling", "fifo", "link" };
+    assert_ok(folder_create(scratch("a/.hidden"), &err), err);
+    write_text(scratch("a/.hidden/.x"), "");
+    assert_int_equal(symlink(".hidden", scratch("a/link")), 0);
+    assert_int_equal(symlink("nowhere", scratch("a/dangling")), 0);
+    assert_int_equal(mkfifo(scratch("a/fifo"), 0600), 0);
+    arena_init(&arena);
+    assert_ok(folder_walk_everything(scratch("a"), &arena, &files, &count, &err), err);
+    assert_int_equal(count, 4);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(files[i], expected[i]);
+    arena_release(&arena);
+}
+
 static void walking_what_is_no_folder_is_an_error(void **state)
 {
     (void)state;
@@ -379,6 +430,8 @@ int main(void)
         TEST(removing_nothing_is_fine_but_a_file_is_no_folder),
         TEST(files_are_walked_in_byte_order_without_hidden_ones),
         TEST(links_to_files_are_walked_and_loops_are_harmless),
+        TEST(links_to_folders_are_followed_where_they_lead_out_and_no_further),
+        TEST(who_has_to_see_everything_is_shown_hidden_names_and_links),
         TEST(walking_what_is_no_folder_is_an_error),
         TEST(paths_are_joined_and_split),
         TEST(a_staged_folder_appears_when_it_is_committed),
