@@ -334,31 +334,53 @@ static void look_at_html(const struct look *look)
 /* ---- a file
  * ------------------------------------------------------------------------------------------ */
 
-static const struct {
+static const struct kind {
     const char *suffix;
     void (*look)(const struct look *look);
+    bool pixels;
 } kinds[] = {
-    { ".nii.gz", look_at_nifti_gz },  { ".nii", look_at_plain_nifti },
-    { ".png", look_at_png },          { ".npy", look_at_npy },
-    { ".json", look_at_json },        { ".html", look_at_html },
-    { ".csv", look_at_table },        { ".tsv", look_at_table },
-    { ".md", look_at_prose },         { ".txt", look_at_prose },
-    { ".cff", look_at_prose },        { ".yaml", look_at_prose },
-    { "LICENSE", look_at_prose },     { "README", look_at_prose },
-    { ".bidsignore", look_at_prose },
+    { ".nii.gz", look_at_nifti_gz, true },   { ".nii", look_at_plain_nifti, true },
+    { ".png", look_at_png, true },           { ".npy", look_at_npy, true },
+    { ".json", look_at_json, false },        { ".html", look_at_html, false },
+    { ".csv", look_at_table, false },        { ".tsv", look_at_table, false },
+    { ".md", look_at_prose, false },         { ".txt", look_at_prose, false },
+    { ".cff", look_at_prose, false },        { ".yaml", look_at_prose, false },
+    { "LICENSE", look_at_prose, false },     { "README", look_at_prose, false },
+    { ".bidsignore", look_at_prose, false },
 };
+
+static const struct kind *kind_of(const char *path)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (text_ends_with(path, kinds[i].suffix))
+            return &kinds[i];
+    return NULL;
+}
 
 bool lint_file(const struct lint *lint, const char *path, const void *bytes, size_t size,
                struct text *findings)
 {
     const struct look look = { lint, path, bytes, size, findings };
-    size_t before = findings->length, kind = 0;
+    const struct kind *kind = kind_of(path);
+    size_t before = findings->length;
     words_scan(lint->words, WORDS_VALUES, path, path, strlen(path), findings);
-    while (kind < sizeof kinds / sizeof *kinds && !text_ends_with(path, kinds[kind].suffix))
-        kind++;
-    if (kind < sizeof kinds / sizeof *kinds)
-        kinds[kind].look(&look);
+    if (kind)
+        kind->look(&look);
     else
         find(&look, "of a kind that the lint cannot look into");
+    return findings->length == before;
+}
+
+bool lint_document(const struct lint *lint, const char *path, const void *bytes, size_t size,
+                   struct text *findings)
+{
+    static const char embedded[] = "base64,";
+    const struct look look = { lint, path, bytes, size, findings };
+    const struct kind *kind = kind_of(path);
+    size_t before = findings->length;
+    if (kind && kind->pixels)
+        find(&look, "images that were not audited; only documents may be added");
+    else if (memmem(bytes, size, embedded, sizeof embedded - 1))
+        find(&look, "a file embedded in it (base64), which nobody can look into");
     return findings->length == before;
 }

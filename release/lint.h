@@ -44,4 +44,9 @@ void lint_allow(struct lint *lint, const char *text);
 bool lint_file(const struct lint *lint, const char *path, const void *bytes, size_t size,
                struct text *findings);
 
+/* Likewise for what a steward adds to a release. It may be a document; what holds pixels was not
+ * audited, and what is embedded nobody can look into, so either is a finding. */
+bool lint_document(const struct lint *lint, const char *path, const void *bytes, size_t size,
+                   struct text *findings);
+
 #endif

@@ -53,7 +53,8 @@ const struct yaml_field package_fields[] = {
     CARD(modality, YAML_STRING, .metavar = "TEXT", .help = "likewise (default MR)"),
     CARD(skull_stripped, YAML_BOOL,
          .help = "whether voxels outside the brain are 0 (default true)"),
-    FIELD(include, YAML_STRINGS, .metavar = "PATHS", .help = "files or folders to add"),
+    FIELD(include, YAML_STRINGS, .metavar = "PATHS",
+          .help = "documents, or folders of them, to add"),
     FIELD(level, YAML_INTEGER, .minimum = 1, .maximum = 19, .metavar = "N",
           .help = "of compression (default 3)"),
     FIELD(volume_size, YAML_INTEGER, .minimum = 0, .maximum = 1e9, .metavar = "MB",
@@ -113,6 +114,8 @@ bool package_is_signed(const char *out, const char *name, const char *version)
 
 /* ---- what is decided
  * ------------------------------------------------------------------------------ */
+
+static const size_t LARGEST_ADDED = (size_t)4 << 30; /* of files that are packed as they are */
 
 struct packaging {
     const struct package_job *job;
@@ -180,6 +183,21 @@ static bool inputs_are_unchanged(const struct packaging *packaging)
                      (int)(strstr(line, ": ") - line), line);
 }
 
+/* The two reports differ by one word of their names: the wrong one would publish patients. */
+static bool check_report(const char *path, struct error *err)
+{
+    static const char notice[] = INTERNAL_NOTICE;
+    size_t size;
+    char *bytes = file_read(path, LARGEST_ADDED, &size, err);
+    bool internal = bytes && memmem(bytes, size, notice, sizeof notice - 1);
+    if (internal)
+        error_set(err, "%s is the internal report, which shows patients; give report.public.html",
+                  path);
+    bool ok = bytes && !internal;
+    memory_free(bytes);
+    return ok;
+}
+
 static bool open_inputs(struct packaging *packaging)
 {
     const struct package_job *job = packaging->job;
@@ -196,6 +214,8 @@ static bool open_inputs(struct packaging *packaging)
         if (!packaging->utility)
             return false;
     }
+    if (job->report_public && !check_report(job->report_public, err))
+        return false;
     if (!dataset_open(&packaging->store, job->synthetic, err))
         return false;
     return packaging->store.role == ROLE_SYNTHETIC ||
@@ -335,7 +355,7 @@ static bool add_file(struct packaging *packaging, struct tree *tree, const char 
                      const char *path)
 {
     size_t size;
-    char *bytes = file_read(from, (size_t)4 << 30, &size, packaging->err);
+    char *bytes = file_read(from, LARGEST_ADDED, &size, packaging->err);
     if (!bytes)
         return false;
     bool ok = (manifest_path_is_portable(path, packaging->err) ||
@@ -345,6 +365,19 @@ static bool add_file(struct packaging *packaging, struct tree *tree, const char 
     return ok;
 }
 
+/* What the plan adds. Findings are collected as those of the lint are. */
+static bool add_document(struct packaging *packaging, struct tree *tree, const char *from,
+                         const char *path)
+{
+    size_t size;
+    char *bytes = file_read(from, LARGEST_ADDED, &size, packaging->err);
+    if (!bytes)
+        return false;
+    lint_document(tree->lint, path, bytes, size, &tree->findings);
+    memory_free(bytes);
+    return add_file(packaging, tree, from, path);
+}
+
 static bool include(struct packaging *packaging, struct tree *tree, const char *from)
 {
     struct arena *arena = packaging->arena;
@@ -352,12 +385,12 @@ static bool include(struct packaging *packaging, struct tree *tree, const char *
     char **files;
     size_t count;
     if (path_kind(from) != PATH_FOLDER)
-        return add_file(packaging, tree, from, name);
+        return add_document(packaging, tree, from, name);
     if (!folder_walk(from, arena, &files, &count, packaging->err))
         return false;
     for (size_t i = 0; i < count; i++)
-        if (!add_file(packaging, tree, path_join(arena, from, files[i]),
-                      path_join(arena, name, files[i])))
+        if (!add_document(packaging, tree, path_join(arena, from, files[i]),
+                          path_join(arena, name, files[i])))
             return false;
     return true;
 }

@@ -37,6 +37,9 @@ struct package_settings {
 extern const struct package_settings package_defaults;
 extern const struct yaml_field package_fields[];
 
+/* What the internal report says at its top; a file that says so is never packed. */
+#define INTERNAL_NOTICE "Internal: holds images and identifiers of patients. Not to be passed on."
+
 struct package_job {
     const char *name;                            /* of the release */
     const char *synthetic, *audit, *utility;     /* folders; utility may be NULL */

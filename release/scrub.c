@@ -21,10 +21,17 @@ bool lint_folder(const char *folder, size_t *files, struct text *findings, struc
     arena_init(&arena);
     struct lint *lint = lint_new();
     *files = 0;
-    bool ok = folder_walk(folder, &arena, &paths, files, err);
+    bool ok = folder_walk_everything(folder, &arena, &paths, files, err);
     for (size_t i = 0; ok && i < *files; i++) {
         size_t size;
-        char *bytes = file_read(path_join(&arena, folder, paths[i]), LARGEST_FILE, &size, err);
+        const char *path = path_join(&arena, folder, paths[i]);
+        if (path_kind(path) !=
+            PATH_FILE) { /* whoever copies the folder may copy what it leads to */
+            text_format(findings, "%s: a link or device, which the lint does not follow\n",
+                        paths[i]);
+            continue;
+        }
+        char *bytes = file_read(path, LARGEST_FILE, &size, err);
         ok = bytes;
         if (ok)
             lint_file(lint, paths[i], bytes, size, findings);

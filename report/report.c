@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "base/file.h"
+#include "release/package.h"
 #include "report/advice.h"
 #include "report/assets.h"
 #include "report/sections.h"
@@ -58,9 +59,7 @@ static void begin_page(struct page *page)
         "usefulness.</p>",
         page->internal ? "internal" : "public", page->facts->job->name);
     if (page->internal)
-        html_put(html,
-                 "<p class=\"private\">Internal: holds images and identifiers of patients. Not to "
-                 "be passed on.</p>");
+        html_put(html, "<p class=\"private\">" INTERNAL_NOTICE "</p>");
     html_put(html, "</header><main>");
 }
 

@@ -275,6 +275,30 @@ static void images_inside_a_page_are_passed_over(void **state)
     expect_text("a.html", "<img src=\"data:image/png;base64,aa\">1957-03-12", "a date");
 }
 
+static void what_is_added_may_be_a_document_but_no_image(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path, *text, *found;
+    } cases[] = {
+        { "a.md", "How these images were made.", NULL },
+        { "a.png", "", "a.png: images that were not audited; only documents may be added" },
+        { "a.nii.gz", "", "images that were not audited" },
+        { "a.nii", "", "images that were not audited" },
+        { "a.npy", "", "images that were not audited" },
+        { "a.html", "<img src=\"data:image/png;base64,aa\">", "a file embedded in it" },
+        { "a.json", "{\"x\": \"data:image/png;base64,aa\"}", "a file embedded in it" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        text_clear(&findings);
+        bool clean =
+            lint_document(lint, cases[i].path, cases[i].text, strlen(cases[i].text), &findings);
+        assert_true(clean == !cases[i].found);
+        if (cases[i].found)
+            assert_contains(findings.bytes, cases[i].found);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -294,6 +318,7 @@ int main(void)
         TEST(what_the_steward_publishes_is_allowed),
         TEST(what_cannot_be_looked_into_is_reported),
         TEST(images_inside_a_page_are_passed_over),
+        TEST(what_is_added_may_be_a_document_but_no_image),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -406,6 +406,34 @@ static void a_leak_in_what_is_included_is_a_refusal(void **state)
     run_shell("cmp notes.md x/brain-1.0.0/data/included/notes.md");
 }
 
+/* A patient's scan is no less one for lying in a folder of documents. */
+static void an_image_that_was_not_audited_cannot_be_included(void **state)
+{
+    (void)state;
+    const char *path = in_scratch("documents");
+    settings.include = (struct yaml_strings){ &path, 1 };
+    run_shell(
+        "mkdir -p documents && echo nothing >documents/a.md && cp real/images.npy documents/b.npy");
+    expect_refused();
+    assert_int_equal(report.finding_count, 1);
+    assert_contains(report.findings,
+                    "data/included/documents/b.npy: images that were not audited; only documents");
+    run_shell("rm documents/b.npy");
+    expect_released();
+}
+
+static void the_internal_report_cannot_be_packed_as_the_public_one(void **state)
+{
+    (void)state;
+    job.report_public = in_scratch("report.internal.html");
+    write_text(job.report_public, "<p class=\"private\">" INTERNAL_NOTICE "</p>");
+    assert_false(package(&job, &report, &arena, &err));
+    assert_contains(err.message, "is the internal report, which shows patients");
+    assert_int_equal(path_kind(in_scratch("release")), PATH_NOTHING);
+    write_text(job.report_public, "<p>Nobody.</p>");
+    expect_released();
+}
+
 static void a_refusal_removes_what_was_released_before(void **state)
 {
     (void)state;
@@ -505,6 +533,8 @@ int main(void)
         TEST(every_link_back_to_the_data_holds),
         TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
         TEST(a_leak_in_what_is_included_is_a_refusal),
+        TEST(an_image_that_was_not_audited_cannot_be_included),
+        TEST(the_internal_report_cannot_be_packed_as_the_public_one),
         TEST(a_refusal_removes_what_was_released_before),
         TEST(what_was_signed_is_not_made_again),
         TEST(bad_inputs_are_errors_before_anything_is_written),
