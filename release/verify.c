@@ -43,7 +43,29 @@ static bool bad(struct verifying *v, const char *file, const struct error *why)
     return findings_add(&v->result->findings, FINDING_BAD, "%s: %s", path_name(file), why->message);
 }
 
+static bool is_bad(const struct verifying *v)
+{
+    return findings_has(&v->result->findings, FINDING_BAD);
+}
+
 /* ---- the manifest ---------------------------------------------------------------------------- */
+
+/* Most often it is the argument that is wrong, and the manifest's name follows from it. */
+static bool no_manifest(struct verifying *v, const char *path)
+{
+    const char *archive = v->job->archive;
+    if (path_kind(archive) == PATH_FOLDER)
+        return error_set(v->err, "%s: is a folder; name the archive in it (NAME.tar.zst)", archive);
+    if (text_ends_with(archive, ".manifest.json") || text_ends_with(archive, ".sigstore.json"))
+        return error_set(v->err, "%s: is no archive; name the archive beside it (NAME.tar.zst)",
+                         archive);
+    if (path_kind(archive) == PATH_NOTHING)
+        return error_set(v->err, "%s: there is no such archive", archive);
+    return error_set(v->err,
+                     "%s: not there; the manifest and the signatures have to lie beside the "
+                     "archive, under its name: fetch them from where it came from",
+                     path);
+}
 
 static bool load_manifest(struct verifying *v)
 {
@@ -52,6 +74,8 @@ static bool load_manifest(struct verifying *v)
                            : release_beside(v->arena, v->job->archive, ".manifest.json");
     struct error why;
     size_t size;
+    if (!v->job->manifest && path_kind(path) == PATH_NOTHING)
+        return no_manifest(v, path);
     char *bytes = file_read(path, MANIFEST_MOST_BYTES, &size, v->err);
     if (!bytes)
         return false;
@@ -238,6 +262,10 @@ static bool take_bundles(struct verifying *v)
     for (size_t i = 0; i < count; i++)
         if (!take_bundle(v, paths[i]))
             return false;
+    if (!v->result->signer_count && !is_bad(v)) /* all were passed over: nothing is authentic */
+        findings_add(&v->result->findings, FINDING_BAD,
+                     "it is not signed by this key, but by others (%zu bundle%s)", count,
+                     count == 1 ? "" : "s");
     return true;
 }
 
@@ -373,11 +401,6 @@ static void judge(struct verifying *v)
 }
 
 /* ---- all of it ------------------------------------------------------------------------------- */
-
-static bool is_bad(const struct verifying *v)
-{
-    return findings_has(&v->result->findings, FINDING_BAD);
-}
 
 static bool check_archive_into(struct verifying *v)
 {

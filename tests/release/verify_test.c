@@ -146,6 +146,19 @@ static void a_stranger_s_signature_is_refused_not_passed_over(void **state)
     world_expect(&world, ANSWER_NO, "signed by a key that is not trusted");
 }
 
+/* Whoever can pack and sign can lay down a release whose bundles are all passed over: nothing of it
+ * is authentic. */
+static void a_release_that_the_one_key_did_not_sign_is_not_authentic(void **state)
+{
+    (void)state;
+    world.trust.any_role = true;
+    memset(world.trust.require, 0, sizeof world.trust.require);
+    world.trust.key_count = 1;
+    yes();
+    world.trust.keys[0] = world.trust.keys[2];
+    world_expect(&world, ANSWER_NO, "it is not signed by this key, but by others (2 bundles)");
+}
+
 static void an_expired_statement_is_authentic_but_not_enough(void **state)
 {
     (void)state;
@@ -358,6 +371,7 @@ int main(void)
         SIGNED(one_key_in_two_roles_counts_once),
         SIGNED(two_statements_by_one_key_count_once),
         SIGNED(a_stranger_s_signature_is_refused_not_passed_over),
+        SIGNED(a_release_that_the_one_key_did_not_sign_is_not_authentic),
         SIGNED(an_expired_statement_is_authentic_but_not_enough),
         SIGNED(a_statement_from_the_future_is_not_enough),
         SIGNED(a_key_past_its_end_does_not_count),
