@@ -245,10 +245,14 @@ static bool report_unknown_key(struct section section, const struct document *do
 static bool report_second_key(struct section section, const char *key,
                               const struct document *document)
 {
-    const struct yaml_mark *mark = yaml_mark_find(document->marks, section.mark, key);
-    mark = mark ? yaml_mark_find(mark->next, section.mark, key) : NULL;
+    const struct yaml_mark *first = yaml_mark_find(document->marks, section.mark, key),
+                           *mark = first ? yaml_mark_find(first->next, section.mark, key) : NULL;
     CHECK(mark, "%s: libcyaml saw the key \"%s\" twice, libyaml did not", document->name, key);
-    return fail_at(document, mark->key_at, "the key \"%s\" stands here a second time", key);
+    return fail_at(
+        document, mark->key_at,
+        "the key \"%s\" stands here a second time; the first is in line %zu, and one of them "
+        "has to go",
+        key, first->key_at.line);
 }
 
 static bool report_missing_key(struct section section, const char *key,
@@ -450,7 +454,12 @@ bool yaml_parse(const char *bytes, size_t size, const char *name, const struct y
     if (size > LARGEST_DOCUMENT)
         return error_set(err, "%s: %zu bytes; at most %d are accepted here", name, size,
                          (int)LARGEST_DOCUMENT);
+    static const char byte_order_mark[] = "\xEF\xBB\xBF"; /* editors of Windows begin files so */
     struct yaml_mark *marks;
+    if (size >= 3 && memcmp(bytes, byte_order_mark, 3) == 0) {
+        bytes += 3;
+        size -= 3;
+    }
     if (!yaml_scan(bytes, size, name, arena, &marks, err))
         return false;
     const struct document document = { name, marks, arena, err };

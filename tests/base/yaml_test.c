@@ -205,6 +205,16 @@ static void the_second_of_two_like_sections_is_told_apart(void **state)
     refused("train:\n  size: 1\nname: a\nsize: 2\n", "plan.yaml:4:1", "unknown key \"size\"");
 }
 
+static void a_file_of_an_editor_of_windows_is_read(void **state)
+{
+    (void)state;
+    struct plan plan = { 0 };
+    assert_ok(parse("\xEF\xBB\xBFname: a\r\nseed: 7\r\n", &plan), err);
+    assert_string_equal(plan.name, "a");
+    assert_int_equal(plan.seed, 7);
+    refused("\xEF\xBB\xBFname: a\r\nsed: 7\r\n", "plan.yaml:2:1", "did you mean \"seed\"");
+}
+
 static void an_unknown_key_with_odd_text_is_still_found(void **state)
 {
     (void)state;
@@ -216,7 +226,8 @@ static void an_unknown_key_with_odd_text_is_still_found(void **state)
 static void a_key_given_twice_is_refused_at_its_second_place(void **state)
 {
     (void)state;
-    refused("name: a\nseed: 1\nseed: 2\n", "plan.yaml:3:1", "\"seed\" stands here a second time");
+    refused("name: a\nseed: 1\nseed: 2\n", "plan.yaml:3:1",
+            "\"seed\" stands here a second time; the first is in line 2");
     refused("name: a\naudit: {size: 1}\ntrain:\n  size: 1\n  size: 2\n", "plan.yaml:5:3",
             "\"size\" stands here a second time");
     refused("train: {size: 1}\nname: a\ntrain: {size: 1}\n", "plan.yaml:3:1", "a second time");
@@ -473,6 +484,7 @@ int main(void)
         TEST(an_unknown_key_is_told_with_its_line_and_the_nearest_key),
         TEST(an_unknown_key_inside_sections_has_its_own_line),
         TEST(the_second_of_two_like_sections_is_told_apart),
+        TEST(a_file_of_an_editor_of_windows_is_read),
         TEST(an_unknown_key_with_odd_text_is_still_found),
         TEST(a_key_given_twice_is_refused_at_its_second_place),
         TEST(a_wrong_type_is_told_with_line_and_expectation),
