@@ -62,6 +62,8 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
         return false;
     if (!policy_check(&plan->policy, err))
         return error_prefix(err, "%s", path);
+    if (!*plan->run)
+        return error_set(err, "%s: \"run\" is empty; expected a folder, or no such key", path);
     if (plan->ingest.seed < 0)
         plan->ingest.seed = plan->seed;
     if (plan->train.seed < 0)

@@ -128,7 +128,17 @@ static bool accepts(const struct release_plan *plan, struct error *err)
     return utility_settings_check(&plan->utility, err) || error_prefix(err, "%s", plan->path);
 }
 
-/* Training takes long: lethe run does it where the plan's section says anything about it. */
+static bool policy_asks(const struct release_plan *plan)
+{
+    const struct policy_row *rows = plan->policy.rows.items;
+    for (size_t i = 0; i < plan->policy.rows.count; i++)
+        if (policy_is_of(&rows[i], "utility"))
+            return true;
+    return false;
+}
+
+/* Training takes long: lethe run does it where the plan's section says anything about it, or the
+ * policy has a row that would fail without. */
 static bool is_wanted(const struct release_plan *plan)
 {
     struct utility_settings silent = utility_defaults;
@@ -136,7 +146,7 @@ static bool is_wanted(const struct release_plan *plan)
     silent.seed = plan->utility.seed; /* may be the plan's own */
     yaml_describe(utility_fields, &plan->utility, &asked);
     yaml_describe(utility_fields, &silent, &unasked);
-    bool wanted = strcmp(asked.bytes, unasked.bytes) != 0;
+    bool wanted = strcmp(asked.bytes, unasked.bytes) != 0 || policy_asks(plan);
     text_release(&asked);
     text_release(&unasked);
     return wanted;

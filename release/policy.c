@@ -127,6 +127,27 @@ static bool is_well_formed(const char *metric)
     return steps >= 2;
 }
 
+/* The documents, and the commands that make them. */
+static const struct {
+    const char *name, *made_by;
+} known_documents[] = { { "memorization", "audit" }, { "utility", "utility" } };
+enum { DOCUMENTS = sizeof known_documents / sizeof *known_documents };
+
+bool policy_is_of(const struct policy_row *row, const char *document)
+{
+    size_t length = strlen(document);
+    return strcspn(row->metric, ".[") == length && strncmp(row->metric, document, length) == 0;
+}
+
+/* A word that is wrong here would fail its row in the end, after days of training. */
+static bool names_a_document(const struct policy_row *row)
+{
+    for (size_t i = 0; i < DOCUMENTS; i++)
+        if (policy_is_of(row, known_documents[i].name))
+            return true;
+    return false;
+}
+
 bool policy_check(const struct policy_settings *settings, struct error *err)
 {
     for (size_t i = 0; i < settings->rows.count; i++) {
@@ -135,6 +156,11 @@ bool policy_check(const struct policy_settings *settings, struct error *err)
             return error_set(err,
                              "policy row %zu: \"%s\" is no metric; expected a document and keys, "
                              "as in memorization.flagged.fraction",
+                             i + 1, row->metric);
+        if (!names_a_document(row))
+            return error_set(err,
+                             "policy row %zu: \"%s\" is of no document that is measured; a metric "
+                             "begins with memorization or utility",
                              i + 1, row->metric);
     }
     return true;
@@ -243,11 +269,10 @@ static bool measure(const struct policy_row *row, const struct json *root, const
 }
 
 static const struct policy_document *document_of(const struct policy_document *documents,
-                                                 size_t count, const char *metric)
+                                                 size_t count, const struct policy_row *row)
 {
-    size_t length = strcspn(metric, ".[");
     for (size_t i = 0; i < count; i++)
-        if (strlen(documents[i].name) == length && !strncmp(documents[i].name, metric, length))
+        if (policy_is_of(row, documents[i].name))
             return &documents[i];
     return NULL;
 }
@@ -257,7 +282,7 @@ static struct policy_result evaluate(const struct policy_row *row,
                                      struct arena *arena)
 {
     struct policy_result result = { .row = row };
-    const struct policy_document *document = document_of(documents, count, row->metric);
+    const struct policy_document *document = document_of(documents, count, row);
     if (!document)
         result.reason = "there is no document of that name";
     else if (!document->root)
@@ -308,16 +333,17 @@ bool policy_evaluate(const struct policy_settings *settings,
 bool policy_judge(const struct policy_settings *settings, struct json *memorization,
                   const struct json *utility, struct arena *arena, struct policy_result **results)
 {
-    const struct policy_document documents[] = {
-        { "memorization", "audit", memorization },
-        { "utility", "utility", utility },
-    };
+    const struct json *const roots[DOCUMENTS] = { memorization, utility };
+    struct policy_document documents[DOCUMENTS];
+    for (size_t i = 0; i < DOCUMENTS; i++)
+        documents[i] = (struct policy_document){ known_documents[i].name,
+                                                 known_documents[i].made_by, roots[i] };
     double images = 0, flagged = 0;
     json_as_real(json_member(json_member(memorization, "counts"), "synthetic"), &images);
     json_as_real(json_member(json_member(memorization, "flagged"), "count"), &flagged);
     if (settings->quarantine == QUARANTINE_DROP && flagged > 0 && flagged < images)
         policy_without_flagged(memorization, (int64_t)(images - flagged));
-    return policy_evaluate(settings, documents, 2, arena, results);
+    return policy_evaluate(settings, documents, DOCUMENTS, arena, results);
 }
 
 struct json *policy_results_json(const struct policy_result *results, size_t count)

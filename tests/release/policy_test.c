@@ -110,7 +110,6 @@ static void what_is_missing_fails_and_says_why(void **state)
         { { "memorization.flagged", 0, 0, 1 }, "no number" },
         { { "memorization.counts.synthetic", BOUND_UPPER95, 0, 1 }, "no 95 % interval" },
         { { "utility.relative_dice.mean", 0, 0, 1 }, "not measured: lethe utility" },
-        { { "fidelity.fid", 0, 0, 1 }, "no document of that name" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct policy_result result = result_of(cases[i].row);
@@ -129,6 +128,18 @@ static void a_metric_that_is_no_path_is_refused_before_anything_runs(void **stat
         struct policy_settings settings = { .rows = { &row, 1 } };
         assert_false(policy_check(&settings, &err));
         assert_contains(err.message, "is no metric");
+    }
+}
+
+static void a_metric_of_no_document_is_refused_before_anything_runs(void **state)
+{
+    (void)state;
+    static const char *const bad[] = { "memorisation.flagged.count", "fidelity.fid", "utilit.x" };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct policy_row row = { .metric = bad[i] };
+        struct policy_settings settings = { .rows = { &row, 1 } };
+        assert_false(policy_check(&settings, &err));
+        assert_contains(err.message, "a metric begins with memorization or utility");
     }
 }
 
@@ -191,6 +202,7 @@ int main(void)
         TEST(entries_of_lists_are_picked_by_number_or_by_values),
         TEST(what_is_missing_fails_and_says_why),
         TEST(a_metric_that_is_no_path_is_refused_before_anything_runs),
+        TEST(a_metric_of_no_document_is_refused_before_anything_runs),
         TEST(the_defaults_pass_a_clean_set_and_nothing_else),
         TEST(the_digest_changes_with_every_part_of_the_policy),
     };
