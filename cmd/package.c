@@ -255,7 +255,10 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     text_format(inputs, "name %s\npolicy %s\ndate %lld\n", plan->name, digest_hex(&policy, hex),
                 (long long)source_date());
     if (!add_file_digest(path_join(arena, stage_folder(plan, "utility", arena), "utility.json"),
-                         inputs, err))
+                         inputs, err) ||
+        !add_file_digest(
+            path_join(arena, stage_folder(plan, "report", arena), "report.internal.html"), inputs,
+            err))
         return false;
     for (size_t i = 0; i < plan->package.include.count; i++) {
         struct digest digest;
@@ -268,6 +271,13 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
         text_format(inputs, "%s %s\n", path_name(path), digest_hex(&digest, hex));
     }
     return true;
+}
+
+/* A plan that was changed for a trial, and back again, finds what was signed as it was. */
+static bool may_replace(const struct release_plan *plan, struct arena *arena, struct error *err)
+{
+    return package_may_replace(path_join(arena, plan->run, "release"), plan->name,
+                               plan->package.version, err);
 }
 
 static enum exit_code work_on(struct stage_work *work)
@@ -296,6 +306,7 @@ const struct stage stage_package = {
     .fields = package_fields,
     .settings = offsetof(struct release_plan, package),
     .of_candidate = STAGE_OF_THE_CHOSEN,
+    .may_replace = may_replace,
     .in_place = true,
     .may_grow = true,
     .accepts = accepts,

@@ -163,7 +163,7 @@ static enum exit_code work_on(struct stage_work *work)
 const struct stage stage_report = {
     .name = "report",
     .folder = "report",
-    .product = "report.",
+    .product = "report.public.html", /* report.json tells the journal's length: never the same */
     .needs = { "choose", "ingest", "train", "sample", "audit", "utility" },
     .fields = report_fields,
     .settings = offsetof(struct release_plan, report),

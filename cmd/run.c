@@ -358,9 +358,12 @@ static enum exit_code finish(struct run *run, enum exit_code code, bool unfinish
             printf("%s: up to date%s%s\n", run->plan.run, until ? " until " : "",
                    until ? until : "");
     }
-    if (unfinished)
-        fprintf(stderr, "resume with: lethe run %s\n", run->plan.path);
-    return code == EXIT_ERROR ? command_failed(invocation) : code;
+    if (code == EXIT_ERROR)
+        return command_failed(invocation);
+    if (!unfinished)
+        return code;
+    fprintf(stderr, "lethe run: stopped; resume with: lethe run %s\n", run->plan.path);
+    return EXIT_ERROR; /* what lies in run/release may be of an earlier plan */
 }
 
 /* Whether the archive that is to be signed will be there in the end. */

@@ -336,12 +336,13 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs)
     const struct stage *stage = work->stage;
     if (!journal_start(work, inputs))
         return EXIT_ERROR;
-    if (stage->in_place) /* the old record would vouch for a folder that is being changed */
+    bool may = !stage->may_replace || stage->may_replace(work->plan, work->arena, work->err);
+    if (may && stage->in_place) /* the old record would vouch for a folder that is being changed */
         unlink(path_join(work->arena, work->folder, "stage.json"));
     progress_publish(path_join(work->arena, work->plan->run, "progress.json"));
     forget_peak();
     double started = clock_seconds();
-    enum exit_code code = stage->run(work);
+    enum exit_code code = may ? stage->run(work) : EXIT_ERROR;
     double seconds = clock_seconds() - started;
     progress_publish(NULL);
     if (code == EXIT_YES && !work->unfinished &&

@@ -61,6 +61,9 @@ struct stage {
     size_t settings;                 /* … and where it stands in struct release_plan */
     bool may_grow; /* files that come into the folder later, as signatures do, change nothing */
     enum stage_of_candidate of_candidate;
+    /* Whether what the folder holds may be given up for something new; NULL: it always may.
+     * Refused, it stays as it is, with its record. */
+    bool (*may_replace)(const struct release_plan *plan, struct arena *arena, struct error *err);
     bool in_place; /* the work goes on in an existing folder; others exchange theirs at the end */
     /* Refuses, before anything is written, what cannot be worked on. */
     bool (*accepts)(const struct release_plan *plan, struct error *err);

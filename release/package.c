@@ -112,6 +112,15 @@ bool package_is_signed(const char *out, const char *name, const char *version)
     return found;
 }
 
+bool package_may_replace(const char *out, const char *name, const char *version, struct error *err)
+{
+    return !package_is_signed(out, name, version) ||
+           error_set(err,
+                     "%s/%s-%s.tar.zst has been signed, so it is not made again; give the release "
+                     "another version, or move what was signed elsewhere",
+                     out, name, version);
+}
+
 /* ---- what is decided
  * ------------------------------------------------------------------------------ */
 
@@ -703,12 +712,8 @@ static bool run(struct packaging *packaging)
     if (!package_check(job->name, job->settings, packaging->err) || !set_time(packaging) ||
         !open_inputs(packaging) || !decide(packaging))
         return false;
-    if (package_is_signed(job->out, job->name, job->settings->version))
-        return error_set(packaging->err,
-                         "%s has been signed, so it is not made again; give the release another "
-                         "version, or move what was signed elsewhere",
-                         report->archive);
-    if (!folder_create(job->out, packaging->err) ||
+    if (!package_may_replace(job->out, job->name, job->settings->version, packaging->err) ||
+        !folder_create(job->out, packaging->err) ||
         !folder_stage_open(&stage, path_join(packaging->arena, job->out, packaging->root),
                            packaging->err))
         return false;

@@ -76,5 +76,7 @@ bool package(const struct package_job *job, struct package_report *report, struc
 
 /* Whether the release has been signed: then it may not be made again. */
 bool package_is_signed(const char *out, const char *name, const char *version);
+bool package_may_replace(const char *out, const char *name, const char *version,
+                         struct error *err) MUST_USE;
 
 #endif
