@@ -124,10 +124,29 @@ CPU_VECTOR float max_row(const float *in, size_t count)
     return max;
 }
 
+/* Eight rows at a time, like sums. */
 HOT static void max_rows(double *max, const float *in, size_t rows, size_t columns)
 {
-    for (size_t r = 0; r < rows; r++)
-        raise(&max[r], max_row(in + r * columns, columns));
+    size_t r = 0, whole = columns - columns % CPU_BLOCK;
+    for (; whole && r + CPU_BLOCK <= rows; r += CPU_BLOCK, in += CPU_BLOCK * columns) {
+        cpu_line line[CPU_BLOCK], highest;
+        float of_row[CPU_BLOCK];
+        for (size_t k = 0; k < CPU_BLOCK; k++)
+            of_row[k] = max_row(in + k * columns + whole, columns - whole);
+        memcpy(&highest, of_row, sizeof highest);
+        for (size_t c = 0; c < whole; c += CPU_BLOCK) {
+            for (size_t k = 0; k < CPU_BLOCK; k++)
+                memcpy(&line[k], in + k * columns + c, sizeof line[k]);
+            cpu_turn(line);
+            for (size_t k = 0; k < CPU_BLOCK; k++)
+                cpu_raise_line(&highest, &line[k]);
+        }
+        memcpy(of_row, &highest, sizeof of_row);
+        for (size_t k = 0; k < CPU_BLOCK; k++)
+            raise(&max[r + k], of_row[k]);
+    }
+    for (; r < rows; r++, in += columns)
+        raise(&max[r], max_row(in, columns));
 }
 
 HOT static void max_all(double *max, const float *in, size_t rows, size_t columns)

@@ -61,14 +61,13 @@ HOT static void NAME(store_scattered)(void *memory, const float *restrict in,
     }
 }
 
-/* A block where rows and columns both have CPU_BLOCK; else element by element. */
+/* A block where rows and columns both have CPU_BLOCK. */
 CPU_VECTOR void NAME(load_block)(float *restrict out, const TYPE *from, const int64_t *column_at,
                                  size_t stride)
 {
     cpu_line line[CPU_BLOCK];
     for (size_t c = 0; c < CPU_BLOCK; c++)
-        for (size_t r = 0; r < CPU_BLOCK; r++)
-            line[c][r] = IN(from[column_at[c] + (int64_t)r]);
+        NAME(cpu_line_from)(&line[c], from + column_at[c]);
     cpu_turn(line);
     for (size_t r = 0; r < CPU_BLOCK; r++)
         memcpy(out + r * stride, &line[r], sizeof line[r]);
@@ -82,10 +81,10 @@ CPU_VECTOR void NAME(store_block)(TYPE *to, const float *restrict in, const int6
         memcpy(&line[r], in + r * stride, sizeof line[r]);
     cpu_turn(line);
     for (size_t c = 0; c < CPU_BLOCK; c++)
-        for (size_t r = 0; r < CPU_BLOCK; r++)
-            to[column_at[c] + (int64_t)r] = OUT(line[c][r]);
+        NAME(cpu_line_to)(to + column_at[c], &line[c]);
 }
 
+/* What is left over beside blocks is moved element by element. */
 HOT static void NAME(load_turned)(float *restrict out, const void *memory, const struct placing *at,
                                   size_t rows, size_t columns)
 {

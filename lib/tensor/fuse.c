@@ -13,7 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOOK_BACK = 48, SMALL = 16384, JOBS_MAX = 24, COST_MAX = 150, COLUMNS_MERGED = 64 };
+enum {
+    LOOK_BACK = 48,
+    SMALL = 16384,
+    JOBS_MAX = 24,
+    COST_MAX = 150,
+    COLUMNS_MERGED = 16,
+    ROWS_TURNED = 8
+};
 
 struct group {
     struct job *job[JOBS_MAX];
@@ -358,6 +365,15 @@ static enum dtype moved_dtype(const struct compiler *c, const struct job *job, i
     return moved ? DTYPE_F32 : job->out.dtype;
 }
 
+/* A store to bf16 rounds by itself: what is rounded for it may come as it is. */
+static int unrounded(const struct compiler *c, int value, enum dtype stored_as)
+{
+    if (value < VALUE_REGISTER || stored_as != DTYPE_BF16)
+        return value;
+    const struct instruction *maker = &c->instruction[value - VALUE_REGISTER];
+    return maker->op == LOOP_ROUND && maker->in[0] >= VALUE_REGISTER ? maker->in[0] : value;
+}
+
 /* `stored`: its result is of use outside the loop. */
 static void translate_job(struct compiler *c, const struct job *job, bool stored)
 {
@@ -379,22 +395,55 @@ static void translate_job(struct compiler *c, const struct job *job, bool stored
         out.dtype = moved_dtype(c, job, value);
         if (out.dtype != job->out.dtype)
             c->operand[value].dtype = out.dtype;
+        value = unrounded(c, value, out.dtype);
     }
     (void)add_operand(c, use, &out, shape, stride, value);
 }
 
 /* Choosing how axes are walked. */
 
-/* Nests the axes as the first full-size store does, or else the first load without repetition. */
-static void order_axes(const struct compiler *c, int *order)
+static bool is_full(const struct compiler *c, const struct operand *operand)
+{
+    for (int axis = 0; axis < c->axes; axis++)
+        if (!operand->stride[axis])
+            return false;
+    return operand->use <= OPERAND_STORE;
+}
+
+/* The axis along which neighbours in memory lie. */
+static int innermost_axis(const struct compiler *c, const struct operand *operand)
+{
+    int innermost = 0;
+    for (int axis = 1; axis < c->axes; axis++)
+        if (llabs(operand->stride[axis]) < llabs(operand->stride[innermost]))
+            innermost = axis;
+    return innermost;
+}
+
+/* How many operands have their neighbours along this axis. */
+static int followers(const struct compiler *c, int axis)
+{
+    int count = 0;
+    for (int k = 0; k < c->operands; k++)
+        count += is_full(c, &c->operand[k]) && innermost_axis(c, &c->operand[k]) == axis;
+    return count;
+}
+
+/* Nests the axes as the first full-size store does, or else the first load without repetition.
+ * Where nothing is summed, rather as the first of those that most others agree with about what is
+ * innermost: there an order is as good as another. */
+static void order_axes(const struct compiler *c, bool sums, int *order)
 {
     const int64_t *key = NULL;
-    for (int pass = 0; pass < 2 && !key; pass++)
-        for (int i = 0; i < c->operands && !key; i++) {
-            bool full = c->operand[i].use == (pass ? OPERAND_LOAD : OPERAND_STORE);
-            for (int axis = 0; axis < c->axes; axis++)
-                full = full && c->operand[i].stride[axis];
-            key = full ? c->operand[i].stride : NULL;
+    int most = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < c->operands; k++) {
+            const struct operand *operand = &c->operand[k];
+            if (operand->use != (pass ? OPERAND_LOAD : OPERAND_STORE) || !is_full(c, operand))
+                continue;
+            int agree = sums ? 1 : followers(c, innermost_axis(c, operand));
+            key = agree > most ? operand->stride : key;
+            most = agree > most ? agree : most;
         }
     for (int axis = 0; axis < c->axes; axis++) {
         int at = axis;
@@ -480,12 +529,30 @@ static void place_columns(struct compiler *c, struct operand *operand, int first
     operand->index = index;
 }
 
+/* Whether neighbours of an operand lie along this axis and not along columns: tiles that hold both
+ * are turned on their way. */
+static bool is_turned(const struct compiler *c, int axis)
+{
+    for (int k = 0; k < c->operands; k++) {
+        const struct operand *operand = &c->operand[k];
+        if (operand->use <= OPERAND_STORE && operand->stride[axis] == 1 &&
+            operand->stride[c->axes - 1] && c->size[axis] >= ROWS_TURNED)
+            return true;
+    }
+    return false;
+}
+
 /* Which of the first `axes` becomes the rows. A reduced one where columns are kept, so that sums
- * gather in a row; but rather any other than one so short that tiles would be small. -1: none. */
+ * gather in a row; among these one along which something is turned; but rather any other than one
+ * so short that tiles would be small. -1: none. */
 static int row_axis(const struct compiler *c, int axes, unsigned reduced, bool column_reduced,
                     int64_t columns)
 {
     int longest = axes - 1;
+    bool any = column_reduced || !reduced;
+    for (int axis = axes - 1; axis >= 0; axis--)
+        if ((any || reduced >> axis & 1) && is_turned(c, axis))
+            return axis;
     for (int pass = column_reduced; pass < 2; pass++)
         for (int axis = axes - 1; axis >= 0; axis--) {
             bool wanted = pass == 1 || reduced >> axis & 1;
@@ -528,6 +595,38 @@ static void walk(struct compiler *c, struct loop *loop, unsigned reduced)
     permute_axes(c, order, count, &reduced);
     loop->axes = count;
     memcpy(loop->size, c->size, sizeof loop->size);
+}
+
+static void note_use(bool *used, int value)
+{
+    if (value >= VALUE_REGISTER)
+        used[value - VALUE_REGISTER] = true;
+}
+
+/* Leaves out instructions that nothing uses. */
+static void drop_unused(struct compiler *c)
+{
+    bool used[LOOP_INSTRUCTIONS] = { false };
+    int place[LOOP_INSTRUCTIONS], count = 0;
+    for (int k = 0; k < c->operands; k++)
+        if (c->operand[k].use != OPERAND_LOAD)
+            note_use(used, c->operand[k].value);
+    for (int i = c->instructions - 1; i >= 0; i--)
+        for (int s = 0; used[i] && s < 4; s++)
+            note_use(used, c->instruction[i].in[s]);
+    for (int i = 0; i < c->instructions; i++) {
+        struct instruction instruction = c->instruction[i];
+        place[i] = VALUE_REGISTER + count;
+        for (int s = 0; s < 4; s++)
+            if (instruction.in[s] >= VALUE_REGISTER)
+                instruction.in[s] = place[instruction.in[s] - VALUE_REGISTER];
+        if (used[i])
+            c->instruction[count++] = instruction;
+    }
+    for (int k = 0; k < c->operands; k++)
+        if (c->operand[k].value >= VALUE_REGISTER)
+            c->operand[k].value = place[c->operand[k].value - VALUE_REGISTER];
+    c->instructions = count;
 }
 
 /* Numbers values in their final order: operands, constants, registers. A register is used again
@@ -594,10 +693,11 @@ static const struct loop *compile(struct lowering *l, const struct group *group,
         translate_job(&c, group->job[i], lasting[group->job[i]->out.buffer]);
     unsigned reduced = group->reduction ? reduced_mask(&group->cuts, group->reduction) : 0;
     int order[LOOP_AXES];
-    order_axes(&c, order);
+    order_axes(&c, reduced, order);
     permute_axes(&c, order, c.axes, &reduced);
     merge_axes(&c, &reduced);
     walk(&c, loop, reduced);
+    drop_unused(&c);
     assign_registers(&c, loop);
     loop->operands = c.operands;
     loop->constants = c.constants;
