@@ -220,6 +220,7 @@ static struct package_job job_of_plan(const struct release_plan *plan, struct ar
         .made_elsewhere = plan->sample.made_elsewhere != NULL,
         .report_public = if_file(path_join(arena, report, "report.public.html")),
         .report_internal = if_file(path_join(arena, report, "report.internal.html")),
+        .review = if_file(path_join(arena, plan->run, "review.json")),
         .plan_sha256 = plan->sha256,
         .out = path_join(arena, plan->run, "release"),
         .created = source_date(),
@@ -258,7 +259,8 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
                          inputs, err) ||
         !add_file_digest(
             path_join(arena, stage_folder(plan, "report", arena), "report.internal.html"), inputs,
-            err))
+            err) ||
+        !add_file_digest(path_join(arena, plan->run, "review.json"), inputs, err))
         return false;
     for (size_t i = 0; i < plan->package.include.count; i++) {
         struct digest digest;

@@ -4,6 +4,7 @@
 #include "base/digest.h"
 #include "base/text.h"
 #include "data/safetensors.h"
+#include "release/marks.h"
 
 #include <string.h>
 
@@ -135,6 +136,16 @@ static enum link_state check_audited(const struct check *check)
                       store->path);
 }
 
+static enum link_state check_reviewed(const struct check *check)
+{
+    static const enum link_state states[] = {
+        [MARKS_CLEAR] = LINK_HOLDS, [MARKS_COPIES] = LINK_BROKEN, [MARKS_NONE] = LINK_UNKNOWN
+    };
+    const struct chain *chain = check->chain;
+    return states[marks_judge(chain->review, chain->memorization, chain->flagged_leave,
+                              check->reason, check->arena)];
+}
+
 static enum link_state check_used(const struct check *check)
 {
     const struct dataset *store = check->chain->synthetic;
@@ -253,6 +264,8 @@ static const struct {
     { "policy", "the limits are those that were fixed before the audit ran", check_policy, true },
     { "intact", "the synthetic set is what its description says", check_intact, true },
     { "audited", "what is packed is what was audited", check_audited, true },
+    { "reviewed", "no image that is packed was marked as a copy by a reviewer", check_reviewed,
+      false },
     { "used", "what is packed is what usefulness was measured on", check_used, false },
     { "compared", "it was compared with the data that were ingested", check_compared, false },
     { "generated", "the images were drawn from the model", check_generated, false },

@@ -25,10 +25,12 @@ struct chain {
     const struct json *memorization, *utility; /* utility may be NULL */
     const char *dataset, *model;               /* folders, or NULL: not given */
     bool made_elsewhere;                       /* there is no model to check */
+    const struct json *review;                 /* a reviewer's marks (marks.h), or NULL */
+    bool flagged_leave;                        /* images that the audit flagged are packed, too */
     struct digest policy;
 };
 
-enum { CHAIN_LINKS = 7 };
+enum { CHAIN_LINKS = 8 };
 
 /* Checks every link; reasons belong to the arena. Whether a release may be made of it. */
 bool chain_check(const struct chain *chain, struct chain_link links[CHAIN_LINKS],

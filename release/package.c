@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "release/bundle.h"
 #include "release/manifest.h"
+#include "release/marks.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -132,7 +133,7 @@ struct packaging {
     struct arena *arena;
     struct error *err;
     struct dataset store;
-    struct json *memorization, *utility;
+    struct json *memorization, *utility, *review;
     size_t *images;          /* to be packed */
     const char *root, *seen; /* seen: what the inputs were like at the beginning, below */
     int64_t created;
@@ -166,6 +167,7 @@ static const char *describe_inputs(const struct packaging *packaging)
         job->dataset ? path_join(arena, job->dataset, "dataset.json") : NULL,
         job->report_public,
         job->report_internal,
+        job->review,
     };
     struct text seen = { 0 };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -221,6 +223,11 @@ static bool open_inputs(struct packaging *packaging)
         const char *utility = path_join(packaging->arena, job->utility, "utility.json");
         packaging->utility = json_load_schema(utility, "lethe/utility/1", err);
         if (!packaging->utility)
+            return false;
+    }
+    if (job->review) {
+        packaging->review = json_load_schema(job->review, REVIEW_SCHEMA, err);
+        if (!packaging->review)
             return false;
     }
     if (job->report_public && !check_report(job->report_public, err))
@@ -296,9 +303,14 @@ static bool decide(struct packaging *packaging)
 {
     const struct package_job *job = packaging->job;
     struct package_report *report = packaging->report;
-    struct chain chain = { &packaging->store,  packaging->memorization,
-                           packaging->utility, job->dataset,
-                           job->model,         job->made_elsewhere };
+    struct chain chain = { .synthetic = &packaging->store,
+                           .memorization = packaging->memorization,
+                           .utility = packaging->utility,
+                           .dataset = job->dataset,
+                           .model = job->model,
+                           .made_elsewhere = job->made_elsewhere,
+                           .review = packaging->review,
+                           .flagged_leave = job->policy->quarantine != QUARANTINE_DROP };
     policy_digest(job->policy, &chain.policy);
     report->linked = chain_check(&chain, report->links, packaging->arena);
     if (!choose_images(packaging))
@@ -732,6 +744,7 @@ bool package(const struct package_job *job, struct package_report *report, struc
     bool ok = run(&packaging);
     json_free(packaging.memorization);
     json_free(packaging.utility);
+    json_free(packaging.review);
     if (packaging.store.path)
         dataset_close(&packaging.store);
     return ok;

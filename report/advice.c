@@ -57,6 +57,19 @@ static void advise_memorised(const struct facts *facts, struct text *advice)
         text_add(advice, "ask who made the images for a set of an earlier checkpoint.\n");
 }
 
+/* Leaving the image out would not do: the audit did not see it, so there may be more like it. */
+static void advise_marked(const struct facts *facts, struct text *advice)
+{
+    if (facts->marked == MARKS_COPIES)
+        text_format(
+            advice,
+            "A reviewer marked copies that the audit did not flag: %s. There may be more like "
+            "them: draw a set from an earlier checkpoint or a smaller generator, and have "
+            "its pairs reviewed. If the mark was a mistake, mark the pairs again and import "
+            "that: lethe review PLAN --import FILE.\n",
+            facts->marked_reason);
+}
+
 static void advise_few_patients(const struct facts *facts, struct text *advice)
 {
     double subjects = fact_number(facts->memorization, "counts.subjects");
@@ -186,8 +199,8 @@ static void advise_utility(const struct facts *facts, struct text *advice)
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
-    advise_audit,      advise_memorised, advise_few_patients, advise_duplicates, advise_smoothness,
-    advise_quarantine, advise_threshold, advise_width,        advise_utility,
+    advise_audit,      advise_memorised,  advise_marked,    advise_few_patients, advise_duplicates,
+    advise_smoothness, advise_quarantine, advise_threshold, advise_width,        advise_utility,
 };
 
 /* Rows that no adviser knows are told as they are. */

@@ -85,6 +85,10 @@ static bool judge(struct facts *facts, const char *memorization, struct error *e
     facts->passed = policy_judge(facts->job->policy, facts->judged, facts->utility, &facts->arena,
                                  &facts->results);
     facts->result_count = facts->job->policy->rows.count;
+    facts->marked = marks_judge(facts->review, facts->memorization,
+                                facts->job->policy->quarantine != QUARANTINE_DROP,
+                                &facts->marked_reason, &facts->arena);
+    facts->passed = facts->passed && facts->marked != MARKS_COPIES;
     return true;
 }
 
@@ -98,7 +102,7 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
         job->utility ? path_join(&facts->arena, job->utility, "utility.json") : NULL;
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/1", &facts->utility, err) &&
-              load(job->review, "lethe/review/1", &facts->review, err) &&
+              load(job->review, REVIEW_SCHEMA, &facts->review, err) &&
               load(job->choice, CHOICE_SCHEMA, &facts->choice, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
               open_set(job->synthetic, &facts->synthetic, &facts->has_synthetic, err);

@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "data/dataset.h"
+#include "release/marks.h"
 #include "report/report.h"
 
 struct facts {
@@ -15,7 +16,9 @@ struct facts {
     struct json *judged; /* memorization as the policy sees it: without what is left out */
     struct policy_result *results;
     size_t result_count;
-    bool passed;
+    enum marks_state marked; /* what the reviewer's marks mean, and of whom */
+    const char *marked_reason;
+    bool passed;        /* every row, and no copy was seen */
     const char *advice; /* lines; NULL: there is none */
     struct arena arena;
 };

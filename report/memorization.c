@@ -438,13 +438,19 @@ static void write_review_state(struct page *page)
         html_put(page->html, "<p><span class=\"badge open\">not reviewed yet</span></p>");
         return;
     }
-    html_put(
-        page->html,
-        "<p><span class=\"badge yes\">reviewed</span> by $t: $r marked as a copy, $r as not a copy, "
-        "$r unsure, $r not marked.</p>",
-        fact_string(review, "reviewer"), fact_number(review, "counts.copy"),
-        fact_number(review, "counts.not_a_copy"), fact_number(review, "counts.unsure"),
-        fact_number(review, "counts.unmarked"));
+    if (page->facts->marked == MARKS_NONE) {
+        html_put(page->html, "<p><span class=\"badge open\">not reviewed yet</span>: $t</p>",
+                 page->facts->marked_reason);
+        return;
+    }
+    bool copies = page->facts->marked == MARKS_COPIES;
+    html_put(page->html,
+             "<p><span class=\"badge $t\">$t</span> by $t: $r marked as a copy, $r as not a copy, "
+             "$r unsure, $r not marked.</p>",
+             copies ? "no" : "yes", copies ? "copies seen" : "reviewed",
+             fact_string(review, "reviewer"), fact_number(review, "counts.copy"),
+             fact_number(review, "counts.not_a_copy"), fact_number(review, "counts.unsure"),
+             fact_number(review, "counts.unmarked"));
 }
 
 void write_pairs(struct page *page)

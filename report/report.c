@@ -67,6 +67,8 @@ static const char *verdict_sentence(const struct facts *facts)
 {
     if (!facts->memorization)
         return "Nothing was measured yet, so nothing can be said, and nothing may be released.";
+    if (facts->marked == MARKS_COPIES)
+        return "A reviewer saw a copy of a patient among the images. This set must not be released.";
     return facts->passed
                ? "Every condition that was set beforehand is met."
                : "At least one condition that was set beforehand is not met. This set must not "

@@ -121,6 +121,8 @@ static bool take_all(const struct json *file, const struct json *audit, struct r
     json_put_string(review->document, "schema", REVIEW_SCHEMA);
     json_put_string(review->document, "memorization_sha256",
                     json_get_string(file, "memorization_sha256", NULL));
+    if (marks_set(audit))
+        json_put_string(review->document, "synthetic_sha256", marks_set(audit));
     json_put_string(review->document, "reviewer", reviewer);
     json_put(review->document, "counts", counts_of(review));
     json_put(review->document, "marks", taken);

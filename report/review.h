@@ -8,8 +8,7 @@
 
 #include "base/digest.h"
 #include "base/json.h"
-
-#define REVIEW_SCHEMA "lethe/review/1"
+#include "release/marks.h"
 
 enum mark { MARK_COPY, MARK_NOT_A_COPY, MARK_UNSURE, MARK_UNMARKED, MARK_COUNT };
 extern const char *const mark_names[MARK_COUNT];

@@ -434,6 +434,56 @@ static void the_internal_report_cannot_be_packed_as_the_public_one(void **state)
     expect_released();
 }
 
+/* Marks about the set that the audit is of, or about another. */
+static void write_review(const char *set, const char *mark)
+{
+    write_text(in_scratch("review.json"),
+               arena_format(&arena,
+                            "{\"schema\": \"lethe/review/1\", \"synthetic_sha256\": \"%s\", "
+                            "\"marks\": [{\"synthetic\": 2, \"training\": 0, \"mark\": \"%s\"}]}",
+                            set, mark));
+    job.review = in_scratch("review.json");
+}
+
+static void what_a_reviewer_called_a_copy_does_not_leave(void **state)
+{
+    (void)state;
+    struct json *record =
+        json_load_schema(in_scratch("audit/memorization.json"), "lethe/memorization/1", &err);
+    struct json *synthetic =
+        (struct json *)(uintptr_t)json_member(json_member(record, "inputs"), "synthetic");
+    json_put_string(synthetic, "sha256", "this set");
+    save_audit(record);
+    expect_released();
+    assert_int_equal(state_of("reviewed", "nobody marked"), LINK_UNKNOWN);
+    write_review("this set", "not_a_copy");
+    expect_released();
+    assert_int_equal(state_of("reviewed", NULL), LINK_HOLDS);
+    write_review("this set", "copy");
+    expect_refused();
+    assert_int_equal(state_of("reviewed", "synthetic image 2"), LINK_BROKEN);
+    write_review("another set", "copy");
+    expect_released();
+    assert_int_equal(state_of("reviewed", "the marks are about another set"), LINK_UNKNOWN);
+}
+
+static void a_copy_that_was_flagged_and_left_out_is_no_reason(void **state)
+{
+    (void)state;
+    static const size_t flagged[] = { 2 };
+    audit(flagged, 1);
+    struct json *record =
+        json_load_schema(in_scratch("audit/memorization.json"), "lethe/memorization/1", &err);
+    struct json *synthetic =
+        (struct json *)(uintptr_t)json_member(json_member(record, "inputs"), "synthetic");
+    json_put_string(synthetic, "sha256", "this set");
+    save_audit(record);
+    write_review("this set", "copy");
+    assert_ok(package(&job, &report, &arena, &err), err);
+    assert_int_equal(report.removed, 1);
+    assert_int_equal(state_of("reviewed", NULL), LINK_HOLDS);
+}
+
 static void a_refusal_removes_what_was_released_before(void **state)
 {
     (void)state;
@@ -535,6 +585,8 @@ int main(void)
         TEST(a_leak_in_what_is_included_is_a_refusal),
         TEST(an_image_that_was_not_audited_cannot_be_included),
         TEST(the_internal_report_cannot_be_packed_as_the_public_one),
+        TEST(what_a_reviewer_called_a_copy_does_not_leave),
+        TEST(a_copy_that_was_flagged_and_left_out_is_no_reason),
         TEST(a_refusal_removes_what_was_released_before),
         TEST(what_was_signed_is_not_made_again),
         TEST(bad_inputs_are_errors_before_anything_is_written),
