@@ -26,14 +26,22 @@ static struct node *unpartition(struct node *x, int64_t m, int64_t n, int64_t h,
     return t_reshape(t_permute(x, 0, 1, 3, 2, 4, 5), SHAPE(n, h, w, c));
 }
 
-/* The first `by` of an axis go to its end; a negative number undoes it. */
-static struct node *roll(struct node *x, int axis, int64_t by)
+/* The first `by` of an axis go to its end. */
+static struct node *roll_axis(struct node *x, int axis, int64_t by)
 {
     int64_t size = dim(x, axis);
-    by = (by % size + size) % size;
-    if (!by)
-        return x;
     return t_concat(axis, t_slice(x, axis, by, size), t_slice(x, axis, 0, by));
+}
+
+/* The first `by` rows of x (N,h,w,C) go to its end, and so do columns; a negative number undoes it.
+ * Quarter by quarter, so that each number is moved once. */
+static struct node *roll(struct node *x, int64_t by)
+{
+    int64_t h = dim(x, 1), w = dim(x, 2), rows = (by % h + h) % h, columns = (by % w + w) % w;
+    if (!rows || !columns)
+        return rows ? roll_axis(x, 1, rows) : columns ? roll_axis(x, 2, columns) : x;
+    return t_concat(1, roll_axis(t_slice(x, 1, rows, h), 2, columns),
+                    roll_axis(t_slice(x, 1, 0, rows), 2, columns));
 }
 
 /* Which of the three bands that a shifted axis is made of: tokens of different bands were not
@@ -138,9 +146,9 @@ static struct node *window_attention(struct node *x, int64_t heads, int64_t m, i
     int64_t tall = (h + m - 1) / m * m, wide = (w + m - 1) / m * m;
     struct node *y = t_pad(t_pad(x, 1, 0, tall - h), 2, 0, wide - w);
     struct node *mask = shift ? shift_mask(x->graph, tall, wide, m, shift) : NULL;
-    y = partition(roll(roll(y, 1, shift), 2, shift), m);
+    y = partition(roll(y, shift), m);
     y = unpartition(attend(y, heads, m, mask), m, n, tall, wide);
-    y = roll(roll(y, 1, -shift), 2, -shift);
+    y = roll(y, -shift);
     return t_slice(t_slice(y, 1, 0, h), 2, 0, w);
 }
 

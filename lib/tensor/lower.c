@@ -452,7 +452,40 @@ static void fill_zeros(struct lowering *l, const struct node *node, const struct
     (void)add_copy(l, zero, to);
 }
 
-/* concat and pad: each source is stored into its part of the whole. */
+/* Whether a joined tensor is read only as a part of another: then it has no memory of its own. */
+static bool is_part(const struct lowering *l, const struct value *value)
+{
+    if (!is_joined(value->node) || value->readers != 1 || value->root || value->user < 0)
+        return false;
+    const struct node *reader = graph_node(l->graph, (size_t)value->user);
+    bool reads = false;
+    for (int i = 0; is_joined(reader) && i < reader->sources; i++)
+        reads = reads || reader->src[i] == value->node;
+    return reads;
+}
+
+/* Each source is stored into its part of the whole; `ordered`: over zeros that lie there. */
+static void write_parts(struct lowering *l, const struct node *node, const struct view *whole,
+                        bool ordered)
+{
+    struct view part = *whole;
+    ordered = ordered || node->op == OP_PAD;
+    if (node->op == OP_PAD)
+        fill_zeros(l, node, whole);
+    for (int i = 0; i < node->sources; i++) {
+        part.shape = node->src[i]->shape;
+        for (int axis = 0; node->op == OP_PAD && axis < node->shape.rank; axis++)
+            part.offset += node->bounds.begin[axis] * part.stride[axis];
+        if (is_part(l, value_of(l, node->src[i])))
+            write_parts(l, node->src[i], &part, ordered);
+        else
+            add_copy(l, node->src[i], &part)->ordered = ordered;
+        if (node->op == OP_CONCAT)
+            part.offset += part.shape.size[node->axis] * part.stride[node->axis];
+    }
+}
+
+/* concat and pad. */
 static void join_parts(struct lowering *l, struct value *value, const size_t *bytes)
 {
     struct node *node = value->node, *first = node->src[0];
@@ -467,18 +500,10 @@ static void join_parts(struct lowering *l, struct value *value, const size_t *by
             memcpy(like, value_of(l, first)->view.stride, sizeof like);
         strides_like(node->shape, like, value->view.stride);
     }
+    if (is_part(l, value))
+        return;
     new_buffer(l, &value->view, bytes, NULL);
-    if (node->op == OP_PAD)
-        fill_zeros(l, node, &value->view);
-    struct view part = value->view;
-    for (int i = 0; i < node->sources; i++) {
-        part.shape = node->src[i]->shape;
-        for (int axis = 0; node->op == OP_PAD && axis < node->shape.rank; axis++)
-            part.offset += node->bounds.begin[axis] * part.stride[axis];
-        add_copy(l, node->src[i], &part)->ordered = node->op == OP_PAD;
-        if (node->op == OP_CONCAT)
-            part.offset += part.shape.size[node->axis] * part.stride[node->axis];
-    }
+    write_parts(l, node, &value->view, false);
 }
 
 /* The view of a value for a reader that needs dense memory in a given order; a copy where it lies

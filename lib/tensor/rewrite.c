@@ -7,7 +7,8 @@
  * What the rules are for: gradients of normalisation sum products of which one factor is constant
  * along the summed axes; taken out, such sums become equal to one another and are made once. So a
  * normalisation and its gradient take four passes over the image: mean, variance, two sums, result.
- * Gradients of leaky ReLU arrive as two selections that are one.
+ * Gradients of leaky ReLU arrive as two selections that are one, those of slices as sums of what
+ * is zero but for a part.
  */
 #include "tensor/rewrite.h"
 
@@ -298,6 +299,68 @@ static struct node *sum_of_selections(struct rewriter *r, const struct node *y)
     return NULL;
 }
 
+/* The axis along which the content of `second` begins where that of `first` ends, all else being
+ * equal; -1: none. */
+static int neighbours_along(const struct node *first, const struct node *second)
+{
+    int axis = -1;
+    for (int i = 0; i < first->shape.rank; i++) {
+        if (first->bounds.begin[i] == second->bounds.begin[i] &&
+            first->bounds.end[i] == second->bounds.end[i])
+            continue;
+        if (axis >= 0 || first->shape.size[i] - first->bounds.end[i] != second->bounds.begin[i])
+            return -1;
+        axis = i;
+    }
+    return axis;
+}
+
+/* Two tensors one after the other; what is joined along the axis already, with its parts. */
+static struct node *joined(struct rewriter *r, const struct node *like, struct node *first,
+                           struct node *second, int axis)
+{
+    struct node *const both[2] = { first, second };
+    struct node **part =
+        arena_array(r->arena, struct node *, (size_t)(first->sources + second->sources + 2));
+    int count = 0;
+    for (int i = 0; i < 2; i++) {
+        bool parts = both[i]->op == OP_CONCAT && both[i]->axis == axis;
+        for (int k = 0; k < (parts ? both[i]->sources : 1); k++)
+            part[count++] = parts ? both[i]->src[k] : both[i];
+    }
+    return make(r, like, &(struct node){ .op = OP_CONCAT, .axis = axis }, count, part);
+}
+
+/* pad(a) + pad(b) = pad(concat(a, b)) where one ends and the other begins: what slices of one
+ * tensor send back is written to its place, instead of zeros around each and a sum. */
+static struct node *sum_of_neighbours(struct rewriter *r, const struct node *y)
+{
+    for (int i = 0; i < 2; i++) {
+        struct node *first = y->src[i], *second = y->src[1 - i];
+        int axis =
+            first->op == OP_PAD && second->op == OP_PAD ? neighbours_along(first, second) : -1;
+        if (axis < 0)
+            continue;
+        struct node *both = joined(r, y, first->src[0], second->src[0], axis);
+        struct node pad = { .op = OP_PAD, .bounds = first->bounds };
+        pad.bounds.end[axis] = second->bounds.end[axis];
+        return shape_equal(both->shape, y->shape) ? both : make(r, y, &pad, 1, &both);
+    }
+    return NULL;
+}
+
+static struct node *pad_of_padded(struct rewriter *r, const struct node *y)
+{
+    struct node *x = y->src[0], pad = { .op = OP_PAD, .bounds = y->bounds };
+    if (x->op != OP_PAD)
+        return NULL;
+    for (int axis = 0; axis < x->shape.rank; axis++) {
+        pad.bounds.begin[axis] += x->bounds.begin[axis];
+        pad.bounds.end[axis] += x->bounds.end[axis];
+    }
+    return make(r, y, &pad, 1, x->src);
+}
+
 static struct node *cast_of_number(struct rewriter *r, const struct node *y)
 {
     double value;
@@ -372,6 +435,8 @@ static const struct rule {
     { OP_SCALE, scale_of_scaled },
     { OP_ADD, sum_of_selections },
     { OP_ADD, sum_of_twins },
+    { OP_ADD, sum_of_neighbours },
+    { OP_PAD, pad_of_padded },
     { OP_CAST, cast_of_number },
     { OP_RESHAPE, reshape_of_reshape },
     { OP_RESHAPE, moved_number },

@@ -163,6 +163,53 @@ static void what_is_partly_constant_is_computed_at_each_run(void **state)
     }
 }
 
+/* Joined tensors within joined ones, of which some are read elsewhere, or are results. */
+static void parts_of_parts_agree(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(2, 5, 6), NORMAL);
+    struct node *w = pair_input(&pair, SHAPE(6, 6), NORMAL);
+    struct node *inner = t_concat(1, t_exp(x), t_matmul(x, w));
+    struct node *padded = t_pad(t_pad(t_slice(inner, 1, 2, 9), 1, 1, 2), 2, 0, 1);
+    struct node *both = t_concat(2, padded, t_slice(t_pad(padded, 2, 3, 0), 2, 0, 4));
+    struct node *within =
+        t_pad(t_concat(1, t_concat(2, x, t_matmul(x, w)), t_concat(2, x, x)), 2, 1, 1);
+    struct node *roots[] = { both, within, t_matmul(within, t_transpose(within)), inner, padded };
+    pair_expect(&pair, roots, 5, 1e-10, "all");
+    for (int i = 0; i < 5; i++)
+        pair_expect(&pair, &roots[i], 1, 1e-10, "one");
+    pair_release(&pair);
+}
+
+/* Slices of one tensor that meet, leave a gap, overlap, and are cut along two axes. */
+static void gradients_of_slices_agree(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t begin[3], end[3];
+    } cases[] = { { { 0, 2, 5 }, { 2, 5, 8 } }, { { 5, 2, 0 }, { 8, 5, 2 } },
+                  { { 2, 0, 5 }, { 5, 2, 8 } }, { { 1, 3, 5 }, { 3, 5, 6 } },
+                  { { 0, 3, 6 }, { 2, 5, 8 } }, { { 0, 2, 4 }, { 3, 6, 8 } },
+                  { { 0, 0, 4 }, { 4, 4, 8 } } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int axis = 0; axis < 2; axis++) {
+            struct pair pair;
+            pair_init(&pair);
+            struct node *x = pair_input(&pair, SHAPE(8, 8, 3), NORMAL), *sum = NULL, *d;
+            for (int k = 0; k < 3; k++) {
+                struct node *part = t_slice(x, axis, cases[i].begin[k], cases[i].end[k]);
+                part = k == 1 ? t_slice(part, 1 - axis, 1, 7) : part;
+                part = t_sum_all(t_exp(t_scale(part, 0.3 * (k + 1))));
+                sum = sum ? t_add(sum, part) : part;
+            }
+            grad(sum, &x, 1, &d);
+            pair_expect(&pair, &d, 1, 1e-10, "slices");
+            pair_release(&pair);
+        }
+}
+
 static size_t kernels_of(struct node *const *outputs, size_t count)
 {
     struct error err;
@@ -382,6 +429,8 @@ int main(void)
         cmocka_unit_test(runs_repeat_bit_for_bit),
         cmocka_unit_test(loops_do_not_depend_on_the_number_of_threads),
         cmocka_unit_test(what_is_partly_constant_is_computed_at_each_run),
+        cmocka_unit_test(parts_of_parts_agree),
+        cmocka_unit_test(gradients_of_slices_agree),
         cmocka_unit_test(chains_are_one_step_and_equal_nodes_are_shared),
         cmocka_unit_test(a_normalisation_and_its_gradient_take_four_passes),
         cmocka_unit_test(memory_is_far_below_the_sum_of_values),

@@ -126,12 +126,61 @@ gradients_of_weights_lie_as_the_library_writes_them_and_updates_as_they_are_stor
     }
 }
 
+/* The whole is two buffers: what is read and what is written. */
+static void expect_moves(struct node *root, size_t moves)
+{
+    struct lowered l;
+    lower(&l, &root, 1, PRECISION_F32, false);
+    assert_int_equal(l.lowering.job_count, moves);
+    assert_int_equal(l.lowering.buffer_count, 2);
+    release(&l);
+}
+
+static void what_slices_send_back_is_written_to_its_place(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(4, 9, 5)), *d, *sum = NULL;
+    for (int i = 0; i < 3; i++) {
+        struct node *part = t_sum_all(t_exp(t_scale(t_slice(x, 1, 3 * i, 3 * i + 3), i + 2)));
+        sum = sum ? t_add(sum, part) : part;
+    }
+    grad(sum, &x, 1, &d);
+    expect_moves(d, 3);
+    graph_free(graph);
+}
+
+static struct node *quarters(struct node *x, int64_t row, int64_t column)
+{
+    struct node *band[2] = { t_slice(x, 0, row, dim(x, 0)), t_slice(x, 0, 0, row) };
+    for (int i = 0; i < 2; i++)
+        band[i] =
+            t_concat(1, t_slice(band[i], 1, column, dim(x, 1)), t_slice(band[i], 1, 0, column));
+    return t_concat(0, band[0], band[1]);
+}
+
+static void parts_of_parts_are_written_to_the_whole(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(7, 6)), *d;
+    struct node *k = t_input(graph, "k", DTYPE_F32, SHAPE(7, 6)), *rolled = quarters(x, 2, 4);
+    expect_moves(rolled, 4);
+    expect_moves(t_pad(t_pad(x, 0, 1, 2), 1, 3, 0), 2); /* zeros, and x */
+    expect_moves(t_concat(1, t_pad(x, 0, 1, 0), t_pad(x, 0, 0, 1)), 4);
+    grad(t_sum_all(t_mul(rolled, k)), &x, 1, &d);
+    expect_moves(d, 4); /* k, rolled back */
+    graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(weights_that_a_loop_makes_lie_channels_last_where_the_backend_wants_it),
         cmocka_unit_test(
             gradients_of_weights_lie_as_the_library_writes_them_and_updates_as_they_are_stored),
+        cmocka_unit_test(what_slices_send_back_is_written_to_its_place),
+        cmocka_unit_test(parts_of_parts_are_written_to_the_whole),
     };
     return cmocka_run_group_tests_name("tensor/lower", tests, NULL, NULL);
 }
