@@ -57,16 +57,31 @@ const char *html_real(char buffer[HTML_NUMBER], double value)
     return buffer;
 }
 
+/* One decimal, or where that would leave less two digits that count: 0.0037 % is not 0.00 %. */
+static int percent_decimals(double percent)
+{
+    return percent >= 1 || percent <= 0 ? 1 : 1 - (int)floor(log10(percent));
+}
+
 const char *html_percent(char buffer[HTML_NUMBER], double share)
 {
-    double percent = 100 * share;
+    double percent = 100 * share, whole = round(percent);
     if (isnan(share))
         snprintf(buffer, HTML_NUMBER, "%s", dash);
-    else if (percent == round(percent))
+    else if (percent == whole || (whole > 0 && fabs(percent - whole) < 1e-9)) /* .07 is 7 % */
         snprintf(buffer, HTML_NUMBER, "%.0f %%", percent);
     else
-        snprintf(buffer, HTML_NUMBER, "%.*f %%", percent < 1 ? 2 : 1, percent);
+        snprintf(buffer, HTML_NUMBER, "%.*f %%", percent_decimals(percent), percent);
     return buffer;
+}
+
+const char *html_percent_at_most(char buffer[HTML_NUMBER], double share)
+{
+    if (isnan(share))
+        return html_percent(buffer, share);
+    double step = pow(10, percent_decimals(100 * share));
+    /* A share that was just so many digits before it became binary stays what it is. */
+    return html_percent(buffer, ceil(100 * share * step - 1e-9) / step / 100);
 }
 
 static void put_value(struct html *html, char kind, va_list *values)
@@ -89,6 +104,9 @@ static void put_value(struct html *html, char kind, va_list *values)
         return;
     case 'p':
         put_text(html, html_percent(buffer, va_arg(*values, double)));
+        return;
+    case 'u':
+        put_text(html, html_percent_at_most(buffer, va_arg(*values, double)));
         return;
     case 'f':
         text_format(&html->text, "%.2f", va_arg(*values, double));

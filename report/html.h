@@ -10,6 +10,7 @@
  *     $n  int64_t        a whole number, plain, for attributes
  *     $r  double         a real number, 4 significant digits; NaN: a dash
  *     $p  double         a share as a percentage; NaN: a dash
+ *     $u  double         the same of an upper bound: never rounded down
  *     $f  double         a real number with 2 decimals, plain, for coordinates
  *     $$                 a dollar sign
  *
@@ -41,7 +42,9 @@ void html_asset(struct html *html, const char *asset);
 /* A number in words for a person: "0", "12", "0.0123", "–" for NaN. Returns `buffer`. */
 enum { HTML_NUMBER = 48 };
 const char *html_real(char buffer[HTML_NUMBER], double value);
-/* "0.42 %", "12.3 %", "0 %". */
+/* "0.42 %", "12.3 %", "0.0037 %", "0 %". */
 const char *html_percent(char buffer[HTML_NUMBER], double share);
+/* Rounded up: what is said to be at most so much is. */
+const char *html_percent_at_most(char buffer[HTML_NUMBER], double share);
 
 #endif

@@ -199,7 +199,7 @@ static void write_findings(struct page *page)
              "<div class=\"scroll\"><table class=\"facts\"><caption>What was found</caption><tbody>"
              "<tr><th scope=\"row\">Images flagged</th><td class=\"n\">$r of $r</td></tr>"
              "<tr><th scope=\"row\">Share of flagged images, with 95 % confidence</th>"
-             "<td class=\"n\">$p to $p</td></tr>",
+             "<td class=\"n\">$p to $u</td></tr>",
              fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
              fact_number(audit, "flagged.lower95"), fact_number(audit, "flagged.upper95"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
@@ -302,7 +302,7 @@ void write_memorization(struct page *page)
         "compared with every training image, and the same was done with images of $r $t: "
         "they show how alike two strangers are. An image that is "
         "more alike than strangers are is flagged. Of $r images $r were flagged; with 95 % "
-        "confidence, of images made in this way at most $p would be.</p>",
+        "confidence, of images made in this way at most $u would be.</p>",
         fact_number(audit, has_unseen_control(audit) ? "control.holdout.subjects"
                                                      : "control.other_subjects.subjects"),
         control_people(audit), fact_number(audit, "counts.synthetic"),

@@ -95,7 +95,7 @@ static void put_verdict(struct page *page)
     html_put(
         html,
         "<div><dt>synthetic images flagged as too close to a patient</dt><dd>$r of $r</dd></div>"
-        "<div><dt>share of such images at most, with 95 % confidence</dt><dd>≤ $p</dd></div>",
+        "<div><dt>share of such images at most, with 95 % confidence</dt><dd>≤ $u</dd></div>",
         fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
         fact_number(audit, "flagged.upper95"));
     html_put(html,

@@ -106,10 +106,12 @@ static const struct known_metric *known(const struct policy_row *row)
     return NULL;
 }
 
-static void put_measure(struct html *html, enum shown shown, double value)
+static void put_measure(struct html *html, enum shown shown, int bound, double value)
 {
     if (shown == SHOWN_YES_NO)
         html_put(html, "$t", value > 0 ? "yes" : "no");
+    else if (shown == SHOWN_PERCENT && bound == BOUND_UPPER95)
+        html_put(html, "$u", value);
     else if (shown == SHOWN_PERCENT)
         html_put(html, "$p", value);
     else
@@ -126,10 +128,10 @@ static void put_policy_row(struct html *html, const struct policy_result *result
         html_put(html, ", $t", policy_bound_names[row->bound]);
     html_put(html, "</small></td><td class=\"n\">$t ",
              shown == SHOWN_YES_NO ? "" : policy_rule_words(row));
-    put_measure(html, shown, row->limit);
+    put_measure(html, shown, BOUND_VALUE, row->limit);
     html_put(html, "</td><td class=\"n\">");
     if (result->measured)
-        put_measure(html, shown, result->value);
+        put_measure(html, shown, row->bound, result->value);
     else
         html_put(html, "not measured<small>$t</small>", result->reason);
     html_put(html, "</td><td><span class=\"badge $t\">$t</span></td></tr>",
@@ -183,7 +185,7 @@ static void put_candidate(struct html *html, const struct json *candidate, const
     html_put(html, "<tr><th scope=\"row\">$t$t<small>$t, $r steps</small></th>", name,
              name && strcmp(name, chosen) == 0 ? " (this one)" : "", model,
              fact_number(candidate, "trained_steps"));
-    html_put(html, "<td class=\"n\">$r of $r</td><td class=\"n\">$p</td><td class=\"n\">$r</td>",
+    html_put(html, "<td class=\"n\">$r of $r</td><td class=\"n\">$u</td><td class=\"n\">$r</td>",
              fact_number(candidate, "flagged.count"), fact_number(candidate, "flagged.of"),
              fact_number(candidate, "flagged.upper95"),
              fact_number(candidate, "relative_dice.mean"));
@@ -371,7 +373,7 @@ static void write_risks(struct page *page)
         html,
         "<p>Measured: for each synthetic image the nearest image of every training patient, by "
         "exact search, against a threshold from $t: "
-        "$r of $r images flagged; at most $p of such images, with 95 % confidence. "
+        "$r of $r images flagged; at most $u of such images, with 95 % confidence. "
         "Not measured: persons who can be recognised by a feature that leaves most of the image "
         "as it is (an implant, a rare malformation).</p>",
         control_people(audit), fact_number(audit, "flagged.count"),

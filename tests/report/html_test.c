@@ -43,8 +43,25 @@ static void reals_have_digits_that_matter(void **state)
     assert_string_equal(html_real(buffer, 1e-7), "1.00e-07");
     assert_string_equal(html_real(buffer, NAN), "–");
     assert_string_equal(html_percent(buffer, 0.0092), "0.92 %");
+    assert_string_equal(html_percent(buffer, 0.0000369), "0.0037 %");
+    assert_string_equal(html_percent(buffer, 0.1234), "12.3 %");
     assert_string_equal(html_percent(buffer, 0.25), "25 %");
     assert_string_equal(html_percent(buffer, NAN), "–");
+}
+
+static void an_upper_bound_is_never_told_smaller_than_it_is(void **state)
+{
+    (void)state;
+    char buffer[HTML_NUMBER];
+    assert_string_equal(html_percent_at_most(buffer, 0.009141), "0.92 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.010004), "1.1 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.00003689), "0.0037 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.00999), "1 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.01), "1 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.07), "7 %");
+    assert_string_equal(html_percent_at_most(buffer, 0.123), "12.3 %");
+    assert_string_equal(html_percent_at_most(buffer, 1), "100 %");
+    assert_string_equal(html_percent_at_most(buffer, NAN), "–");
 }
 
 static void what_is_not_there_is_a_dash(void **state)
@@ -78,9 +95,10 @@ static void an_image_is_a_data_uri(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(text_cannot_become_markup),        TEST(numbers_are_for_people),
-        TEST(reals_have_digits_that_matter),    TEST(what_is_not_there_is_a_dash),
-        TEST(a_document_cannot_end_its_script), TEST(an_image_is_a_data_uri),
+        TEST(text_cannot_become_markup),     TEST(numbers_are_for_people),
+        TEST(reals_have_digits_that_matter), TEST(an_upper_bound_is_never_told_smaller_than_it_is),
+        TEST(what_is_not_there_is_a_dash),   TEST(a_document_cannot_end_its_script),
+        TEST(an_image_is_a_data_uri),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
