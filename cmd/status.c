@@ -44,12 +44,13 @@ enum state {
     STATE_FAILED,
     STATE_NO,
     STATE_PURGED,
+    STATE_KEPT,
     STATE_UNWANTED,
     STATE_COUNT
 };
 static const char *const state_names[STATE_COUNT] = {
-    "up to date", "stale",   "to do",  "running",    "stopped",
-    "failed",     "said no", "purged", "not wanted",
+    "up to date", "stale",   "to do",  "running", "stopped",
+    "failed",     "said no", "purged", "kept",    "not wanted",
 };
 
 struct view {
@@ -63,6 +64,21 @@ struct view {
 
 /* ---- looking --------------------------------------------------------------------------------- */
 
+/* Whether it is whole, and a stage that it needs was removed on purpose. */
+static bool was_made_from_purged(const struct view *view, const struct stage *stage,
+                                 const struct release_plan *plan)
+{
+    struct error why;
+    if (!stage_looks_intact(stage_folder_of(stage, plan, view->arena), stage->name, &why))
+        return false;
+    for (size_t i = 0; i < STAGE_NEEDS && stage->needs[i]; i++) {
+        const struct stage *need = stage_find(stage->needs[i]);
+        if (history_of(&view->history, need, stage_label(need, plan))->last == EVENT_PURGED)
+            return true;
+    }
+    return false;
+}
+
 /* The state of a stage, and in words what there is to say. */
 static enum state look_at(const struct view *view, const struct stage *stage,
                           const struct release_plan *plan, const char **words)
@@ -74,6 +90,10 @@ static enum state look_at(const struct view *view, const struct stage *stage,
         return STATE_UNWANTED;
     if (past->last == EVENT_STARTED && view->holder.is_held)
         return STATE_RUNNING;
+    if (past->last == EVENT_PURGED)
+        return STATE_PURGED;
+    if (stage_is_done(stage, plan, view->care, view->arena, &why))
+        return STATE_DONE; /* whatever was tried, and taken back, in between */
     if (past->last == EVENT_FAILED || past->last == EVENT_NO) {
         *words = past->message ? past->message : "";
         return past->last == EVENT_NO ? STATE_NO : STATE_FAILED;
@@ -83,12 +103,12 @@ static enum state look_at(const struct view *view, const struct stage *stage,
                                              : "was interrupted; goes on when run again";
         return STATE_STOPPED;
     }
-    if (past->last == EVENT_PURGED)
-        return STATE_PURGED;
-    if (stage_is_done(stage, plan, view->care, view->arena, &why))
-        return STATE_DONE;
-    *words = past->last == EVENT_NONE ? "" : arena_string(view->arena, why.message);
-    return past->last == EVENT_NONE ? STATE_TO_DO : STATE_STALE;
+    if (past->last == EVENT_NONE)
+        return STATE_TO_DO;
+    if (was_made_from_purged(view, stage, plan))
+        return STATE_KEPT;
+    *words = arena_string(view->arena, why.message);
+    return STATE_STALE;
 }
 
 /* "3200/10000 images, 12 s left" of the stage that is running. */
