@@ -81,7 +81,7 @@ static void expect_within(struct pair *pair, struct node *y, enum precision prec
     agree(result_of(pair, PAIR_BACKEND, precision, y, &plain), expected, y, tolerance, name);
     allow(what);
     agree(result_of(pair, PAIR_BACKEND, precision, y, &combined), expected, y, tolerance, name);
-    if (what & ATTENTION) {
+    if (what & ATTENTION && precision == PRECISION_BF16) { /* in f32 no library takes it */
         allow(what | OWN);
         agree(result_of(pair, PAIR_BACKEND, precision, y, &unused), expected, y, tolerance, name);
         if (combined != unused)
