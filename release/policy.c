@@ -150,6 +150,9 @@ static bool names_a_document(const struct policy_row *row)
 
 bool policy_check(const struct policy_settings *settings, struct error *err)
 {
+    if (!settings->rows.count)
+        return error_set(err, "the policy has no row, so whatever was measured would pass; give at "
+                              "least one, or leave out \"rows\" for the usual ones");
     for (size_t i = 0; i < settings->rows.count; i++) {
         const struct policy_row *row = &rows_of(settings)[i];
         if (!is_well_formed(row->metric))

@@ -131,6 +131,14 @@ static void a_metric_that_is_no_path_is_refused_before_anything_runs(void **stat
     }
 }
 
+static void a_policy_that_everything_would_pass_is_refused(void **state)
+{
+    (void)state;
+    struct policy_settings settings = { .quarantine = QUARANTINE_DROP };
+    assert_false(policy_check(&settings, &err));
+    assert_contains(err.message, "the policy has no row, so whatever was measured would pass");
+}
+
 static void a_metric_of_no_document_is_refused_before_anything_runs(void **state)
 {
     (void)state;
@@ -203,6 +211,7 @@ int main(void)
         TEST(what_is_missing_fails_and_says_why),
         TEST(a_metric_that_is_no_path_is_refused_before_anything_runs),
         TEST(a_metric_of_no_document_is_refused_before_anything_runs),
+        TEST(a_policy_that_everything_would_pass_is_refused),
         TEST(the_defaults_pass_a_clean_set_and_nothing_else),
         TEST(the_digest_changes_with_every_part_of_the_policy),
     };
