@@ -98,6 +98,12 @@ static void warn_of_sets(struct audit_run *run)
     if (run->copies)
         text_format(&run->warnings, "%zu synthetic image%s, pixel by pixel\n", run->copies,
                     run->copies == 1 ? " is a training image" : "s are training images");
+    if (run->held_out_copies)
+        text_format(&run->warnings,
+                    "%zu synthetic image%s of a patient who was held out, pixel by "
+                    "pixel\n",
+                    run->held_out_copies,
+                    run->held_out_copies == 1 ? " is an image" : "s are images");
     if (constants_of(run, SET_SYNTHETIC))
         text_format(&run->warnings,
                     "%zu synthetic images have no variance; no statistic can be taken of them\n",

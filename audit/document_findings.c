@@ -13,6 +13,7 @@ struct json *nearest_json(const struct audit_run *run)
     json_put(nearest, "local_ratio", summary_json(run->local ? run->ratio : NULL, count));
     put_count(nearest, "local", run->local);
     put_count(nearest, "identical_to_training", run->copies);
+    put_count(nearest, "identical_to_holdout", run->held_out_copies);
     return nearest;
 }
 

@@ -103,15 +103,22 @@ static size_t list_statistics(struct audit_run *run, struct statistic *statistic
 
 /* The images that are no strangers whatever the thresholds say: just those that a control leaves
  * out (memorization_search.c), so nothing that is promised of strangers changes. Equal pixels need
- * no search, and so count where a correlation should ever round to less than 1. */
+ * no search, and so count where a correlation should ever round to less than 1. Somebody who was
+ * held out is a patient, too: such images are near to nobody who was trained on, and no
+ * generator's. */
 static const bool *find_identical(struct audit_run *run)
 {
     size_t count = images_of(run, SET_SYNTHETIC)->count;
+    const struct look *looks = run->looks[SET_SYNTHETIC];
+    bool *held_out = arena_array(&run->arena, bool, count);
     run->identical = arena_array(&run->arena, bool, count);
-    run->copies = images_in(run->looks[SET_SYNTHETIC], count, run->looks[SET_TRAIN],
-                            images_of(run, SET_TRAIN)->count, run->identical);
-    for (size_t i = 0; i < count; i++)
-        run->identical[i] |= run->correlation[i] == 1; /* NAN, without variance, never is */
+    run->copies = images_in(looks, count, run->looks[SET_TRAIN], images_of(run, SET_TRAIN)->count,
+                            run->identical);
+    if (run->sets.holdout)
+        run->held_out_copies = images_in(looks, count, run->looks[SET_HOLDOUT],
+                                         images_of(run, SET_HOLDOUT)->count, held_out);
+    for (size_t i = 0; i < count; i++) /* NAN, without variance, is no 1 */
+        run->identical[i] |= held_out[i] || run->correlation[i] == 1;
     return run->identical;
 }
 

@@ -85,8 +85,10 @@ struct audit_run {
     int *found_by;    /* by synthetic image: the matcher that flagged it alone; −1: none */
     uint64_t *source; /* the training image that it is nearest to, by what flagged it */
     struct duplicates duplicates[SET_COUNT];
-    bool *identical; /* by synthetic image: it is a training image, or correlates exactly 1 */
+    bool *identical; /* by synthetic image: it is a real image, or correlates exactly 1 with one
+                      * that was trained on */
     size_t copies;   /* synthetic images that are, pixel by pixel, training images */
+    size_t held_out_copies; /* … held-out images */
     struct json *document;
     struct text warnings, summary;
     struct arena arena;

@@ -176,7 +176,7 @@ static void write_findings(struct page *page)
     static const struct {
         const char *name, *path;
     } rows[] = {
-        { "… as a training image itself, unchanged", "flagged.by_identity" },
+        { "… as a real image itself, unchanged", "flagged.by_identity" },
         { "… by likeness", "flagged.by_correlation" },
         { "… by being nearer than strangers are", "flagged.by_local_ratio" },
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
