@@ -7,7 +7,7 @@
 # for the foreign generator's a second one under another seed: what a generator that remembers nobody
 # would give. With your own, put your scans and your folder of images in their places.
 set -eu
-lethe=$1 folder=$2 subjects=${3:-24} size=${4:-32}
+lethe=$(realpath "$1") folder=$2 subjects=${3:-24} size=${4:-32}
 mkdir -p "$folder"
 cd "$folder"
 [ -d scans ] || "$lethe" phantom --subjects "$subjects" --size "$size" --seed 11 --out scans
