@@ -26,6 +26,17 @@ CPU_VECTOR float sum_rest(const float *in, size_t count)
     return sum;
 }
 
+/* Adds floats to doubles as vectors: compilers take a vector's elements one by one. */
+CPU_VECTOR void add_line(double *sum, const float *part)
+{
+    cpu_double_line total;
+    cpu_line line;
+    memcpy(&total, sum, sizeof total);
+    memcpy(&line, part, sizeof line);
+    total += __builtin_convertvector(line, cpu_double_line);
+    memcpy(sum, &total, sizeof total);
+}
+
 HOT static void sum_all(double *sum, const float *in, size_t rows, size_t columns)
 {
     size_t count = rows * columns;
@@ -58,9 +69,7 @@ HOT static void sum_rows(double *sum, const float *in, size_t rows, size_t colum
             for (size_t k = 0; k < CPU_BLOCK; k++)
                 total += half[h][k];
         }
-        memcpy(rest, &total, sizeof rest);
-        for (size_t k = 0; k < CPU_BLOCK; k++)
-            sum[r + k] += (double)rest[k];
+        add_line(sum + r, (const float *)&total);
     }
     for (; r < rows; r++, in += columns)
         sum_all(&sum[r], in, 1, columns);
@@ -77,8 +86,8 @@ HOT static void sum_columns(double *sum, const float *in, size_t rows, size_t co
             memcpy(&row, in + r * columns + c, sizeof row);
             part += row;
         }
-        for (size_t k = 0; k < CPU_LANES; k++)
-            sum[c + k] += (double)part[k];
+        add_line(sum + c, (const float *)&part);
+        add_line(sum + c + CPU_BLOCK, (const float *)&part + CPU_BLOCK);
     }
     for (; c < columns; c++) {
         float part = 0;

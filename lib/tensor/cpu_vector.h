@@ -11,6 +11,7 @@
 enum { CPU_LANES = 16, CPU_BLOCK = 8 };
 typedef float cpu_lanes __attribute__((vector_size(4 * CPU_LANES)));
 typedef float cpu_line __attribute__((vector_size(4 * CPU_BLOCK)));
+typedef double cpu_double_line __attribute__((vector_size(8 * CPU_BLOCK)));
 typedef int32_t cpu_whole_line __attribute__((vector_size(4 * CPU_BLOCK)));
 typedef uint32_t cpu_bits_line __attribute__((vector_size(4 * CPU_BLOCK)));
 typedef uint16_t cpu_half_line __attribute__((vector_size(2 * CPU_BLOCK)));
