@@ -12,6 +12,7 @@
 #include "train/metrics.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- small parts ----------------------------------------------------------------------------- */
@@ -118,6 +119,20 @@ static void put_measure(struct html *html, enum shown shown, int bound, double v
         html_put(html, "$r", value);
 }
 
+/* Whether what was measured is beyond the limit by so little that both read alike. */
+static bool reads_as_its_limit(enum shown shown, const struct policy_result *result)
+{
+    char limit[HTML_NUMBER], value[HTML_NUMBER];
+    const char *(*const written)(char *, double) = shown != SHOWN_PERCENT ? html_real
+                                                   : result->row->bound == (int)BOUND_UPPER95
+                                                       ? html_percent_at_most
+                                                       : html_percent;
+    if (shown == SHOWN_YES_NO || !result->measured || result->passed)
+        return false;
+    (shown == SHOWN_PERCENT ? html_percent : html_real)(limit, result->row->limit);
+    return strcmp(limit, written(value, result->value)) == 0;
+}
+
 static void put_policy_row(struct html *html, const struct policy_result *result)
 {
     const struct policy_row *row = result->row;
@@ -132,7 +147,13 @@ static void put_policy_row(struct html *html, const struct policy_result *result
     html_put(html, "</td><td class=\"n\">");
     if (result->measured)
         put_measure(html, shown, row->bound, result->value);
-    else
+    if (reads_as_its_limit(shown, result)) {
+        char exact[HTML_NUMBER], limit[HTML_NUMBER];
+        snprintf(exact, sizeof exact, "%.9g", result->value);
+        snprintf(limit, sizeof limit, "%.9g", row->limit);
+        html_put(html, "<small>exactly $t, of $t</small>", exact, limit);
+    }
+    if (!result->measured)
         html_put(html, "not measured<small>$t</small>", result->reason);
     html_put(html, "</td><td><span class=\"badge $t\">$t</span></td></tr>",
              result->passed ? "yes" : "no", result->passed ? "✓ met" : "✗ not met");

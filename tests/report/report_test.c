@@ -51,6 +51,31 @@ static void a_set_that_does_not_is_told_what_to_do(void **state)
     text_release(&result.advice);
 }
 
+/* 0.500 beside "at least 0.500", not met, would be a riddle. */
+static void what_misses_a_limit_by_less_than_is_shown_is_told_exactly(void **state)
+{
+    (void)state;
+    struct policy_row rows[] = {
+        { "memorization.nearest.mean", BOUND_VALUE, RULE_AT_LEAST, 0.50001 },
+        { "memorization.nearest.p95", BOUND_VALUE, RULE_AT_MOST, 0.5 },
+    };
+    struct policy_settings policy = policy_defaults;
+    struct error err;
+    struct report_result result;
+    size_t size;
+    evidence_make(0);
+    struct report_job job = evidence_job();
+    policy.rows.items = rows;
+    policy.rows.count = 2;
+    job.policy = &policy;
+    assert_ok(report_write(&job, &result, &err), err);
+    text_release(&result.advice);
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    assert_ok(public_page, err);
+    assert_contains(public_page, "<small>exactly 0.5, of 0.50001</small>");
+    assert_null(strstr(public_page, "exactly 0.6"));
+}
+
 /* The names of every subject and source, and the folders that they are in. */
 static void the_public_report_names_no_patient_and_no_path(void **state)
 {
@@ -207,6 +232,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_set_that_meets_the_policy_passes),
         TEST(a_set_that_does_not_is_told_what_to_do),
+        TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(the_public_report_names_no_patient_and_no_path),
         TEST(the_public_report_shows_no_patient),
         TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
