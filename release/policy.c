@@ -148,6 +148,14 @@ static bool names_a_document(const struct policy_row *row)
     return false;
 }
 
+static bool is_about_copies(const struct policy_settings *settings)
+{
+    for (size_t i = 0; i < settings->rows.count; i++)
+        if (policy_is_of(&rows_of(settings)[i], "memorization"))
+            return true;
+    return false;
+}
+
 bool policy_check(const struct policy_settings *settings, struct error *err)
 {
     if (!settings->rows.count)
@@ -166,6 +174,9 @@ bool policy_check(const struct policy_settings *settings, struct error *err)
                              "begins with memorization or utility",
                              i + 1, row->metric);
     }
+    if (!is_about_copies(settings))
+        return error_set(err, "the policy has no row about memorization, so a set of copies would "
+                              "pass; give one, as memorization.flagged.count with limit 0");
     return true;
 }
 

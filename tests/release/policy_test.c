@@ -38,10 +38,12 @@ static int teardown(void **state)
 static struct policy_result result_of(struct policy_row row)
 {
     struct policy_result *results;
-    struct policy_settings settings = { .rows = { &row, 1 } };
+    struct policy_row rows[] = { row, { "memorization.flagged.count", BOUND_VALUE, 0, 1000 } };
+    struct policy_settings settings = { .rows = { rows, 2 } };
     struct policy_document documents[] = { { "memorization", "audit", root },
                                            { "utility", "utility", NULL } };
     assert_ok(policy_check(&settings, &err), err);
+    settings.rows.count = 1;
     bool passed = policy_evaluate(&settings, documents, 2, &arena, &results);
     assert_true(passed == results[0].passed);
     return results[0];
@@ -137,6 +139,10 @@ static void a_policy_that_everything_would_pass_is_refused(void **state)
     struct policy_settings settings = { .quarantine = QUARANTINE_DROP };
     assert_false(policy_check(&settings, &err));
     assert_contains(err.message, "the policy has no row, so whatever was measured would pass");
+    struct policy_row row = { "utility.relative_dice.mean", BOUND_LOWER95, 0, 0.8 };
+    settings.rows = (struct yaml_rows){ &row, 1 };
+    assert_false(policy_check(&settings, &err));
+    assert_contains(err.message, "no row about memorization, so a set of copies would pass");
 }
 
 static void a_metric_of_no_document_is_refused_before_anything_runs(void **state)
