@@ -18,7 +18,7 @@ enum {
     SMALL = 16384,
     JOBS_MAX = 24,
     COST_MAX = 150,
-    COLUMNS_MERGED = 16,
+    COLUMNS_MERGED = 8,
     ROWS_TURNED = 8
 };
 
