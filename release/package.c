@@ -372,31 +372,22 @@ static bool save_policy(struct packaging *packaging, struct digest *digest)
 /* ---- the tree
  * ---------------------------------------------------------------------------------------- */
 
+/* `added`: the plan adds it, so it has to be a document; findings are collected as the lint's are.
+ */
 static bool add_file(struct packaging *packaging, struct tree *tree, const char *from,
-                     const char *path)
+                     const char *path, bool added)
 {
     size_t size;
     char *bytes = file_read(from, LARGEST_ADDED, &size, packaging->err);
     if (!bytes)
         return false;
+    if (added)
+        lint_document(tree->lint, path, bytes, size, &tree->findings);
     bool ok = (manifest_path_is_portable(path, packaging->err) ||
                error_prefix(packaging->err, "%s", from)) &&
               tree_add(tree, path, bytes, size, packaging->err);
     memory_free(bytes);
     return ok;
-}
-
-/* What the plan adds. Findings are collected as those of the lint are. */
-static bool add_document(struct packaging *packaging, struct tree *tree, const char *from,
-                         const char *path)
-{
-    size_t size;
-    char *bytes = file_read(from, LARGEST_ADDED, &size, packaging->err);
-    if (!bytes)
-        return false;
-    lint_document(tree->lint, path, bytes, size, &tree->findings);
-    memory_free(bytes);
-    return add_file(packaging, tree, from, path);
 }
 
 static bool include(struct packaging *packaging, struct tree *tree, const char *from)
@@ -406,12 +397,12 @@ static bool include(struct packaging *packaging, struct tree *tree, const char *
     char **files;
     size_t count;
     if (path_kind(from) != PATH_FOLDER)
-        return add_document(packaging, tree, from, name);
+        return add_file(packaging, tree, from, name, true);
     if (!folder_walk(from, arena, &files, &count, packaging->err))
         return false;
     for (size_t i = 0; i < count; i++)
-        if (!add_document(packaging, tree, path_join(arena, from, files[i]),
-                          path_join(arena, name, files[i])))
+        if (!add_file(packaging, tree, path_join(arena, from, files[i]),
+                      path_join(arena, name, files[i]), true))
             return false;
     return true;
 }
@@ -425,7 +416,7 @@ static bool add_documents(struct packaging *packaging, struct tree *tree)
     memory_free(text);
     json_free(document);
     if (ok && job->report_public)
-        ok = add_file(packaging, tree, job->report_public, "data/report.html");
+        ok = add_file(packaging, tree, job->report_public, "data/report.html", false);
     for (size_t i = 0; ok && i < job->settings->include.count; i++)
         ok = include(packaging, tree, job->settings->include.items[i]);
     return ok;

@@ -54,8 +54,8 @@ extern const struct yaml_field policy_fields[];
 /* The digest of all that the policy says; defaults count as written out. */
 void policy_digest(const struct policy_settings *settings, struct digest *digest);
 
-/* Checks that there are rows, and that their metrics name a document that there is and are well
- * formed: before anything runs. */
+/* Checks that there are rows, one of them about memorization, and that their metrics name a
+ * document that there is and are well formed: before anything runs. */
 bool policy_check(const struct policy_settings *settings, struct error *err) MUST_USE;
 
 /* Whether a row's metric is of that document. */

@@ -107,30 +107,30 @@ static const struct known_metric *known(const struct policy_row *row)
     return NULL;
 }
 
-static void put_measure(struct html *html, enum shown shown, int bound, double value)
+/* In words; what is said to be at most so much is rounded up. */
+static const char *measure(char buffer[HTML_NUMBER], enum shown shown, int bound, double value)
 {
     if (shown == SHOWN_YES_NO)
-        html_put(html, "$t", value > 0 ? "yes" : "no");
-    else if (shown == SHOWN_PERCENT && bound == BOUND_UPPER95)
-        html_put(html, "$u", value);
-    else if (shown == SHOWN_PERCENT)
-        html_put(html, "$p", value);
-    else
-        html_put(html, "$r", value);
+        return value > 0 ? "yes" : "no";
+    if (shown == SHOWN_NUMBER)
+        return html_real(buffer, value);
+    return (bound == BOUND_UPPER95 ? html_percent_at_most : html_percent)(buffer, value);
 }
 
-/* Whether what was measured is beyond the limit by so little that both read alike. */
-static bool reads_as_its_limit(enum shown shown, const struct policy_result *result)
+/* What was measured; exactly, where it is beyond the limit by so little that both read alike. */
+static void put_measured(struct html *html, enum shown shown, const struct policy_result *result,
+                         const char *limit)
 {
-    char limit[HTML_NUMBER], value[HTML_NUMBER];
-    const char *(*const written)(char *, double) = shown != SHOWN_PERCENT ? html_real
-                                                   : result->row->bound == (int)BOUND_UPPER95
-                                                       ? html_percent_at_most
-                                                       : html_percent;
-    if (shown == SHOWN_YES_NO || !result->measured || result->passed)
-        return false;
-    (shown == SHOWN_PERCENT ? html_percent : html_real)(limit, result->row->limit);
-    return strcmp(limit, written(value, result->value)) == 0;
+    char buffer[HTML_NUMBER];
+    const struct policy_row *row = result->row;
+    const char *value = measure(buffer, shown, row->bound, result->value);
+    html_put(html, "$t", value);
+    if (result->passed || shown == SHOWN_YES_NO || strcmp(value, limit) != 0)
+        return;
+    char exact[HTML_NUMBER], of[HTML_NUMBER];
+    snprintf(exact, sizeof exact, "%.9g", result->value);
+    snprintf(of, sizeof of, "%.9g", row->limit);
+    html_put(html, "<small>exactly $t, of $t</small>", exact, of);
 }
 
 static void put_policy_row(struct html *html, const struct policy_result *result)
@@ -141,19 +141,13 @@ static void put_policy_row(struct html *html, const struct policy_result *result
     html_put(html, "<tr><td>$t<small>$t", metric ? metric->words : row->metric, row->metric);
     if (row->bound != BOUND_VALUE)
         html_put(html, ", $t", policy_bound_names[row->bound]);
-    html_put(html, "</small></td><td class=\"n\">$t ",
-             shown == SHOWN_YES_NO ? "" : policy_rule_words(row));
-    put_measure(html, shown, BOUND_VALUE, row->limit);
-    html_put(html, "</td><td class=\"n\">");
+    char buffer[HTML_NUMBER];
+    const char *limit = measure(buffer, shown, BOUND_VALUE, row->limit);
+    html_put(html, "</small></td><td class=\"n\">$t $t</td><td class=\"n\">",
+             shown == SHOWN_YES_NO ? "" : policy_rule_words(row), limit);
     if (result->measured)
-        put_measure(html, shown, row->bound, result->value);
-    if (reads_as_its_limit(shown, result)) {
-        char exact[HTML_NUMBER], limit[HTML_NUMBER];
-        snprintf(exact, sizeof exact, "%.9g", result->value);
-        snprintf(limit, sizeof limit, "%.9g", row->limit);
-        html_put(html, "<small>exactly $t, of $t</small>", exact, limit);
-    }
-    if (!result->measured)
+        put_measured(html, shown, result, limit);
+    else
         html_put(html, "not measured<small>$t</small>", result->reason);
     html_put(html, "</td><td><span class=\"badge $t\">$t</span></td></tr>",
              result->passed ? "yes" : "no", result->passed ? "✓ met" : "✗ not met");
