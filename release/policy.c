@@ -2,6 +2,7 @@
 #include "release/policy.h"
 
 #include "base/text.h"
+#include "release/metric.h"
 
 #include <math.h>
 #include <string.h>
@@ -86,66 +87,10 @@ void policy_digest(const struct policy_settings *settings, struct digest *digest
     text_release(&text);
 }
 
-/* ---- paths --------------------------------------------------------------------------------- */
-
-/* One step of a metric: a key, then perhaps an entry of the list that stands there. */
-struct step {
-    const char *key, *entry; /* entry: what stands between the brackets */
-    size_t key_length, entry_length;
-};
-
-/* Takes the next step off the path; false at its end or where it is not well formed. */
-static bool next_step(const char **path, struct step *step)
-{
-    const char *at = *path;
-    *step = (struct step){ .key = at, .key_length = strcspn(at, ".[") };
-    at += step->key_length;
-    if (*at == '[') {
-        step->entry = at + 1;
-        step->entry_length = strcspn(step->entry, "]");
-        at = step->entry + step->entry_length;
-        if (*at++ != ']')
-            return false;
-    }
-    bool last = !*at;
-    if (!step->key_length || (step->entry && !step->entry_length) || (!last && *at != '.') ||
-        (!last && !at[1]))
-        return false;
-    *path = last ? at : at + 1;
-    return true;
-}
-
-static bool is_well_formed(const char *metric)
-{
-    struct step step;
-    size_t steps = 0;
-    while (*metric) {
-        if (!next_step(&metric, &step))
-            return false;
-        steps++;
-    }
-    return steps >= 2;
-}
-
-/* The documents, and the commands that make them. */
-static const struct {
-    const char *name, *made_by;
-} known_documents[] = { { "memorization", "audit" }, { "utility", "utility" } };
-enum { DOCUMENTS = sizeof known_documents / sizeof *known_documents };
-
 bool policy_is_of(const struct policy_row *row, const char *document)
 {
     size_t length = strlen(document);
     return strcspn(row->metric, ".[") == length && strncmp(row->metric, document, length) == 0;
-}
-
-/* A word that is wrong here would fail its row in the end, after days of training. */
-static bool names_a_document(const struct policy_row *row)
-{
-    for (size_t i = 0; i < DOCUMENTS; i++)
-        if (policy_is_of(row, known_documents[i].name))
-            return true;
-    return false;
 }
 
 static bool is_about_copies(const struct policy_settings *settings)
@@ -163,16 +108,8 @@ bool policy_check(const struct policy_settings *settings, struct error *err)
                               "least one, or leave out \"rows\" for the usual ones");
     for (size_t i = 0; i < settings->rows.count; i++) {
         const struct policy_row *row = &rows_of(settings)[i];
-        if (!is_well_formed(row->metric))
-            return error_set(err,
-                             "policy row %zu: \"%s\" is no metric; expected a document and keys, "
-                             "as in memorization.flagged.fraction",
-                             i + 1, row->metric);
-        if (!names_a_document(row))
-            return error_set(err,
-                             "policy row %zu: \"%s\" is of no document that is measured; a metric "
-                             "begins with memorization or utility",
-                             i + 1, row->metric);
+        if (!metric_check(row->metric, row->bound != BOUND_VALUE, err))
+            return error_prefix(err, "policy row %zu", i + 1);
     }
     if (!is_about_copies(settings))
         return error_set(err, "the policy has no row about memorization, so a set of copies would "
@@ -208,7 +145,7 @@ static bool matches(const struct json *object, char *selector)
     return true;
 }
 
-static const struct json *entry_of(const struct json *list, const struct step *step,
+static const struct json *entry_of(const struct json *list, const struct metric_step *step,
                                    struct arena *arena, const char **reason)
 {
     char *selector = arena_substring(arena, step->entry, step->entry_length);
@@ -236,10 +173,10 @@ struct place {
 static bool walk(const char *metric, const struct json *root, struct place *place,
                  struct arena *arena, const char **reason)
 {
-    struct step step;
+    struct metric_step step;
     *place = (struct place){ root, NULL };
     while (*metric) {
-        CHECK(next_step(&metric, &step), "a metric that was not checked");
+        CHECK(metric_next_step(&metric, &step), "a metric that was not checked");
         const char *key = arena_substring(arena, step.key, step.key_length);
         place->parent = place->value;
         place->value = json_member(place->parent, key);
@@ -347,17 +284,17 @@ bool policy_evaluate(const struct policy_settings *settings,
 bool policy_judge(const struct policy_settings *settings, struct json *memorization,
                   const struct json *utility, struct arena *arena, struct policy_result **results)
 {
-    const struct json *const roots[DOCUMENTS] = { memorization, utility };
-    struct policy_document documents[DOCUMENTS];
-    for (size_t i = 0; i < DOCUMENTS; i++)
-        documents[i] = (struct policy_document){ known_documents[i].name,
-                                                 known_documents[i].made_by, roots[i] };
+    const struct json *const roots[METRIC_DOCUMENTS] = { memorization, utility };
+    struct policy_document documents[METRIC_DOCUMENTS];
+    for (size_t i = 0; i < METRIC_DOCUMENTS; i++)
+        documents[i] = (struct policy_document){ metric_documents[i].name,
+                                                 metric_documents[i].made_by, roots[i] };
     double images = 0, flagged = 0;
     json_as_real(json_member(json_member(memorization, "counts"), "synthetic"), &images);
     json_as_real(json_member(json_member(memorization, "flagged"), "count"), &flagged);
     if (settings->quarantine == QUARANTINE_DROP && flagged > 0 && flagged < images)
         policy_without_flagged(memorization, (int64_t)(images - flagged));
-    return policy_evaluate(settings, documents, DOCUMENTS, arena, results);
+    return policy_evaluate(settings, documents, METRIC_DOCUMENTS, arena, results);
 }
 
 struct json *policy_results_json(const struct policy_result *results, size_t count)

@@ -9,12 +9,11 @@
  *         - { metric: memorization.flagged.fraction, bound: upper95, limit: 0.01 }
  *         - { metric: "utility.relative_dice[source=synthetic].mean", bound: lower95, limit: 0.8 }
  *
- * The first word of a metric names the document (policy_documents), the others its keys; `[3]`
- * picks an entry of a list, `[key=value,key=value]` the only entry with these values. A truth value
- * counts as 1 or 0. `bound: upper95` and `lower95` take the ends of the 95 % interval that stands
- * beside the number (keys upper95 and lower95, or `interval: [low, high]`, in the same object). An
- * upper end has to be at most the limit, a lower end at least, a plain value at most unless
- * `must_be` says otherwise.
+ * A metric is a path (metric.h): a document, keys, entries of lists. A truth value counts as 1 or
+ * 0. `bound: upper95` and `lower95` take the ends of the 95 % interval that stands beside the
+ * number (keys upper95 and lower95, or `interval: [low, high]`, in the same object). An upper end
+ * has to be at most the limit, a lower end at least, a plain value at most unless `must_be` says
+ * otherwise.
  *
  * A number that is missing fails its row: what was not measured has not been shown. Limits are part
  * of the plan, so they stand before the audit runs; policy_digest is recorded by the audit, and the
@@ -54,8 +53,8 @@ extern const struct yaml_field policy_fields[];
 /* The digest of all that the policy says; defaults count as written out. */
 void policy_digest(const struct policy_settings *settings, struct digest *digest);
 
-/* Checks that there are rows, one of them about memorization, and that their metrics name a
- * document that there is and are well formed: before anything runs. */
+/* Checks that there are rows, one of them about memorization, and that there can be what their
+ * metrics name: before anything runs. */
 bool policy_check(const struct policy_settings *settings, struct error *err) MUST_USE;
 
 /* Whether a row's metric is of that document. */

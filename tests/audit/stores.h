@@ -8,6 +8,7 @@
 #include "data/dataset.h"
 
 enum { STORE_SIDE = 16, STORE_SIDE_MOST = 20, STORE_SLICES = 3 };
+enum { STORE_SIDE_ROOM = 64 }; /* from here on lesions are looked for */
 
 struct store_spec {
     enum dataset_role role;
@@ -16,6 +17,7 @@ struct store_spec {
     bool masks, torn;       /* torn: the first subject's last slice is held out */
     bool whole;             /* not split */
     int side;               /* 0: 16 */
+    int slices;             /* of a subject; 0: 3 */
     uint8_t label;          /* of the disc's core; 0: 4 */
     const char *channel;    /* the second's name; NULL: "flair" */
 };
@@ -23,15 +25,16 @@ struct store_spec {
 static inline void store_write(const char *path, const struct store_spec *spec)
 {
     const char *names[] = { "t1", spec->channel ? spec->channel : "flair" };
-    const int side = spec->side ? spec->side : STORE_SIDE, pixels = side * side;
+    const int side = spec->side ? spec->side : STORE_SIDE, pixels = side * side,
+              slices = spec->slices ? spec->slices : STORE_SLICES;
     struct dataset_format format = { spec->role,    2,          (size_t)side, (size_t)side, names,
                                      ELEMENT_UINT8, spec->masks };
     struct dataset_writer writer;
     struct error err;
     assert_ok(dataset_writer_open(&writer, path, &format, &err), err);
     for (int s = spec->first; s < spec->first + spec->subjects; s++)
-        for (int z = 0; z < STORE_SLICES; z++) {
-            uint8_t mask[STORE_SIDE_MOST * STORE_SIDE_MOST], image[2 * sizeof mask];
+        for (int z = 0; z < slices; z++) {
+            uint8_t mask[STORE_SIDE_ROOM * STORE_SIDE_ROOM], image[2 * sizeof mask];
             char subject[16], sha256[65];
             int cx = 5 + s % 5, cy = 6 + (s * 3 + z) % 5;
             for (int p = 0; p < pixels; p++) {
@@ -46,7 +49,7 @@ static inline void store_write(const char *path, const struct store_spec *spec)
             memset(sha256, '0' + s % 10, 64);
             sha256[64] = 0;
             bool held = s >= spec->first + spec->subjects - spec->held_out ||
-                        (spec->torn && s == 0 && z == STORE_SLICES - 1);
+                        (spec->torn && s == 0 && z == slices - 1);
             struct dataset_image row = { subject, z,
                                          spec->role == ROLE_SYNTHETIC || spec->whole ? SPLIT_NONE
                                          : held                                      ? SPLIT_HOLDOUT

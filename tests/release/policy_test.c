@@ -38,12 +38,9 @@ static int teardown(void **state)
 static struct policy_result result_of(struct policy_row row)
 {
     struct policy_result *results;
-    struct policy_row rows[] = { row, { "memorization.flagged.count", BOUND_VALUE, 0, 1000 } };
-    struct policy_settings settings = { .rows = { rows, 2 } };
+    struct policy_settings settings = { .rows = { &row, 1 } };
     struct policy_document documents[] = { { "memorization", "audit", root },
                                            { "utility", "utility", NULL } };
-    assert_ok(policy_check(&settings, &err), err);
-    settings.rows.count = 1;
     bool passed = policy_evaluate(&settings, documents, 2, &arena, &results);
     assert_true(passed == results[0].passed);
     return results[0];
@@ -133,13 +130,27 @@ static void a_metric_that_is_no_path_is_refused_before_anything_runs(void **stat
     }
 }
 
+static void a_metric_that_there_can_never_be_is_refused_before_anything_runs(void **state)
+{
+    (void)state;
+    struct policy_row rows[] = { { .metric = "memorization.flagged.count" },
+                                 { .metric = "memorization.flagged.fractoin" } };
+    struct policy_settings settings = { .rows = { rows, 2 } };
+    assert_false(policy_check(&settings, &err));
+    assert_contains(err.message, "policy row 2: \"memorization.flagged.fractoin\" can never be "
+                                 "measured: flagged of memorization.json never has \"fractoin\"; "
+                                 "did you mean \"fraction\"?");
+    rows[1] = (struct policy_row){ "memorization.flagged.count", BOUND_UPPER95, 0, 3 };
+    assert_false(policy_check(&settings, &err)); /* its bounds would be those of the fraction */
+}
+
 static void a_policy_that_everything_would_pass_is_refused(void **state)
 {
     (void)state;
     struct policy_settings settings = { .quarantine = QUARANTINE_DROP };
     assert_false(policy_check(&settings, &err));
     assert_contains(err.message, "the policy has no row, so whatever was measured would pass");
-    struct policy_row row = { "utility.relative_dice.mean", BOUND_LOWER95, 0, 0.8 };
+    struct policy_row row = { "utility.relative_dice[0].mean", BOUND_LOWER95, 0, 0.8 };
     settings.rows = (struct yaml_rows){ &row, 1 };
     assert_false(policy_check(&settings, &err));
     assert_contains(err.message, "no row about memorization, so a set of copies would pass");
@@ -217,6 +228,7 @@ int main(void)
         TEST(what_is_missing_fails_and_says_why),
         TEST(a_metric_that_is_no_path_is_refused_before_anything_runs),
         TEST(a_metric_of_no_document_is_refused_before_anything_runs),
+        TEST(a_metric_that_there_can_never_be_is_refused_before_anything_runs),
         TEST(a_policy_that_everything_would_pass_is_refused),
         TEST(the_defaults_pass_a_clean_set_and_nothing_else),
         TEST(the_digest_changes_with_every_part_of_the_policy),
