@@ -118,6 +118,31 @@ static void summarise(const struct package_report *report, struct text *out)
                     report->files, text_size(size, (double)report->result.whole.size));
 }
 
+/* Somebody may miss them in the release: the first few by name. */
+static void tell_hidden(const struct package_report *report)
+{
+    enum { TOLD = 5 };
+    size_t count = report->hidden_count;
+    if (!count)
+        return;
+    fprintf(stderr,
+            "lethe package: warning: %zu hidden file%s of what is to be included %s left out:",
+            count, count == 1 ? "" : "s", count == 1 ? "is" : "are");
+    for (size_t i = 0; i < count && i < TOLD; i++)
+        fprintf(stderr, "%s %s", i ? "," : "", report->hidden[i]);
+    if (count > TOLD)
+        fprintf(stderr, " and %zu more", count - TOLD);
+    fputc('\n', stderr);
+}
+
+static struct json *hidden_json(const struct package_report *report)
+{
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < report->hidden_count; i++)
+        json_push_string(list, report->hidden[i]);
+    return list;
+}
+
 static struct json *describe(const struct package_report *report)
 {
     struct json *document = json_new_object();
@@ -128,6 +153,7 @@ static struct json *describe(const struct package_report *report)
     json_put_integer(document, "images", (int64_t)report->images);
     json_put_integer(document, "removed", (int64_t)report->removed);
     json_put_integer(document, "lint_findings", (int64_t)report->finding_count);
+    json_put(document, "hidden_left_out", hidden_json(report));
     if (!report->released)
         return document;
     json_put_string(document, "archive", report->archive);
@@ -185,6 +211,7 @@ static enum exit_code pack(struct stage_work *work, const struct package_job *jo
     struct package_report report;
     if (!package(job, &report, work->arena, work->err))
         return EXIT_ERROR;
+    tell_hidden(&report);
     summarise(&report, &work->summary);
     work->document = describe(&report);
     return report.released ? EXIT_YES : EXIT_NO;

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "release/bundle.h"
+#include "release/included.h"
 #include "release/manifest.h"
 #include "release/marks.h"
 
@@ -134,8 +135,9 @@ struct packaging {
     struct error *err;
     struct dataset store;
     struct json *memorization, *utility, *review;
-    size_t *images;          /* to be packed */
-    const char *root, *seen; /* seen: what the inputs were like at the beginning, below */
+    struct included *included; /* of each path that is to be */
+    size_t *images;            /* to be packed */
+    const char *root, *seen;   /* seen: what the inputs were like at the beginning, below */
     int64_t created;
 };
 
@@ -207,6 +209,26 @@ static bool check_report(const char *path, struct error *err)
     bool ok = bytes && !internal;
     memory_free(bytes);
     return ok;
+}
+
+static bool find_included(struct packaging *packaging)
+{
+    const struct yaml_strings *list = &packaging->job->settings->include;
+    struct package_report *report = packaging->report;
+    struct arena *arena = packaging->arena;
+    size_t hidden = 0;
+    packaging->included = arena_array(arena, struct included, list->count);
+    for (size_t i = 0; i < list->count; i++) {
+        if (!included_find(list->items[i], &packaging->included[i], arena, packaging->err))
+            return error_prefix(packaging->err, "include");
+        hidden += packaging->included[i].hidden_count;
+    }
+    report->hidden = arena_array(arena, char *, hidden);
+    for (size_t i = 0; i < list->count; i++)
+        for (size_t k = 0; k < packaging->included[i].hidden_count; k++)
+            report->hidden[report->hidden_count++] =
+                path_join(arena, packaging->included[i].name, packaging->included[i].hidden[k]);
+    return true;
 }
 
 static bool open_inputs(struct packaging *packaging)
@@ -390,19 +412,17 @@ static bool add_file(struct packaging *packaging, struct tree *tree, const char 
     return ok;
 }
 
-static bool include(struct packaging *packaging, struct tree *tree, const char *from)
+static bool include(struct packaging *packaging, struct tree *tree, size_t item)
 {
     struct arena *arena = packaging->arena;
-    const char *name = path_join(arena, "data/included", path_name(from));
-    char **files;
-    size_t count;
-    if (path_kind(from) != PATH_FOLDER)
+    const struct included *included = &packaging->included[item];
+    const char *from = packaging->job->settings->include.items[item],
+               *name = path_join(arena, "data/included", included->name);
+    if (!included->count)
         return add_file(packaging, tree, from, name, true);
-    if (!folder_walk(from, arena, &files, &count, packaging->err))
-        return false;
-    for (size_t i = 0; i < count; i++)
-        if (!add_file(packaging, tree, path_join(arena, from, files[i]),
-                      path_join(arena, name, files[i]), true))
+    for (size_t i = 0; i < included->count; i++)
+        if (!add_file(packaging, tree, path_join(arena, from, included->files[i]),
+                      path_join(arena, name, included->files[i]), true))
             return false;
     return true;
 }
@@ -418,7 +438,7 @@ static bool add_documents(struct packaging *packaging, struct tree *tree)
     if (ok && job->report_public)
         ok = add_file(packaging, tree, job->report_public, "data/report.html", false);
     for (size_t i = 0; ok && i < job->settings->include.count; i++)
-        ok = include(packaging, tree, job->settings->include.items[i]);
+        ok = include(packaging, tree, i);
     return ok;
 }
 
@@ -713,7 +733,7 @@ static bool run(struct packaging *packaging)
         arena_format(packaging->arena, "%s/%s.manifest.json", job->out, packaging->root);
     packaging->seen = describe_inputs(packaging);
     if (!package_check(job->name, job->settings, packaging->err) || !set_time(packaging) ||
-        !open_inputs(packaging) || !decide(packaging))
+        !open_inputs(packaging) || !find_included(packaging) || !decide(packaging))
         return false;
     if (!package_may_replace(job->out, job->name, job->settings->version, packaging->err) ||
         !folder_create(job->out, packaging->err) ||

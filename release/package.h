@@ -30,7 +30,7 @@ struct package_settings {
     double spacing, thickness;
     const char *date; /* "2026-11-22", or NULL: today */
     struct card_settings card;
-    struct yaml_strings include; /* files and folders to be packed as they are */
+    struct yaml_strings include; /* files and folders to be packed as they are: included.h */
     int64_t level, volume_size;  /* zstd's; megabytes, 0: one file */
     bool keep_tree;
 };
@@ -63,6 +63,8 @@ struct package_report {
     size_t images, removed, files;
     const char *findings; /* of the lint, a line each; "": none */
     size_t finding_count;
+    char **hidden; /* files that are left out of folders to be included (included.h) */
+    size_t hidden_count;
     const char *archive, *manifest; /* paths */
     struct archive_result result;
 };

@@ -422,6 +422,49 @@ static void an_image_that_was_not_audited_cannot_be_included(void **state)
     expect_released();
 }
 
+static void hidden_files_of_what_is_included_stay_out_and_are_told(void **state)
+{
+    (void)state;
+    const char *path = in_scratch("documents/"); /* with or without the slash */
+    settings.include = (struct yaml_strings){ &path, 1 };
+    run_shell(
+        "mkdir -p documents/.git documents/b && echo a >documents/a.md &&"
+        " echo b >documents/b/b.md && touch documents/.DS_Store documents/.git/HEAD"
+        " documents/b/.b.md.swp && echo c >linked.md && ln -s ../linked.md documents/link.md");
+    expect_released();
+    assert_int_equal(report.hidden_count, 3);
+    assert_string_equal(report.hidden[0], "documents/.DS_Store");
+    assert_string_equal(report.hidden[1], "documents/.git/HEAD");
+    assert_string_equal(report.hidden[2], "documents/b/.b.md.swp");
+    unpack();
+    run_shell(
+        "cd x/brain-1.0.0/data/included && test \"$(find . -type f | sort | tr -d '\\n')\" ="
+        " ./documents/a.md./documents/b/b.md./documents/link.md && test $(cat documents/link.md) = c");
+}
+
+static void what_cannot_be_included_is_an_error_before_anything_is_written(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *make, *message;
+    } cases[] = {
+        { "ln -s ../real documents/real", "documents/real: a link to a folder, which is not" },
+        { "ln -s nothing documents/b.md", "documents/b.md: a link that leads nowhere" },
+        { "mkfifo documents/pipe", "documents/pipe: no file (a pipe, socket or device)" },
+        { "rm documents/a.md", "documents: an empty folder" },
+        { "rm -r documents", "documents: not there; expected a document or a folder" },
+    };
+    const char *path = in_scratch("documents");
+    settings.include = (struct yaml_strings){ &path, 1 };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        run_shell("rm -rf documents && mkdir documents && echo a >documents/a.md");
+        run_shell(cases[i].make);
+        assert_false(package(&job, &report, &arena, &err));
+        assert_contains(err.message, cases[i].message);
+        assert_int_equal(path_kind(in_scratch("release")), PATH_NOTHING);
+    }
+}
+
 static void the_internal_report_cannot_be_packed_as_the_public_one(void **state)
 {
     (void)state;
@@ -584,6 +627,8 @@ int main(void)
         TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
         TEST(a_leak_in_what_is_included_is_a_refusal),
         TEST(an_image_that_was_not_audited_cannot_be_included),
+        TEST(hidden_files_of_what_is_included_stay_out_and_are_told),
+        TEST(what_cannot_be_included_is_an_error_before_anything_is_written),
         TEST(the_internal_report_cannot_be_packed_as_the_public_one),
         TEST(what_a_reviewer_called_a_copy_does_not_leave),
         TEST(a_copy_that_was_flagged_and_left_out_is_no_reason),

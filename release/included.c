@@ -1,0 +1,73 @@
+/* Which files of added documents are packed; see included.h. */
+#include "release/included.h"
+
+#include "base/file.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+static bool is_hidden(const char *path)
+{
+    return path[0] == '.' || strstr(path, "/.");
+}
+
+/* What is at the path instead of a file. */
+static const char *kind_words(const char *path)
+{
+    static const char *const links[] = { [PATH_NOTHING] = "a link that leads nowhere",
+                                         [PATH_FILE] = "a file that was not there before",
+                                         [PATH_FOLDER] =
+                                             "a link to a folder, which is not followed",
+                                         [PATH_OTHER] = "no file (a pipe, socket or device)" };
+    return links[path_kind(path)];
+}
+
+static bool is_among(const char *path, char *const *files, size_t count)
+{
+    size_t low = 0, high = count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = strcmp(path, files[middle]);
+        if (order == 0)
+            return true;
+        *(order < 0 ? &high : &low) = order < 0 ? middle : middle + 1;
+    }
+    return false;
+}
+
+static bool find_in_folder(const char *path, struct included *included, struct arena *arena,
+                           struct error *err)
+{
+    char **all;
+    size_t count;
+    if (!folder_walk(path, arena, &included->files, &included->count, err) ||
+        !folder_walk_everything(path, arena, &all, &count, err))
+        return false;
+    included->hidden = arena_array(arena, char *, count);
+    for (size_t i = 0; i < count; i++) {
+        if (is_hidden(all[i]))
+            included->hidden[included->hidden_count++] = all[i];
+        else if (!is_among(all[i], included->files, included->count))
+            return error_set(err,
+                             "%s/%s: %s, so it cannot be included; put a copy there of what is "
+                             "meant, or take it out",
+                             path, all[i], kind_words(path_join(arena, path, all[i])));
+    }
+    return included->count ||
+           error_set(err, "%s: an empty folder; there is nothing to include", path);
+}
+
+bool included_find(const char *path, struct included *included, struct arena *arena,
+                   struct error *err)
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    path = arena_substring(arena, path, length);
+    *included = (struct included){ .name = path_name(path) };
+    enum path_kind kind = path_kind(path);
+    if (kind == PATH_FOLDER)
+        return find_in_folder(path, included, arena, err);
+    return kind == PATH_FILE || error_set(err, "%s: %s; expected a document or a folder of them",
+                                          path, kind == PATH_NOTHING ? "not there" : "no file");
+}
