@@ -431,6 +431,27 @@ static void put_review_data(struct page *page, struct json *pairs)
     json_free(data);
 }
 
+/* Copies that somebody saw and that a later mark took back: both names, for whoever signs. */
+static void write_withdrawn_marks(struct page *page)
+{
+    const struct json *list = fact(page->facts->review, "withdrawn");
+    if (!json_length(list))
+        return;
+    html_put(page->html, "<div class=\"scroll\"><table><caption>Marks that were withdrawn</caption>"
+                         "<thead><tr><th scope=\"col\" class=\"n\">Synthetic image</th>"
+                         "<th scope=\"col\">Marked as a copy</th><th scope=\"col\">Note</th>"
+                         "<th scope=\"col\">Withdrawn</th></tr></thead><tbody>");
+    for (size_t i = 0; i < json_length(list); i++) {
+        const struct json *mark = json_at(list, i);
+        html_put(page->html,
+                 "<tr><td class=\"n\">$r</td><td>by $t $t</td><td>$t</td><td>by $t $t</td></tr>",
+                 fact_number(mark, "synthetic"), fact_string(mark, "by"),
+                 fact_string(mark, "marked"), fact_string(mark, "note"),
+                 fact_string(mark, "withdrawn_by"), fact_string(mark, "withdrawn"));
+    }
+    html_put(page->html, "</tbody></table></div>");
+}
+
 static void write_review_state(struct page *page)
 {
     const struct json *review = page->facts->review;
@@ -451,6 +472,7 @@ static void write_review_state(struct page *page)
              fact_string(review, "reviewer"), fact_number(review, "counts.copy"),
              fact_number(review, "counts.not_a_copy"), fact_number(review, "counts.unsure"),
              fact_number(review, "counts.unmarked"));
+    write_withdrawn_marks(page);
 }
 
 void write_pairs(struct page *page)

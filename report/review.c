@@ -74,7 +74,7 @@ static bool take_mark(const struct json *marks, size_t place, const struct json 
     return true;
 }
 
-static struct json *counts_of(const struct review *review)
+struct json *review_counts(const struct review *review)
 {
     struct json *counts = json_new_object();
     for (int mark = 0; mark < MARK_COUNT; mark++)
@@ -124,7 +124,7 @@ static bool take_all(const struct json *file, const struct json *audit, struct r
     if (marks_set(audit))
         json_put_string(review->document, "synthetic_sha256", marks_set(audit));
     json_put_string(review->document, "reviewer", reviewer);
-    json_put(review->document, "counts", counts_of(review));
+    json_put(review->document, "counts", review_counts(review));
     json_put(review->document, "marks", taken);
     return true;
 }

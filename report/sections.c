@@ -252,6 +252,20 @@ static void write_dropped(struct page *page)
                  names);
 }
 
+/* A copy that a reviewer saw and that was taken back: in both reports, for the numbers do not show
+ * it. Who and when stands in the internal one, beside the pairs. */
+static void write_withdrawn(struct page *page)
+{
+    size_t count =
+        page->facts->marked == MARKS_NONE ? 0 : json_length(fact(page->facts->review, "withdrawn"));
+    if (count)
+        html_put(page->html,
+                 "<p><span class=\"badge open\">note</span> $i of these images $t once marked as a "
+                 "copy of a patient by a reviewer. The mark was withdrawn since then$t.</p>",
+                 (int64_t)count, count == 1 ? "was" : "were",
+                 page->internal ? "; below stands by whom" : "");
+}
+
 /* How often this run was audited, so that nobody looks for a pass unseen. For the reviewer, who can
  * ask why; the journal tells when, and with which settings. */
 static void write_tries(struct page *page)
@@ -525,6 +539,7 @@ static void write_verdict(struct page *page)
     write_advice(page);
     write_candidates(page);
     write_dropped(page);
+    write_withdrawn(page);
     write_tries(page);
 }
 

@@ -61,6 +61,94 @@ static void marks_are_taken_and_counted(void **state)
     json_free(review.document);
 }
 
+#define MARK_OTHER(mark, note)                                                                     \
+    "{\"synthetic\": 3, \"training\": 4, \"mark\": \"" mark "\", \"note\": \"" note "\"}"
+
+/* The record after the marks, which follow those of `before` and take its place. */
+static void follow(struct json **before, const char *reviewer, const char *marks,
+                   struct review *review)
+{
+    char sha256[DIGEST_HEX];
+    snprintf(sha256, sizeof sha256, "%s", digest_text);
+    write_marks(sha256, reviewer, marks);
+    assert_ok(read_marks(review), err);
+    json_put_string(review->document, "synthetic_sha256", "5e7");
+    review_follow(review, *before, *before ? "yesterday" : NULL, "today");
+    json_free(*before);
+    *before = review->document;
+}
+
+static const char *text_at(const struct json *document, const char *list, size_t place,
+                           const char *key)
+{
+    const char *text =
+        json_as_string(json_member(json_at(json_member(document, list), place), key));
+    return text ? text : "none";
+}
+
+static void a_copy_stays_one_when_later_marks_do_not_speak_of_it(void **state)
+{
+    (void)state;
+    static const char *const silent[] = { MARK_OTHER("unmarked", ""), MARK_B };
+    for (size_t i = 0; i < 2; i++) {
+        struct json *document = NULL;
+        struct review review;
+        follow(&document, "A. First", MARK_A, &review);
+        assert_int_equal(review.kept + review.withdrawn, 0);
+        for (int again = 0; again < 2; again++) { /* and through a third import */
+            follow(&document, "B. Second", silent[i], &review);
+            assert_int_equal(review.counts[MARK_COPY], 1);
+            assert_int_equal(review.counts[MARK_UNMARKED], i);
+            assert_int_equal(review.kept, 1);
+            assert_int_equal(review.withdrawn, 0);
+            assert_string_equal(text_at(document, "marks", i, "mark"), "copy");
+            assert_string_equal(text_at(document, "marks", i, "note"), "same lesion");
+            assert_string_equal(text_at(document, "marks", i, "by"), "A. First");
+            assert_string_equal(text_at(document, "marks", i, "marked"), "yesterday");
+        }
+        json_free(document);
+    }
+}
+
+static void a_copy_that_is_marked_otherwise_is_withdrawn_and_told(void **state)
+{
+    (void)state;
+    struct json *document = NULL;
+    struct review review;
+    follow(&document, "A. First", MARK_A, &review);
+    follow(&document, "B. Second", MARK_OTHER("not_a_copy", "another slice"), &review);
+    assert_int_equal(review.counts[MARK_COPY], 0);
+    assert_int_equal(review.withdrawn, 1);
+    for (int again = 0; again < 2; again++) { /* later marks keep the list */
+        assert_int_equal(json_length(json_member(document, "withdrawn")), 1);
+        assert_string_equal(text_at(document, "withdrawn", 0, "by"), "A. First");
+        assert_string_equal(text_at(document, "withdrawn", 0, "note"), "same lesion");
+        assert_string_equal(text_at(document, "withdrawn", 0, "marked"), "yesterday");
+        assert_string_equal(text_at(document, "withdrawn", 0, "mark_now"), "not_a_copy");
+        assert_string_equal(text_at(document, "withdrawn", 0, "withdrawn_by"), "B. Second");
+        assert_string_equal(text_at(document, "withdrawn", 0, "withdrawn"), "today");
+        follow(&document, "C. Third", MARK_B, &review);
+        assert_int_equal(review.withdrawn, 0);
+    }
+    follow(&document, "A. First", MARK_A, &review); /* a copy again */
+    assert_int_equal(review.counts[MARK_COPY], 1);
+    assert_int_equal(json_length(json_member(document, "withdrawn")), 0);
+    json_free(document);
+}
+
+static void marks_about_another_set_say_nothing_of_this_one(void **state)
+{
+    (void)state;
+    struct json *document = NULL;
+    struct review review;
+    follow(&document, "A. First", MARK_A, &review);
+    json_put_string(document, "synthetic_sha256", "0the5");
+    follow(&document, "B. Second", MARK_B, &review);
+    assert_int_equal(review.counts[MARK_COPY], 0);
+    assert_int_equal(json_length(json_member(document, "marks")), 1);
+    json_free(document);
+}
+
 static void expect_refused(const char *reason)
 {
     struct review review;
@@ -121,6 +209,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(marks_are_taken_and_counted),
+        TEST(a_copy_stays_one_when_later_marks_do_not_speak_of_it),
+        TEST(a_copy_that_is_marked_otherwise_is_withdrawn_and_told),
+        TEST(marks_about_another_set_say_nothing_of_this_one),
         TEST(marks_about_another_audit_are_refused),
         TEST(a_pair_that_the_audit_does_not_have_is_refused),
         TEST(a_pair_marked_twice_is_refused),
