@@ -52,6 +52,21 @@ static int by_subject(const void *a, const void *b)
     return order ? order : strcmp(x->path, y->path);
 }
 
+/* A mask that is a link to nothing would look as if its subject had none. */
+static bool none_leads_nowhere(const char *folder, struct arena *arena, struct error *err)
+{
+    char **links;
+    size_t count;
+    if (!folder_walk_dead_links(folder, arena, &links, &count, err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (nifti_is_name(links[i])) {
+            const char *path = path_join(arena, folder, links[i]);
+            return error_set(err, "%s: %s", path, dead_link_words(path, arena));
+        }
+    return true;
+}
+
 /* The masks of a folder, by subject. */
 static bool list_masks(const char *folder, struct mask_file **masks, size_t *count,
                        struct score *score, struct error *err)
@@ -60,7 +75,8 @@ static bool list_masks(const char *folder, struct mask_file **masks, size_t *cou
     size_t all, marked = 0, found = 0, kept = 0;
     if (path_kind(folder) != PATH_FOLDER)
         return error_set(err, "%s: no such folder", folder);
-    if (!folder_walk(folder, &score->arena, &files, &all, err))
+    if (!none_leads_nowhere(folder, &score->arena, err) ||
+        !folder_walk(folder, &score->arena, &files, &all, err))
         return false;
     struct mask_file *list = arena_array(&score->arena, struct mask_file, all + 1);
     for (size_t i = 0; i < all; i++)

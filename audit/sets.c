@@ -138,6 +138,28 @@ static bool open_npy(struct opening *opening, struct audit_set *set)
 /* ---- folders ----------------------------------------------------------------------------------
  */
 
+static bool has_ending(const char *name, const char *ending, const char *other)
+{
+    return text_ends_with_any_case(name, ending) || (other && text_ends_with_any_case(name, other));
+}
+
+/* An image that is a link to nothing would be missing in the audit without a word. */
+static bool none_is_missing(struct opening *opening, const struct audit_set *set,
+                            const char *ending, const char *other)
+{
+    struct arena *arena = &opening->sets->arena;
+    char **links;
+    size_t count;
+    if (!folder_walk_dead_links(set->path, arena, &links, &count, opening->err))
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (has_ending(links[i], ending, other)) {
+            const char *path = path_join(arena, set->path, links[i]);
+            return error_set(opening->err, "%s: %s", path, dead_link_words(path, arena));
+        }
+    return true;
+}
+
 /* The files of the folder with one of the endings, with their digests. */
 static bool list_files(struct opening *opening, struct audit_set *set, const char *ending,
                        const char *other)
@@ -145,13 +167,13 @@ static bool list_files(struct opening *opening, struct audit_set *set, const cha
     struct arena *arena = &opening->sets->arena;
     char **files;
     size_t count;
-    if (!folder_walk_links(set->path, arena, &files, &count, opening->err))
+    if (!folder_walk_links(set->path, arena, &files, &count, opening->err) ||
+        !none_is_missing(opening, set, ending, other))
         return false;
     set->files = arena_array(arena, struct digest_entry, count);
     set->file_count = 0;
     for (size_t i = 0; i < count; i++)
-        if (text_ends_with_any_case(files[i], ending) ||
-            (other && text_ends_with_any_case(files[i], other)))
+        if (has_ending(files[i], ending, other))
             set->files[set->file_count++].path = files[i];
     return digest_files(set->path, set->files, set->file_count, opening->err);
 }
@@ -345,8 +367,7 @@ static bool holds(const char *folder, const char *ending, const char *other, boo
     bool ok = folder_walk_links(folder, &arena, &files, &count, err);
     *found = false;
     for (size_t i = 0; ok && !*found && i < count; i++)
-        *found = text_ends_with_any_case(files[i], ending) ||
-                 (other && text_ends_with_any_case(files[i], other));
+        *found = has_ending(files[i], ending, other);
     arena_release(&arena);
     return ok;
 }

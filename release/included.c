@@ -12,14 +12,13 @@ static bool is_hidden(const char *path)
 }
 
 /* What is at the path instead of a file. */
-static const char *kind_words(const char *path)
+static const char *kind_words(const char *path, struct arena *arena)
 {
-    static const char *const links[] = { [PATH_NOTHING] = "a link that leads nowhere",
-                                         [PATH_FILE] = "a file that was not there before",
-                                         [PATH_FOLDER] =
-                                             "a link to a folder, which is not followed",
-                                         [PATH_OTHER] = "no file (a pipe, socket or device)" };
-    return links[path_kind(path)];
+    const char *const words[] = { [PATH_NOTHING] = dead_link_words(path, arena),
+                                  [PATH_FILE] = "a file that was not there before",
+                                  [PATH_FOLDER] = "a link to a folder, which is not followed",
+                                  [PATH_OTHER] = "no file (a pipe, socket or device)" };
+    return words[path_kind(path)];
 }
 
 static bool is_among(const char *path, char *const *files, size_t count)
@@ -51,7 +50,7 @@ static bool find_in_folder(const char *path, struct included *included, struct a
             return error_set(err,
                              "%s/%s: %s, so it cannot be included; put a copy there of what is "
                              "meant, or take it out",
-                             path, all[i], kind_words(path_join(arena, path, all[i])));
+                             path, all[i], kind_words(path_join(arena, path, all[i]), arena));
     }
     return included->count ||
            error_set(err, "%s: an empty folder; there is nothing to include", path);

@@ -106,6 +106,13 @@ bool folder_walk(const char *path, struct arena *arena, char ***files, size_t *c
 bool folder_walk_links(const char *path, struct arena *arena, char ***files, size_t *count,
                        struct error *err) MUST_USE;
 
+/* The links that such a walk passes over because what they lead to is not there, and which somebody
+ * may miss. */
+bool folder_walk_dead_links(const char *path, struct arena *arena, char ***links, size_t *count,
+                            struct error *err) MUST_USE;
+/* What is wrong with one, "a link that leads nowhere (../disk/a.nii: No such file or directory)". */
+const char *dead_link_words(const char *path, struct arena *arena);
+
 /* The same for who has to see whatever is there: hidden names too, and links, pipes and devices,
  * which are listed and not followed. */
 bool folder_walk_everything(const char *path, struct arena *arena, char ***files, size_t *count,

@@ -163,10 +163,24 @@ bool folder_remove(const char *path, struct error *err)
 
 /* ---- walking ------------------------------------------------------------------------------- */
 
-enum walk_kind { WALK_FILES, WALK_LINKS, WALK_EVERYTHING };
+enum walk_kind { WALK_FILES, WALK_LINKS, WALK_DEAD_LINKS, WALK_EVERYTHING };
+
+/* What a walk does: whether it goes into hidden names and through links, and what it lists. */
+static bool is_file(int folder, const char *name);
+static bool is_dead_link(int folder, const char *name);
+static bool is_anything(int folder, const char *name);
+static const struct walk_ways {
+    bool hidden, follows;
+    bool (*lists)(int folder, const char *name);
+} walks[] = {
+    [WALK_FILES] = { false, false, is_file },
+    [WALK_LINKS] = { false, true, is_file },
+    [WALK_DEAD_LINKS] = { false, true, is_dead_link },
+    [WALK_EVERYTHING] = { true, false, is_anything },
+};
 
 struct walk {
-    enum walk_kind kind;
+    const struct walk_ways *ways;
     const char *root;
     struct arena *arena;
     char **files;
@@ -190,6 +204,30 @@ static bool is_file(int folder, const char *name)
     return fstatat(folder, name, &status, 0) == 0 && S_ISREG(status.st_mode);
 }
 
+static bool is_dead_link(int folder, const char *name)
+{
+    struct stat status;
+    return fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(status.st_mode) &&
+           fstatat(folder, name, &status, 0) != 0;
+}
+
+static bool is_anything(int folder, const char *name)
+{
+    (void)folder;
+    (void)name;
+    return true;
+}
+
+const char *dead_link_words(const char *path, struct arena *arena)
+{
+    char target[1024];
+    struct stat status;
+    ssize_t length = readlink(path, target, sizeof target);
+    int why = stat(path, &status) == 0 ? 0 : errno;
+    return arena_format(arena, "a link that leads nowhere (%.*s: %s)", length < 0 ? 0 : (int)length,
+                        target, strerror(why));
+}
+
 /* Whether a link leads to a folder that has nothing to do with the one that is walked: so no file
  * is listed twice, and no link leads round. */
 static bool leads_out(const struct walk *walk, const char *path)
@@ -200,7 +238,7 @@ static bool leads_out(const struct walk *walk, const char *path)
 
 static bool is_passed_over(const struct walk *walk, const char *name)
 {
-    return walk->kind == WALK_EVERYTHING ? is_dots(name) : name[0] == '.';
+    return walk->ways->hidden ? is_dots(name) : name[0] == '.';
 }
 
 /* Where a folder that is walked is, and how it was reached. */
@@ -226,11 +264,11 @@ static bool walk_folder(struct walk *walk, struct reached here, struct error *er
                                 path_join(walk->arena, here.below, entry->d_name), here.depth + 1,
                                 here.by_link };
         bool folder = is_folder_itself(dirfd(stream), entry->d_name);
-        if (!folder && walk->kind == WALK_LINKS && !here.by_link)
+        if (!folder && walk->ways->follows && !here.by_link)
             folder = next.by_link = leads_out(walk, next.path);
         if (folder) {
             ok = walk_folder(walk, next, err);
-        } else if (walk->kind == WALK_EVERYTHING || is_file(dirfd(stream), entry->d_name)) {
+        } else if (walk->ways->lists(dirfd(stream), entry->d_name)) {
             ARRAY_RESERVE(walk->files, walk->count, walk->capacity);
             walk->files[walk->count++] = (char *)next.below;
         }
@@ -244,7 +282,7 @@ static bool walk_folder(struct walk *walk, struct reached here, struct error *er
 static bool walk_as(enum walk_kind kind, const char *path, struct arena *arena, char ***files,
                     size_t *count, struct error *err)
 {
-    struct walk walk = { .kind = kind, .root = path, .arena = arena };
+    struct walk walk = { .ways = &walks[kind], .root = path, .arena = arena };
     bool ok = walk_folder(&walk, (struct reached){ path, "", 0, false }, err);
     *files = arena_array(arena, char *, walk.count);
     *count = walk.count;
@@ -266,6 +304,12 @@ bool folder_walk_links(const char *path, struct arena *arena, char ***files, siz
                        struct error *err)
 {
     return walk_as(WALK_LINKS, path, arena, files, count, err);
+}
+
+bool folder_walk_dead_links(const char *path, struct arena *arena, char ***links, size_t *count,
+                            struct error *err)
+{
+    return walk_as(WALK_DEAD_LINKS, path, arena, links, count, err);
 }
 
 bool folder_walk_everything(const char *path, struct arena *arena, char ***files, size_t *count,

@@ -162,6 +162,7 @@ struct claim {
     int64_t slice;
     int channel;
     const char *path;
+    bool dead; /* a link, and what it leads to is not there */
 };
 
 struct finder {
@@ -169,6 +170,8 @@ struct finder {
     const char **channels;
     const char **patterns; /* glob: one a channel */
     size_t channel_count;
+    char **dead; /* links that lead nowhere */
+    size_t dead_count;
     struct arena *arena;
 };
 
@@ -365,6 +368,10 @@ static bool assemble(const struct finder *finder, const struct claim *claims, si
                 arena_format(arena, "found twice: %s claims the same place; remove one", *slot));
         else
             *slot = claims[i].path;
+        if (claims[i].dead)
+            problems_add(
+                problems, scan->subject, claims[i].path,
+                dead_link_words(path_join(arena, finder->request->source, claims[i].path), arena));
     }
     for (size_t channel = 0; channel < finder->channel_count; channel++)
         if (!scan->files[channel])
@@ -525,29 +532,72 @@ static bool check_channel_names(const struct finder *finder, enum layout layout,
     return true;
 }
 
+struct claiming {
+    const struct finder *finder;
+    struct problems *problems;
+    struct claim *claims;
+    size_t count;
+};
+
+/* False when no channel claims the path. */
+static bool claim(struct claiming *claiming, enum layout layout, const char *path, bool dead)
+{
+    struct claim claim = { .slice = -1, .path = path, .dead = dead };
+    if (!layouts[layout].claim(claiming->finder, path, &claim) ||
+        claim.channel < (claiming->finder->request->without_masks ? 0 : MASK_CHANNEL))
+        return false;
+    bool ok = text_is_utf8(path, strlen(path));
+    if (ok)
+        claiming->claims[claiming->count++] = claim;
+    else
+        problems_add(claiming->problems, claim.subject, path,
+                     "the name is not UTF-8, which tables and records hold; rename it");
+    return ok;
+}
+
+/* A dead link that is named like no file may have been a folder, with all that was in it. */
+static void miss_folder(struct claiming *claiming, const char *path)
+{
+    struct arena *arena = claiming->finder->arena;
+    const char *name = path_name(path);
+    if (!strchr(name, '.'))
+        problems_add(
+            claiming->problems, name, path,
+            dead_link_words(path_join(arena, claiming->finder->request->source, path), arena));
+}
+
 static bool find_files(struct finder *finder, char *const *files, size_t count,
                        struct scan_list *list, struct problems *problems, struct error *err)
 {
     if (!check_channel_names(finder, list->layout, err))
         return false;
-    struct claim *claims = arena_array(finder->arena, struct claim, count);
-    size_t claimed = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct claim claim = { .slice = -1, .path = files[i] };
-        if (!layouts[list->layout].claim(finder, files[i], &claim) ||
-            claim.channel < (finder->request->without_masks ? 0 : MASK_CHANNEL))
-            continue;
-        if (text_is_utf8(files[i], strlen(files[i])))
-            claims[claimed++] = claim;
-        else
-            problems_add(problems, claim.subject, files[i],
-                         "the name is not UTF-8, which tables and records hold; rename it");
-    }
-    list->ignored = count - claimed;
+    struct claiming claiming = { finder, problems, NULL, 0 };
+    claiming.claims = arena_array(finder->arena, struct claim, count + finder->dead_count);
+    for (size_t i = 0; i < count; i++)
+        list->ignored += !claim(&claiming, list->layout, files[i], false);
+    for (size_t i = 0; i < finder->dead_count; i++)
+        if (!claim(&claiming, list->layout, finder->dead[i], true))
+            miss_folder(&claiming, finder->dead[i]);
     list->channels = finder->channels;
     list->channel_count = finder->channel_count;
-    group(finder, claims, claimed, list, problems);
+    group(finder, claiming.claims, claiming.count, list, problems);
     return true;
+}
+
+static bool refuse_all(const struct finder *finder, size_t files, struct error *err)
+{
+    const char *source = finder->request->source;
+    size_t dead = finder->dead_count;
+    if (!dead)
+        return error_set(err,
+                         "%s: no scans recognised among %zu files; say how they are named with "
+                         "the layout glob and a pattern a channel",
+                         source, files);
+    const char *first = path_join(finder->arena, source, finder->dead[0]);
+    return error_set(err,
+                     "%s: no scans recognised among %zu files, and %zu link%s nowhere, as %s: %s",
+                     source, files, dead, dead == 1 ? " leads" : "s lead", finder->dead[0],
+                     dead_link_words(first, finder->arena));
 }
 
 bool layout_find(const struct layout_request *request, struct scan_list *list,
@@ -563,15 +613,13 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
         return error_set(err,
                          "%s: is a dataset store already; give the folder that it was made from",
                          request->source);
-    if (!folder_walk_links(request->source, arena, &files, &count, err))
+    if (!folder_walk_links(request->source, arena, &files, &count, err) ||
+        !folder_walk_dead_links(request->source, arena, &finder.dead, &finder.dead_count, err))
         return false;
     if (request->layout == LAYOUT_AUTO)
         list->layout = recognise(&finder, files, count);
     if (list->layout == LAYOUT_AUTO)
-        return error_set(err,
-                         "%s: no scans recognised among %zu files; say how they are named with "
-                         "the layout glob and a pattern a channel",
-                         request->source, count);
+        return refuse_all(&finder, count, err);
     if (!set_channels(&finder, list->layout, err))
         return false;
     bool ok = list->layout == LAYOUT_NPY ? find_npy(&finder, list, err)

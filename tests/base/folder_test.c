@@ -179,6 +179,33 @@ static void who_has_to_see_everything_is_shown_hidden_names_and_links(void **sta
     arena_release(&arena);
 }
 
+static void links_that_lead_nowhere_are_found_through_other_links_too(void **state)
+{
+    (void)state;
+    struct arena arena;
+    char **links;
+    size_t count;
+    assert_ok(folder_create(scratch("a/b"), &err), err);
+    assert_ok(folder_create(scratch("out"), &err), err);
+    write_text(scratch("a/file"), "");
+    assert_int_equal(symlink("file", scratch("a/good")), 0);
+    assert_int_equal(symlink("nowhere", scratch("a/b/bad")), 0);
+    assert_int_equal(symlink("round", scratch("a/round")), 0);
+    assert_int_equal(symlink("nowhere", scratch("a/.hidden")), 0);
+    assert_int_equal(symlink("../out", scratch("a/out")), 0);
+    assert_int_equal(symlink("nowhere", scratch("out/bad")), 0);
+    arena_init(&arena);
+    assert_ok(folder_walk_dead_links(scratch("a"), &arena, &links, &count, &err), err);
+    assert_int_equal(count, 3);
+    assert_string_equal(links[0], "b/bad");
+    assert_string_equal(links[1], "out/bad");
+    assert_string_equal(links[2], "round");
+    assert_string_equal(dead_link_words(scratch("a/b/bad"), &arena),
+                        "a link that leads nowhere (nowhere: No such file or directory)");
+    assert_contains(dead_link_words(scratch("a/round"), &arena), "(round: Too many levels");
+    arena_release(&arena);
+}
+
 static void walking_what_is_no_folder_is_an_error(void **state)
 {
     (void)state;
@@ -432,6 +459,7 @@ int main(void)
         TEST(links_to_files_are_walked_and_loops_are_harmless),
         TEST(links_to_folders_are_followed_where_they_lead_out_and_no_further),
         TEST(who_has_to_see_everything_is_shown_hidden_names_and_links),
+        TEST(links_that_lead_nowhere_are_found_through_other_links_too),
         TEST(walking_what_is_no_folder_is_an_error),
         TEST(paths_are_joined_and_split),
         TEST(a_staged_folder_appears_when_it_is_committed),

@@ -287,6 +287,53 @@ static void linked_files_are_found(void **state)
     assert_scan(0, "A", "", "A_t1.nii", NULL);
 }
 
+static const char *reason_of(const char *subject, const char *file)
+{
+    for (size_t i = 0; i < problems.count; i++)
+        if (strcmp(problems.items[i].subject, subject) == 0 &&
+            strcmp(problems.items[i].file, file) == 0)
+            return problems.items[i].reason;
+    return "no such problem";
+}
+
+/* Cohorts are often folders of links to a disk that may not be there. */
+static void a_link_that_leads_nowhere_is_told_as_that(void **state)
+{
+    (void)state;
+    for (int s = 0; s < 4; s++)
+        for (int c = 0; c < 5; c++) {
+            static const char *const names[] = { "t1", "t1ce", "t2", "flair", "seg" };
+            touch(arena_format(&arena, "S%d/S%d_%s.nii.gz", s, s, names[c]));
+        }
+    struct {
+        const char *target, *link;
+    } links[] = { { "/gone/S1_t2.nii.gz", "scans/S1/S1_t2.nii.gz" },
+                  { "/gone/S2_seg.nii.gz", "scans/S2/S2_seg.nii.gz" },
+                  { "/gone/S9", "scans/S9" },              /* it was a subject */
+                  { "/gone/README", "scans/README.md" } }; /* and this was none */
+    for (size_t i = 0; i < 4; i++) {
+        unlink(scratch(links[i].link));
+        assert_int_equal(symlink(links[i].target, scratch(links[i].link)), 0);
+    }
+    assert_ok(find_auto(), err);
+    assert_int_equal(problems.count, 3);
+    assert_string_equal(
+        reason_of("S1", "S1/S1_t2.nii.gz"),
+        "a link that leads nowhere (/gone/S1_t2.nii.gz: No such file or directory)");
+    assert_contains(reason_of("S2", "S2/S2_seg.nii.gz"), "a link that leads nowhere");
+    assert_contains(reason_of("S9", "S9"), "a link that leads nowhere (/gone/S9: ");
+    assert_int_equal(list.count, 2);
+}
+
+static void a_folder_of_nothing_but_dead_links_says_so(void **state)
+{
+    (void)state;
+    assert_int_equal(symlink("/gone/S1_t1.nii", scratch("scans/S1_t1.nii")), 0);
+    assert_false(find_auto());
+    assert_contains(err.message, "no scans recognised among 0 files, and 1 link leads nowhere, as "
+                                 "S1_t1.nii: a link that leads nowhere (/gone/S1_t1.nii: No such");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -303,6 +350,8 @@ int main(void)
         TEST(a_glob_channel_needs_a_name_and_a_subject),
         TEST(globs_match_as_documented),
         TEST(linked_files_are_found),
+        TEST(a_link_that_leads_nowhere_is_told_as_that),
+        TEST(a_folder_of_nothing_but_dead_links_says_so),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
