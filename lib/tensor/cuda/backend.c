@@ -1,10 +1,13 @@
 /* The CUDA backend's table; see backend.h.
  *
- * Preparing a step only adds its kernels' text to a program; the program is compiled when the first
- * of its steps runs, so a plan costs one compilation, or none where it is in the cache. Steps that
- * were prepared since the last compilation share a program and drop it together. Kernels are named
- * by the digest of their text, so what a network does in many places stands in the program once: of
- * the 1399 kernels of a step of the benchmark's DDPM, 409 differ.
+ * Preparing a step only adds its kernels' text to a batch, which is compiled when the first of its
+ * steps runs, so a plan costs one compilation, or none where it is in the cache. Steps that were
+ * prepared since the last compilation share a batch and drop it together. Kernels are named by the
+ * digest of their text, so what a network does in many places stands there once: of the 1399
+ * kernels of a step of the benchmark's DDPM, 409 differ. A batch is cut into pieces of about the
+ * same size, programs of their own that are compiled at the same time: for those 409 as one program
+ * the compiler takes 54 s of one core, in 32 pieces 17 s of all cores together. How it is cut does
+ * not depend on the machine.
  *
  * Random leaves read seed and step from device memory, which a kernel sets before each run; so a
  * run that was recorded draws fresh numbers when it is replayed.
@@ -24,26 +27,33 @@
 
 enum { ARITY_LARGEST = 3 + ATTENTION_ADDED };
 
+enum { PIECES = 32, PIECE_LEAST = 8 /* kernels for each, before there is another */ };
+
 struct batch {
-    struct text source;
-    struct program *program;    /* NULL: not compiled yet */
-    size_t steps;               /* that refer to it */
-    char (*names)[KERNEL_NAME]; /* of the kernels in it that may be shared */
+    struct text source[PIECES]; /* until it is compiled; from the first on, as many as are needed */
+    struct program *program[PIECES];
+    size_t steps; /* that refer to it */
+    struct shared {
+        char name[KERNEL_NAME];
+        int piece;
+    } * shared; /* kernels that any of the steps may use */
     size_t count, capacity;
-    unsigned others; /* that may not */
-    bool failed;
+    size_t texts;    /* so far */
+    unsigned others; /* matrix steps: their kernels are theirs alone */
+    bool compiled, failed;
 };
 
 /* A prepared step. */
 struct made {
     struct batch *batch;
+    int piece;
     struct kernel kernel;
     struct matrix *matrix; /* NULL: it is the kernel, or */
     void *attention;       /* the library's */
 };
 
-static struct batch *open_batch;      /* to which text may still be added */
-static const struct batch *launching; /* whose kernels matrix_run launches */
+static struct batch *open_batch;        /* to which text may still be added */
+static const struct program *launching; /* whose kernels matrix_run launches */
 static struct program *clock_program;
 static uint64_t *clock_memory; /* on the device: seed, step, part */
 
@@ -67,24 +77,35 @@ static void launch_named(const struct program *program, const char *name, unsign
 
 static void launch(const struct kernel *kernel, void **arguments)
 {
-    launch_named(launching->program, kernel->name, kernel->blocks, kernel->pieces, kernel->threads,
+    launch_named(launching, kernel->name, kernel->blocks, kernel->pieces, kernel->threads,
                  arguments, kernel->arguments);
     if (kernel->finish[0])
-        launch_named(launching->program, kernel->finish, kernel->finish_blocks, 1,
+        launch_named(launching, kernel->finish, kernel->finish_blocks, 1,
                      (unsigned[2]){ KERNEL_THREADS, 1 }, arguments, kernel->arguments);
+}
+
+static void release_sources(struct batch *batch)
+{
+    for (int i = 0; i < PIECES; i++)
+        text_release(&batch->source[i]);
+    if (open_batch == batch)
+        open_batch = NULL;
 }
 
 static void compile(struct batch *batch)
 {
     struct error err;
-    batch->program = batch->source.length ? device_compile(batch->source.bytes, &err) : NULL;
-    if (batch->source.length && !batch->program) {
-        batch->failed = true;
-        device_fail("compiling a plan's kernels", err.message);
+    const char *sources[PIECES];
+    size_t count = 0;
+    while (count < PIECES && batch->source[count].length) {
+        sources[count] = batch->source[count].bytes;
+        count++;
     }
-    text_release(&batch->source);
-    if (open_batch == batch)
-        open_batch = NULL;
+    batch->compiled = true;
+    batch->failed = count && !device_compile(sources, count, batch->program, &err);
+    if (batch->failed)
+        device_fail("compiling a plan's kernels", err.message);
+    release_sources(batch);
 }
 
 static void *place_of(const struct view *view, const struct run *run)
@@ -174,7 +195,6 @@ static struct batch *batch_for_step(void)
     if (!open_batch) {
         open_batch = memory_grow(NULL, 1, sizeof *open_batch);
         *open_batch = (struct batch){ 0 };
-        text_add(&open_batch->source, generate_prelude);
     }
     open_batch->steps++;
     return open_batch;
@@ -184,11 +204,10 @@ static void leave_batch(struct batch *batch)
 {
     if (--batch->steps)
         return;
-    device_forget(batch->program);
-    text_release(&batch->source);
-    if (open_batch == batch)
-        open_batch = NULL;
-    free(batch->names);
+    for (int i = 0; i < PIECES; i++)
+        device_forget(batch->program[i]);
+    release_sources(batch);
+    free(batch->shared);
     free(batch);
 }
 
@@ -204,29 +223,61 @@ static void dispose(struct step *step)
     step->state = NULL;
 }
 
-/* Whether the program has no kernel of this name yet; then it has from now on. */
-static bool is_new(struct batch *batch, const char *name)
+/* Adds the text to the shortest of the pieces; which one it is. */
+static int add_source(struct batch *batch, const struct text *text)
+{
+    int shortest = 0, pieces = 1 + (int)(batch->texts++ / PIECE_LEAST);
+    pieces = pieces < PIECES ? pieces : PIECES;
+    for (int i = 1; i < pieces; i++)
+        if (batch->source[i].length < batch->source[shortest].length)
+            shortest = i;
+    if (!batch->source[shortest].length)
+        text_add(&batch->source[shortest], generate_prelude);
+    text_add(&batch->source[shortest], text->bytes);
+    return shortest;
+}
+
+/* The piece of the kernel of this name; -1: it has none yet. */
+static int piece_of(const struct batch *batch, const char *name)
 {
     for (size_t i = 0; i < batch->count; i++)
-        if (strcmp(batch->names[i], name) == 0)
-            return false;
-    ARRAY_RESERVE(batch->names, batch->count, batch->capacity);
-    strcpy(batch->names[batch->count++], name);
-    return true;
+        if (strcmp(batch->shared[i].name, name) == 0)
+            return batch->shared[i].piece;
+    return -1;
 }
 
 static void generate_once(const struct step *step, const struct way *way, struct made *made)
 {
     char name[KERNEL_NAME], hex[DIGEST_HEX];
     struct text nameless = { 0 }, named = { 0 };
+    struct batch *batch = made->batch;
     way->generate(step, "k", &nameless, &made->kernel);
     struct digest digest = digest_of(nameless.bytes, nameless.length);
     snprintf(name, sizeof name, "k_%.16s", digest_hex(&digest, hex));
     way->generate(step, name, &named, &made->kernel);
-    if (is_new(made->batch, name))
-        text_add(&made->batch->source, named.bytes);
+    made->piece = piece_of(batch, name);
+    if (made->piece < 0) {
+        made->piece = add_source(batch, &named);
+        ARRAY_RESERVE(batch->shared, batch->count, batch->capacity);
+        struct shared *shared = &batch->shared[batch->count++];
+        shared->piece = made->piece;
+        strcpy(shared->name, name);
+    }
     text_release(&nameless);
     text_release(&named);
+}
+
+/* Copies around a library's work, or a kernel in its place: of this step alone. */
+static bool prepare_matrix(struct step *step, struct made *made, struct error *err)
+{
+    char name[KERNEL_NAME];
+    struct text text = { 0 };
+    snprintf(name, sizeof name, "m%u", made->batch->others++);
+    made->matrix = matrix_prepare(step, name, &text, err);
+    if (made->matrix && text.length)
+        made->piece = add_source(made->batch, &text);
+    text_release(&text);
+    return made->matrix;
 }
 
 /* Set to 0, a variable has something done in steps that is else done at once; LETHE_FUSED_ATTENTION
@@ -249,16 +300,12 @@ static bool prepare_library_attention(struct step *step, struct made *made)
 
 static bool prepare(struct step *step, struct error *err)
 {
-    char name[KERNEL_NAME];
     struct made *made = memory_grow(NULL, 1, sizeof *made);
     *made = (struct made){ .batch = batch_for_step() };
     step->state = made;
     const struct way *way = way_of(step);
-    if (!way->generate) {
-        snprintf(name, sizeof name, "m%u", made->batch->others++);
-        made->matrix = matrix_prepare(step, name, &made->batch->source, err);
-        return made->matrix;
-    }
+    if (!way->generate)
+        return prepare_matrix(step, made, err);
     bool attention = step->node->op == OP_ATTENTION && !step->loop;
     if (attention)
         step->flops = attention_flops(step);
@@ -272,11 +319,11 @@ static bool prepare(struct step *step, struct error *err)
 static void execute(const struct step *step, const struct run *run)
 {
     struct made *made = step->state;
-    if (!made->batch->program && !made->batch->failed)
+    if (!made->batch->compiled)
         compile(made->batch);
     if (made->batch->failed)
         return;
-    launching = made->batch;
+    launching = made->batch->program[made->piece];
     if (made->matrix)
         matrix_run(made->matrix, run, launch);
     else if (made->attention)
@@ -369,7 +416,7 @@ const struct backend *cuda_backend_open(int device, struct error *err)
         return NULL;
     if (!clock_memory)
         clock_memory = device_allocate(3 * sizeof *clock_memory, "seed, step and part", err);
-    if (clock_memory && !clock_program)
-        clock_program = device_compile(clock_source, err);
-    return clock_program ? &cuda_backend : NULL;
+    const char *source = clock_source;
+    bool ok = clock_memory && (clock_program || device_compile(&source, 1, &clock_program, err));
+    return ok ? &cuda_backend : NULL;
 }

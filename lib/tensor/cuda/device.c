@@ -1,27 +1,21 @@
-/* The device over CUDA: the whole contact surface with its run-time library and with NVRTC.
+/* The device over CUDA: the whole contact surface with its run-time library.
  *
  * Everything is asked for on one stream, so it happens in order. What is copied in goes through
  * pieces of pinned memory, and over a second stream to memory set aside on the device, while the
  * first stream computes; only the last copy, within the device, waits for its turn there.
- *
- * Compiled programs are files of the cache folder, named by the digest of their text, the options,
- * and the compiler's version; a file that cannot be read or written only costs the compilation.
  */
 #include "cuda/device.h"
 
 #include "base/arena.h"
-#include "base/digest.h"
-#include "base/file.h"
-#include "base/text.h"
+#include "cuda/compiler.h"
 #include "cuda/context.h"
 
 #include <cuda_runtime_api.h>
-#include <nvrtc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SLOTS = 8, STAGED_LEAST = 1 << 16, STAGED_MOST = 32 << 20, CACHED_MOST = 1 << 28 };
+enum { SLOTS = 8, STAGED_LEAST = 1 << 16, STAGED_MOST = 32 << 20 };
 
 /* On its way to the device. */
 struct slot {
@@ -45,10 +39,8 @@ static struct {
     struct slot slot[SLOTS];
     int next;
     cudaEvent_t began, ended; /* of what is measured */
-    char architecture[40];    /* the compiler's option */
-    bool portable;     /* the compiler does not know the device: PTX, which the driver compiles */
-    char failure[256]; /* the first one; "" while there is none */
-    bool sound;        /* there was none when recording began */
+    char failure[256];        /* the first one; "" while there is none */
+    bool sound;               /* there was none when recording began */
 } device;
 
 void *context_stream(void)
@@ -85,34 +77,6 @@ static void note(cudaError_t code, const char *what)
         device_fail(what, cudaGetErrorString(code));
 }
 
-/* Machine code for the device where the compiler can make it; for one newer than the compiler, PTX
- * of the newest kind that it knows, which the driver turns into machine code when it is loaded. */
-static bool choose_architecture(int major, int minor, struct error *err)
-{
-    int kind = 10 * major + minor, count = 0, newest = 0;
-    bool known = false;
-    nvrtcResult code = nvrtcGetNumSupportedArchs(&count);
-    int *kinds = memory_grow(NULL, (size_t)count + 1, sizeof *kinds);
-    if (code == NVRTC_SUCCESS)
-        code = nvrtcGetSupportedArchs(kinds);
-    for (int i = 0; code == NVRTC_SUCCESS && i < count; i++) {
-        known = known || kinds[i] == kind;
-        newest = kinds[i] > newest ? kinds[i] : newest;
-    }
-    free(kinds);
-    if (code != NVRTC_SUCCESS)
-        return error_set(err, "NVRTC: %s", nvrtcGetErrorString(code));
-    if (!known && kind < newest)
-        return error_set(err,
-                         "the device is of compute capability %d.%d, for which this CUDA compiler "
-                         "makes no code any more",
-                         major, minor);
-    device.portable = !known;
-    snprintf(device.architecture, sizeof device.architecture, "--gpu-architecture=%s_%d",
-             known ? "sm" : "compute", known ? kind : newest);
-    return true;
-}
-
 bool device_open(int number, struct error *err)
 {
     int major = 0, minor = 0;
@@ -124,7 +88,7 @@ bool device_open(int number, struct error *err)
                "asking for its kind", err) ||
         !check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, number),
                "asking for its kind", err) ||
-        !choose_architecture(major, minor, err) ||
+        !compiler_aim(major, minor, err) ||
         !check(cudaStreamCreateWithFlags(&device.copies, cudaStreamNonBlocking), "starting", err) ||
         !check(cudaStreamCreateWithFlags(&device.stream, cudaStreamNonBlocking), "starting", err))
         return false;
@@ -253,109 +217,50 @@ bool device_time(bool (*work)(void *context), void *context, double *seconds)
 
 /* Programs. */
 
-static const char *const options_after[] = { "--std=c++17", "--fmad=true", "-default-device",
-                                             "--disable-warnings" };
-enum { OPTIONS = 1 + sizeof options_after / sizeof *options_after };
-
-static char *cache_path(struct arena *arena, const char *source)
-{
-    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    int major = 0, minor = 0;
-    char hex[DIGEST_HEX];
-    struct text key = { 0 };
-    if (!(cache && *cache) && !(home && *home))
-        return NULL;
-    nvrtcVersion(&major, &minor);
-    text_format(&key, "nvrtc %d.%d %s\n%s", major, minor, device.architecture, source);
-    struct digest digest = digest_of(key.bytes, key.length);
-    text_release(&key);
-    const char *folder = cache && *cache ? arena_format(arena, "%s/lethe", cache)
-                                         : arena_format(arena, "%s/.cache/lethe", home);
-    return folder_create(folder, NULL)
-               ? arena_format(arena, "%s/%s.cubin", folder, digest_hex(&digest, hex))
-               : NULL;
-}
-
-static nvrtcResult translate(nvrtcProgram program)
-{
-    const char *options[OPTIONS] = { device.architecture };
-    memcpy(options + 1, options_after, sizeof options_after);
-    return nvrtcCompileProgram(program, OPTIONS, options);
-}
-
-static nvrtcResult fetch(nvrtcProgram program, char **binary, size_t *size)
-{
-    nvrtcResult code =
-        device.portable ? nvrtcGetPTXSize(program, size) : nvrtcGetCUBINSize(program, size);
-    if (code != NVRTC_SUCCESS)
-        return code;
-    *binary = memory_grow(NULL, *size + 1, 1);
-    (*binary)[*size] = '\0';
-    return device.portable ? nvrtcGetPTX(program, *binary) : nvrtcGetCUBIN(program, *binary);
-}
-
-static void tell_log(nvrtcProgram program, nvrtcResult code, struct error *err)
-{
-    size_t length = 0;
-    char *log = NULL;
-    if (program && nvrtcGetProgramLogSize(program, &length) == NVRTC_SUCCESS) {
-        log = memory_grow(NULL, length + 1, 1);
-        log[length] = '\0';
-        if (nvrtcGetProgramLog(program, log) != NVRTC_SUCCESS)
-            *log = '\0';
-    }
-    error_set(err, "NVRTC: %s: %.1500s", nvrtcGetErrorString(code), log ? log : "");
-    free(log);
-}
-
-static bool compile(const char *source, char **binary, size_t *size, struct error *err)
-{
-    nvrtcProgram program = NULL;
-    nvrtcResult code = nvrtcCreateProgram(&program, source, "plan.cu", 0, NULL, NULL);
-    if (code == NVRTC_SUCCESS)
-        code = translate(program);
-    if (code == NVRTC_SUCCESS)
-        code = fetch(program, binary, size);
-    if (code != NVRTC_SUCCESS)
-        tell_log(program, code, err);
-    if (program)
-        nvrtcDestroyProgram(&program);
-    return code == NVRTC_SUCCESS;
-}
-
-static struct program *load(const void *binary, struct error *err)
+static bool load(const char *bytes, struct program **out, struct error *err)
 {
     cudaLibrary_t library;
-    cudaError_t code = cudaLibraryLoadData(&library, binary, NULL, NULL, 0, NULL, NULL, 0);
+    cudaError_t code = cudaLibraryLoadData(&library, bytes, NULL, NULL, 0, NULL, NULL, 0);
     if (!check(code, "loading a program", err)) {
-        (void)cudaGetLastError(); /* a damaged file of the cache is compiled again */
-        return NULL;
+        (void)cudaGetLastError(); /* it is told here, and not sticky */
+        return false;
     }
-    struct program *program = memory_grow(NULL, 1, sizeof *program);
-    program->library = library;
-    return program;
+    *out = memory_grow(NULL, 1, sizeof **out);
+    (*out)->library = library;
+    return true;
 }
 
-struct program *device_compile(const char *source, struct error *err)
+/* Code from the cache that cannot be loaded is damaged. */
+static bool load_or_build(const char *source, struct code *code, struct program **out,
+                          struct error *err)
 {
-    struct arena arena;
-    arena_init(&arena);
-    char *path = cache_path(&arena, source), *binary = NULL;
-    size_t size = 0;
-    struct program *program = NULL;
-    char *cached =
-        path && path_kind(path) == PATH_FILE ? file_read(path, CACHED_MOST, &size, NULL) : NULL;
-    if (cached)
-        program = load(cached, NULL);
-    free(cached);
-    if (!program && compile(source, &binary, &size, err)) {
-        program = load(binary, err);
-        if (program && path)
-            (void)!file_write(path, binary, size, NULL);
+    if (load(code->bytes, out, err))
+        return true;
+    if (!code->cached)
+        return false;
+    free(code->bytes);
+    code->bytes = NULL;
+    return compiler_build(&source, 1, true, code, err) && load(code->bytes, out, err);
+}
+
+/* Loaded by this thread, for to others the device is not this one but the first. */
+bool device_compile(const char *const *sources, size_t count, struct program **programs,
+                    struct error *err)
+{
+    struct code *codes = memory_grow(NULL, count + 1, sizeof *codes);
+    bool built = compiler_build(sources, count, false, codes, err), ok = built;
+    for (size_t i = 0; i < count; i++) {
+        programs[i] = NULL;
+        ok = ok && load_or_build(sources[i], &codes[i], &programs[i], err);
+        if (built)
+            free(codes[i].bytes);
     }
-    free(binary);
-    arena_release(&arena);
-    return program;
+    for (size_t i = 0; !ok && i < count; i++) {
+        device_forget(programs[i]);
+        programs[i] = NULL;
+    }
+    free(codes);
+    return ok;
 }
 
 void device_forget(struct program *program)

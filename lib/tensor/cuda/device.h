@@ -1,7 +1,7 @@
 /* A device: memory, programs, and one stream in which everything happens in the order asked for.
  *
- * device.c is this over CUDA's run-time and NVRTC, and their whole contact surface; an emulation on
- * the processor (tests/tensor/cuda/emulation.c) lets all that is above it be tested without one.
+ * device.c is this over CUDA's run-time, and the whole contact surface with it; an emulation on the
+ * processor (tests/tensor/cuda/emulation.c) lets all that is above it be tested without one.
  */
 #ifndef CUDA_DEVICE_H
 #define CUDA_DEVICE_H
@@ -35,10 +35,11 @@ bool device_has_bf16(void);
  * is no failure of the device. Not while a run is recorded. */
 bool device_time(bool (*work)(void *context), void *context, double *seconds) MUST_USE;
 
-/* A program of kernels. Compiled programs are kept in $XDG_CACHE_HOME/lethe (~/.cache/lethe), by
- * the digest of text, compiler and device. */
+/* Programs of kernels, one a source, compiled at the same time (cuda/compiler.h). False where one
+ * fails; then there are none. */
 struct program;
-struct program *device_compile(const char *source, struct error *err) MUST_USE;
+bool device_compile(const char *const *sources, size_t count, struct program **programs,
+                    struct error *err) MUST_USE;
 void device_forget(struct program *program); /* NULL is fine */
 void *device_function(const struct program *program, const char *name, struct error *err) MUST_USE;
 /* arguments[i] points to the i-th argument, of 8 bytes. */

@@ -429,7 +429,6 @@ const struct filter_methods *cuda_filter_open(int device, struct error *err)
         error_set(err, "the device has no bf16, which needs compute capability 8.0 or more");
         return NULL;
     }
-    if (!program)
-        program = device_compile(cuda_filter_source, err);
-    return program ? &cuda_filter : NULL;
+    const char *source = cuda_filter_source;
+    return program || device_compile(&source, 1, &program, err) ? &cuda_filter : NULL;
 }

@@ -319,7 +319,7 @@ static bool build(const char *source, const char *folder, struct program *progra
     return program->library;
 }
 
-struct program *device_compile(const char *source, struct error *err)
+static struct program *compile(const char *source, struct error *err)
 {
     char folder[] = "/tmp/lethe-emulation-XXXXXX", command[128];
     struct program *program = memory_grow(NULL, 1, sizeof *program);
@@ -343,6 +343,19 @@ struct program *device_compile(const char *source, struct error *err)
         memcpy(&program->functions[i].call, &symbol, sizeof symbol);
     }
     return program;
+}
+
+bool device_compile(const char *const *sources, size_t count, struct program **programs,
+                    struct error *err)
+{
+    bool ok = true;
+    for (size_t i = 0; i < count; i++)
+        ok = (programs[i] = ok ? compile(sources[i], err) : NULL) && ok;
+    for (size_t i = 0; !ok && i < count; i++) {
+        device_forget(programs[i]);
+        programs[i] = NULL;
+    }
+    return ok;
 }
 
 void device_forget(struct program *program)

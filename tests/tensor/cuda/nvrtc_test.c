@@ -1,14 +1,16 @@
 /* Every kernel of the benchmark models' training steps, as CUDA's own compiler sees it: for one
  * generation of devices, those of the U-Net in f32 for an older one too, and as PTX for those to
- * come. No device is needed: this one (absent.c) compiles what it is given and does nothing else.
+ * come. No device is needed: this one (absent.c) compiles what it is given, by lib/tensor/cuda's
+ * own compiler.c, and does nothing else.
  */
+#include "scratch.h"
 #include "test.h"
 
 #include "case.h"
 #include "cuda/backend.h"
+#include "cuda/compiler.h"
 #include "cuda/device.h"
 #include "cuda/filter.h"
-#include "cuda/libraries.h"
 
 #include "base/arena.h"
 #include "models/ddpm.h"
@@ -16,29 +18,22 @@
 #include "nn/layer.h"
 #include "tensor/gradient.h"
 
-#include <nvrtc.h>
 #include <stdlib.h>
-#include <string.h>
 
 static size_t programs, launches;
-static const char *architecture;
 
-struct program *device_compile(const char *source, struct error *err)
+bool device_compile(const char *const *sources, size_t count, struct program **made,
+                    struct error *err)
 {
-    (void)err;
-    const char *options[] = { architecture, "--std=c++17", "-default-device" };
-    nvrtcProgram program;
-    assert_int_equal(nvrtcCreateProgram(&program, source, "plan.cu", 0, NULL, NULL), NVRTC_SUCCESS);
-    if (nvrtcCompileProgram(program, 3, options) != NVRTC_SUCCESS) {
-        size_t size = 0;
-        nvrtcGetProgramLogSize(program, &size);
-        char *log = calloc(size + 1, 1);
-        nvrtcGetProgramLog(program, log);
-        fail_msg("%s: %.3000s", architecture, log);
+    struct code *codes = memory_grow(NULL, count, sizeof *codes);
+    assert_ok(compiler_build(sources, count, true, codes, err), *err);
+    for (size_t i = 0; i < count; i++) {
+        made[i] = memory_grow(NULL, 1, 1);
+        free(codes[i].bytes);
     }
-    nvrtcDestroyProgram(&program);
-    programs++;
-    return memory_grow(NULL, 1, 1);
+    free(codes);
+    programs += count;
+    return true;
 }
 
 void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
@@ -49,44 +44,6 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
     assert_in_range(blocks[1], 1, 65535);
     assert_in_range(threads[0] * threads[1], 1, 1024);
     launches++;
-}
-
-bool convolution_prepare(const struct convolution *convolution, void **state, size_t *scratch,
-                         struct error *err)
-{
-    *scratch = 0;
-    err->message[0] = '\0';
-    if (convolution->geometry.pad[0][0] != convolution->geometry.pad[0][1])
-        return false;
-    *state = memory_grow(NULL, 1, 1);
-    return true;
-}
-
-void convolution_run(void *state, void *image, void *weight, void *output, void *scratch)
-{
-    (void)state, (void)image, (void)weight, (void)output, (void)scratch;
-}
-
-void convolution_dispose(void *state)
-{
-    free(state);
-}
-
-/* None: so that our own kernel is compiled wherever there is attention. */
-bool attention_prepare(const struct heads *heads, void **state, size_t *scratch, struct error *err)
-{
-    (void)heads, (void)state, (void)scratch, (void)err;
-    return false;
-}
-
-void attention_run(void *state, void *q, void *k, void *v, void *y, void *scratch)
-{
-    (void)state, (void)q, (void)k, (void)v, (void)y, (void)scratch;
-}
-
-void attention_dispose(void *state)
-{
-    (void)state;
 }
 
 static void run_phases(struct training *training, struct store *store)
@@ -108,12 +65,23 @@ static void run_phases(struct training *training, struct store *store)
     }
 }
 
+/* Compute capabilities; that of devices to come gives PTX. */
+static const struct kind {
+    int major, minor;
+} sm_80 = { 8, 0 }, sm_90 = { 9, 0 }, to_come = { 99, 0 };
+
+static void aim(struct kind kind)
+{
+    struct error err;
+    assert_ok(compiler_aim(kind.major, kind.minor, &err), err);
+}
+
 static void check_model(const char *name, enum case_size size, enum precision precision,
-                        const char *option)
+                        struct kind kind)
 {
     struct error err;
     struct parity_case of;
-    architecture = option;
+    aim(kind);
     const struct backend *backend = cuda_backend_open(0, &err);
     assert_ok(backend, err);
     struct store *store = store_new(backend);
@@ -130,34 +98,34 @@ static void check_model(const char *name, enum case_size size, enum precision pr
 static void kernels_of_a_unet_compile(void **state)
 {
     (void)state;
-    check_model("unet", CASE_BENCHMARK, PRECISION_F32, "--gpu-architecture=sm_80");
-    check_model("unet", CASE_BENCHMARK, PRECISION_F32, "--gpu-architecture=compute_90");
-    check_model("unet", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("unet", CASE_BENCHMARK, PRECISION_F32, sm_80);
+    check_model("unet", CASE_BENCHMARK, PRECISION_F32, to_come);
+    check_model("unet", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
 static void kernels_of_swin_compile(void **state)
 {
     (void)state;
-    check_model("swin", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("swin", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
 static void kernels_of_ddpm_compile(void **state)
 {
     (void)state;
-    check_model("ddpm", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("ddpm", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
 static void kernels_of_stylegan2_compile(void **state)
 {
     (void)state;
-    check_model("stylegan2", CASE_LARGE, PRECISION_BF16, "--gpu-architecture=sm_90");
+    check_model("stylegan2", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
 /* One run, of a network that is not trained: attention is then one kernel. */
-static void check_run(struct node *y, enum precision precision, const char *option)
+static void check_run(struct node *y, enum precision precision, struct kind kind)
 {
     struct error err;
-    architecture = option;
+    aim(kind);
     struct store *store = store_new(cuda_backend_open(0, &err));
     size_t before = programs;
     assert_ok(store_set_precision(store, precision, &err), err);
@@ -178,8 +146,7 @@ static void check_run(struct node *y, enum precision precision, const char *opti
 static void kernels_of_networks_that_are_only_run_compile(void **state)
 {
     (void)state;
-    static const char *const options[] = { "--gpu-architecture=sm_80", "--gpu-architecture=sm_90",
-                                           "--gpu-architecture=compute_90" };
+    const struct kind kinds[] = { sm_80, sm_90, to_come };
     const struct ddpm ddpm = { .size = 32,
                                .channels = 3,
                                .base = 128,
@@ -200,9 +167,9 @@ static void kernels_of_networks_that_are_only_run_compile(void **state)
     struct node *epsilon = ddpm_build(&ddpm, x, t_input(graph, "t", DTYPE_F32, SHAPE(2)));
     struct node *mask = swin_build(&swin, x, NULL).main;
     for (size_t i = 0; i < 3; i++) {
-        check_run(epsilon, PRECISION_BF16, options[i]);
-        check_run(mask, PRECISION_BF16, options[i]);
-        check_run(epsilon, PRECISION_F32, options[i]);
+        check_run(epsilon, PRECISION_BF16, kinds[i]);
+        check_run(mask, PRECISION_BF16, kinds[i]);
+        check_run(epsilon, PRECISION_F32, kinds[i]);
     }
     graph_free(graph);
 }
@@ -219,29 +186,89 @@ static void kernels_for_what_libraries_do_not_take_compile(void **state)
     struct node *column = t_input(graph, "column", DTYPE_F32, SHAPE(7, 1));
     struct node *sum = t_slice(nn_linear(column, "fc", 3), 1, 0, 2);
     sum = t_add(t_sum_all(sum), t_add(t_sum_all(d[0]), t_sum_all(d[1])));
-    check_run(sum, PRECISION_F32, "--gpu-architecture=sm_90");
-    check_run(sum, PRECISION_BF16, "--gpu-architecture=sm_80");
+    check_run(sum, PRECISION_F32, sm_90);
+    check_run(sum, PRECISION_BF16, sm_80);
     graph_free(graph);
 }
 
 static void kernels_of_the_search_compile(void **state)
 {
     (void)state;
-    static const char *const options[] = { "--gpu-architecture=sm_80", "--gpu-architecture=sm_90",
-                                           "--gpu-architecture=compute_90" };
+    const struct kind kinds[] = { sm_80, sm_90, to_come };
     for (size_t i = 0; i < 3; i++) {
         struct error err;
-        architecture = options[i];
-        struct program *program = device_compile(cuda_filter_source, &err);
-        assert_non_null(program);
+        struct program *program;
+        const char *source = cuda_filter_source;
+        aim(kinds[i]);
+        assert_true(device_compile(&source, 1, &program, &err));
         device_forget(program);
     }
+}
+
+/* Sources that are built at once, one of which fails where `bad` is. */
+static bool build_three(const char *bad, bool anew, struct code codes[3], struct error *err)
+{
+    const char *sources[3] = { "__global__ void f(float *x) { x[0] = 1; }",
+                               bad ? bad : "__global__ void g(float *x) { x[0] = 2; }",
+                               "__global__ void h(float *x) { x[0] = 3; }" };
+    return compiler_build(sources, 3, anew, codes, err);
+}
+
+static void release_three(struct code codes[3])
+{
+    for (int i = 0; i < 3; i++)
+        free(codes[i].bytes);
+}
+
+static void code_is_kept_and_can_be_replaced(void **state)
+{
+    (void)state;
+    struct error err;
+    struct code made[3], kept[3], again[3];
+    aim(sm_90);
+    setenv("XDG_CACHE_HOME", scratch("cache"), 1);
+    assert_ok(build_three(NULL, false, made, &err), err);
+    assert_ok(build_three(NULL, false, kept, &err), err);
+    assert_ok(build_three(NULL, true, again, &err), err);
+    for (int i = 0; i < 3; i++) {
+        assert_true(!made[i].cached && kept[i].cached && !again[i].cached);
+        assert_int_equal(made[i].size, kept[i].size);
+        assert_memory_equal(made[i].bytes, kept[i].bytes, made[i].size);
+        assert_memory_equal(made[i].bytes, "\177ELF", 4);
+    }
+    programs += 3;
+    release_three(made);
+    release_three(kept);
+    release_three(again);
+    aim(sm_80); /* other code */
+    assert_ok(build_three(NULL, false, made, &err), err);
+    assert_false(made[0].cached);
+    release_three(made);
+    unsetenv("XDG_CACHE_HOME");
+}
+
+static void one_source_that_fails_fails_all(void **state)
+{
+    (void)state;
+    struct error err;
+    struct code codes[3];
+    aim(sm_90);
+    assert_false(build_three("__global__ void g() { nonsense; }", false, codes, &err));
+    assert_non_null(strstr(err.message, "nonsense"));
+    for (int i = 0; i < 3; i++)
+        assert_null(codes[i].bytes);
+    assert_ok(build_three(NULL, false, codes, &err), err);
+    programs += 3;
+    release_three(codes);
 }
 
 /* An argument is a pattern: only tests whose names it fits; one that none fits fails. */
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(code_is_kept_and_can_be_replaced, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test(one_source_that_fails_fails_all),
         cmocka_unit_test(kernels_of_the_search_compile),
         cmocka_unit_test(kernels_for_what_libraries_do_not_take_compile),
         cmocka_unit_test(kernels_of_networks_that_are_only_run_compile),
@@ -250,6 +277,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(kernels_of_ddpm_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),
     };
+    unsetenv("HOME"); /* nothing is kept but where a test asks for it */
+    unsetenv("XDG_CACHE_HOME");
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
     int failures = cmocka_run_group_tests_name("tensor/cuda_nvrtc", tests, NULL, NULL);
