@@ -24,8 +24,7 @@ static size_t view_bytes(const struct view *view)
     return shape_count(view->shape) * dtype_bytes(view->dtype);
 }
 
-/* What a loop reads and writes at least: an operand that repeats is counted once. */
-static size_t loop_bytes(const struct loop *loop)
+size_t loop_bytes(const struct loop *loop)
 {
     size_t bytes = 0;
     for (int k = 0; k < loop->operands; k++) {
@@ -39,7 +38,7 @@ static size_t loop_bytes(const struct loop *loop)
     return bytes;
 }
 
-static size_t step_bytes(const struct step *step)
+size_t step_bytes(const struct step *step)
 {
     if (step->loop)
         return loop_bytes(step->loop);

@@ -88,7 +88,6 @@ struct step {
     size_t scratch;             /* bytes that it needs while it runs; set by prepare */
     void *state;                /* the backend's, made by prepare */
     double flops;
-    size_t bytes;   /* that it reads and writes at least */
     double seconds; /* measured, when profiling */
     bool once;      /* depends on constants alone: its first run is its last */
 };
