@@ -280,7 +280,7 @@ static void summarise_control(struct audit_run *run)
                       : " (control too small)\n");
 }
 
-static void summarise_flagged(struct audit_run *run, size_t subjects)
+static void summarise_flagged(struct audit_run *run, const struct flagged_people *people)
 {
     const struct calibration *calibration = &run->calibration;
     text_format(&run->summary, "flagged: %zu of %zu (%.3g %%, %.3g %% interval %.3g … %.3g %%; ",
@@ -292,9 +292,12 @@ static void summarise_flagged(struct audit_run *run, size_t subjects)
         text_add(&run->summary, "what chance brings is not known)");
     else
         text_format(&run->summary, "by chance about %.3g on average)", calibration->expected);
-    if (subjects)
-        text_format(&run->summary, ", nearest to %zu training subject%s", subjects,
-                    subjects == 1 ? "" : "s");
+    if (people->trained)
+        text_format(&run->summary, ", nearest to %zu training subject%s", people->trained,
+                    people->trained == 1 ? "" : "s");
+    if (people->held_out)
+        text_format(&run->summary, ", images of %zu held-out subject%s", people->held_out,
+                    people->held_out == 1 ? "" : "s");
     text_add(&run->summary, "\n");
 }
 
@@ -304,7 +307,7 @@ static void summarise_flagged(struct audit_run *run, size_t subjects)
 void audit_describe(struct audit_run *run, const struct pair *pairs, size_t count)
 {
     struct json *document = run->document = json_new_object();
-    size_t flagged_subjects;
+    struct flagged_people people;
     struct smoothness smoothness = smoothness_of(run, unchanged_source(run->used)),
                       matched = run->used == SOURCE_MATCHED ? smoothness_of(run, SOURCE_MATCHED)
                                                             : smoothness;
@@ -325,7 +328,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "calibration", calibration_json(run));
     json_put(document, "thresholds", thresholds_json(run));
     json_put(document, "flagged", flagged_json(run));
-    json_put(document, "exposure", exposure_json(run, &flagged_subjects));
+    json_put(document, "exposure", exposure_json(run, &people));
     json_put(document, "transforms", transforms_json(run));
     json_put(document, "tiles", tiles_json(run));
     json_put(document, "lesions", lesions_json(run));
@@ -338,5 +341,5 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "inputs", inputs_json(run));
     summarise_found(run);
     summarise_control(run);
-    summarise_flagged(run, flagged_subjects);
+    summarise_flagged(run, &people);
 }

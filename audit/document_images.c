@@ -14,6 +14,7 @@
 
 struct exposed {
     const char *subject;
+    bool held_out;
     size_t flagged, nearest;
 };
 
@@ -24,35 +25,58 @@ static int most_exposed(const void *a, const void *b)
         return x->flagged > y->flagged ? -1 : 1;
     if (x->nearest != y->nearest)
         return x->nearest > y->nearest ? -1 : 1;
-    return strcmp(x->subject, y->subject);
+    int order = strcmp(x->subject, y->subject);
+    return order ? order : x->held_out - y->held_out;
 }
 
-/* By training subject: how many synthetic images are nearest to it, and how many of these are
- * flagged. In the arena; subjects that are nobody's nearest are left out. */
-static size_t expose(struct audit_run *run, struct exposed **exposed, size_t *flagged_subjects)
+static size_t groups_of(const struct audit_run *run, enum set_role role)
 {
-    const struct audit_set *train = &run->sets.of[SET_TRAIN];
-    uint32_t most = 0;
-    for (size_t i = 0; i < train->images.count; i++)
-        most = train->images.groups[i] > most ? train->images.groups[i] : most;
-    struct exposed *all = arena_array(&run->arena, struct exposed, (size_t)most + 1);
+    size_t groups = 0;
+    for (size_t i = 0; i < count_of(run, role); i++)
+        if (images_of(run, role)->groups[i] >= groups)
+            groups = (size_t)images_of(run, role)->groups[i] + 1;
+    return groups;
+}
+
+/* By training subject: how many synthetic images are nearest to it, and how many are flagged as
+ * like one of its images; then by held-out subject: how many are one of its images. An image of
+ * somebody who was held out does not speak against the training subject that it happens to be
+ * nearest to. */
+static void count_exposure(const struct audit_run *run, struct exposed *trained,
+                           struct exposed *held_out)
+{
+    const struct audit_set *train = &run->sets.of[SET_TRAIN], *holdout = &run->sets.of[SET_HOLDOUT];
     for (size_t i = 0; i < count_of(run, SET_SYNTHETIC); i++) {
         uint64_t id = run->synthetic.nearest[i * run->k].id;
         if (run->looks[SET_SYNTHETIC][i].constant)
             continue;
-        struct exposed *nearest = &all[train->images.groups[id]],
-                       *source = &all[train->images.groups[run->source[i]]];
+        struct exposed *nearest = &trained[train->images.groups[id]],
+                       *source = &trained[train->images.groups[run->source[i]]];
         nearest->subject = train->subjects[id];
         nearest->nearest++;
         source->subject = train->subjects[run->source[i]];
-        source->flagged += run->calibration.flagged[i];
+        source->flagged += run->calibration.flagged[i] && !run->held_out_alone[i];
+        if (!run->held_out_twin || run->held_out_twin[i] == NO_TWIN)
+            continue;
+        struct exposed *shown = &held_out[holdout->images.groups[run->held_out_twin[i]]];
+        shown->subject = holdout->subjects[run->held_out_twin[i]];
+        shown->held_out = true;
+        shown->flagged++;
     }
-    size_t count = 0;
-    *flagged_subjects = 0;
-    for (size_t g = 0; g <= most; g++) {
+}
+
+/* In the arena; subjects that are nobody's nearest are left out. */
+static size_t expose(struct audit_run *run, struct exposed **exposed, struct flagged_people *people)
+{
+    size_t trained = groups_of(run, SET_TRAIN), groups = trained + groups_of(run, SET_HOLDOUT),
+           count = 0;
+    struct exposed *all = arena_array(&run->arena, struct exposed, groups);
+    *people = (struct flagged_people){ 0 };
+    count_exposure(run, all, all + trained);
+    for (size_t g = 0; g < groups; g++) {
         if (!all[g].subject)
             continue;
-        *flagged_subjects += all[g].flagged > 0;
+        *(all[g].held_out ? &people->held_out : &people->trained) += all[g].flagged > 0;
         all[count++] = all[g];
     }
     if (count)
@@ -61,14 +85,15 @@ static size_t expose(struct audit_run *run, struct exposed **exposed, size_t *fl
     return count;
 }
 
-struct json *exposure_json(struct audit_run *run, size_t *flagged_subjects)
+struct json *exposure_json(struct audit_run *run, struct flagged_people *people)
 {
     struct exposed *exposed;
-    size_t count = expose(run, &exposed, flagged_subjects);
+    size_t count = expose(run, &exposed, people);
     struct json *list = json_new_array();
     for (size_t i = 0; i < count; i++) {
         struct json *subject = json_new_object();
         json_put_string(subject, "subject", exposed[i].subject);
+        json_put_bool(subject, "held_out", exposed[i].held_out);
         put_count(subject, "flagged", exposed[i].flagged);
         put_count(subject, "nearest", exposed[i].nearest);
         json_push(list, subject);
@@ -212,25 +237,38 @@ static struct json *tile_json(const struct audit_run *run, size_t image)
     return object;
 }
 
+/* What the image is paired with: the training image that it is like, or itself in the holdout. */
+static void put_partner(struct json *pair, const struct audit_run *run, size_t image)
+{
+    const struct audit_set *train = &run->sets.of[SET_TRAIN], *holdout = &run->sets.of[SET_HOLDOUT];
+    uint64_t id = run->source[image];
+    int m = run->found_by[image];
+    put_count(pair, "training", set_place(train, id));
+    if (run->held_out_alone[image]) {
+        size_t twin = run->held_out_twin[image];
+        put_count(pair, "holdout", set_place(holdout, twin));
+        json_put_string(pair, "subject", holdout->subjects[twin]);
+        json_put_real(pair, "correlation", 1);
+        json_put_null(pair, "local_ratio");
+        return;
+    }
+    json_put_string(pair, "subject", train->subjects[id]);
+    json_put_real(pair, "correlation",
+                  m < 0 ? run->correlation[image] : run->matched[m].correlation[image]);
+    json_put_real(pair, "local_ratio", m < 0 ? run->ratio[image] : run->matched[m].ratio[image]);
+}
+
 struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, size_t count)
 {
-    const struct audit_set *train = &run->sets.of[SET_TRAIN];
     char name[TRANSFORM_NAME];
     struct json *list = json_new_array();
     for (size_t i = 0; i < count; i++) {
         size_t image = pairs[i].synthetic;
-        uint64_t id = run->source[image];
-        int m = run->found_by[image];
         struct json *pair = json_new_object();
         put_count(pair, "synthetic", set_place(&run->sets.of[SET_SYNTHETIC], image));
-        put_count(pair, "training", set_place(train, id));
-        json_put_string(pair, "subject", train->subjects[id]);
-        json_put_real(pair, "correlation",
-                      m < 0 ? run->correlation[image] : run->matched[m].correlation[image]);
-        json_put_real(pair, "local_ratio",
-                      m < 0 ? run->ratio[image] : run->matched[m].ratio[image]);
+        put_partner(pair, run, image);
         json_put_string(pair, "transform", transform_of(run, image, name));
-        if (finds_pieces(m))
+        if (finds_pieces(run->found_by[image]))
             json_put(pair, "tile", tile_json(run, image));
         json_put(pair, "flagged_by", flags_of(run, image));
         json_put_string(pair, "png", pairs[i].png);

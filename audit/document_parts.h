@@ -38,9 +38,11 @@ struct json *transforms_json(const struct audit_run *run);
 struct json *tiles_json(const struct audit_run *run);
 struct json *lesions_json(const struct audit_run *run);
 
-/* document_images.c: whom it concerns. `flagged_subjects`: of how many subjects something was
- * flagged. */
-struct json *exposure_json(struct audit_run *run, size_t *flagged_subjects);
+/* document_images.c: whom it concerns. `people`: of how many subjects something was flagged. */
+struct flagged_people {
+    size_t trained, held_out;
+};
+struct json *exposure_json(struct audit_run *run, struct flagged_people *people);
 struct json *duplicates_json(const struct audit_run *run);
 struct json *histograms_json(const struct audit_run *run);
 struct json *pairs_json(const struct audit_run *run, const struct pair *pairs, size_t count);

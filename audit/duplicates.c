@@ -75,35 +75,49 @@ struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough
 /* ---- equal images -----------------------------------------------------------------------------
  */
 
+struct known_image {
+    struct digest digest;
+    size_t place;
+};
+
 static int by_digest(const void *a, const void *b)
 {
-    return memcmp(((const struct digest *)a)->bytes, ((const struct digest *)b)->bytes,
-                  DIGEST_BYTES);
+    return memcmp(((const struct known_image *)a)->digest.bytes,
+                  ((const struct known_image *)b)->digest.bytes, DIGEST_BYTES);
 }
 
-/* The digests of images with variance, sorted. Returns how many. */
-static size_t sorted_digests(const struct look *looks, size_t count, struct digest **sorted)
+static int by_digest_and_place(const void *a, const void *b)
+{
+    const struct known_image *x = a, *y = b;
+    int order = by_digest(a, b);
+    return order ? order : (x->place > y->place) - (x->place < y->place);
+}
+
+/* Images with variance, sorted. Returns how many. */
+static size_t sorted_images(const struct look *looks, size_t count, struct known_image **sorted)
 {
     size_t kept = 0;
     *sorted = memory_grow(NULL, count + 1, sizeof **sorted);
     for (size_t i = 0; i < count; i++)
         if (!looks[i].constant)
-            (*sorted)[kept++] = looks[i].digest;
-    qsort(*sorted, kept, sizeof **sorted, by_digest);
+            (*sorted)[kept++] = (struct known_image){ looks[i].digest, i };
+    qsort(*sorted, kept, sizeof **sorted, by_digest_and_place);
     return kept;
 }
 
 size_t images_in(const struct look *images, size_t count, const struct look *others,
-                 size_t other_count, bool *equal)
+                 size_t other_count, size_t *twins)
 {
-    struct digest *sorted;
-    size_t kept = sorted_digests(others, other_count, &sorted), found = 0;
+    struct known_image *sorted;
+    size_t kept = sorted_images(others, other_count, &sorted), found = 0;
     for (size_t i = 0; i < count; i++) {
-        bool is = !images[i].constant &&
-                  bsearch(&images[i].digest, sorted, kept, sizeof *sorted, by_digest);
-        found += is;
-        if (equal)
-            equal[i] = is;
+        const struct known_image wanted = { .digest = images[i].digest };
+        const struct known_image *twin =
+            images[i].constant ? NULL : bsearch(&wanted, sorted, kept, sizeof *sorted, by_digest);
+        while (twin && twin > sorted && by_digest(twin - 1, twin) == 0)
+            twin--; /* the first of several */
+        found += twin != NULL;
+        twins[i] = twin ? twin->place : NO_TWIN;
     }
     free(sorted);
     return found;
@@ -111,8 +125,8 @@ size_t images_in(const struct look *images, size_t count, const struct look *oth
 
 static size_t repeated(const struct look *looks, size_t count)
 {
-    struct digest *sorted;
-    size_t kept = sorted_digests(looks, count, &sorted), found = 0;
+    struct known_image *sorted;
+    size_t kept = sorted_images(looks, count, &sorted), found = 0;
     for (size_t i = 1; i < kept; i++)
         found += by_digest(&sorted[i - 1], &sorted[i]) == 0;
     free(sorted);

@@ -23,9 +23,10 @@ struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough
                       struct error *err) MUST_USE;
 
 /* How many of the images are, pixel by pixel, one of the others'; constant ones are not counted.
- * `equal`, if wanted, is set for each of them. */
+ * `twins` gets the first such other of each, NO_TWIN of most. */
+#define NO_TWIN SIZE_MAX
 size_t images_in(const struct look *images, size_t count, const struct look *others,
-                 size_t other_count, bool *equal);
+                 size_t other_count, size_t *twins);
 
 struct duplicates {
     size_t searched;  /* images whose neighbours were looked at */

@@ -110,15 +110,19 @@ static const bool *find_identical(struct audit_run *run)
 {
     size_t count = images_of(run, SET_SYNTHETIC)->count;
     const struct look *looks = run->looks[SET_SYNTHETIC];
-    bool *held_out = arena_array(&run->arena, bool, count);
     run->identical = arena_array(&run->arena, bool, count);
-    run->copies = images_in(looks, count, run->looks[SET_TRAIN], images_of(run, SET_TRAIN)->count,
-                            run->identical);
-    if (run->sets.holdout)
-        run->held_out_copies = images_in(looks, count, run->looks[SET_HOLDOUT],
-                                         images_of(run, SET_HOLDOUT)->count, held_out);
+    run->twin = arena_array(&run->arena, size_t, count);
+    run->copies =
+        images_in(looks, count, run->looks[SET_TRAIN], images_of(run, SET_TRAIN)->count, run->twin);
     for (size_t i = 0; i < count; i++) /* NAN, without variance, is no 1 */
-        run->identical[i] |= held_out[i] || run->correlation[i] == 1;
+        run->identical[i] = run->twin[i] != NO_TWIN || run->correlation[i] == 1;
+    if (!run->sets.holdout)
+        return run->identical;
+    run->held_out_twin = arena_array(&run->arena, size_t, count);
+    run->held_out_copies = images_in(looks, count, run->looks[SET_HOLDOUT],
+                                     images_of(run, SET_HOLDOUT)->count, run->held_out_twin);
+    for (size_t i = 0; i < count; i++)
+        run->identical[i] |= run->held_out_twin[i] != NO_TWIN;
     return run->identical;
 }
 
@@ -167,15 +171,28 @@ static int flagging_matcher(const struct audit_run *run, size_t image)
     return found;
 }
 
+/* Whether the image is flagged for being one of a patient who was held out, and for nothing else:
+ * then the training image that it is nearest to has no part in it. */
+static bool is_of_held_out_alone(const struct audit_run *run, size_t image)
+{
+    bool alone = run->held_out_twin && run->held_out_twin[image] != NO_TWIN &&
+                 run->twin[image] == NO_TWIN && run->correlation[image] != 1;
+    for (size_t s = 0; alone && s < run->calibration.statistics; s++)
+        alone = !run->calibration.hit[s][image];
+    return alone;
+}
+
 /* Of which training image each synthetic one is a copy, if it is one. */
 static void find_sources(struct audit_run *run)
 {
     size_t count = images_of(run, SET_SYNTHETIC)->count;
     run->found_by = arena_array(&run->arena, int, count);
     run->source = arena_array(&run->arena, uint64_t, count);
+    run->held_out_alone = arena_array(&run->arena, bool, count);
     for (size_t i = 0; i < count; i++) {
         int m = run->found_by[i] = flagging_matcher(run, i);
         run->source[i] = m < 0 ? run->synthetic.nearest[i * run->k].id : run->matched[m].id[i];
+        run->held_out_alone[i] = is_of_held_out_alone(run, i);
     }
 }
 

@@ -87,7 +87,10 @@ struct audit_run {
     struct duplicates duplicates[SET_COUNT];
     bool *identical; /* by synthetic image: it is a real image, or correlates exactly 1 with one
                       * that was trained on */
-    size_t copies;   /* synthetic images that are, pixel by pixel, training images */
+    size_t *twin, *held_out_twin; /* by synthetic image: the training image, the held-out image that
+                                   * it is, pixel by pixel; or NO_TWIN. No holdout: NULL */
+    bool *held_out_alone;   /* by synthetic image: it is flagged for its held-out twin alone */
+    size_t copies;          /* synthetic images that are, pixel by pixel, training images */
     size_t held_out_copies; /* … held-out images */
     struct json *document;
     struct text warnings, summary;

@@ -3,7 +3,8 @@
  * A strip has a row for each compared channel: the synthetic image, its nearest training image, and
  * the absolute difference of the two, all in the same greys. A copy in disguise has one picture
  * more, after the first: the synthetic image as it was brought to the training image, of which the
- * difference is taken. A piece that was found is framed in both images. Small images are enlarged
+ * difference is taken. An image of somebody who was held out stands beside itself in the holdout.
+ * A piece that was found is framed in both images. Small images are enlarged
  * by whole pixels, so that one sees what was compared and nothing else. */
 #include "audit/engine.h"
 #include "audit/memorization_parts.h"
@@ -239,9 +240,11 @@ static bool draw_pair(const struct audit_run *run, const struct pair *pair, cons
     size_t rows = (size_t)__builtin_popcountll(channels),
            side = set->height < set->width ? set->height : set->width;
     int found_by = run->found_by[pair->synthetic];
+    bool held_out = run->held_out_alone[pair->synthetic];
     struct strip strip = {
-        .sets = { set, images_of(run, SET_TRAIN) },
-        .images = { pair->synthetic, run->source[pair->synthetic] },
+        .sets = { set, images_of(run, held_out ? SET_HOLDOUT : SET_TRAIN) },
+        .images = { pair->synthetic,
+                    held_out ? run->held_out_twin[pair->synthetic] : run->source[pair->synthetic] },
         .moved = moved_image(run, pair->synthetic),
         .tile = finds_pieces(found_by)
                     ? (const struct tile_match *)run->matched[found_by].match + pair->synthetic

@@ -119,7 +119,9 @@ static members flagged = {
     NUMBER("by_disguise"), NUMBER("by_tile"), NUMBER("by_lesion"), NUMBER("spared_by_limits"),
     NUMBERS("images"), END
 };
-static members exposure = { TEXT("subject"), NUMBER("flagged"), NUMBER("nearest"), END };
+static members exposure = {
+    TEXT("subject"), NUMBER("held_out"), NUMBER("flagged"), NUMBER("nearest"), END
+};
 
 static members matched = { SUMMARY, OBJECT("local_ratio", summary), END };
 static members limits = { NUMBER("degrees"), NUMBER("scale"), NUMBER("gamma"), END };
@@ -162,8 +164,8 @@ static members tile = {
     OBJECT("synthetic", place), OBJECT("training", place), NUMBER("mirrored"), END
 };
 static members pairs = {
-    NUMBER("synthetic"), NUMBER("training"), TEXT("subject"), NUMBER("correlation"),
-    NUMBER("local_ratio"), TEXT("transform"), OBJECT("tile", tile), TEXTS("flagged_by"),
+    NUMBER("synthetic"), NUMBER("training"), NUMBER("holdout"), TEXT("subject"),
+    NUMBER("correlation"), NUMBER("local_ratio"), TEXT("transform"), OBJECT("tile", tile), TEXTS("flagged_by"),
     TEXT("png"), END
 };
 static members histogram = {

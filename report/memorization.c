@@ -323,9 +323,10 @@ void write_exposure(struct page *page)
     const struct json *exposure = fact(page->facts->memorization, "exposure");
     size_t count = exposure ? json_length(exposure) : 0;
     put_plain(html,
-              "How many synthetic images are nearest to each training patient, and how many of "
-              "these are flagged. A patient with flagged images is one whose image may have been "
-              "shown again.</p>");
+              "How many synthetic images are nearest to each training patient, and how many are "
+              "flagged as like one of the patient's images: it may have been shown again. Of "
+              "patients who were held out from training only those are listed of whom an image was "
+              "found among the synthetic ones, pixel by pixel.</p>");
     if (!count) {
         html_put(html, "<p>No patient is listed.</p>");
         return;
@@ -337,10 +338,12 @@ void write_exposure(struct page *page)
         "images</th></tr></thead><tbody>");
     for (size_t i = 0; i < count; i++) {
         const struct json *subject = json_at(exposure, i);
-        html_put(html,
-                 "<tr><th scope=\"row\">$t</th><td class=\"n\">$r</td><td class=\"n\">$r</td></tr>",
-                 fact_string(subject, "subject"), fact_number(subject, "flagged"),
-                 fact_number(subject, "nearest"));
+        html_put(
+            html,
+            "<tr><th scope=\"row\">$t$t</th><td class=\"n\">$r</td><td class=\"n\">$r</td></tr>",
+            fact_string(subject, "subject"),
+            fact_number(subject, "held_out") == 1 ? " (held out)" : "",
+            fact_number(subject, "flagged"), fact_number(subject, "nearest"));
     }
     html_put(html, "</tbody></table></div>");
 }
@@ -371,7 +374,7 @@ static void put_marks(struct html *html, int64_t number)
 
 /* What stands in a pair of the audit; false where it does not fit the two sets. */
 struct audited_pair {
-    int64_t synthetic, training;
+    int64_t synthetic, training, held_out; /* held_out: it is shown instead; -1: none */
     double correlation;
     const char *subject;
 };
@@ -379,6 +382,10 @@ static bool read_pair(const struct facts *facts, const struct json *pair, struct
 {
     out->subject = fact_string(pair, "subject");
     out->correlation = fact_number(pair, "correlation");
+    out->held_out = -1;
+    if (json_get_integer(pair, "holdout", &out->held_out, NULL) &&
+        (out->held_out < 0 || (size_t)out->held_out >= facts->real.count))
+        return false;
     return json_get_integer(pair, "synthetic", &out->synthetic, NULL) &&
            json_get_integer(pair, "training", &out->training, NULL) && out->synthetic >= 0 &&
            out->training >= 0 && facts->has_synthetic && facts->has_real &&
@@ -396,7 +403,10 @@ static void put_pair(struct page *page, const struct audited_pair *pair, int64_t
              number, number, flagged ? "no" : "yes", flagged ? "flagged" : "not flagged",
              pair->correlation, pair->subject);
     put_view(page, &page->facts->synthetic, pair->synthetic, "Synthetic image");
-    put_view(page, &page->facts->real, pair->training, "Training image");
+    if (pair->held_out < 0)
+        put_view(page, &page->facts->real, pair->training, "Training image");
+    else
+        put_view(page, &page->facts->real, pair->held_out, "Image of a patient who was held out");
     html_put(page->html, "</div>");
     put_marks(page->html, number);
     html_put(page->html, "</article>");
@@ -486,7 +496,7 @@ void write_pairs(struct page *page)
     }
     struct json *shown = json_new_array();
     put_plain(html,
-              "Above a synthetic image, below the training image that it is nearest to, the worst "
+              "Above a synthetic image, below the real image that it is nearest to, the worst "
               "first. Look whether the upper one shows the same patient: the same folds, "
               "ventricles and lesion, not just a similar slice.</p>");
     write_review_state(page);

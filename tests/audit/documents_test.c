@@ -134,6 +134,7 @@ static void write_sets(int slices)
 struct variant {
     const char *out;
     int control;
+    const char *synthetic;  /* the set; NULL: "synthetic" */
     bool transforms, tiles; /* with tiles, by pieces alone: other statistics have limits */
 };
 
@@ -152,7 +153,8 @@ static void audit_with(const struct variant *variant, struct text *seen)
     settings.local_ratio_limit = variant->tiles ? 0 : 1;
     settings.per_channel = !variant->tiles;
     struct audit_job job = { .train = scratch("real"),
-                             .synthetic = scratch("synthetic"),
+                             .synthetic =
+                                 scratch(variant->synthetic ? variant->synthetic : "synthetic"),
                              .out = scratch(variant->out),
                              .plan_sha256 = "0",
                              .policy_sha256 = "0",
@@ -163,6 +165,17 @@ static void audit_with(const struct variant *variant, struct text *seen)
     audit_report_release(&report);
 }
 
+/* Two patients who were held out. */
+static void write_copies(void)
+{
+    store_write(scratch("copies"), &(struct store_spec){ .role = ROLE_SYNTHETIC,
+                                                         .first = 16,
+                                                         .subjects = 2,
+                                                         .masks = true,
+                                                         .as_real = true,
+                                                         .side = STORE_SIDE_ROOM });
+}
+
 static void policies_can_name_what_an_audit_measures(void **state)
 {
     (void)state;
@@ -170,6 +183,8 @@ static void policies_can_name_what_an_audit_measures(void **state)
     write_sets(3);
     audit_with(&(struct variant){ "matched", CONTROL_MATCHED_HOLDOUT }, &seen);
     audit_with(&(struct variant){ "pieces", CONTROL_HOLDOUT, .tiles = true }, &seen);
+    write_copies();
+    audit_with(&(struct variant){ "copied", CONTROL_HOLDOUT, "copies" }, &seen);
     write_sets(1); /* one image of each: what chance brings is exact */
     audit_with(&(struct variant){ "exact", CONTROL_HOLDOUT }, &seen);
     audit_with(&(struct variant){ "others", CONTROL_OTHER_SUBJECTS, .transforms = true }, &seen);

@@ -16,6 +16,7 @@ struct store_spec {
     int subjects, held_out; /* of the subjects, the last */
     bool masks, torn;       /* torn: the first subject's last slice is held out */
     bool whole;             /* not split */
+    bool as_real;           /* the pixels that the real store has of these subjects */
     int side;               /* 0: 16 */
     int slices;             /* of a subject; 0: 3 */
     uint8_t label;          /* of the disc's core; 0: 4 */
@@ -31,6 +32,7 @@ static inline void store_write(const char *path, const struct store_spec *spec)
                                      ELEMENT_UINT8, spec->masks };
     struct dataset_writer writer;
     struct error err;
+    uint64_t noise_of = (uint64_t)(spec->as_real ? ROLE_REAL : spec->role);
     assert_ok(dataset_writer_open(&writer, path, &format, &err), err);
     for (int s = spec->first; s < spec->first + spec->subjects; s++)
         for (int z = 0; z < slices; z++) {
@@ -40,7 +42,7 @@ static inline void store_write(const char *path, const struct store_spec *spec)
             for (int p = 0; p < pixels; p++) {
                 int x = p % side - cx, y = p / side - cy, d = x * x + y * y;
                 uint64_t at = (uint64_t)((s * STORE_SLICES + z) * pixels + p);
-                uint8_t noise = (uint8_t)random_below(1, (uint64_t)spec->role, at, 40);
+                uint8_t noise = (uint8_t)random_below(1, noise_of, at, 40);
                 mask[p] = d <= 4 ? (spec->label ? spec->label : 4) : d <= 16 ? 1 : 0;
                 image[p] = (uint8_t)(noise + (d <= 16 ? 120 : 30));
                 image[pixels + p] = (uint8_t)(noise + (d <= 4 ? 180 : 30));
