@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* ---- options that every command has ---------------------------------------------------------- */
@@ -382,6 +383,9 @@ enum exit_code command_run(const struct command *command, int argc, char **argv)
                                      .arguments = argv,
                                      .argument_count = argc };
     struct parsing parsing = { .invocation = &invocation };
+    /* Whatever the shell's: what is made, locks, logs and extracted files too, is its owner's to
+     * read and write (one of 0777 would lock us out half-way), and nobody else's. */
+    umask(S_IRWXG | S_IRWXO);
     arena_init(&invocation.arena);
     invocation.values = arena_allocate(&invocation.arena, command->size);
     if (command->set_defaults)
