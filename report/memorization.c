@@ -420,7 +420,7 @@ static void put_review_bar(struct html *html)
         "<input id=\"reviewer\" required autocomplete=\"name\"></label>"
         "<button type=\"button\" class=\"main\" id=\"review-save\">Save marks</button>"
         "<span id=\"review-count\" role=\"status\"></span></div>"
-        "<p>Keys: <kbd>→</kbd> <kbd>←</kbd> move · <kbd>b</kbd> blink the two over each other · "
+        "<p class=\"keys\">Keys: <kbd>→</kbd> <kbd>←</kbd> move · <kbd>b</kbd> blink the two over each other · "
         "<kbd>+</kbd> <kbd>−</kbd> zoom · <kbd>1</kbd> a copy, <kbd>2</kbd> not a copy, "
         "<kbd>3</kbd> unsure · <kbd>n</kbd> note · <kbd>s</kbd> save. Then: "
         "<code>lethe review PLAN --import review.json</code></p>");

@@ -275,11 +275,11 @@ static void write_tries(struct page *page)
         return;
     html_put(
         page->html,
-        "<h3>How often it was tried</h3><p>In this run folder $i different audits were begun, of sets "
-        "drawn in $i different ways, of $i different trainings. Trying often and releasing what passes makes a "
-        "pass by chance more likely. When, by whom and with which settings stands in the journal "
+        "<h3>How often it was tried</h3><p>Begun in this run folder, each with settings or inputs of "
+        "its own: trainings $i, drawings of a set $i, audits $i. Trying often and releasing what "
+        "passes makes a pass by chance more likely. When, by whom and with which settings stands in the journal "
         "(journal.jsonl), whose length and head report.json states.</p>",
-        (int64_t)job->audits, (int64_t)job->samplings, (int64_t)job->trainings);
+        (int64_t)job->trainings, (int64_t)job->samplings, (int64_t)job->audits);
 }
 
 /* ---- how it was made ------------------------------------------------------------------------- */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,18 +98,34 @@ static void add_bar(struct text *line, double share)
     }
 }
 
+/* Without, a line that is wider than the terminal would go on in the next row, of which drawing it
+ * anew clears the last alone: every tenth of a second another row of rubbish. */
+#define NO_WRAP "\033[?7l"
+#define WRAP    "\033[?7h"
+
+/* In a narrow terminal the numbers tell more. */
+static bool has_room_for_bar(void)
+{
+    enum { NARROW = 64 };
+    struct winsize size;
+    return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || !size.ws_col || size.ws_col >= NARROW;
+}
+
 static void draw(struct progress *progress, uint64_t done)
 {
     double seconds = (double)(now() - progress->started) * 1e-9;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     char left[TEXT_SHORT], each[TEXT_SHORT];
     struct text line = { 0 };
-    text_format(&line, "\r\033[K%s ", progress->what);
+    text_format(&line, NO_WRAP "\r\033[K%s ", progress->what);
     if (progress->total) {
         double share = (double)done / (double)progress->total;
-        text_add(&line, "▕");
-        add_bar(&line, share > 1 ? 1 : share);
-        text_format(&line, "▏ %llu/%llu", (unsigned long long)done,
+        if (has_room_for_bar()) {
+            text_add(&line, "▕");
+            add_bar(&line, share > 1 ? 1 : share);
+            text_add(&line, "▏ ");
+        }
+        text_format(&line, "%llu/%llu", (unsigned long long)done,
                     (unsigned long long)progress->total);
     } else {
         text_format(&line, "%llu", (unsigned long long)done);
@@ -123,6 +140,7 @@ static void draw(struct progress *progress, uint64_t done)
                     text_duration(left, (double)(progress->total - done) / rate));
     if (*progress->note)
         text_format(&line, ", %s", progress->note);
+    text_add(&line, WRAP);
     fwrite(line.bytes, 1, line.length, stderr);
     text_release(&line);
 }

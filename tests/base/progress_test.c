@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,12 +74,15 @@ static void a_job_silenced_half_way(void)
     progress_end(&progress);
 }
 
+static unsigned short terminal_columns; /* 0: it does not say */
+
 /* What the job writes to standard error when that is a terminal, or a pipe. */
 static void capture(void (*job)(void), bool terminal, char *output, size_t capacity)
 {
     int ends[2], ready;
     if (terminal)
-        ready = openpty(&ends[0], &ends[1], NULL, NULL, NULL);
+        ready = openpty(&ends[0], &ends[1], NULL, NULL,
+                        &(struct winsize){ 24, terminal_columns, 0, 0 });
     else
         ready = pipe(ends);
     assert_int_equal(ready, 0);
@@ -128,6 +132,18 @@ static void a_terminal_sees_bar_count_rate_and_time_left(void **state)
     assert_contains(output, " s left");
     assert_contains(output, "\r\033[Kingest: 4 subjects in 0.");
     assert_string_equal(output + strlen(output) - 2, "\r\n");
+}
+
+/* A row that wrapped could not be drawn over. */
+static void a_narrow_terminal_sees_numbers_alone_in_one_row(void **state)
+{
+    (void)state;
+    terminal_columns = 40;
+    capture(half_a_job, true, output, sizeof output);
+    terminal_columns = 0;
+    assert_contains(output, "\033[?7l\r\033[Kingest 1/8 subjects, ");
+    assert_null(strstr(output, "▕"));
+    assert_contains(output, " left\033[?7h");
 }
 
 static void the_rate_is_what_was_done_by_the_time_it_took(void **state)
@@ -206,6 +222,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_is_written_off_terminal),
         cmocka_unit_test(a_terminal_sees_bar_count_rate_and_time_left),
+        cmocka_unit_test(a_narrow_terminal_sees_numbers_alone_in_one_row),
         cmocka_unit_test(the_rate_is_what_was_done_by_the_time_it_took),
         cmocka_unit_test(less_than_one_a_second_is_told_as_time_each),
         cmocka_unit_test(an_unknown_length_has_neither_bar_nor_time_left),
