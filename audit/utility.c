@@ -452,6 +452,63 @@ static bool load_trial(struct grid *grid, struct trial *trial, const char *folde
     return trial->done;
 }
 
+static const char *panel_path(struct grid *grid, const char *out, const struct trial *trial)
+{
+    return arena_format(&grid->arena, "%s/panels/%s.png", out, trial->name);
+}
+
+static bool copy_file(const char *from, const char *to, struct error *err)
+{
+    struct file_map map;
+    if (!file_map_open(&map, from, err))
+        return false;
+    bool ok = file_write(to, map.bytes, map.size, err);
+    file_map_close(&map);
+    return ok;
+}
+
+/* Locks are of the folder where they lie. */
+static bool is_copied(const char *name)
+{
+    return strcmp(name, "taken") != 0 && strcmp(name, "lock") != 0 &&
+           strcmp(name, "trial.json") != 0;
+}
+
+/* A copy of the whole trial, trial.json last: what makes it count as done. */
+static bool copy_trial(struct grid *grid, const struct trial *trial, const char *lender,
+                       const char *folder, struct error *err)
+{
+    struct arena *arena = &grid->arena;
+    const char *from = arena_format(arena, "%s/trials/%s", lender, trial->name),
+               *panel = panel_path(grid, grid->job->out, trial);
+    char **files;
+    size_t count;
+    bool ok = folder_walk(from, arena, &files, &count, err) &&
+              folder_create(path_parent(arena, panel), err) &&
+              copy_file(panel_path(grid, lender, trial), panel, err);
+    for (size_t i = 0; ok && i < count; i++)
+        if (is_copied(files[i]))
+            ok = folder_create(path_parent(arena, path_join(arena, folder, files[i])), err) &&
+                 copy_file(path_join(arena, from, files[i]), path_join(arena, folder, files[i]),
+                           err);
+    return ok && copy_file(path_join(arena, from, "trial.json"),
+                           path_join(arena, folder, "trial.json"), err);
+}
+
+/* Takes the trial over from a lender that did it. Where none did, nothing happens. */
+static bool borrow_trial(struct grid *grid, struct trial *trial, const char *folder,
+                         const char *inputs, struct error *err)
+{
+    const struct utility_job *job = grid->job;
+    for (size_t i = 0; i < job->lender_count && !trial->done; i++) {
+        const char *from = arena_format(&grid->arena, "%s/trials/%s", job->lenders[i], trial->name);
+        if (load_trial(grid, trial, from, inputs) &&
+            !copy_trial(grid, trial, job->lenders[i], folder, err))
+            return trial->done = false;
+    }
+    return true;
+}
+
 static bool train_trial(struct grid *grid, struct trial *trial, const char *folder,
                         const char *inputs, double limit, bool *stopped, struct error *err)
 {
@@ -479,7 +536,7 @@ static bool finish_trial(struct grid *grid, struct trial *trial, const char *fol
 {
     size_t pixels = grid->real.height * grid->real.width;
     uint8_t *labels = memory_allocate(grid->holdout_images, pixels, "the predictions", err);
-    const char *panel = arena_format(&grid->arena, "%s/panels/%s.png", grid->job->out, trial->name);
+    const char *panel = panel_path(grid, grid->job->out, trial);
     bool ok = labels && predict_holdout(grid, trial, folder, labels, err) &&
               measure_patients(grid, trial, labels, err) &&
               folder_create(path_parent(&grid->arena, panel), err) &&
@@ -524,10 +581,11 @@ static bool work_on(struct grid *grid, struct trial *trial, struct work *work, s
     if (lock < 0)
         return errno == EWOULDBLOCK || error_set_errno(err, "%s: cannot be locked", folder);
     double left = work->limit > 0 ? (work->limit - (clock_seconds() - work->started)) / 60 : 0;
-    bool ok = load_trial(grid, trial, folder, inputs); /* done by another meanwhile */
-    if (!ok && work->limit > 0 && left <= 0)
-        ok = work->stopped = true;
-    else if (!ok)
+    bool ok = load_trial(grid, trial, folder, inputs) || /* done by another meanwhile */
+              borrow_trial(grid, trial, folder, inputs, err);
+    if (ok && !trial->done && work->limit > 0 && left <= 0)
+        work->stopped = true;
+    else if (ok && !trial->done)
         ok = train_trial(grid, trial, folder, inputs, left, &work->stopped, err) &&
              (work->stopped || finish_trial(grid, trial, folder, inputs, err));
     close(lock);

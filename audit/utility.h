@@ -63,6 +63,10 @@ struct utility_job {
     size_t synthetic_count;
     const char *out;
     size_t candidates; /* as of audit_job (memorization.h) */
+    /* Folders of finished audits of other sets: a trial that one of them did from the very same
+     * inputs, as on the real images alone, is copied from there instead of trained again. */
+    const char *lenders[UTILITY_STORES];
+    size_t lender_count;
     const struct utility_settings *settings;
 };
 

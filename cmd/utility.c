@@ -1,8 +1,10 @@
 /* lethe utility: how well segmenters trained on a synthetic set do on real patients. */
+#include "candidates.h"
 #include "stages.h"
 
 #include "audit/utility.h"
 #include "base/json.h"
+#include "plan/stage.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -110,6 +112,19 @@ enum exit_code utility_measure(struct stage_work *work, const struct utility_job
     return EXIT_YES;
 }
 
+/* The finished audits of the plan's other candidates: what they trained on real images alone is
+ * what this one would. */
+_Static_assert((int)CANDIDATES_MAX <= (int)UTILITY_STORES, "each candidate may be a lender");
+static void find_lenders(const struct stage_work *work, struct utility_job *job)
+{
+    for (size_t i = 0; i < work->plan->candidate_count; i++) {
+        struct release_plan other = candidate_variant(work->plan, i);
+        const char *folder = stage_folder(&other, "utility", work->arena);
+        if (strcmp(folder, work->folder) != 0 && stage_is_intact(folder, "utility", NULL))
+            job->lenders[job->lender_count++] = folder;
+    }
+}
+
 /* The stage of a plan. */
 static enum exit_code work_on(struct stage_work *work)
 {
@@ -120,6 +135,7 @@ static enum exit_code work_on(struct stage_work *work)
                                .out = work->folder,
                                .candidates = work->plan->candidate_count,
                                .settings = &work->plan->utility };
+    find_lenders(work, &job);
     return utility_measure(work, &job);
 }
 

@@ -37,6 +37,10 @@ step '3  One command: ingest, train, sample, audit, report, package'
 echo 'Minutes of training follow. Interrupt it, and "lethe run plan.yaml" goes on.'
 code=0
 "$lethe" run plan.yaml || code=$?
+if [ "$code" -eq 2 ]; then # stopped, or failed: it has said which
+    printf '\nTo go on:  cd %s && %s run plan.yaml     (./dev demo begins anew)\n' "$folder" "$lethe"
+    exit 2
+fi
 
 if [ "$ending" = --memorised ]; then
     step '4  The generator had learned its three subjects by heart'

@@ -253,6 +253,64 @@ static void a_holdout_may_be_a_store_of_its_own(void **state)
     memory_free(within), memory_free(apart);
 }
 
+/* The second set is measured with the first as lender. A mark that is put into the lender's trials
+ * shows what was copied and what was trained. */
+static bool is_copied(const char *trial)
+{
+    char path[300];
+    snprintf(path, sizeof path, "second/trials/%s/mark", trial);
+    return path_kind(scratch(path)) == PATH_FILE;
+}
+
+static void measure_second(struct utility_settings *settings)
+{
+    struct utility_report report;
+    struct error err;
+    char real[600], theirs[600], first[600], out[600];
+    snprintf(real, sizeof real, "%s", scratch("real"));
+    snprintf(theirs, sizeof theirs, "%s", scratch("theirs"));
+    snprintf(first, sizeof first, "%s", scratch("out"));
+    snprintf(out, sizeof out, "%s", scratch("second"));
+    struct utility_job job = { .dataset = real,
+                               .synthetic = { { "", theirs } },
+                               .synthetic_count = 1,
+                               .out = out,
+                               .lenders = { first },
+                               .lender_count = 1,
+                               .settings = settings };
+    assert_ok(folder_remove(out, &err), err);
+    assert_ok(utility(&job, &report, &err), err);
+    assert_true(report.complete);
+    utility_report_release(&report);
+}
+
+static void what_was_trained_on_the_same_is_copied_from_a_lender(void **state)
+{
+    (void)state;
+    struct utility_settings settings = quick(SOURCES("real", "synthetic", "shuffled"));
+    struct utility_report report;
+    struct error err;
+    struct store_spec other = synthetic_spec;
+    settings.seeds = 1;
+    other.first = 7;
+    store_write(scratch("real"), &real_spec);
+    store_write(scratch("synthetic"), &synthetic_spec);
+    store_write(scratch("theirs"), &other);
+    assert_ok(run(&settings, &report, &err), err);
+    utility_report_release(&report);
+    write_text(scratch("out/trials/real_unet_none_1/mark"), "");
+    write_text(scratch("out/trials/shuffled_unet_none_1/mark"), "");
+    write_text(scratch("out/trials/synthetic_unet_none_1/mark"), "");
+    measure_second(&settings);
+    assert_true(is_copied("real_unet_none_1"));
+    assert_true(is_copied("shuffled_unet_none_1"));
+    assert_false(is_copied("synthetic_unet_none_1")); /* of another set */
+    assert_int_equal(path_kind(scratch("second/panels/real_unet_none_1.png")), PATH_FILE);
+    settings.training.images += 4; /* other inputs */
+    measure_second(&settings);
+    assert_false(is_copied("real_unet_none_1"));
+}
+
 /* 20 pixels under a network whose stride is 8: padded to 24 and cropped again. Rows that were out
  * of step by those 4 pixels would leave next to nothing of the Dice. */
 static void sizes_that_the_stride_does_not_divide_are_scored_at_their_own(void **state)
@@ -442,6 +500,7 @@ int main(void)
         cmocka_unit_test(words_that_mean_nothing_are_refused),
         TEST(a_grid_is_run_once_and_sums_up_the_same),
         TEST(a_holdout_may_be_a_store_of_its_own),
+        TEST(what_was_trained_on_the_same_is_copied_from_a_lender),
         TEST(sizes_that_the_stride_does_not_divide_are_scored_at_their_own),
         TEST(a_grid_that_is_stopped_goes_on),
         TEST(relative_dice_is_paired_by_subject),
