@@ -54,7 +54,11 @@ struct upfirdn {
 };
 
 /* softmax(scale·q·kᵀ + Σ added)·v over leading axes: q (…,T,D), k (…,S,D), v (…,S,D), each of what
- * is added (…,T,S). Leading axes may be grouped in different ways, their elements count alike. */
+ * is added (…,T,S). Leading axes may be grouped in different ways, their elements count alike.
+ * From g, which is sent back to the result: attention_gradient gives what is sent back to q, k and
+ * v (3,…,T,D), each with a factor, for T = S; attention_added_gradient what is sent back to one
+ * that is added to all of `groups` groups of matrices (parts,…,T,S), to be summed over the parts.
+ */
 enum { ATTENTION_Q = 1, ATTENTION_K = 2, ATTENTION_V = 4, ATTENTION_Y = 8, ATTENTION_ADDED = 2 };
 
 /* Attributes stand in a union; each member says which ops use it. Its bytes, as many as the op's
@@ -81,12 +85,16 @@ struct node {
             int a, b; /* matmul: whether the last two axes of a, of b are exchanged */
         } transpose;
         struct {
-            double scale;       /* of scores */
-            unsigned turned;    /* ATTENTION_Q …: this one lies (…,width,tokens) */
-            int half;           /* products in bf16 */
-        } attention;            /* attention: of q, k, v, then what is added to scores */
-        struct conv conv;       /* conv, conv_dx, conv_dw */
-        struct upfirdn upfirdn; /* upfirdn */
+            double scale;        /* of scores */
+            double factor[3];    /* attention_gradient */
+            unsigned turned;     /* ATTENTION_Q …: this one lies (…,width,tokens); Y: or g */
+            int half;            /* products in bf16 */
+            int trained;         /* gradients will be asked for as well */
+            int groups;          /* attention_added_gradient */
+            int order[RANK_MAX]; /* of the result's axes in memory, the slowest first; or zeros */
+        } attention;             /* of q, k, v, (g,) then what is added to scores */
+        struct conv conv;        /* conv, conv_dx, conv_dw */
+        struct upfirdn upfirdn;  /* upfirdn */
         struct {
             const void *values; /* constant: in host format of its dtype; NULL: all are `fill` */
             double fill;

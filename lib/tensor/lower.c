@@ -576,7 +576,7 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
         if (is_better_remade(l, source, node->id))
             remake(l, source, bytes);
         source->last_read = l->job_count;
-        if (node->op == OP_ATTENTION)
+        if (op_is_attention(node->op))
             continue; /* however it lies */
         if (is_product(node) && i < 2 && is_matrix_view(&source->view) &&
             source->view.dtype == source->node->dtype)
@@ -596,11 +596,18 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
     }
 }
 
-/* Token by token, whichever way the shape has it: so an image's channels lie together. */
+/* As what reads it asked for; else token by token, whichever way the shape has it, so that an
+ * image's channels lie together. */
 static void attention_strides(const struct node *node, int64_t *stride)
 {
     int order[RANK_MAX], rank = node->shape.rank;
-    bool turned = node->attention.turned & ATTENTION_Y;
+    bool turned = node->op == OP_ATTENTION && node->attention.turned & ATTENTION_Y, asked = false;
+    for (int axis = 0; axis < rank; axis++)
+        asked |= node->attention.order[axis] > 0;
+    if (asked) {
+        dense_strides(node->shape, node->attention.order, stride);
+        return;
+    }
     for (int axis = 0; axis < rank; axis++)
         order[axis] = axis;
     order[rank - 2] = turned ? rank - 1 : rank - 2;
@@ -620,7 +627,7 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
     bool image = node->op == OP_CONV || node->op == OP_CONV_DX || is_resampling(node);
     if (image || (gradient && l->weights_last))
         channels_last_strides(node->shape, value->view.stride);
-    else if (node->op == OP_ATTENTION)
+    else if (op_is_attention(node->op))
         attention_strides(node, value->view.stride);
     else
         row_major_strides(node->shape, value->view.stride);

@@ -167,7 +167,8 @@ static void shape_linear(struct node *y)
  */
 static void shape_attention(struct node *y)
 {
-    y->dtype = y->attention.half ? DTYPE_BF16 : DTYPE_F32;
+    bool sum = y->op == OP_ATTENTION_ADDED_GRADIENT;
+    y->dtype = y->attention.half && !sum ? DTYPE_BF16 : DTYPE_F32;
     for (int i = 0; i < y->sources; i++)
         if (!is_float(y->src[i]) || y->src[i]->shape.rank < 2)
             SHAPE_MISTAKE(y, "source %d must be matrices of f32 or bf16", i);
@@ -531,9 +532,18 @@ const struct op ops[OP_COUNT] = {
     [OP_LINEAR] = { "linear", 3, KIND_MATRIX, BYTES(transpose), shape_linear, NULL },
     [OP_ATTENTION] = { "attention", ARITY_ANY, KIND_MATRIX, BYTES(attention), shape_attention,
                        NULL },
+    [OP_ATTENTION_GRADIENT] = { "attention_gradient", ARITY_ANY, KIND_MATRIX, BYTES(attention),
+                                shape_attention, NULL },
+    [OP_ATTENTION_ADDED_GRADIENT] = { "attention_added_gradient", ARITY_ANY, KIND_MATRIX,
+                                      BYTES(attention), shape_attention, NULL },
 };
+
+bool op_is_attention(enum op_id op)
+{
+    return op == OP_ATTENTION || op == OP_ATTENTION_GRADIENT || op == OP_ATTENTION_ADDED_GRADIENT;
+}
 
 bool op_is_combined(enum op_id op)
 {
-    return op == OP_LINEAR || op == OP_ATTENTION;
+    return op == OP_LINEAR || op_is_attention(op);
 }

@@ -66,6 +66,8 @@ enum op_id {
      */
     OP_LINEAR,
     OP_ATTENTION,
+    OP_ATTENTION_GRADIENT,
+    OP_ATTENTION_ADDED_GRADIENT,
 
     OP_COUNT
 };
@@ -97,5 +99,6 @@ extern const struct op ops[OP_COUNT];
 
 /* Whether graphs hold it only as what combine.c made of others. */
 bool op_is_combined(enum op_id op);
+bool op_is_attention(enum op_id op); /* or a gradient of it */
 
 #endif

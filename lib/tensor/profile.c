@@ -19,9 +19,13 @@ struct table {
     size_t count, capacity;
 };
 
+/* Along an axis that repeats there is one number. */
 static size_t view_bytes(const struct view *view)
 {
-    return shape_count(view->shape) * dtype_bytes(view->dtype);
+    size_t count = 1;
+    for (int axis = 0; axis < view->shape.rank; axis++)
+        count *= view->stride[axis] ? (size_t)view->shape.size[axis] : 1;
+    return count * dtype_bytes(view->dtype);
 }
 
 size_t loop_bytes(const struct loop *loop)

@@ -119,6 +119,121 @@ static void attention_is_combined_with_its_factors_and_what_is_added(void **stat
     graph_free(graph);
 }
 
+/* Of one tensor's parts, as Swin has them, or of three: what is sent back to `of`. */
+static struct node *gradients_of(struct node *y, struct node **of, int count)
+{
+    struct node *d[4];
+    grad(t_sum_all(t_mul(y, y)), of, count, d);
+    struct node *all = t_reshape(y, SHAPE((int64_t)shape_count(y->shape)));
+    for (int i = 0; i < count; i++)
+        all = t_concat(0, all, t_reshape(d[i], SHAPE((int64_t)shape_count(d[i]->shape))));
+    return all;
+}
+
+static void what_attention_sends_back_is_combined(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *qkv = input(graph, "qkv", SHAPE(3, 20, 9, 5)), *part[3];
+    struct node *bias = input(graph, "bias", SHAPE(2, 9, 9)), *of[2] = { qkv, bias };
+    for (int i = 0; i < 3; i++)
+        part[i] = t_reshape(t_slice(qkv, 0, i, i + 1), SHAPE(10, 2, 9, 5));
+    struct node *score = t_add(t_matmul(t_scale(part[0], 0.5), t_transpose(part[1])), bias);
+    struct node *y = t_matmul(t_softmax(score, -1), part[2]);
+    struct combined c = combined(gradients_of(y, of, 2), everything);
+    const struct node *sent = find(c.root, OP_ATTENTION_GRADIENT),
+                      *added = find(c.root, OP_ATTENTION_ADDED_GRADIENT),
+                      *result = find(c.root, OP_ATTENTION);
+    assert_non_null(sent);
+    assert_non_null(added);
+    assert_non_null(result);
+    assert_true(result->attention.trained);
+    assert_int_equal(sent->sources, 5); /* q, k, v, what is sent back, bias */
+    assert_true(shape_equal(sent->shape, SHAPE(3, 20, 9, 5))); /* as one tensor */
+    /* on the way to queries lies their factor; keys meet queries that are scaled already */
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(sent->attention.factor[i] - (i ? 1 : 0.5)) < 1e-12);
+    assert_true(shape_equal(added->shape, SHAPE(2, 2, 9, 9))); /* eight windows, and two */
+    assert_int_equal(added->attention.groups, 10);
+    assert_null(find(c.root, OP_EXP));
+    assert_null(find(c.root, OP_DIV));
+    assert_null(find(c.root, OP_MATMUL));
+    release(&c);
+    graph_free(graph);
+}
+
+static void what_is_sent_back_to_tensors_of_their_own_is_cut_apart(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *qkv = input(graph, "qkv", SHAPE(2, 24, 9));
+    struct combined c = combined(gradients_of(nn_attend(qkv, 2), &qkv, 1), everything);
+    const struct node *sent = find(c.root, OP_ATTENTION_GRADIENT);
+    assert_non_null(sent);
+    assert_true(shape_equal(sent->shape, SHAPE(3, 4, 9, 4)));
+    assert_int_equal(sent->attention.turned, ATTENTION_Q | ATTENTION_K | ATTENTION_V | ATTENTION_Y);
+    assert_null(find(c.root, OP_EXP));
+    assert_null(find(c.root, OP_ATTENTION_ADDED_GRADIENT));
+    release(&c);
+    graph_free(graph);
+}
+
+static bool untrained(const struct node *node)
+{
+    return !node->attention.trained;
+}
+
+static void gradients_are_combined_all_or_none(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *q = input(graph, "q", SHAPE(3, 8, 4)), *k = input(graph, "k", SHAPE(3, 8, 4)),
+                *v = input(graph, "v", SHAPE(3, 8, 4)), *of[3] = { q, k, v };
+    struct node *weight = t_softmax(t_matmul(q, t_transpose(k)), -1), *y = t_matmul(weight, v);
+    expect_op(gradients_of(y, of, 3), everything, OP_ATTENTION_GRADIENT, true);
+    expect_op(gradients_of(y, of, 3), untrained, OP_ATTENTION, false);
+    expect_op(gradients_of(y, of, 3), untrained, OP_ATTENTION_GRADIENT, false);
+    /* without one of them; with a look at the weights; of values that are wider, of fewer keys */
+    expect_op(gradients_of(y, of, 2), everything, OP_ATTENTION, false);
+    expect_op(gradients_of(y, of + 1, 2), everything, OP_ATTENTION, false);
+    expect_op(gradients_of(t_add(t_matmul(weight, v), t_sum(weight, AXES(2))), of, 3), everything,
+              OP_ATTENTION, false);
+    struct node *wide = input(graph, "wide", SHAPE(3, 8, 6)), *with_wide[3] = { q, k, wide };
+    expect_op(gradients_of(t_matmul(weight, wide), with_wide, 3), everything, OP_ATTENTION, false);
+    struct node *few = input(graph, "few", SHAPE(3, 6, 4)), *fewer[3] = { q, few, few };
+    weight = t_softmax(t_matmul(q, t_transpose(few)), -1);
+    expect_op(gradients_of(t_matmul(weight, few), fewer, 2), everything, OP_ATTENTION, false);
+    /* that queries are the keys does no harm */
+    weight = t_softmax(t_matmul(q, t_transpose(q)), -1);
+    struct node *same[2] = { q, v };
+    expect_op(gradients_of(t_matmul(weight, v), same, 2), everything, OP_ATTENTION_GRADIENT, true);
+    graph_free(graph);
+}
+
+/* What a block's shared memory holds. */
+static void only_small_heads_in_bf16_are_trained_at_once(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t tokens, width;
+        int half, suits;
+    } cases[] = { { 64, 64, 1, 1 }, { 65, 64, 1, 0 }, { 64, 65, 1, 0 }, { 49, 32, 0, 0 } };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct graph *graph = graph_new();
+        struct shape shape = SHAPE(2, cases[i].tokens, cases[i].width);
+        struct node *src[3], draft = { .op = OP_ATTENTION, .shape = shape };
+        for (int k = 0; k < 3; k++)
+            src[k] = input(graph, (const char *[]){ "q", "k", "v" }[k], shape);
+        draft.attention.half = cases[i].half;
+        struct node *once = node_add(graph, HERE, &draft, 3, src);
+        draft.attention.trained = 1;
+        struct node *trained = node_add(graph, HERE, &draft, 3, src);
+        assert_true(attention_suits(once));
+        assert_int_equal(attention_suits(trained), cases[i].suits);
+        graph_free(graph);
+    }
+}
+
 static void what_only_resembles_attention_stays(void **state)
 {
     (void)state;
@@ -187,6 +302,55 @@ static void texts_of_attention_are_made_however_its_sources_lie(void **state)
         }
 }
 
+/* Of the gradients, too; how the result lies decides how it is written. */
+static void texts_of_gradients_are_made_however_their_sources_lie(void **state)
+{
+    (void)state;
+    for (unsigned turned = 0; turned < 16; turned++) {
+        struct graph *graph = graph_new();
+        struct text sent = { 0 }, added = { 0 };
+        struct kernel kernel;
+        int64_t tokens = 20 + turned, width = 3 * (int64_t)turned + 8;
+        struct node *src[5], draft = { .op = OP_ATTENTION_GRADIENT };
+        struct view in[5];
+        draft.attention.turned = turned;
+        draft.attention.half = 1;
+        draft.attention.groups = 5;
+        for (int i = 0; i < 5; i++) {
+            bool turn = i < 4 && turned >> i & 1;
+            struct shape shape = turn ? SHAPE(5, 2, width, tokens) : SHAPE(5, 2, tokens, width);
+            char name[8];
+            snprintf(name, sizeof name, "s%d", i);
+            src[i] = input(graph, name, i < 4 ? shape : SHAPE(5, 2, tokens, tokens));
+            in[i] =
+                (struct view){ .dtype = i % 2 ? DTYPE_BF16 : DTYPE_F32, .shape = src[i]->shape };
+            row_major_strides(in[i].shape, in[i].stride);
+        }
+        struct view out = { .dtype = DTYPE_BF16, .shape = SHAPE(3, 5, 2, tokens, width) };
+        row_major_strides(out.shape, out.stride);
+        draft.shape = out.shape;
+        struct step step = { .node = node_add(graph, HERE, &draft, 5, src), .in = in, .out = out };
+        generate_attention_gradient(&step, "k", &sent, &kernel);
+        assert_int_equal(kernel.blocks, 10);
+        assert_int_equal(kernel.arguments, 6);
+        assert_int_equal(strstr(sent.bytes, "*(u32 *)at = two_of") != NULL, width % 2 == 0);
+        double flops = attention_flops(&step);
+        draft.op = OP_ATTENTION_ADDED_GRADIENT;
+        draft.shape = SHAPE(2, 2, tokens, tokens);
+        step.node = node_add(graph, HERE, &draft, 5, src);
+        step.out = (struct view){ .shape = draft.shape };
+        row_major_strides(draft.shape, step.out.stride);
+        generate_attention_added_gradient(&step, "k", &added, &kernel);
+        assert_int_equal(kernel.blocks, 4);
+        assert_int_equal(kernel.arguments, 6);
+        assert_non_null(strstr(added.bytes, "i < begin + 3 && i < 5"));
+        assert_true(attention_flops(&step) * 5 == flops * 2);
+        text_release(&sent);
+        text_release(&added);
+        graph_free(graph);
+    }
+}
+
 /* A step of the node, everything dense. */
 static void check_direct(const struct node *node, const char *expected,
                          void (*generate)(const struct step *step, const char *name,
@@ -230,8 +394,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_bias_is_combined_where_the_sum_needs_memory),
         cmocka_unit_test(attention_is_combined_with_its_factors_and_what_is_added),
+        cmocka_unit_test(what_attention_sends_back_is_combined),
+        cmocka_unit_test(what_is_sent_back_to_tensors_of_their_own_is_cut_apart),
+        cmocka_unit_test(gradients_are_combined_all_or_none),
+        cmocka_unit_test(only_small_heads_in_bf16_are_trained_at_once),
         cmocka_unit_test(what_only_resembles_attention_stays),
         cmocka_unit_test(texts_of_attention_are_made_however_its_sources_lie),
+        cmocka_unit_test(texts_of_gradients_are_made_however_their_sources_lie),
         cmocka_unit_test(texts_for_what_libraries_do_not_take_are_made),
     };
     return cmocka_run_group_tests_name("tensor/combining", tests, NULL, NULL);

@@ -12,31 +12,12 @@
  * At a width of 128, the most that is taken, this is 38 KB and 36 KB of shared memory: below the
  * 48 KB that every device gives without being asked.
  */
-#include "cuda/generate.h"
+#include "cuda/attention.h"
 #include "cuda/libraries.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { THREADS = 128, VECTOR = 4, PANELS = 4 + ATTENTION_ADDED };
-
-/* One of the tensors: for each head a matrix, tokens by width; of what is added, by tokens. */
-struct panel {
-    const struct view *view;
-    char name[8];
-    int64_t tokens, width; /* sizes */
-    int64_t token, step;   /* strides, along tokens and along the width */
-};
-
-struct attention {
-    const struct node *node;
-    struct panel q, k, v, y, added[ATTENTION_ADDED];
-    int count;       /* of what is added */
-    int deep;        /* the width, padded */
-    int tile;        /* tokens of a block, and of a step */
-    int row, across; /* elements between tokens of q and k, and between tokens or columns of v */
-};
 
 static const char *type_name(const struct panel *panel)
 {
@@ -55,19 +36,23 @@ static struct panel panel_of(const struct view *view, bool turned, const char *n
     return panel;
 }
 
-static struct attention attention_of(const struct step *step)
+struct attention attention_of(const struct step *step)
 {
     static const char *const names[ATTENTION_ADDED] = { "a0", "a1" };
     unsigned turned = step->node->attention.turned;
-    struct attention a = { .node = step->node, .count = step->node->sources - 3 };
+    bool gradient = step->node->op != OP_ATTENTION;
+    int first = gradient ? 4 : 3;
+    struct attention a = { .node = step->node, .count = step->node->sources - first };
     a.q = panel_of(&step->in[0], turned & ATTENTION_Q, "q");
     a.k = panel_of(&step->in[1], turned & ATTENTION_K, "k");
     a.v = panel_of(&step->in[2], turned & ATTENTION_V, "v");
-    a.y = panel_of(&step->out, turned & ATTENTION_Y, "y");
+    a.y = panel_of(&step->out, !gradient && turned & ATTENTION_Y, "y");
+    if (gradient)
+        a.g = panel_of(&step->in[3], turned & ATTENTION_Y, "g");
     for (int i = 0; i < a.count; i++)
-        a.added[i] = panel_of(&step->in[3 + i], false, names[i]);
+        a.added[i] = panel_of(&step->in[first + i], false, names[i]);
     bool half = step->node->attention.half;
-    int unit = half ? 16 : VECTOR;
+    int unit = half ? 16 : ATTENTION_VECTOR;
     a.deep = ((int)a.q.width + unit - 1) / unit * unit;
     a.tile = half ? 64 : 32;
     /* So many that neighbouring rows begin four banks apart. */
@@ -76,16 +61,16 @@ static struct attention attention_of(const struct step *step)
     return a;
 }
 
-static int64_t heads_of(const struct attention *a)
+int64_t attention_heads(const struct attention *a)
 {
-    return (int64_t)shape_count(a->y.view->shape) / (a->y.tokens * a->y.width);
+    return (int64_t)shape_count(a->q.view->shape) / (a->q.tokens * a->q.width);
 }
 
-/* Where the block's matrix begins: its number, cut along the axes in front. */
-static void add_base(struct text *source, const struct panel *panel)
+/* The matrix's number, cut along the axes in front. */
+void attention_add_base(struct text *source, const struct panel *panel, const char *index)
 {
     const struct view *view = panel->view;
-    text_format(source, "    long long at_%s = 0; { long long rest = blockIdx.x;", panel->name);
+    text_format(source, "    long long at_%s = 0; { long long rest = %s;", panel->name, index);
     for (int axis = view->shape.rank - 3; axis >= 0; axis--)
         if (view->shape.size[axis] > 1)
             text_format(
@@ -98,23 +83,22 @@ static void add_base(struct text *source, const struct panel *panel)
 static bool suits_vector(const struct panel *panel, int64_t along, int64_t size, int64_t other)
 {
     const struct view *view = panel->view;
-    bool suits =
-        along == 1 && size % VECTOR == 0 && other % VECTOR == 0 && view->offset % VECTOR == 0;
+    bool suits = along == 1 && size % ATTENTION_VECTOR == 0 && other % ATTENTION_VECTOR == 0 &&
+                 view->offset % ATTENTION_VECTOR == 0;
     for (int axis = 0; axis < view->shape.rank - 2; axis++)
-        suits = suits && (view->shape.size[axis] == 1 || view->stride[axis] % VECTOR == 0);
+        suits =
+            suits && (view->shape.size[axis] == 1 || view->stride[axis] % ATTENTION_VECTOR == 0);
     return suits;
 }
 
-/* Brings a tile of the panel, from token `first`, to shared memory; zeros beyond its end. `across`:
- * token by token lies along the rows, so (column, token) instead of (token, column). */
-static void add_fill(struct text *source, const struct attention *a, const struct panel *panel,
-                     const char *to, bool across, const char *first)
+void attention_add_fill(struct text *source, const struct attention *a, const struct panel *panel,
+                        const char *to, bool across, const char *first)
 {
     bool wide = suits_vector(panel, panel->step, panel->width, panel->token);
     bool tall = !wide && suits_vector(panel, panel->token, panel->tokens, panel->step);
-    int vector = wide || tall ? VECTOR : 1, per = (tall ? a->tile : a->deep) / vector;
+    int vector = wide || tall ? ATTENTION_VECTOR : 1, per = (tall ? a->tile : a->deep) / vector;
     text_format(source, "    for (int e = thread; e < %d; e += %d) {\n", a->tile * a->deep / vector,
-                THREADS);
+                ATTENTION_THREADS);
     text_format(source,
                 tall ? "        const int column = e / %d, row = e %% %d * %d;\n"
                      : "        const int row = e / %d, column = e %% %d * %d;\n",
@@ -141,8 +125,7 @@ static void add_fill(struct text *source, const struct attention *a, const struc
                     vector, to, across ? a->across : a->row);
 }
 
-/* score: scaled, added to, or out of the running, of `query` and `key`. */
-static void add_score(struct text *source, const struct attention *a)
+void attention_add_score(struct text *source, const struct attention *a)
 {
     text_format(source,
                 "            if (key >= %" PRId64 ") score = -infinity();\n"
@@ -160,21 +143,42 @@ static void add_score(struct text *source, const struct attention *a)
     text_add(source, "            }\n");
 }
 
-static void add_head(struct text *source, const struct attention *a, const char *name)
+void attention_sources(const struct attention *a, const struct panel *sources[ATTENTION_PANELS + 1])
 {
-    const struct panel *inputs[PANELS] = { &a->q, &a->k, &a->v, &a->added[0], &a->added[1] };
-    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", THREADS, name);
-    for (int i = 0; i < 3 + a->count; i++)
-        text_format(source, "const %s *%s, ", type_name(inputs[i]), inputs[i]->name);
-    text_format(source, "%s *y)\n{\n    enum { ROW = %d, DEEP = %d };\n", type_name(&a->y), a->row,
-                a->deep);
-    for (int i = 0; i < 3 + a->count; i++)
-        add_base(source, inputs[i]);
-    add_base(source, &a->y);
+    int count = 0;
+    sources[count++] = &a->q;
+    sources[count++] = &a->k;
+    sources[count++] = &a->v;
+    if (a->g.view)
+        sources[count++] = &a->g;
+    for (int i = 0; i < a->count; i++)
+        sources[count++] = &a->added[i];
+    sources[count] = NULL;
+}
+
+void attention_add_head(struct text *source, const struct attention *a, const char *name)
+{
+    const struct panel *sources[ATTENTION_PANELS + 1];
+    attention_sources(a, sources);
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", ATTENTION_THREADS,
+                name);
+    for (int i = 0; sources[i]; i++)
+        text_format(source, "const %s *%s, ", type_name(sources[i]), sources[i]->name);
     text_format(source,
-                "    const int thread = threadIdx.x, first = blockIdx.y * %d;\n"
-                "    (void)thread;\n",
-                a->tile);
+                "%s *y)\n{\n    enum { ROW = %d, DEEP = %d };\n"
+                "    const int thread = threadIdx.x;\n    (void)thread;\n",
+                type_name(&a->y), a->row, a->deep);
+}
+
+/* Where the block's matrices begin, and which tokens are its own. */
+static void add_places(struct text *source, const struct attention *a)
+{
+    const struct panel *sources[ATTENTION_PANELS + 1];
+    attention_sources(a, sources);
+    for (int i = 0; sources[i]; i++)
+        attention_add_base(source, sources[i], "blockIdx.x");
+    attention_add_base(source, &a->y, "blockIdx.x");
+    text_format(source, "    const int first = blockIdx.y * %d;\n", a->tile);
 }
 
 /* The result's element of `query` and `column`, out of `value`. */
@@ -202,12 +206,12 @@ static void add_single(struct text *source, const struct attention *a)
                 "        UNROLL for (int c = 0; c < 4 * GROUPS; c++) out[i][c] = 0;\n"
                 "    }\n",
                 groups);
-    add_fill(source, a, &a->q, "sq", false, "first");
+    attention_add_fill(source, a, &a->q, "sq", false, "first");
     text_format(source,
                 "    for (int begin = 0; begin < %" PRId64 "; begin += 32) {\n"
                 "    __syncthreads();\n",
                 a->k.tokens);
-    add_fill(source, a, &a->k, "sk", false, "begin");
+    attention_add_fill(source, a, &a->k, "sk", false, "begin");
     text_add(
         source,
         "    __syncthreads();\n"
@@ -225,7 +229,7 @@ static void add_single(struct text *source, const struct attention *a)
         "        UNROLL for (int j = 0; j < 2; j++) {\n"
         "            const int key = begin + lane + 16 * j;\n"
         "            float score = s[i][j];\n");
-    add_score(source, a);
+    attention_add_score(source, a);
     text_add(
         source,
         "            s[i][j] = score;\n        }\n"
@@ -244,7 +248,7 @@ static void add_single(struct text *source, const struct attention *a)
         "        UNROLL for (int c = 0; c < 4 * GROUPS; c++) out[i][c] *= fade;\n"
         "    }\n"
         "    __syncthreads();\n");
-    add_fill(source, a, &a->v, "sk", false, "begin");
+    attention_add_fill(source, a, &a->v, "sk", false, "begin");
     text_add(source,
              "    __syncthreads();\n"
              "    for (int n = 0; n < 32; n += 4) {\n"
@@ -268,6 +272,44 @@ static void add_single(struct text *source, const struct attention *a)
     text_add(source, "        }\n}\n");
 }
 
+/* Whether two neighbours of a row can be written as one. */
+static bool suits_pairs(const struct panel *panel)
+{
+    const struct view *view = panel->view;
+    bool suits = view->dtype == DTYPE_BF16 && panel->step == 1 && panel->width % 2 == 0 &&
+                 panel->token % 2 == 0 && view->offset % 2 == 0;
+    for (int axis = 0; axis < view->shape.rank - 2; axis++)
+        suits = suits && (view->shape.size[axis] == 1 || view->stride[axis] % 2 == 0);
+    return suits;
+}
+
+void attention_add_rows(struct text *source, const struct attention *a, double factor,
+                        int64_t offset)
+{
+    const struct panel *y = &a->y;
+    text_format(
+        source,
+        "    UNROLL for (int n = 0; n < DEEP / 8; n++)\n"
+        "        UNROLL for (int h = 0; h < 2; h++) {\n"
+        "            const int row = first + warp * 16 + group + h * 8;\n"
+        "            const int column = n * 8 + pair;\n"
+        "            const float x[2] = { out[n][2 * h] * %.9ef, out[n][2 * h + 1] * %.9ef };\n"
+        "            %s *const at = y + at_y + %" PRId64 "ll + (long long)row * %" PRId64
+        " + (long long)column * %" PRId64 ";\n",
+        factor, factor, type_name(y), offset, y->token, y->step);
+    if (suits_pairs(y))
+        text_format(source,
+                    "            if (row < %" PRId64 " && column < %" PRId64 ")\n"
+                    "                *(u32 *)at = two_of(x[0], x[1]);\n        }\n",
+                    y->tokens, y->width);
+    else
+        text_format(source,
+                    "            UNROLL for (int i = 0; i < 2; i++)\n"
+                    "                if (row < %" PRId64 " && column + i < %" PRId64 ")\n"
+                    "                    store1(at + i * %" PRId64 ", x + i);\n        }\n",
+                    y->tokens, y->width, y->step);
+}
+
 /* bf16. Of a warp's 16 rows a thread has `group` and `group` + 8 (h = 0, 1), and of every 8 columns
  * `pair` and `pair` + 1: that is how results of mma lie. */
 static void add_half(struct text *source, const struct attention *a)
@@ -278,7 +320,7 @@ static void add_half(struct text *source, const struct attention *a)
         "    __shared__ __align__(16) bf16 sk[64 * ROW], sv[DEEP * ACROSS];\n"
         "    const int warp = thread / 32, group = thread %% 32 / 4, pair = thread %% 4 * 2;\n",
         a->across);
-    add_fill(source, a, &a->q, "sk", false, "first");
+    attention_add_fill(source, a, &a->q, "sk", false, "first");
     text_format(source,
                 "    __syncthreads();\n"
                 "    u32 u[DEEP / 16][4];\n"
@@ -291,8 +333,8 @@ static void add_half(struct text *source, const struct attention *a)
                 "    for (int begin = 0; begin < %" PRId64 "; begin += 64) {\n"
                 "    __syncthreads();\n",
                 a->k.tokens);
-    add_fill(source, a, &a->k, "sk", false, "begin");
-    add_fill(source, a, &a->v, "sv", true, "begin");
+    attention_add_fill(source, a, &a->k, "sk", false, "begin");
+    attention_add_fill(source, a, &a->v, "sv", true, "begin");
     text_add(source, "    __syncthreads();\n"
                      "    float s[8][4] = { { 0 } };\n"
                      "    UNROLL for (int n = 0; n < 8; n++)\n"
@@ -307,7 +349,7 @@ static void add_half(struct text *source, const struct attention *a)
                      "        UNROLL for (int n = 0; n < 16; n++) {\n"
                      "            const int key = begin + n / 2 * 8 + pair + n % 2;\n"
                      "            float score = s[n / 2][2 * h + n % 2];\n");
-    add_score(source, a);
+    attention_add_score(source, a);
     text_add(
         source,
         "            s[n / 2][2 * h + n % 2] = score;\n"
@@ -336,22 +378,23 @@ static void add_half(struct text *source, const struct attention *a)
         "            multiply(out[n], p, w);\n"
         "        }\n    }\n    }\n"
         "    UNROLL for (int n = 0; n < DEEP / 8; n++)\n"
-        "        UNROLL for (int r = 0; r < 4; r++) {\n"
-        "            const int query = first + warp * 16 + group + r / 2 * 8;\n"
-        "            const int column = n * 8 + pair + r % 2;\n"
-        "            const float value = out[n][r] / sum[r / 2];\n");
-    add_result(source, a);
-    text_add(source, "        }\n}\n");
+        "        UNROLL for (int r = 0; r < 4; r++) out[n][r] /= sum[r / 2];\n");
+    attention_add_rows(source, a, 1, 0);
+    text_add(source, "}\n");
 }
 
 bool attention_suits(const struct node *node)
 {
+    enum { TRAINED_WIDTH = 64, TRAINED_TOKENS = 64 }; /* what a block's shared memory holds */
     unsigned turned = node->attention.turned;
     const struct node *q = node->src[0], *k = node->src[1];
     int64_t width = dim(q, turned & ATTENTION_Q ? -2 : -1),
             tokens = dim(q, turned & ATTENTION_Q ? -1 : -2),
             others = dim(k, turned & ATTENTION_K ? -1 : -2);
     int64_t heads = (int64_t)shape_count(q->shape) / (width * tokens);
+    if (node->attention.trained && (!node->attention.half || width > TRAINED_WIDTH ||
+                                    tokens > TRAINED_TOKENS || others > TRAINED_TOKENS))
+        return false;
     return width <= ATTENTION_WIDTH && heads <= INT32_MAX && tokens <= ATTENTION_TOKENS &&
            others <= ATTENTION_TOKENS;
 }
@@ -360,11 +403,13 @@ void generate_attention(const struct step *step, const char *name, struct text *
                         struct kernel *kernel)
 {
     struct attention a = attention_of(step);
-    *kernel = (struct kernel){ .threads = { THREADS, 1 }, .arguments = step->node->sources + 1 };
+    *kernel = (struct kernel){ .threads = { ATTENTION_THREADS, 1 },
+                               .arguments = step->node->sources + 1 };
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
-    kernel->blocks = (unsigned)heads_of(&a);
+    kernel->blocks = (unsigned)attention_heads(&a);
     kernel->pieces = (unsigned)((a.q.tokens + a.tile - 1) / a.tile);
-    add_head(source, &a, name);
+    attention_add_head(source, &a, name);
+    add_places(source, &a);
     (a.node->attention.half ? add_half : add_single)(source, &a);
 }
 
@@ -422,5 +467,8 @@ bool attention_as_heads(const struct step *step, struct heads *heads)
 double attention_flops(const struct step *step)
 {
     struct attention a = attention_of(step);
-    return 4 * (double)heads_of(&a) * (double)a.q.tokens * (double)a.k.tokens * (double)a.q.width;
+    enum op_id op = step->node->op; /* products: */
+    int products = op == OP_ATTENTION ? 2 : op == OP_ATTENTION_GRADIENT ? 5 : 2;
+    return 2 * products * (double)attention_heads(&a) * (double)a.q.tokens * (double)a.k.tokens *
+           (double)a.q.width;
 }

@@ -25,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARITY_LARGEST = 3 + ATTENTION_ADDED };
+enum { ARITY_LARGEST = 4 + ATTENTION_ADDED };
 
 enum { PIECES = 32, PIECE_LEAST = 8 /* kernels for each, before there is another */ };
 
@@ -183,6 +183,8 @@ static const struct way {
     [OP_WARP] = { generate_warp, run_warp },
     [OP_WARP_DX] = { generate_warp_dx, run_warp },
     [OP_ATTENTION] = { generate_attention, run_attention },
+    [OP_ATTENTION_GRADIENT] = { generate_attention_gradient, run_attention },
+    [OP_ATTENTION_ADDED_GRADIENT] = { generate_attention_added_gradient, run_attention },
 };
 
 static const struct way *way_of(const struct step *step)
@@ -306,10 +308,10 @@ static bool prepare(struct step *step, struct error *err)
     const struct way *way = way_of(step);
     if (!way->generate)
         return prepare_matrix(step, made, err);
-    bool attention = step->node->op == OP_ATTENTION && !step->loop;
+    bool attention = !step->loop && op_is_attention(step->node->op);
     if (attention)
         step->flops = attention_flops(step);
-    if (attention && prepare_library_attention(step, made))
+    if (attention && step->node->op == OP_ATTENTION && prepare_library_attention(step, made))
         return true;
     generate_once(step, way, made);
     step->scratch = made->kernel.scratch;

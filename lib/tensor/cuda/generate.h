@@ -60,6 +60,10 @@ struct heads;
 bool attention_as_heads(const struct step *step, struct heads *heads);
 void generate_attention(const struct step *step, const char *name, struct text *source,
                         struct kernel *kernel);
+void generate_attention_gradient(const struct step *step, const char *name, struct text *source,
+                                 struct kernel *kernel);
+void generate_attention_added_gradient(const struct step *step, const char *name,
+                                       struct text *source, struct kernel *kernel);
 
 /* Any of the three convolutions, matmul and linear, slowly, for what the libraries do not take;
  * views may lie in any way. Arguments: the sources, the result. */

@@ -77,6 +77,9 @@ const char generate_prelude[] =
     "}\n"
     /* Two neighbours as one register, the first in its lower half, as tensor cores take them. */
     "DEVICE u32 two_at(const bf16 *p) { return *(const u32 *)p; }\n"
+    "DEVICE u32 two_down(const bf16 *p, int row) {\n"
+    "    return (u32)p[0].bits | (u32)p[row].bits << 16;\n"
+    "}\n"
     /* y (16×8) += a (16×16) · b (16×8), each spread over a warp. Only devices of bf16 are asked for
      * it; an emulation brings its own. */
     "#ifdef __CUDACC__\n"
