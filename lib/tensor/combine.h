@@ -3,11 +3,11 @@
  *     add(matmul(a, b), bias)                              linear(a, b, bias)
  *     matmul(softmax(scale·matmul(q, k) + added…), v)      attention(q, k, v, added…)
  *
- * It comes after gradients were taken and after rewriting, so nothing but this plan knows of it.
- * Only what nothing else reads is given up: where a gradient needs a product or the weights of an
- * attention, they stay. So attention is combined where a network is only run (sampling, validating
- * segmenters), and a bias where a pass over the product would be made for it alone: a loop that
- * computes with the sum adds it on its way, for nothing.
+ * and what these attentions send back (tensor/graph.h). It comes after gradients were taken and
+ * after rewriting, so nothing but this plan knows of it. Only what nothing else reads is given up:
+ * where something wants a product or the weights of an attention, they stay. A bias is combined
+ * where a pass over the product would be made for it alone: a loop that computes with the sum adds
+ * it on its way, for nothing.
  */
 #ifndef TENSOR_COMBINE_H
 #define TENSOR_COMBINE_H
