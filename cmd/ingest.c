@@ -54,12 +54,13 @@ static void print_problems(const struct problems *problems, bool skipped)
 
 static void summarise(const char *out, const struct ingest_report *report, struct text *summary)
 {
-    text_format(summary, "%s: %zu images of %zu subjects (layout %s)\n", out, report->images,
-                report->subjects, report->layout);
+    text_format(summary, "%s: %zu images of %zu subject%s (layout %s)\n", out, report->images,
+                report->subjects, report->subjects == 1 ? "" : "s", report->layout);
     for (int split = 0; split < SPLIT_COUNT; split++)
         if (report->subjects_in[split] && split != SPLIT_NONE)
-            text_format(summary, "  %-10s %6zu images of %zu subjects\n", split_names[split],
-                        report->images_in[split], report->subjects_in[split]);
+            text_format(summary, "  %-10s %6zu images of %zu subject%s\n", split_names[split],
+                        report->images_in[split], report->subjects_in[split],
+                        report->subjects_in[split] == 1 ? "" : "s");
 }
 
 static enum exit_code write_store(struct stage_work *work, const struct ingest_settings *settings,

@@ -109,12 +109,15 @@ static char *release_name(const char *folder, struct arena *arena)
     for (; at < end; at++) {
         bool plain =
             (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9');
-        *out++ = plain ? *at : '-';
+        if (plain)
+            *out++ = *at;
+        else if (out > name && out[-1] != '-') /* one for all between two words */
+            *out++ = '-';
     }
+    while (out > name && out[-1] == '-')
+        out--;
     *out = '\0';
-    return *name && strcmp(name, "-") != 0 && strcmp(name, "--") != 0
-               ? name
-               : arena_string(arena, "release");
+    return *name ? name : arena_string(arena, "release");
 }
 
 struct finding {

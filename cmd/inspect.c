@@ -83,9 +83,9 @@ static void print_text(const struct dataset *dataset, const struct census *censu
     printf("\n");
     for (int split = 0; split < SPLIT_COUNT; split++)
         if (census->images[split])
-            printf("  %-10s %zu images of %zu subjects\n",
+            printf("  %-10s %zu images of %zu subject%s\n",
                    split == SPLIT_NONE ? "unsplit" : split_names[split], census->images[split],
-                   census->subjects[split]);
+                   census->subjects[split], census->subjects[split] == 1 ? "" : "s");
     if (!dataset->masks) {
         printf("  masks      none\n");
         return;

@@ -259,7 +259,9 @@ static struct package_job job_of_plan(const struct release_plan *plan, struct ar
 
 static bool accepts(const struct release_plan *plan, struct error *err)
 {
-    return package_check(plan->name, &plan->package, err) || error_prefix(err, "%s", plan->path);
+    return (package_check(plan->name, &plan->package, err) &&
+            package_check_included(&plan->package, err)) ||
+           error_prefix(err, "%s", plan->path);
 }
 
 static bool add_file_digest(const char *path, struct text *inputs, struct error *err)

@@ -2,6 +2,7 @@
 #include "release/included.h"
 
 #include "base/file.h"
+#include "release/manifest.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -56,6 +57,17 @@ static bool find_in_folder(const char *path, struct included *included, struct a
            error_set(err, "%s: an empty folder; there is nothing to include", path);
 }
 
+/* Recipients unpack on any system: names that some of them do not take are refused. */
+static bool has_portable_names(const char *path, const struct included *included,
+                               struct arena *arena, struct error *err)
+{
+    const char *name = path_join(arena, INCLUDED_FOLDER, included->name);
+    bool ok = included->count || manifest_path_is_portable(name, err);
+    for (size_t i = 0; ok && i < included->count; i++)
+        ok = manifest_path_is_portable(path_join(arena, name, included->files[i]), err);
+    return ok || error_set(err, "%s: %s; rename it", path, err->message);
+}
+
 bool included_find(const char *path, struct included *included, struct arena *arena,
                    struct error *err)
 {
@@ -65,8 +77,10 @@ bool included_find(const char *path, struct included *included, struct arena *ar
     path = arena_substring(arena, path, length);
     *included = (struct included){ .name = path_name(path) };
     enum path_kind kind = path_kind(path);
-    if (kind == PATH_FOLDER)
-        return find_in_folder(path, included, arena, err);
-    return kind == PATH_FILE || error_set(err, "%s: %s; expected a document or a folder of them",
-                                          path, kind == PATH_NOTHING ? "not there" : "no file");
+    if (kind == PATH_FOLDER && !find_in_folder(path, included, arena, err))
+        return false;
+    if (kind == PATH_FOLDER || kind == PATH_FILE)
+        return has_portable_names(path, included, arena, err);
+    return error_set(err, "%s: %s; expected a document or a folder of them", path,
+                     kind == PATH_NOTHING ? "not there" : "no file");
 }

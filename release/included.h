@@ -11,6 +11,8 @@
 
 #include "base/arena.h"
 
+#define INCLUDED_FOLDER "data/included" /* of a release */
+
 struct included {
     const char *name; /* of the file or folder, without what leads to it */
     char **files;     /* of a folder, relative to it; else NULL */

@@ -95,6 +95,20 @@ bool package_check(const char *name, const struct package_settings *settings, st
     return ok && (!settings->date || day_of(settings->date, &created, err));
 }
 
+bool package_check_included(const struct package_settings *settings, struct error *err)
+{
+    struct included included;
+    struct arena arena;
+    bool ok = true;
+    arena_init(&arena);
+    for (size_t i = 0; ok && i < settings->include.count; i++)
+        ok = path_kind(settings->include.items[i]) == PATH_NOTHING ||
+             included_find(settings->include.items[i], &included, &arena, err) ||
+             error_prefix(err, "include");
+    arena_release(&arena);
+    return ok;
+}
+
 bool package_is_signed(const char *out, const char *name, const char *version)
 {
     struct arena arena;
@@ -417,7 +431,7 @@ static bool include(struct packaging *packaging, struct tree *tree, size_t item)
     struct arena *arena = packaging->arena;
     const struct included *included = &packaging->included[item];
     const char *from = packaging->job->settings->include.items[item],
-               *name = path_join(arena, "data/included", included->name);
+               *name = path_join(arena, INCLUDED_FOLDER, included->name);
     if (!included->count)
         return add_file(packaging, tree, from, name, true);
     for (size_t i = 0; i < included->count; i++)

@@ -73,6 +73,10 @@ struct package_report {
 bool package_check(const char *name, const struct package_settings *settings,
                    struct error *err) MUST_USE;
 
+/* Refuses documents that could not be packed, while there is time to mend them. What is not there
+ * may be written until the package is made. */
+bool package_check_included(const struct package_settings *settings, struct error *err) MUST_USE;
+
 /* Strings of the report belong to the arena. */
 bool package(const struct package_job *job, struct package_report *report, struct arena *arena,
              struct error *err) MUST_USE;

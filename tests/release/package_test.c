@@ -451,6 +451,9 @@ static void what_cannot_be_included_is_an_error_before_anything_is_written(void 
         { "ln -s ../real documents/real", "documents/real: a link to a folder, which is not" },
         { "ln -s nothing documents/b.md", "documents/b.md: a link that leads nowhere" },
         { "mkfifo documents/pipe", "documents/pipe: no file (a pipe, socket or device)" },
+        { "touch 'documents/b c.md'",
+          "\"data/included/documents/b c.md\" is not a portable path: a "
+          "character other than A-Z a-z 0-9 . _ - +; rename it" },
         { "rm documents/a.md", "documents: an empty folder" },
         { "rm -r documents", "documents: not there; expected a document or a folder" },
     };
