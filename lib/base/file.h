@@ -110,7 +110,8 @@ bool folder_walk_links(const char *path, struct arena *arena, char ***files, siz
  * may miss. */
 bool folder_walk_dead_links(const char *path, struct arena *arena, char ***links, size_t *count,
                             struct error *err) MUST_USE;
-/* What is wrong with one, "a link that leads nowhere (../disk/a.nii: No such file or directory)". */
+/* What is wrong with one, "a link that leads nowhere (../disk/a.nii: No such file or directory)".
+ */
 const char *dead_link_words(const char *path, struct arena *arena);
 
 /* The same for who has to see whatever is there: hidden names too, and links, pipes and devices,

@@ -75,8 +75,8 @@ static const struct lesson {
       0.03,
       { 1e-2, 1e-2, 0.05, 0.5 } },
     { "swin",
-      "{\"size\": 16, \"channels\": 2, \"classes\": 4, \"embed\": 8, \"depths\": [2, 1, 1, 1], "
-      "\"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 4}",
+      "{\"size\": 16, \"channels\": 2, \"classes\": 4, \"embed\": 16, \"depths\": [2, 1, 1, 1], "
+      "\"heads\": [1, 2, 4, 8], \"window\": 4, \"patch\": 2, \"width\": 4}",
       2,
       1, /* at 5, weights moved by 1e-7 of themselves end up a hundredth of their way off */
       { 5e-4, 2e-3, 0.2, 0.2 } },
