@@ -94,6 +94,23 @@ static void add_chain(const struct package_report *report, struct text *out)
     }
 }
 
+static void add_refusal(const struct package_report *report, struct text *out)
+{
+    const struct {
+        bool is;
+        const char *words;
+    } reasons[] = { { !report->linked, "the chain of evidence is broken" },
+                    { !report->passed, "the policy is not met" },
+                    { !report->images, "every image was flagged, so none is left" } };
+    const char *separator = "REFUSED: ";
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++)
+        if (reasons[i].is) {
+            text_format(out, "%s%s", separator, reasons[i].words);
+            separator = ", and ";
+        }
+    text_add(out, "; no archive was made\n");
+}
+
 static void summarise(const struct package_report *report, struct text *out)
 {
     char size[TEXT_SHORT];
@@ -109,10 +126,7 @@ static void summarise(const struct package_report *report, struct text *out)
                     "patient or a machine (above)\n",
                     report->findings, report->finding_count);
     else if (!report->released)
-        text_format(out, "REFUSED: %s%s%s; no archive was made\n",
-                    report->linked ? "" : "the chain of evidence is broken",
-                    report->linked || report->passed ? "" : ", and ",
-                    report->passed ? "" : "the policy is not met");
+        add_refusal(report, out);
     else
         text_format(out, "%s: %zu images, %zu files, %s\n", report->archive, report->images,
                     report->files, text_size(size, (double)report->result.whole.size));

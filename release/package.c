@@ -327,12 +327,9 @@ static bool choose_images(struct packaging *packaging)
         if (!flagged[i])
             packaging->images[report->images++] = i;
     report->removed = count - report->images;
-    if (report->removed)
+    if (report->removed && report->images) /* of nothing there is nothing to say anew */
         policy_without_flagged(packaging->memorization, (int64_t)report->images);
-    return report->images || error_set(packaging->err,
-                                       "%s: every image was flagged; nothing is "
-                                       "left to pack",
-                                       packaging->job->synthetic);
+    return true;
 }
 
 static bool decide(struct packaging *packaging)
@@ -359,7 +356,7 @@ static bool decide(struct packaging *packaging)
     report->passed = policy_evaluate(job->policy, documents, 2, packaging->arena, &results);
     report->results = results;
     report->result_count = job->policy->rows.count;
-    report->released = report->linked && report->passed;
+    report->released = report->linked && report->passed && report->images;
     return true;
 }
 

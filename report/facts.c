@@ -88,7 +88,10 @@ static bool judge(struct facts *facts, const char *memorization, struct error *e
     facts->marked = marks_judge(facts->review, facts->memorization,
                                 facts->job->policy->quarantine != QUARANTINE_DROP,
                                 &facts->marked_reason, &facts->arena);
-    facts->passed = facts->passed && facts->marked != MARKS_COPIES;
+    double flagged = fact_number(facts->memorization, "flagged.count");
+    facts->all_flagged = facts->job->policy->quarantine == QUARANTINE_DROP && flagged > 0 &&
+                         flagged == fact_number(facts->memorization, "counts.synthetic");
+    facts->passed = facts->passed && facts->marked != MARKS_COPIES && !facts->all_flagged;
     return true;
 }
 

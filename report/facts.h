@@ -18,7 +18,8 @@ struct facts {
     size_t result_count;
     enum marks_state marked; /* what the reviewer's marks mean, and of whom */
     const char *marked_reason;
-    bool passed;        /* every row, and no copy was seen */
+    bool all_flagged;   /* and all are to be left out: nothing would be released */
+    bool passed;        /* every row, no copy was seen, and something is left */
     const char *advice; /* lines; NULL: there is none */
     struct arena arena;
 };

@@ -69,6 +69,8 @@ static const char *verdict_sentence(const struct facts *facts)
         return "Nothing was measured yet, so nothing can be said, and nothing may be released.";
     if (facts->marked == MARKS_COPIES)
         return "A reviewer saw a copy of a patient among the images. This set must not be released.";
+    if (facts->all_flagged)
+        return "Every image was flagged as too close to a patient. This set must not be released.";
     return facts->passed
                ? "Every condition that was set beforehand is met."
                : "At least one condition that was set beforehand is not met. This set must not "

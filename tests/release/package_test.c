@@ -360,6 +360,26 @@ static void write_origin(void)
     audit(NULL, 0);
 }
 
+/* The answer is no, not "could not tell", whatever the limits say. */
+static void a_set_of_which_every_image_is_flagged_is_refused(void **state)
+{
+    (void)state;
+    size_t all[IMAGES];
+    for (size_t i = 0; i < IMAGES; i++)
+        all[i] = i;
+    static const struct policy_row lenient = { .metric = "memorization.flagged.count",
+                                               .limit = 1000 };
+    for (int passes = 0; passes < 2; passes++) {
+        if (passes)
+            policy.rows = (struct yaml_rows){ (void *)(uintptr_t)&lenient, 1 };
+        audit(all, IMAGES);
+        expect_refused();
+        assert_true(report.passed == passes);
+        assert_int_equal(report.images, 0);
+        assert_int_equal(report.removed, IMAGES);
+    }
+}
+
 static void every_link_back_to_the_data_holds(void **state)
 {
     (void)state;
@@ -626,6 +646,7 @@ int main(void)
         TEST(another_set_than_the_audited_one_is_a_refusal),
         TEST(other_training_data_than_the_audited_ones_are_a_refusal),
         TEST(a_record_without_digests_is_a_refusal),
+        TEST(a_set_of_which_every_image_is_flagged_is_refused),
         TEST(every_link_back_to_the_data_holds),
         TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
         TEST(a_leak_in_what_is_included_is_a_refusal),

@@ -77,6 +77,19 @@ static void what_misses_a_limit_by_less_than_is_shown_is_told_exactly(void **sta
 }
 
 /* The names of every subject and source, and the folders that they are in. */
+static void of_a_set_that_is_flagged_whole_nothing_can_pass(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(EVIDENCE_SYNTHETIC);
+    assert_false(result.passed);
+    assert_contains(public_page, "Every image was flagged as too close to a patient.");
+    assert_contains(public_page, "that none of them shows a person has not been shown");
+    text_release(&result.advice);
+    memory_free(public_page);
+    memory_free(internal_page);
+    public_page = internal_page = NULL;
+}
+
 static void the_public_report_names_no_patient_and_no_path(void **state)
 {
     (void)state;
@@ -233,6 +246,7 @@ int main(int argc, char **argv)
         TEST(a_set_that_meets_the_policy_passes),
         TEST(a_set_that_does_not_is_told_what_to_do),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
+        TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
         TEST(the_public_report_names_no_patient_and_no_path),
         TEST(the_public_report_shows_no_patient),
         TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
