@@ -60,7 +60,8 @@ struct operand {
     int64_t stride[LOOP_AXES]; /* along the outer axes; of a reduction 0 along reduced ones */
     int64_t row, column;       /* within a tile */
     const int32_t *index;      /* where columns have no one stride: the offset of each */
-    bool direct;               /* a tile of it is dense float: used where it lies */
+    bool direct;               /* a tile of it is dense float: used where it lies. Not of a store to
+                                  a place that is read by this loop (an update in place) */
     int value;                 /* stores, reductions: the value that goes there */
 };
 

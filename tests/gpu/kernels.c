@@ -115,10 +115,12 @@ bool device_compile(const char *const *sources, size_t count, struct program **p
 {
     struct code *codes = memory_grow(NULL, count, sizeof *codes);
     bool ok = compiler_build(sources, count, false, codes, err);
-    for (size_t i = 0; i < count && ok; i++) {
+    for (size_t i = 0; i < count && ok; i++, pieces_now++) {
         char path[4096];
-        snprintf(path, sizeof path, "%s/%d-%d.cubin", folder, plan_now, pieces_now++);
+        snprintf(path, sizeof path, "%s/%d-%d.cubin", folder, plan_now, pieces_now);
         ok = file_write(path, codes[i].bytes, codes[i].size, err);
+        snprintf(path, sizeof path, "%s/%d-%d.cu", folder, plan_now, pieces_now);
+        ok = ok && file_write(path, sources[i], strlen(sources[i]), err);
         programs[i] = memory_grow(NULL, 1, 1);
         free(codes[i].bytes);
     }

@@ -76,6 +76,28 @@ static void broadcasts_and_reductions_agree_over_all_axes(void **state)
         }
 }
 
+/* So large that a GPU moves eight numbers of bf16 at once, and cuts all sums into pieces. */
+static void large_images_of_bf16_agree(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(2, 64, 96, 96), NORMAL);
+    struct node *b = pair_input(&pair, SHAPE(64, 1, 1), NORMAL);
+    struct node *one = t_constant(pair.graph, SHAPE(1), ((float[]){ 1 }));
+    struct upfirdn same = { .up = { 1, 1 }, .down = { 1, 1 } };
+    struct node *half = t_upfirdn_with(t_cast(x, DTYPE_BF16), one, same);
+    struct node *h = t_cast(half, DTYPE_F32), *z = t_mul(t_add(h, b), t_sigmoid(h));
+    struct node *y[] = {
+        t_cast(z, DTYPE_BF16),       t_sum(z, AXES(0, 2, 3)),  t_sum(t_square(h), AXES(0, 2, 3)),
+        t_max(z, AXES(0, 2, 3)),     t_sum(z, AXES(1, 2, 3)),  t_max(h, AXES(1, 2, 3)),
+        t_sum(t_mul(h, b), AXES(1)), t_mean(z, AXES(0, 1, 3)), t_sum_all(z),
+        t_sum(z, AXES(2, 3))
+    };
+    pair_expect(&pair, y, sizeof y / sizeof *y, 1e-5, "large");
+    pair_release(&pair);
+}
+
 static void movement_agrees(void **state)
 {
     (void)state;
@@ -291,11 +313,13 @@ static void blocks_of_networks_and_their_gradients_agree(void **state)
     pair_release(&pair);
 }
 
-int main(void)
+/* An argument is a pattern: only tests whose names it fits. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(elementwise_ops_agree_with_the_reference),
         cmocka_unit_test(broadcasts_and_reductions_agree_over_all_axes),
+        cmocka_unit_test(large_images_of_bf16_agree),
         cmocka_unit_test(movement_agrees),
         cmocka_unit_test(filters_agree_of_narrow_and_wide_images),
         cmocka_unit_test(warps_agree_and_are_each_others_adjoint),
@@ -304,5 +328,7 @@ int main(void)
         cmocka_unit_test(convolutions_agree_of_all_geometries),
         cmocka_unit_test(blocks_of_networks_and_their_gradients_agree),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tensor/cpu", tests, NULL, NULL);
 }

@@ -109,7 +109,8 @@ void generate_convolution(const struct step *step, const char *name, struct text
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     kernel->blocks = (unsigned)((count + KERNEL_THREADS - 1) / KERNEL_THREADS);
     text_format(source,
-                "extern \"C\" __global__ void __launch_bounds__(%d) %s(const %s *a, const %s *b, "
+                "extern \"C\" __global__ void __launch_bounds__(%d) %s("
+                "const %s *__restrict__ a, const %s *__restrict__ b, "
                 "%s *result)\n{\n"
                 "    u64 rest = (u64)blockIdx.x * %d + threadIdx.x;\n"
                 "    if (rest >= %zuull) return;\n",
@@ -155,7 +156,8 @@ void generate_product(const struct step *step, const char *name, struct text *so
     snprintf(kernel->name, sizeof kernel->name, "%s", name);
     kernel->blocks = (unsigned)((count + KERNEL_THREADS - 1) / KERNEL_THREADS);
     text_format(source,
-                "extern \"C\" __global__ void __launch_bounds__(%d) %s(const %s *a, const %s *b, ",
+                "extern \"C\" __global__ void __launch_bounds__(%d) %s("
+                "const %s *__restrict__ a, const %s *__restrict__ b, ",
                 KERNEL_THREADS, name, type_name(a), type_name(b));
     if (bias)
         text_format(source, "const %s *bias, ", type_name(bias));

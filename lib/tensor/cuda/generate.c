@@ -7,7 +7,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VECTOR = 4, KEPT_LANES = 32, BLOCKS_WANTED = 528, PASSES_LEAST = 4 };
+enum {
+    VECTOR_WIDE = 8, /* neighbours that a thread moves at once: 16 bytes of bf16; and */
+    VECTOR = 4,      /* 16 of the others */
+    HELD_MOST = 64,  /* numbers in a thread's registers, to move the wider vectors */
+    KEPT_LANES = 32,
+    BLOCKS_WANTED = 528,
+    PASSES_LEAST = 4,
+    FINISH_LANES = 32,
+    SHARED_MOST = 32 << 10 /* bytes; every device gives a block 48 KB */
+};
 
 static const char *const type_names[DTYPE_COUNT] = {
     [DTYPE_F32] = "float", [DTYPE_BF16] = "bf16", [DTYPE_I32] = "int"
@@ -21,7 +30,7 @@ static const char *const expressions[LOOP_OPS] = {
     [OP_SIN] = "sinf(a)",
     [OP_COS] = "cosf(a)",
     [OP_TANH] = "tanhf(a)",
-    [OP_SIGMOID] = "1.0f / (1.0f + expf(-a))",
+    [OP_SIGMOID] = "__fdividef(1.0f, 1.0f + expf(-a))", /* to 2 units in the last place */
     [OP_SOFTPLUS] = "(a > 0.0f ? a : 0.0f) + log1pf(expf(-fabsf(a)))",
     [OP_ERF] = "erff(a)",
     [OP_SCALE] = "a * s + t",
@@ -79,10 +88,12 @@ struct walk {
     struct axis kept[LOOP_AXES + 2], reduced[LOOP_AXES + 2];
     int kept_axes, reduced_axes;
     int64_t kept_count, reduced_count;
-    int reductions, vector;
-    bool wide; /* numbers of 64 bits for indices */
+    int reductions;
+    int vector; /* columns of a thread */
+    int held;   /* sums of a thread, for each reduction: as many where columns are kept */
+    bool wide;  /* numbers of 64 bits for indices */
     unsigned kept_lanes, reduced_lanes, pieces;
-    int64_t piece; /* elements of what is reduced */
+    int64_t piece; /* vectors of what is reduced */
 };
 
 static void push(struct axis *axes, int *count, int64_t size, const char *name)
@@ -121,23 +132,61 @@ static int64_t reach(const struct loop *loop)
     return furthest;
 }
 
-/* Whether four neighbouring columns of the operand can be read as one, or are one value. */
-static bool suits_vector(const struct loop *loop, const struct operand *operand)
+/* Whether so many neighbouring columns of the operand can be read as one, or are one value. What is
+ * reduced is written number by number. */
+static bool suits_vector(const struct loop *loop, const struct operand *operand, int vector)
 {
     if (operand->index)
         return false;
-    if (operand->column == 0)
+    if (operand->column == 0 || is_reduction(operand))
         return true;
-    bool aligned = operand->column == 1 && operand->offset % VECTOR == 0 &&
-                   (loop->rows == 1 || operand->row % VECTOR == 0);
+    bool aligned = operand->column == 1 && operand->offset % vector == 0 &&
+                   (loop->rows == 1 || operand->row % vector == 0);
     for (int axis = 0; axis < loop->axes; axis++)
-        aligned = aligned && (loop->size[axis] == 1 || operand->stride[axis] % VECTOR == 0);
+        aligned = aligned && (loop->size[axis] == 1 || operand->stride[axis] % vector == 0);
     return aligned;
+}
+
+static bool all_suit(const struct loop *loop, int vector)
+{
+    bool suit = loop->columns % vector == 0;
+    for (int k = 0; k < loop->operands; k++)
+        suit = suit && suits_vector(loop, &loop->operand[k], vector);
+    return suit;
+}
+
+/* Wide vectors where something is bf16, as long as they leave enough threads, and registers. */
+static int choose_vector(const struct walk *w)
+{
+    const struct loop *loop = w->loop;
+    int numbers = 0;
+    bool half = false;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        numbers += operand->column ? VECTOR_WIDE : 1;
+        half = half || (operand->column && operand->dtype == DTYPE_BF16);
+    }
+    int64_t threads = w->kept_count * w->reduced_count / VECTOR_WIDE;
+    if (half && numbers <= HELD_MOST && threads >= BLOCKS_WANTED * KERNEL_THREADS &&
+        all_suit(loop, VECTOR_WIDE))
+        return VECTOR_WIDE;
+    return all_suit(loop, VECTOR) ? VECTOR : 1;
+}
+
+/* In threads, so in vectors. */
+static size_t kept_groups(const struct walk *w)
+{
+    return (size_t)(w->kept_count / w->held);
+}
+
+static size_t reduced_groups(const struct walk *w)
+{
+    return (size_t)(w->reduced_count / (w->vector / w->held));
 }
 
 static void choose_lanes(struct walk *w)
 {
-    size_t kept = (size_t)w->kept_count, reduced = (size_t)w->reduced_count;
+    size_t kept = kept_groups(w), reduced = reduced_groups(w);
     if (w->loop->column_reduced) {
         w->reduced_lanes = power_of_two(reduced, KERNEL_THREADS);
         w->kept_lanes = KERNEL_THREADS / w->reduced_lanes;
@@ -147,7 +196,9 @@ static void choose_lanes(struct walk *w)
         w->kept_lanes = KERNEL_THREADS / w->reduced_lanes;
     }
     size_t blocks = blocks_of(kept, w->kept_lanes), passes = blocks_of(reduced, w->reduced_lanes);
-    size_t wanted = blocks_of(BLOCKS_WANTED, blocks), most = blocks_of(passes, PASSES_LEAST);
+    size_t wanted = BLOCKS_WANTED / blocks, most = blocks_of(passes, PASSES_LEAST);
+    wanted +=
+        wanted * blocks < BLOCKS_WANTED / 4 * 3; /* a few too many would wait for all others */
     size_t pieces = wanted < most ? wanted : most;
     size_t each = blocks_of(passes, pieces);
     w->piece = (int64_t)(each * w->reduced_lanes);
@@ -156,7 +207,7 @@ static void choose_lanes(struct walk *w)
 
 static struct walk walk_of(const struct loop *loop)
 {
-    struct walk w = { .loop = loop, .kept_count = 1, .reduced_count = 1, .vector = 1 };
+    struct walk w = { .loop = loop, .kept_count = 1, .reduced_count = 1 };
     for (int axis = 0; axis < loop->axes; axis++) {
         char name[16];
         snprintf(name, sizeof name, "i%d", axis);
@@ -168,17 +219,14 @@ static struct walk walk_of(const struct loop *loop)
         w.kept_count *= w.kept[i].size;
     for (int i = 0; i < w.reduced_axes; i++)
         w.reduced_count *= w.reduced[i].size;
-    bool suits = loop->columns % VECTOR == 0;
-    for (int k = 0; k < loop->operands; k++) {
+    for (int k = 0; k < loop->operands; k++)
         w.reductions += is_reduction(&loop->operand[k]);
-        suits = suits && suits_vector(loop, &loop->operand[k]);
-    }
     w.wide = w.kept_count * w.reduced_count + KERNEL_THREADS * BLOCKS_WANTED >= INT32_MAX ||
              reach(loop) >= INT32_MAX;
+    w.vector = choose_vector(&w);
+    w.held = w.reductions && !loop->column_reduced ? w.vector : 1;
     if (w.reductions)
         choose_lanes(&w);
-    else
-        w.vector = suits ? VECTOR : 1;
     return w;
 }
 
@@ -189,12 +237,34 @@ static const char *index_type(const struct walk *w)
     return w->wide ? "long long" : "int";
 }
 
+static bool same_walk(const struct operand *a, const struct operand *b)
+{
+    return a->dtype == b->dtype && a->offset == b->offset && a->row == b->row &&
+           a->column == b->column && memcmp(a->stride, b->stride, sizeof a->stride) == 0;
+}
+
+/* Whether nothing is stored where the operand is read. It may be in one buffer, and where a
+ * parameter is updated in place (schedule.h: `direct`). Then the compiler must not move the load
+ * across a store; else it may, and reads once what a thread's columns have in common. */
+static bool is_read_only(const struct loop *loop, const struct operand *load)
+{
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *other = &loop->operand[k];
+        if (other->use != OPERAND_LOAD &&
+            (other->buffer == load->buffer ||
+             (!other->direct && other->dtype == DTYPE_F32 && same_walk(other, load))))
+            return false;
+    }
+    return load->use == OPERAND_LOAD;
+}
+
 static void add_parameters(struct text *source, const struct loop *loop, bool scratch)
 {
     for (int k = 0; k < loop->operands; k++) {
         const struct operand *operand = &loop->operand[k];
-        text_format(source, "%s%s%s *p%d", k ? ", " : "",
-                    operand->use == OPERAND_LOAD ? "const " : "", type_names[operand->dtype], k);
+        text_format(source, "%s%s%s *%sp%d", k ? ", " : "",
+                    operand->use == OPERAND_LOAD ? "const " : "", type_names[operand->dtype],
+                    is_read_only(loop, operand) ? "__restrict__ " : "", k);
     }
     if (scratch)
         text_add(source, ", float *partial");
@@ -306,6 +376,7 @@ static void add_instruction(struct text *source, const struct walk *w,
 static void add_program(struct text *source, const struct walk *w)
 {
     const struct loop *loop = w->loop;
+    const char *lane = w->held > 1 ? "l" : "0";
     for (int k = 0; k < loop->operands; k++)
         if (loop->operand[k].use == OPERAND_STORE)
             text_format(source, "        float y%d[%d];\n", k, w->vector);
@@ -322,9 +393,9 @@ static void add_program(struct text *source, const struct walk *w)
         if (operand->use == OPERAND_STORE)
             text_format(source, "            y%d[l] = ", k);
         else if (operand->use == OPERAND_SUM)
-            text_format(source, "            s%d += ", k);
+            text_format(source, "            s%d[%s] += ", k, lane);
         else
-            text_format(source, "            s%d = larger(s%d, ", k, k);
+            text_format(source, "            s%d[%s] = larger(s%d[%s], ", k, lane, k, lane);
         add_value(source, w, operand->value);
         text_add(source, operand->use == OPERAND_MAX ? ");\n" : ";\n");
     }
@@ -367,36 +438,78 @@ static const char *start_of(const struct operand *operand)
     return operand->use == OPERAND_SUM ? "0.0f" : "-infinity()";
 }
 
-/* Adds up what the lanes hold, and writes it to its place or aside. */
+static const char *joint_of(const struct operand *operand)
+{
+    return operand->use == OPERAND_SUM ? "added" : "larger";
+}
+
+/* How many reductions meet at once. */
+static int meet_at_once(const struct walk *w)
+{
+    int most = SHARED_MOST / (KERNEL_THREADS * w->held * (int)sizeof(float));
+    return w->reductions < most ? w->reductions : most;
+}
+
+/* Shows what the lanes hold of reductions `from` to `to`, and adds it up. */
+static void add_tree(struct text *source, const struct walk *w, const int *reduction, int from,
+                     int to)
+{
+    const char *lane = w->loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
+    unsigned apart = w->loop->column_reduced ? 1 : w->kept_lanes; /* of neighbouring lanes */
+    for (int i = from; i < to; i++)
+        text_format(source,
+                    "    UNROLL for (int l = 0; l < %d; l++) sums[%d + l][thread] = s%d[l];\n",
+                    w->held, (i - from) * w->held, reduction[i]);
+    text_add(source, "    __syncthreads();\n");
+    for (unsigned half = w->reduced_lanes / 2; half; half /= 2) {
+        text_format(source, "    if (%s < %u) UNROLL for (int l = 0; l < %d; l++) {\n", lane, half,
+                    w->held);
+        for (int i = from; i < to; i++) {
+            int at = (i - from) * w->held;
+            text_format(source,
+                        "        sums[%d + l][thread] = %s(sums[%d + l][thread], "
+                        "sums[%d + l][thread + %u]);\n",
+                        at, joint_of(&w->loop->operand[reduction[i]]), at, at, half * apart);
+        }
+        text_add(source, "    }\n    __syncthreads();\n");
+    }
+}
+
+/* Writes what was added up of a reduction to its place, or aside. */
+static void add_result(struct text *source, const struct walk *w, const char *name, int k,
+                       int number, int at)
+{
+    text_format(source, "        UNROLL for (int l = 0; l < %d; l++)\n            ", w->held);
+    if (w->pieces > 1)
+        text_format(source,
+                    "partial[(%dll * %u + blockIdx.y) * %" PRId64 " + index * %d + l] = "
+                    "sums[%d + l][thread];\n",
+                    number, w->pieces, w->kept_count, w->held, at);
+    else {
+        text_format(source, "store1(p%d + (", k);
+        add_place(source, w->loop, k, name, w->held);
+        text_format(source, ") + l * %" PRId64 ", &sums[%d + l][thread]);\n",
+                    w->loop->operand[k].column, at);
+    }
+}
+
+/* Adds up what the lanes hold, in a tree, and writes it. */
 static void add_meeting(struct text *source, const struct walk *w, const char *name)
 {
-    const struct loop *loop = w->loop;
-    const char *lane = loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
-    unsigned apart = loop->column_reduced ? 1 : w->kept_lanes; /* of neighbouring lanes */
-    int reduction = 0;
-    for (int k = 0; k < loop->operands; k++) {
-        const struct operand *operand = &loop->operand[k];
-        if (!is_reduction(operand))
-            continue;
-        text_format(source, "    sums[thread] = s%d; __syncthreads();\n", k);
-        for (unsigned half = w->reduced_lanes / 2; half; half /= 2)
-            text_format(source,
-                        "    if (%s < %u) sums[thread] = %s(sums[thread], sums[thread + %u]);\n"
-                        "    __syncthreads();\n",
-                        lane, half, operand->use == OPERAND_SUM ? "added" : "larger", half * apart);
-        text_format(source, "    if (%s == 0 && index < %" PRId64 ") ", lane, w->kept_count);
-        if (w->pieces > 1)
-            text_format(source,
-                        "partial[(%dll * %u + blockIdx.y) * %" PRId64 " + index] = sums[thread];\n",
-                        reduction++, w->pieces, w->kept_count);
-        else {
-            text_add(source, "{\n");
-            add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
-            text_format(source, "        store1(p%d + (", k);
-            add_place(source, loop, k, name, 1);
-            text_add(source, "), &sums[thread]);\n    }\n");
-        }
-        text_add(source, "    __syncthreads();\n");
+    const char *lane = w->loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
+    int reduction[LOOP_OPERANDS], count = 0, at_once = meet_at_once(w);
+    for (int k = 0; k < w->loop->operands; k++)
+        if (is_reduction(&w->loop->operand[k]))
+            reduction[count++] = k;
+    for (int from = 0; from < count; from += at_once) {
+        int to = from + at_once < count ? from + at_once : count;
+        add_tree(source, w, reduction, from, to);
+        text_format(source, "    if (%s == 0 && index < %zu) {\n", lane, kept_groups(w));
+        if (w->pieces == 1)
+            add_coordinates(source, w, w->kept, w->kept_axes, "index", w->held);
+        for (int i = from; i < to; i++)
+            add_result(source, w, name, reduction[i], i, (i - from) * w->held);
+        text_add(source, to < count ? "    }\n    __syncthreads();\n" : "    }\n");
     }
 }
 
@@ -406,38 +519,73 @@ static void add_reducing(struct text *source, const struct walk *w, const char *
     const struct loop *loop = w->loop;
     const char *lane = loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
     const char *other = loop->column_reduced ? "threadIdx.y" : "threadIdx.x";
+    size_t kept = kept_groups(w), reduced = reduced_groups(w);
     text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
                 name);
     add_parameters(source, loop, w->pieces > 1);
     text_format(source,
-                ")\n{\n    __shared__ float sums[%d];\n"
+                ")\n{\n    __shared__ float sums[%d][%d];\n"
                 "    const int thread = threadIdx.y * blockDim.x + threadIdx.x;\n"
                 "    const %s index = (%s)blockIdx.x * %u + %s;\n",
-                KERNEL_THREADS, index_type(w), index_type(w), w->kept_lanes, other);
+                meet_at_once(w) * w->held, KERNEL_THREADS, index_type(w), index_type(w),
+                w->kept_lanes, other);
     for (int k = 0; k < loop->operands; k++)
         if (is_reduction(&loop->operand[k]))
-            text_format(source, "    float s%d = %s;\n", k, start_of(&loop->operand[k]));
+            text_format(source,
+                        "    float s%d[%d]; UNROLL for (int l = 0; l < %d; l++) s%d[l] = %s;\n", k,
+                        w->held, w->held, k, start_of(&loop->operand[k]));
     text_format(source,
-                "    if (index < %" PRId64 ") {\n"
+                "    if (index < %zu) {\n"
                 "        const %s begin = (%s)blockIdx.y * %" PRId64 ";\n"
-                "        const %s end = begin + %" PRId64 " < %" PRId64 " ? begin + %" PRId64
-                " : %" PRId64 ";\n",
-                w->kept_count, index_type(w), index_type(w), w->piece, index_type(w), w->piece,
-                w->reduced_count, w->piece, w->reduced_count);
-    add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
+                "        const %s end = begin + %" PRId64 " < %zu ? begin + %" PRId64 " : %zu;\n",
+                kept, index_type(w), index_type(w), w->piece, index_type(w), w->piece, reduced,
+                w->piece, reduced);
+    add_coordinates(source, w, w->kept, w->kept_axes, "index", w->held);
     text_format(source, "        for (%s inner = begin + %s; inner < end; inner += %u) {\n",
                 index_type(w), lane, w->reduced_lanes);
-    add_coordinates(source, w, w->reduced, w->reduced_axes, "inner", 1);
+    add_coordinates(source, w, w->reduced, w->reduced_axes, "inner", w->vector / w->held);
     add_loads(source, w, name);
     add_program(source, w);
     add_stores(source, w, name);
     text_add(source, "        }\n    }\n");
     add_meeting(source, w, name);
     text_add(source, "}\n");
-    kernel->blocks = (unsigned)blocks_of((size_t)w->kept_count, w->kept_lanes);
+    kernel->blocks = (unsigned)blocks_of(kept, w->kept_lanes);
     kernel->pieces = w->pieces;
     kernel->threads[0] = loop->column_reduced ? w->reduced_lanes : w->kept_lanes;
     kernel->threads[1] = KERNEL_THREADS / kernel->threads[0];
+}
+
+/* The pieces of one reduction: each lane adds its own in double, in order, and lanes meet in a
+ * tree. One thread for all of them would wait for the memory some hundred times. */
+static void add_pieces(struct text *source, const struct walk *w, const char *name, int k,
+                       int number, unsigned lanes)
+{
+    bool sum = w->loop->operand[k].use == OPERAND_SUM;
+    unsigned kept = KERNEL_THREADS / lanes;
+    text_format(source,
+                "    {\n        double total = %s;\n"
+                "        if (index < %" PRId64 ")\n"
+                "            UNROLL_4 for (int piece = lane; piece < %u; piece += %u) {\n"
+                "                const double part = partial[(%dll * %u + piece) * %" PRId64
+                " + index];\n                total = %s;\n            }\n"
+                "        sums[threadIdx.x] = total;\n        __syncthreads();\n",
+                sum ? "0" : "-infinity()", w->kept_count, w->pieces, lanes, number, w->pieces,
+                w->kept_count, sum ? "total + part" : "larger(total, part)");
+    for (unsigned half = lanes / 2; half; half /= 2)
+        text_format(source,
+                    "        if (lane < %u) sums[threadIdx.x] = %s(sums[threadIdx.x], "
+                    "sums[threadIdx.x + %u]);\n        __syncthreads();\n",
+                    half, joint_of(&w->loop->operand[k]), half * kept);
+    text_format(source,
+                "        if (lane == 0 && index < %" PRId64
+                ") {\n            float result[1] = { (float)sums[threadIdx.x] };\n",
+                w->kept_count);
+    add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
+    text_format(source, "            store1(p%d + (", k);
+    add_place(source, w->loop, k, name, 1);
+    text_format(source, "), result);\n        }\n%s    }\n",
+                number + 1 < w->reductions ? "        __syncthreads();\n" : "");
 }
 
 /* The second kernel: adds up the pieces of each kept element. */
@@ -446,34 +594,21 @@ static void add_finish(struct text *source, const struct walk *w, const char *na
 {
     const struct loop *loop = w->loop;
     int reduction = 0;
+    unsigned lanes = power_of_two(w->pieces, FINISH_LANES), kept = KERNEL_THREADS / lanes;
     snprintf(kernel->finish, sizeof kernel->finish, "%s_finish", name);
     text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
                 kernel->finish);
     add_parameters(source, loop, true);
     text_format(source,
-                ")\n{\n    const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
-                "    if (index >= %" PRId64 ") return;\n",
-                index_type(w), index_type(w), KERNEL_THREADS, w->kept_count);
-    add_coordinates(source, w, w->kept, w->kept_axes, "index", 1);
-    for (int k = 0; k < loop->operands; k++) {
-        const struct operand *operand = &loop->operand[k];
-        if (!is_reduction(operand))
-            continue;
-        bool sum = operand->use == OPERAND_SUM;
-        text_format(
-            source,
-            "    {\n        double total = %s;\n"
-            "        for (int piece = 0; piece < %u; piece++) {\n"
-            "            const double part = partial[(%dll * %u + piece) * %" PRId64 " + index];\n"
-            "            %s\n        }\n        float result[1] = { (float)total };\n"
-            "        store1(p%d + (",
-            sum ? "0" : "-infinity()", w->pieces, reduction++, w->pieces, w->kept_count,
-            sum ? "total += part;" : "total = part > total || part != part ? part : total;", k);
-        add_place(source, loop, k, name, 1);
-        text_add(source, "), result);\n    }\n");
-    }
+                ")\n{\n    __shared__ double sums[%d];\n"
+                "    const %s index = (%s)blockIdx.x * %u + threadIdx.x %% %u;\n"
+                "    const int lane = threadIdx.x / %u;\n",
+                KERNEL_THREADS, index_type(w), index_type(w), kept, kept, kept);
+    for (int k = 0; k < loop->operands; k++)
+        if (is_reduction(&loop->operand[k]))
+            add_pieces(source, w, name, k, reduction++, lanes);
     text_add(source, "}\n");
-    kernel->finish_blocks = (unsigned)blocks_of((size_t)w->kept_count, KERNEL_THREADS);
+    kernel->finish_blocks = (unsigned)blocks_of((size_t)w->kept_count, kept);
     kernel->scratch = (size_t)w->reductions * w->pieces * (size_t)w->kept_count * sizeof(float);
 }
 

@@ -9,11 +9,12 @@
  * into multiplications and drops what is zero. All texts of a plan are one program, compiled once.
  *
  * A loop without reductions: a thread for four neighbouring elements where all that is dense allows
- * it, or for one. With reductions: a block holds some kept elements and, for each, some lanes that
- * share what is reduced; lanes sum in float in a fixed order and meet in a tree in shared memory.
- * Where there are few kept elements the reduced part is cut into pieces whose sums go to scratch
- * memory, and a second kernel adds these in double, in order. Nothing is atomic and nothing depends
- * on the device, so results repeat bit for bit.
+ * it (for eight where some are bf16, so that it moves 16 bytes at once), or for one. With
+ * reductions: a block holds some kept elements and, for each, some lanes that share what is
+ * reduced, four or eight neighbours at a time, too; lanes sum in float in a fixed order and meet in
+ * a tree in shared memory. Where there are few kept elements the reduced part is cut into pieces
+ * whose sums go to scratch memory, and a second kernel adds these in double, in an order of its
+ * own. Nothing is atomic and nothing depends on the device, so results repeat bit for bit.
  */
 #ifndef CUDA_GENERATE_H
 #define CUDA_GENERATE_H

@@ -26,6 +26,7 @@ static const char words[] =
     "static inline void __syncthreads() { barrier(); }\n"
     "static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }\n"
     "static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }\n"
+    "static inline float __fdividef(float a, float b) { return a / b; }\n"
     /* What a warp does at once: all threads of a block come here as often, so one barrier serves.
      * It holds up more than a device would: a barrier missing just after these does not show here.
      */

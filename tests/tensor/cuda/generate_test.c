@@ -1,0 +1,121 @@
+/* Loops as text: what the compiler is promised, and how wide memory is read. That the texts compute
+ * what they should is tested by running them (emulation.h).
+ */
+#include "test.h"
+
+#include "cuda/generate.h"
+#include "tensor/graph.h"
+
+enum { LOAD, OTHER, STORE, OPERANDS };
+
+/* y = x + b over rows × columns: b is one row, or lies like x. */
+struct sum {
+    struct operand operand[OPERANDS];
+    struct instruction add;
+    struct loop loop;
+};
+
+static void sum_init(struct sum *sum, enum dtype dtype, int64_t rows, int64_t columns)
+{
+    *sum = (struct sum){ .add = { .op = OP_ADD, .out = OPERANDS, .in = { LOAD, OTHER } } };
+    for (int k = 0; k < OPERANDS; k++)
+        sum->operand[k] = (struct operand){ .use = k == STORE ? OPERAND_STORE : OPERAND_LOAD,
+                                            .dtype = k == OTHER ? DTYPE_F32 : dtype,
+                                            .buffer = k,
+                                            .row = k == OTHER ? 0 : columns,
+                                            .column = 1,
+                                            .direct = dtype == DTYPE_F32,
+                                            .value = OPERANDS };
+    sum->loop = (struct loop){ .rows = rows,
+                               .columns = columns,
+                               .operands = OPERANDS,
+                               .operand = sum->operand,
+                               .registers = 1,
+                               .instructions = 1,
+                               .instruction = &sum->add };
+}
+
+static struct kernel generate(const struct sum *sum, struct text *text)
+{
+    struct kernel kernel;
+    *text = (struct text){ 0 };
+    generate_loop(&sum->loop, "k", text, &kernel);
+    return kernel;
+}
+
+/* Whether the text has these words. */
+static bool says(const struct sum *sum, const char *words)
+{
+    struct text text;
+    (void)generate(sum, &text);
+    bool found = strstr(text.bytes, words);
+    text_release(&text);
+    return found;
+}
+
+static void what_is_only_read_is_promised_to_be(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_F32, 16, 64);
+    assert_true(says(&sum, "const float *__restrict__ p0"));
+    assert_true(says(&sum, "const float *__restrict__ p1"));
+}
+
+static void what_is_updated_in_place_is_not(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_F32, 16, 64);
+    sum.operand[STORE].direct = false; /* as plan.c leaves it */
+    assert_true(says(&sum, "const float *p0"));
+    assert_true(says(&sum, "const float *__restrict__ p1")); /* it lies otherwise */
+    sum_init(&sum, DTYPE_F32, 16, 64);
+    sum.operand[OTHER].buffer = sum.operand[STORE].buffer;
+    sum.operand[OTHER].offset = 16 * 64; /* beside it, in one buffer */
+    assert_true(says(&sum, "const float *p1"));
+}
+
+static void much_bf16_is_moved_by_sixteen_bytes(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_BF16, 1 << 14, 256);
+    assert_true(says(&sum, "load8(p0") && says(&sum, "store8(p2"));
+    sum.loop.rows = 64; /* too little to leave threads enough */
+    assert_true(says(&sum, "load4(p0"));
+    sum.operand[LOAD].offset = 2;
+    assert_true(says(&sum, "load1(p0"));
+    sum_init(&sum, DTYPE_F32, 1 << 14, 256);
+    assert_true(says(&sum, "load4(p0"));
+}
+
+/* Reductions over all rows: each thread has neighbouring columns, and enough blocks share the rows.
+ */
+static void sums_read_neighbours_at_once(void **state)
+{
+    (void)state;
+    struct sum sum;
+    struct text text;
+    sum_init(&sum, DTYPE_F32, 1 << 14, 256);
+    sum.loop.row_reduced = true;
+    sum.operand[STORE].use = OPERAND_SUM;
+    sum.operand[STORE].row = 0;
+    struct kernel kernel = generate(&sum, &text);
+    assert_non_null(strstr(text.bytes, "load4(p0"));
+    text_release(&text);
+    assert_true(kernel.finish[0] && kernel.pieces > 1);
+    assert_in_range(kernel.blocks * kernel.pieces, 396, 528);
+    assert_int_equal(kernel.scratch, kernel.pieces * 256 * sizeof(float));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_only_read_is_promised_to_be),
+        cmocka_unit_test(what_is_updated_in_place_is_not),
+        cmocka_unit_test(much_bf16_is_moved_by_sixteen_bytes),
+        cmocka_unit_test(sums_read_neighbours_at_once),
+    };
+    return cmocka_run_group_tests_name("tensor/cuda_generate", tests, NULL, NULL);
+}
