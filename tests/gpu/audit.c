@@ -12,7 +12,8 @@
  *    choice of the best, which favours brute force; and its values are not exact.
  * 5. What the matrix units do: the products of heads in their own shape, and a product of
  *    8192 × 8192 × 8192 as the device's measured peak.
- * 6. FAISS on the GPU, by faiss_peer.py, where its Python package is there.
+ * 6. A flat index on the GPU, by flat_peer.py: FAISS', where its Python package is there, or
+ * PyTorch's products and topk.
  *
  * The device's code is linked in, not the plug-in: what is measured is the same source. Exit code:
  * 0, 1 where an answer differed, 77 without a device.
@@ -357,7 +358,7 @@ static struct brute brute_force(const struct image_set *queries, const struct im
 static struct json *ask_peer(const char *python, const char *script, const char *folder)
 {
     char command[4096], line[4096] = "";
-    snprintf(command, sizeof command, "timeout 40 '%s' '%s' '%s' %d", python, script, folder,
+    snprintf(command, sizeof command, "timeout 60 '%s' '%s' '%s' %d", python, script, folder,
              NEIGHBOURS);
     FILE *answer = popen(command, "r");
     if (answer && !fgets(line, sizeof line, answer))
@@ -484,25 +485,26 @@ static void measure_brute_force(const struct image_set *queries, const struct im
     }
 }
 
-static void measure_faiss(const struct options *options, struct json *row)
+static void measure_flat(const struct options *options, struct json *row)
 {
     struct json *answer =
         options->python ? ask_peer(options->python, options->script, options->folder) : NULL;
     double add = 0, search = 0, agreed = 0;
-    if (answer && json_get_real(answer, "add_s", &add, NULL) &&
+    const char *engine = answer ? json_get_string(answer, "engine", NULL) : NULL;
+    if (engine && json_get_real(answer, "add_s", &add, NULL) &&
         json_get_real(answer, "search_s", &search, NULL) &&
         json_get_real(answer, "same_nearest", &agreed, NULL)) {
         printf(
-            "FAISS on the GPU                             %.2f s: search %.2f, vectors and adding "
-            "%.2f; the same nearest for %.2f %% of queries\n",
-            add + search, search, add, 100 * agreed);
-        json_put(row, "faiss_gpu", answer);
+            "%-44s %.2f s: search %.2f, vectors and adding %.2f; the same nearest for %.2f %% of "
+            "queries\n",
+            engine, add + search, search, add, 100 * agreed);
+        json_put(row, "flat_gpu", answer);
         return;
     }
-    printf("FAISS on the GPU                             skipped: %s\n",
-           options->python ? "its Python package is not there, or it did not finish"
+    printf("a flat index on the GPU                      skipped: %s\n",
+           options->python ? "neither FAISS nor PyTorch is there with a GPU, or did not finish"
                            : "no --peer was given");
-    json_put_null(row, "faiss_gpu");
+    json_put_null(row, "flat_gpu");
     json_free(answer);
 }
 
@@ -539,7 +541,7 @@ int main(int argc, char **argv)
     measure_search(&queries, &database, path_join(&arena, options.folder, "ids.bin"), row);
     measure_products(database.count, row);
     measure_brute_force(&queries, &database, row);
-    measure_faiss(&options, row);
+    measure_flat(&options, row);
     if (options.json)
         append_row(row, options.json);
     json_free(row);

@@ -12,7 +12,7 @@ FAST = {"bench": "engine", "case": "made-up-bf16", "unit": "images/s", "ours": 1
         "peer_name": "PyTorch 0.0", "ratio": 2.0575, "goal": 1.5}
 SLOW = dict(FAST, case="made-up-f32", ours=500.0, ratio=0.8333)
 ALONE = dict(FAST, case="made-up-alone", peer=None, peer_name="", ratio=None, goal=None)
-SEARCH = {"benchmark": "gpu_audit", "queries": 20000, "certified_device_s": 1.25, "faiss_gpu": None}
+SEARCH = {"benchmark": "gpu_audit", "queries": 20000, "certified_device_s": 1.25, "flat_gpu": None}
 AUDIT = {"on": "cuda", "synthetic": 400, "train": 1560, "holdout": 390, "nearest_median": 0.8,
          "nearest_largest": 0.9, "flagged": 1, "lower95": 0.0001, "upper95": 0.0138,
          "by_chance": 0.4, "warnings": []}
@@ -51,7 +51,7 @@ class Report(unittest.TestCase):
     def test_shows_searches_and_trainings(self):
         text = self.run_on([HEAD, SEARCH, TRAINED]).stdout
         self.assertIn("| certified_device_s | 1.25 |", text)
-        self.assertIn("| faiss_gpu | – |", text)
+        self.assertIn("| flat_gpu | – |", text)
         self.assertIn("| stylegan2 | 1.6 | 60.2 | 26.6 | 400 / 1,560 | 0.8000 | 0.9000 | 1 | "
                       "0.01 … 1.38 % | 0.4 |", text)
 
