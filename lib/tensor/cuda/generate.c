@@ -10,6 +10,7 @@
 enum {
     VECTOR_WIDE = 8, /* neighbours that a thread moves at once: 16 bytes of bf16; and */
     VECTOR = 4,      /* 16 of the others */
+    TURNS = 4,       /* rows, where they have something in common */
     HELD_MOST = 64,  /* numbers in a thread's registers, to move the wider vectors */
     KEPT_LANES = 32,
     BLOCKS_WANTED = 528,
@@ -91,6 +92,7 @@ struct walk {
     int reductions;
     int vector; /* columns of a thread */
     int held;   /* sums of a thread, for each reduction: as many where columns are kept */
+    int turns;  /* rows of a thread */
     bool wide;  /* numbers of 64 bits for indices */
     unsigned kept_lanes, reduced_lanes, pieces;
     int64_t piece; /* vectors of what is reduced */
@@ -173,6 +175,26 @@ static int choose_vector(const struct walk *w)
     return all_suit(loop, VECTOR) ? VECTOR : 1;
 }
 
+/* Whether all rows of a tile read the same of it. */
+static bool is_common(const struct loop *loop, const struct operand *operand)
+{
+    return operand->use == OPERAND_LOAD && operand->row == 0 && loop->rows > 1;
+}
+
+/* Several rows a thread where they have vectors in common (biases, gains, the statistics of an
+ * image): these, and the coordinates, would else cost more than what a row has of its own. */
+static int choose_turns(const struct walk *w)
+{
+    const struct loop *loop = w->loop;
+    int common = 0;
+    for (int k = 0; k < loop->operands; k++)
+        common += is_common(loop, &loop->operand[k]) && loop->operand[k].column ? w->vector : 0;
+    int64_t threads = w->kept_count / w->vector / TURNS;
+    bool worth = !w->reductions && w->vector > 1 && common && common <= HELD_MOST &&
+                 loop->rows % TURNS == 0 && threads >= BLOCKS_WANTED * KERNEL_THREADS / 2;
+    return worth ? TURNS : 1;
+}
+
 /* In threads, so in vectors. */
 static size_t kept_groups(const struct walk *w)
 {
@@ -225,6 +247,7 @@ static struct walk walk_of(const struct loop *loop)
              reach(loop) >= INT32_MAX;
     w.vector = choose_vector(&w);
     w.held = w.reductions && !loop->column_reduced ? w.vector : 1;
+    w.turns = choose_turns(&w);
     if (w.reductions)
         choose_lanes(&w);
     return w;
@@ -322,11 +345,13 @@ static void add_place(struct text *source, const struct loop *loop, int k, const
         text_format(source, " + column * %" PRId64, operand->column * step);
 }
 
-static void add_loads(struct text *source, const struct walk *w, const char *name)
+/* Of operands that rows have in common, or of the others. */
+static void add_loads(struct text *source, const struct walk *w, const char *name, bool common)
 {
     const struct loop *loop = w->loop;
     for (int k = 0; k < loop->operands; k++) {
-        if (loop->operand[k].use != OPERAND_LOAD)
+        if (loop->operand[k].use != OPERAND_LOAD ||
+            common != (w->turns > 1 && is_common(loop, &loop->operand[k])))
             continue;
         bool one = w->vector == 1 || loop->operand[k].column == 0;
         text_format(source, "        float x%d[%d]; load%d(p%d + (", k, one ? 1 : w->vector,
@@ -414,10 +439,14 @@ static void add_stores(struct text *source, const struct walk *w, const char *na
     }
 }
 
-static void add_flat(struct text *source, const struct walk *w, const char *name,
-                     struct kernel *kernel)
+/* A thread's rows lie a quarter of all rows apart, so that threads side by side read side by side.
+ */
+static void add_flat(struct text *source, struct walk *w, const char *name, struct kernel *kernel)
 {
-    int64_t count = w->kept_count / w->vector;
+    int64_t count = w->kept_count / w->vector / w->turns;
+    struct axis *rows = &w->kept[w->kept_axes - 2];
+    if (w->turns > 1)
+        *rows = (struct axis){ rows->size / w->turns, "first" };
     text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
                 name);
     add_parameters(source, w->loop, false);
@@ -426,10 +455,16 @@ static void add_flat(struct text *source, const struct walk *w, const char *name
                 "        if (index >= %" PRId64 ") return;\n",
                 index_type(w), index_type(w), KERNEL_THREADS, count);
     add_coordinates(source, w, w->kept, w->kept_axes, "index", w->vector);
-    add_loads(source, w, name);
+    add_loads(source, w, name, true);
+    if (w->turns > 1)
+        text_format(source,
+                    "        UNROLL for (int turn = 0; turn < %d; turn++) {\n"
+                    "        const %s row = first + turn * (%s)%" PRId64 ";\n",
+                    w->turns, index_type(w), index_type(w), rows->size);
+    add_loads(source, w, name, false);
     add_program(source, w);
     add_stores(source, w, name);
-    text_add(source, "}\n");
+    text_add(source, w->turns > 1 ? "        }\n}\n" : "}\n");
     kernel->blocks = (unsigned)blocks_of((size_t)count, KERNEL_THREADS);
 }
 
@@ -544,7 +579,7 @@ static void add_reducing(struct text *source, const struct walk *w, const char *
     text_format(source, "        for (%s inner = begin + %s; inner < end; inner += %u) {\n",
                 index_type(w), lane, w->reduced_lanes);
     add_coordinates(source, w, w->reduced, w->reduced_axes, "inner", w->vector / w->held);
-    add_loads(source, w, name);
+    add_loads(source, w, name, false);
     add_program(source, w);
     add_stores(source, w, name);
     text_add(source, "        }\n    }\n");

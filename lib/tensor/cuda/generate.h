@@ -9,7 +9,8 @@
  * into multiplications and drops what is zero. All texts of a plan are one program, compiled once.
  *
  * A loop without reductions: a thread for four neighbouring elements where all that is dense allows
- * it (for eight where some are bf16, so that it moves 16 bytes at once), or for one. With
+ * it (for eight where some are bf16, so that it moves 16 bytes at once), or for one; and for four
+ * rows of these where rows have operands in common, which it then reads once. With
  * reductions: a block holds some kept elements and, for each, some lanes that share what is
  * reduced, four or eight neighbours at a time, too; lanes sum in float in a fixed order and meet in
  * a tree in shared memory. Where there are few kept elements the reduced part is cut into pieces

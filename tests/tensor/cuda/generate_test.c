@@ -90,6 +90,20 @@ static void much_bf16_is_moved_by_sixteen_bytes(void **state)
     assert_true(says(&sum, "load4(p0"));
 }
 
+/* b is read once for four rows. */
+static void what_rows_have_in_common_is_read_once(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_F32, 1 << 14, 256);
+    assert_true(says(&sum, "turn < 4"));
+    sum.operand[OTHER].row = 256;
+    assert_false(says(&sum, "turn <"));
+    sum.operand[OTHER].row = 0;
+    sum.loop.rows = 1 << 10; /* too little to leave threads enough */
+    assert_false(says(&sum, "turn <"));
+}
+
 /* Reductions over all rows: each thread has neighbouring columns, and enough blocks share the rows.
  */
 static void sums_read_neighbours_at_once(void **state)
@@ -115,6 +129,7 @@ int main(void)
         cmocka_unit_test(what_is_only_read_is_promised_to_be),
         cmocka_unit_test(what_is_updated_in_place_is_not),
         cmocka_unit_test(much_bf16_is_moved_by_sixteen_bytes),
+        cmocka_unit_test(what_rows_have_in_common_is_read_once),
         cmocka_unit_test(sums_read_neighbours_at_once),
     };
     return cmocka_run_group_tests_name("tensor/cuda_generate", tests, NULL, NULL);
