@@ -12,12 +12,14 @@ static atomic_int chosen_threads;     /* 0: nobody has asked yet */
 static _Thread_local int told_openmp; /* its settings belong to the thread that makes them */
 static _Thread_local bool alone;
 
+/* Cores that this process may run on; fewer where OMP_NUM_THREADS says so. */
 static int available_cores(void)
 {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
-        return CPU_COUNT(&set);
-    return omp_get_num_procs();
+    int told = omp_get_max_threads();
+    bool known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0;
+    int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
+    return told > 0 && told < cores ? told : cores;
 }
 
 static void tell_openmp(int count)

@@ -14,7 +14,8 @@
 #include <stddef.h>
 
 /* The threads that parallel_* and the OpenMP loops of other folders use: the number of cores that
- * this process may run on, unless set. */
+ * this process may run on, or of the environment's OMP_NUM_THREADS where that is less, unless set.
+ */
 int parallel_threads(void);
 void parallel_set_threads(int count);
 

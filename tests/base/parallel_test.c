@@ -3,8 +3,10 @@
 #include "base/parallel.h"
 
 #include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
 
-enum { ITEMS = 1000 };
+enum { ITEMS = 1000, MANY = 1 << 16 };
 
 static int visits[ITEMS];
 
@@ -81,12 +83,43 @@ static void finishing_may_stop_the_rest(void **state)
     assert_int_equal(pipeline.product[ITEMS - 1], 0);
 }
 
-int main(void)
+/* What a process of its own, so told, takes for the number of threads: this program with an
+ * argument.
+ */
+static int threads_told(int told)
 {
+    char path[4096], command[5000];
+    int threads = 0;
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    path[length > 0 ? length : 0] = '\0';
+    snprintf(command, sizeof command, "OMP_NUM_THREADS=%d '%s' threads", told, path);
+    FILE *answer = popen(command, "r");
+    assert_non_null(answer);
+    assert_int_equal(fscanf(answer, "%d", &threads), 1);
+    pclose(answer);
+    return threads;
+}
+
+static void the_environment_may_ask_for_fewer_threads_than_cores(void **state)
+{
+    (void)state;
+    int cores = threads_told(MANY);
+    assert_in_range(cores, 1, MANY - 1);
+    assert_int_equal(threads_told(1), 1);
+    assert_int_equal(threads_told(cores), cores);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1) {
+        printf("%d\n", strcmp(argv[1], "threads") == 0 ? parallel_threads() : 0);
+        return 0;
+    }
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_item_is_visited_once_whatever_the_thread_count),
         cmocka_unit_test(finishing_is_in_order_and_few_items_wait),
         cmocka_unit_test(finishing_may_stop_the_rest),
+        cmocka_unit_test(the_environment_may_ask_for_fewer_threads_than_cores),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
