@@ -82,6 +82,8 @@ STEPWISE(generate_warp)
 STEPWISE(generate_warp_dx)
 STEPWISE(generate_random)
 STEPWISE(generate_attention)
+STEPWISE(generate_attention_gradient)
+STEPWISE(generate_attention_added_gradient)
 STEPWISE(generate_convolution)
 STEPWISE(generate_product)
 
