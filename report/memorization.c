@@ -1,5 +1,6 @@
 /* The report's sections about memorisation; see sections.h. */
 #include "report/chart.h"
+#include "report/review.h"
 #include "report/sections.h"
 
 #include <math.h>
@@ -441,6 +442,27 @@ static void put_review_data(struct page *page, struct json *pairs)
     json_free(data);
 }
 
+static const char *mark_words_now(const struct json *mark)
+{
+    const char *name = fact_string(mark, "mark_now");
+    return name && strcmp(name, mark_names[MARK_UNSURE]) == 0 ? "unsure" : "not a copy";
+}
+
+/* Copies that the last marks did not speak of: they are not the last reviewer's. */
+static void write_kept_marks(struct page *page)
+{
+    const struct json *marks = fact(page->facts->review, "marks");
+    for (size_t i = 0; i < json_length(marks); i++) {
+        const struct json *mark = json_at(marks, i);
+        if (fact_string(mark, "by"))
+            html_put(page->html,
+                     "<p>Synthetic image $r was marked as a copy by $t $t, and nobody has said "
+                     "otherwise since.</p>",
+                     fact_number(mark, "synthetic"), fact_string(mark, "by"),
+                     fact_string(mark, "marked"));
+    }
+}
+
 /* Copies that somebody saw and that a later mark took back: both names, for whoever signs. */
 static void write_withdrawn_marks(struct page *page)
 {
@@ -453,11 +475,12 @@ static void write_withdrawn_marks(struct page *page)
                          "<th scope=\"col\">Withdrawn</th></tr></thead><tbody>");
     for (size_t i = 0; i < json_length(list); i++) {
         const struct json *mark = json_at(list, i);
-        html_put(page->html,
-                 "<tr><td class=\"n\">$r</td><td>by $t $t</td><td>$t</td><td>by $t $t</td></tr>",
-                 fact_number(mark, "synthetic"), fact_string(mark, "by"),
-                 fact_string(mark, "marked"), fact_string(mark, "note"),
-                 fact_string(mark, "withdrawn_by"), fact_string(mark, "withdrawn"));
+        html_put(
+            page->html,
+            "<tr><td class=\"n\">$r</td><td>by $t $t</td><td>$t</td><td>$t: by $t $t</td></tr>",
+            fact_number(mark, "synthetic"), fact_string(mark, "by"), fact_string(mark, "marked"),
+            fact_string(mark, "note"), mark_words_now(mark), fact_string(mark, "withdrawn_by"),
+            fact_string(mark, "withdrawn"));
     }
     html_put(page->html, "</tbody></table></div>");
 }
@@ -482,6 +505,7 @@ static void write_review_state(struct page *page)
              fact_string(review, "reviewer"), fact_number(review, "counts.copy"),
              fact_number(review, "counts.not_a_copy"), fact_number(review, "counts.unsure"),
              fact_number(review, "counts.unmarked"));
+    write_kept_marks(page);
     write_withdrawn_marks(page);
 }
 

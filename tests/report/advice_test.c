@@ -5,6 +5,7 @@
 #include "report/advice.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static struct error err;
 static struct facts facts;
@@ -80,6 +81,24 @@ static void a_bound_too_wide_asks_for_so_many_images(void **state)
     (void)state;
     advise_about(AUDIT(0, 0, 0.036, ""), USEFUL);
     assert_says("takes 368 images, none of them flagged");
+}
+
+static void a_limit_below_what_chance_flags_is_told(void **state)
+{
+    (void)state;
+    static const char audit[] =
+        "{\"counts\": {\"synthetic\": 1000, \"subjects\": 200, \"holdout_subjects\": 10},"
+        " \"calibration\": {\"supported\": true}, \"flagged\": {\"count\": 12, \"fraction\": 0.012,"
+        " \"expected_by_chance\": %s, \"upper95\": 0.021}}";
+    char text[400];
+    snprintf(text, sizeof text, audit, "11");
+    advise_about(text, USEFUL);
+    assert_says(
+        "By chance alone about 1.1 % of images that copy nothing are flagged, so a limit of "
+        "1 % leaves hardly any room");
+    snprintf(text, sizeof text, audit, "1");
+    advise_about(text, USEFUL);
+    assert_null(strstr(advice.bytes, "By chance alone"));
 }
 
 static void a_share_beyond_the_limit_is_not_cured_by_more_images(void **state)
@@ -164,6 +183,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_images_needed_are_those_of_clopper_and_pearson),
         cmocka_unit_test(a_bound_too_wide_asks_for_so_many_images),
+        cmocka_unit_test(a_limit_below_what_chance_flags_is_told),
         cmocka_unit_test(a_share_beyond_the_limit_is_not_cured_by_more_images),
         cmocka_unit_test(smooth_images_are_told_of_a_control_as_smooth_where_that_is_new),
         cmocka_unit_test(nothing_is_said_of_what_is_met),
