@@ -10,6 +10,7 @@ enum { MOST_KEYS = 10000 }; /* bounds the memory that a hostile document can tak
 struct scan {
     yaml_parser_t parser;
     const char *bytes, *name;
+    size_t size;
     struct arena *arena;
     struct yaml_mark **last; /* where the next mark goes */
     size_t keys;
@@ -27,6 +28,17 @@ static bool refuse(struct scan *scan, const yaml_event_t *event, const char *rea
     return error_set(scan->err, "%s:%zu:%zu: %s", scan->name, at.line, at.column, reason);
 }
 
+/* What editors put there, and libyaml's words do not help with. */
+static bool is_indented_by_tab(const struct scan *scan, size_t line)
+{
+    const char *at = scan->bytes, *end = at + scan->size;
+    while (at < end && line > 1)
+        line -= *at++ == '\n';
+    while (at < end && *at == ' ')
+        at++;
+    return at < end && *at == '\t';
+}
+
 /* libyaml's reader tells an offset in bytes, its scanner and parser a line and a column. */
 static bool syntax_error(struct scan *scan)
 {
@@ -39,9 +51,10 @@ static bool syntax_error(struct scan *scan)
             if (scan->bytes[i] == '\n')
                 at = (struct yaml_place){ at.line + 1, 0 };
     }
-    return error_set(scan->err, "%s:%zu:%zu: not valid YAML: %s%s%s", scan->name, at.line,
+    bool tab = parser->error == YAML_SCANNER_ERROR && is_indented_by_tab(scan, at.line);
+    return error_set(scan->err, "%s:%zu:%zu: not valid YAML: %s%s%s%s", scan->name, at.line,
                      at.column, parser->context ? parser->context : "", parser->context ? ", " : "",
-                     problem);
+                     problem, tab ? " (a tab: YAML is indented with blanks)" : "");
 }
 
 /* The next event, if it is one that we take; the caller deletes it. */
@@ -223,7 +236,9 @@ static bool scan_stream(struct scan *scan)
 bool yaml_scan(const char *bytes, size_t size, const char *name, struct arena *arena,
                struct yaml_mark **marks, struct error *err)
 {
-    struct scan scan = { .bytes = bytes, .name = name, .arena = arena, .last = marks, .err = err };
+    struct scan scan = {
+        .bytes = bytes, .size = size, .name = name, .arena = arena, .last = marks, .err = err
+    };
     *marks = NULL;
     CHECK(yaml_parser_initialize(&scan.parser), "out of memory: libyaml's parser");
     yaml_parser_set_input_string(&scan.parser, (const unsigned char *)bytes, size);

@@ -334,7 +334,9 @@ static void a_second_document_is_refused_and_not_ignored(void **state)
 static void syntax_errors_are_told_with_their_line(void **state)
 {
     (void)state;
-    refused("name: a\ntrain:\n\tsize: 1\n", "plan.yaml:3:1", "not valid YAML");
+    refused("name: a\ntrain:\n\tsize: 1\n", "plan.yaml:3:1",
+            "found character that cannot start any token (a tab: YAML is indented with blanks)");
+    refused("# é\nname: a\ntrain:\n\tsize: 1\n", "plan.yaml:4:1", "(a tab: YAML is");
     refused("name: a\nmodalities: [t1\n", "plan.yaml:3:1", "not valid YAML");
     refused("name: \"a\n", "plan.yaml:2:1", "not valid YAML");
     refused("name: a\n seed: 1\n", "plan.yaml:2:6", "not valid YAML");
