@@ -204,8 +204,7 @@ static enum exit_code run(struct invocation *invocation)
     char hex[DIGEST_HEX];
     struct policy_settings policy = policy_defaults;
     if (values->policy &&
-        !(yaml_load(values->policy, policy_fields, &policy, &invocation->arena, &invocation->err) &&
-          policy_check(&policy, &invocation->err)))
+        !policy_load(values->policy, &policy, &invocation->arena, &invocation->err))
         return command_failed(invocation);
     struct utility_job utility;
     struct utility_settings utility_settings;

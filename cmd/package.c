@@ -394,10 +394,10 @@ static enum exit_code run_lint(struct invocation *invocation, const struct optio
 static enum exit_code run_alone(struct invocation *invocation, struct options *values)
 {
     struct stage_work work = stage_without_plan(invocation, values->out);
-    if (values->policy_file && !yaml_load(values->policy_file, policy_fields, &values->policy,
-                                          &invocation->arena, &invocation->err))
-        return command_failed(invocation);
-    if (!policy_check(&values->policy, &invocation->err))
+    bool ok = values->policy_file ? policy_load(values->policy_file, &values->policy,
+                                                &invocation->arena, &invocation->err)
+                                  : policy_check(&values->policy, &invocation->err);
+    if (!ok)
         return command_failed(invocation);
     struct package_job job = { .name = values->name,
                                .synthetic = values->synthetic,

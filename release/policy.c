@@ -117,6 +117,13 @@ bool policy_check(const struct policy_settings *settings, struct error *err)
     return true;
 }
 
+bool policy_load(const char *path, struct policy_settings *settings, struct arena *arena,
+                 struct error *err)
+{
+    return yaml_load(path, policy_fields, settings, arena, err) &&
+           (policy_check(settings, err) || error_prefix(err, "%s", path));
+}
+
 /* Whether an object's value, written as text, is what the selector asks for. */
 static bool has_value(const struct json *object, const char *key, const char *wanted)
 {

@@ -57,6 +57,10 @@ void policy_digest(const struct policy_settings *settings, struct digest *digest
  * metrics name: before anything runs. */
 bool policy_check(const struct policy_settings *settings, struct error *err) MUST_USE;
 
+/* Reads a policy from a file of its own, and checks it. */
+bool policy_load(const char *path, struct policy_settings *settings, struct arena *arena,
+                 struct error *err) MUST_USE;
+
 /* Whether a row's metric is of that document. */
 bool policy_is_of(const struct policy_row *row, const char *document);
 
