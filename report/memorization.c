@@ -394,14 +394,42 @@ static bool read_pair(const struct facts *facts, const struct json *pair, struct
            (size_t)out->training < facts->real.count;
 }
 
+static bool is_mark(const struct json *entry, enum mark mark)
+{
+    const char *name = fact_string(entry, "mark");
+    return name && strcmp(name, mark_names[mark]) == 0;
+}
+
+/* What the marks that were taken in say of the image. */
+static void put_earlier_mark(struct page *page, int64_t synthetic)
+{
+    static const struct {
+        const char *words, *tone;
+    } shown[MARK_COUNT] = { [MARK_COPY] = { "marked as a copy", "no" },
+                            [MARK_NOT_A_COPY] = { "marked as not a copy", "yes" },
+                            [MARK_UNSURE] = { "marked as unsure", "open" } };
+    const struct json *marks = fact(page->facts->review, "marks");
+    int64_t image;
+    if (page->facts->marked == MARKS_NONE)
+        return;
+    for (size_t i = 0; i < json_length(marks); i++)
+        for (int mark = 0; mark < MARK_UNMARKED; mark++)
+            if (json_get_integer(json_at(marks, i), "synthetic", &image, NULL) &&
+                image == synthetic && is_mark(json_at(marks, i), (enum mark)mark))
+                html_put(page->html, "<span class=\"badge $t\">$t</span>", shown[mark].tone,
+                         shown[mark].words);
+}
+
 static void put_pair(struct page *page, const struct audited_pair *pair, int64_t number)
 {
     bool flagged = fact_is_flagged(page->facts, pair->synthetic);
     html_put(page->html,
              "<article class=\"pair\" tabindex=\"-1\" id=\"pair$n\"><header><h4>Pair $n</h4>"
-             "<span class=\"badge $t\">$t</span><span>correlation $r</span><span>patient $t</span>"
-             "</header><div class=\"views\">",
-             number, number, flagged ? "no" : "yes", flagged ? "flagged" : "not flagged",
+             "<span class=\"badge $t\">$t</span>",
+             number, number, flagged ? "no" : "yes", flagged ? "flagged" : "not flagged");
+    put_earlier_mark(page, pair->synthetic);
+    html_put(page->html,
+             "<span>correlation $r</span><span>patient $t</span></header><div class=\"views\">",
              pair->correlation, pair->subject);
     put_view(page, &page->facts->synthetic, pair->synthetic, "Synthetic image");
     if (pair->held_out < 0)
