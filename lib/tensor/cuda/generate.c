@@ -75,6 +75,40 @@ static void add_float(struct text *source, float value)
         text_format(source, "%.9ef", (double)value);
 }
 
+/* Rows and columns. */
+
+/* Whether more bytes lie side by side along rows than along columns. Threads that are side by side
+ * take neighbouring columns, and a warp whose numbers lie apart moves 32 bytes for each. */
+static bool lies_by_rows(const struct loop *loop)
+{
+    size_t rows = 0, columns = 0;
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        if (operand->index)
+            return false;
+        columns += operand->column == 1 ? dtype_bytes(operand->dtype) : 0;
+        rows += operand->row == 1 && operand->column ? dtype_bytes(operand->dtype) : 0;
+    }
+    return loop->rows > 1 && loop->columns > 1 && rows > columns;
+}
+
+/* The same loop whose rows are columns. */
+static struct loop turn(const struct loop *loop, struct operand operands[LOOP_OPERANDS])
+{
+    struct loop turned = *loop;
+    memcpy(operands, loop->operand, (size_t)loop->operands * sizeof *operands);
+    turned.operand = operands;
+    turned.rows = loop->columns;
+    turned.columns = loop->rows;
+    turned.row_reduced = loop->column_reduced;
+    turned.column_reduced = loop->row_reduced;
+    for (int k = 0; k < loop->operands; k++) {
+        operands[k].row = loop->operand[k].column;
+        operands[k].column = loop->operand[k].row;
+    }
+    return turned;
+}
+
 /* Walks. */
 
 /* One of the axes that an index runs over: its size, and where its coordinate stands in the text.
@@ -657,6 +691,12 @@ static struct kernel kernel_named(const char *name)
 void generate_loop(const struct loop *loop, const char *name, struct text *source,
                    struct kernel *kernel)
 {
+    struct operand operands[LOOP_OPERANDS];
+    struct loop turned;
+    if (lies_by_rows(loop)) {
+        turned = turn(loop, operands);
+        loop = &turned;
+    }
     struct walk w = walk_of(loop);
     *kernel = kernel_named(name);
     kernel->arguments = loop->operands + (w.reductions && w.pieces > 1);

@@ -104,6 +104,24 @@ static void what_rows_have_in_common_is_read_once(void **state)
     assert_false(says(&sum, "turn <"));
 }
 
+/* Threads side by side take numbers that lie side by side. */
+static void what_lies_along_rows_is_walked_along_rows(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_F32, 1 << 10, 64);
+    assert_true(says(&sum, "column = rest_index % 16;")); /* by four */
+    for (int k = 0; k < OPERANDS; k++) {
+        sum.operand[k].row = 1;
+        sum.operand[k].column = 1 << 10;
+    }
+    assert_true(says(&sum, "column = rest_index % 256;"));
+    assert_true(says(&sum, "row = rest_index;"));
+    sum.operand[OTHER].row = sum.operand[STORE].row = 64; /* but for one of three */
+    sum.operand[OTHER].column = sum.operand[STORE].column = 1;
+    assert_true(says(&sum, "column = rest_index % 64;"));
+}
+
 /* Reductions over all rows: each thread has neighbouring columns, and enough blocks share the rows.
  */
 static void sums_read_neighbours_at_once(void **state)
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(what_is_updated_in_place_is_not),
         cmocka_unit_test(much_bf16_is_moved_by_sixteen_bytes),
         cmocka_unit_test(what_rows_have_in_common_is_read_once),
+        cmocka_unit_test(what_lies_along_rows_is_walked_along_rows),
         cmocka_unit_test(sums_read_neighbours_at_once),
     };
     return cmocka_run_group_tests_name("tensor/cuda_generate", tests, NULL, NULL);
