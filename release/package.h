@@ -61,7 +61,7 @@ struct package_report {
     const struct policy_result *results;
     size_t result_count;
     size_t images, removed, files; /* no image is left: not released, whatever passes */
-    const char *findings; /* of the lint, a line each; "": none */
+    const char *findings;          /* of the lint, a line each; "": none */
     size_t finding_count;
     char **hidden; /* files that are left out of folders to be included (included.h) */
     size_t hidden_count;

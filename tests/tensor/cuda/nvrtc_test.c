@@ -174,6 +174,20 @@ static void kernels_of_networks_that_are_only_run_compile(void **state)
     graph_free(graph);
 }
 
+/* As wide, and with as many tokens, as a block's shared memory holds. */
+static void kernels_of_attention_that_is_trained_compile(void **state)
+{
+    (void)state;
+    const struct kind kinds[] = { sm_80, sm_90, to_come };
+    struct graph *graph = graph_new();
+    struct node *qkv = t_input(graph, "qkv", DTYPE_F32, SHAPE(2, 3 * 64, 64)), *sent;
+    struct node *y = nn_attend(qkv, 1);
+    grad(t_sum_all(t_mul(y, y)), &qkv, 1, &sent);
+    for (size_t i = 0; i < 3; i++)
+        check_run(sent, PRECISION_BF16, kinds[i]);
+    graph_free(graph);
+}
+
 static void kernels_for_what_libraries_do_not_take_compile(void **state)
 {
     (void)state;
@@ -272,6 +286,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kernels_of_the_search_compile),
         cmocka_unit_test(kernels_for_what_libraries_do_not_take_compile),
         cmocka_unit_test(kernels_of_networks_that_are_only_run_compile),
+        cmocka_unit_test(kernels_of_attention_that_is_trained_compile),
         cmocka_unit_test(kernels_of_a_unet_compile),
         cmocka_unit_test(kernels_of_swin_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
