@@ -77,17 +77,19 @@ static void add_float(struct text *source, float value)
 
 /* Rows and columns. */
 
-/* Whether more bytes lie side by side along rows than along columns. Threads that are side by side
- * take neighbouring columns, and a warp whose numbers lie apart moves 32 bytes for each. */
+/* Whether more lies side by side along rows than along columns. Threads that are side by side take
+ * neighbouring columns, and a warp whose numbers lie apart moves 32 bytes for each, whatever its
+ * type. For a load it waits; so of one load and one store the load decides. */
 static bool lies_by_rows(const struct loop *loop)
 {
-    size_t rows = 0, columns = 0;
+    int rows = 0, columns = 0;
     for (int k = 0; k < loop->operands; k++) {
         const struct operand *operand = &loop->operand[k];
+        int weight = operand->use == OPERAND_LOAD ? 3 : 2;
         if (operand->index)
             return false;
-        columns += operand->column == 1 ? dtype_bytes(operand->dtype) : 0;
-        rows += operand->row == 1 && operand->column ? dtype_bytes(operand->dtype) : 0;
+        columns += operand->column == 1 ? weight : 0;
+        rows += operand->row == 1 && operand->column ? weight : 0;
     }
     return loop->rows > 1 && loop->columns > 1 && rows > columns;
 }

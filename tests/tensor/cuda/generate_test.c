@@ -117,8 +117,13 @@ static void what_lies_along_rows_is_walked_along_rows(void **state)
     }
     assert_true(says(&sum, "column = rest_index % 256;"));
     assert_true(says(&sum, "row = rest_index;"));
-    sum.operand[OTHER].row = sum.operand[STORE].row = 64; /* but for one of three */
-    sum.operand[OTHER].column = sum.operand[STORE].column = 1;
+    sum.operand[STORE].row = 64; /* a store decides less */
+    sum.operand[STORE].column = 1;
+    sum.operand[OTHER] = sum.operand[STORE];
+    sum.operand[OTHER].use = OPERAND_LOAD;
+    sum.operand[OTHER].row = sum.operand[OTHER].column = 0;
+    assert_true(says(&sum, "column = rest_index % 1024;"));
+    sum.operand[OTHER].column = 1; /* than a load */
     assert_true(says(&sum, "column = rest_index % 64;"));
 }
 
