@@ -138,10 +138,11 @@ static void advise_threshold(const struct facts *facts, struct text *advice)
                 wanted, images, subjects, ceil(subjects * wanted / images));
 }
 
-/* A limit below what chance brings cannot be kept by any generator. */
-static void advise_room(double chance, double limit, struct text *advice)
+/* A limit below what chance brings cannot be kept by any generator. Where far more is flagged, that
+ * is not what is wrong. */
+static void advise_room(double share, double chance, double limit, struct text *advice)
 {
-    if (chance >= limit / 2)
+    if (chance >= limit / 2 && share <= 3 * chance)
         text_format(advice,
                     "By chance alone about %.3g %% of images that copy nothing are flagged, so a "
                     "limit of %.3g %% leaves hardly any room: set a higher one, or ask for a "
@@ -163,8 +164,8 @@ static void advise_width(const struct facts *facts, struct text *advice)
                     "%.3g %% of the images are flagged, which is more than the limit of %.3g %%: "
                     "drawing more images does not help.\n",
                     100 * share, 100 * limit);
-        advise_room(fact_number(facts->memorization, "flagged.expected_by_chance") / images, limit,
-                    advice);
+        advise_room(share, fact_number(facts->memorization, "flagged.expected_by_chance") / images,
+                    limit, advice);
     } else if (share > 0) { /* by the normal approximation */
         double needed =
             ceil(1.96 * 1.96 * share * (1 - share) / ((limit - share) * (limit - share)));

@@ -96,7 +96,7 @@ static void a_limit_below_what_chance_flags_is_told(void **state)
     assert_says(
         "By chance alone about 1.1 % of images that copy nothing are flagged, so a limit of "
         "1 % leaves hardly any room");
-    snprintf(text, sizeof text, audit, "1");
+    snprintf(text, sizeof text, audit, "1"); /* far more than that is flagged */
     advise_about(text, USEFUL);
     assert_null(strstr(advice.bytes, "By chance alone"));
 }
