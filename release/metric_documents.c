@@ -165,8 +165,8 @@ static members tile = {
 };
 static members pairs = {
     NUMBER("synthetic"), NUMBER("training"), NUMBER("holdout"), TEXT("subject"),
-    NUMBER("correlation"), NUMBER("local_ratio"), TEXT("transform"), OBJECT("tile", tile), TEXTS("flagged_by"),
-    TEXT("png"), END
+    NUMBER("correlation"), NUMBER("local_ratio"), TEXT("transform"), OBJECT("tile", tile),
+    TEXTS("flagged_by"), TEXT("png"), END
 };
 static members histogram = {
     NUMBERS("edges"), NUMBERS("synthetic"), NUMBERS("holdout"), NUMBERS("other_subjects"),

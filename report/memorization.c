@@ -355,7 +355,7 @@ static void put_view(struct page *page, const struct dataset *set, int64_t image
 {
     size_t place = (size_t)image;
     html_put(page->html, "<figure>");
-    put_picture(page, set, &place, 1, name);
+    put_picture(page, set, &place, 1, 1, name);
     html_put(page->html, "<figcaption>$t $i</figcaption></figure>", name, image);
 }
 

@@ -33,11 +33,11 @@ static void put_digest_row(struct html *html, const char *name, const char *dige
 }
 
 void put_picture(struct page *page, const struct dataset *dataset, const size_t *images,
-                 size_t count, const char *alternative)
+                 size_t count, size_t across, const char *alternative)
 {
     struct png_image image;
     size_t size;
-    if (!sheet_draw(dataset, images, count, 1, &image, NULL))
+    if (!sheet_draw(dataset, images, count, across, &image, NULL))
         return;
     void *png = png_encode(&image, NULL, &size, NULL);
     if (png) {
@@ -288,6 +288,9 @@ static void write_tries(struct page *page)
 
 /* ---- how it was made ------------------------------------------------------------------------- */
 
+/* Pictures side by side on the sheet, about. */
+enum { SHEET_COLUMNS = 8 };
+
 /* The public report of a set that did not pass shows no image: it may be a patient. */
 static void write_samples(struct page *page)
 {
@@ -310,13 +313,17 @@ static void write_samples(struct page *page)
     }
     if (!count)
         return;
+    size_t tiles = set->channels + (set->masks != NULL);
+    size_t across = tiles < SHEET_COLUMNS ? SHEET_COLUMNS / tiles : 1;
+    across = across < count ? across : count;
     html_put(page->html, "<figure class=\"sheet\">");
-    put_picture(page, set, images, count, "A sheet of synthetic images, one a row");
-    html_put(page->html, "<figcaption>Synthetic images, spread evenly over the set. Columns:");
+    put_picture(page, set, images, count, across, "A sheet of synthetic images");
+    html_put(page->html,
+             "<figcaption>Synthetic images, spread evenly over the set, $i a row. Of each:",
+             (int64_t)across);
     for (size_t c = 0; c < set->channels; c++)
-        html_put(page->html, " $t,", set->channel_names[c]);
-    html_put(page->html, "$t.</figcaption></figure>",
-             set->masks ? " and the labels in colour" : " nothing else");
+        html_put(page->html, "$t $t", c ? "," : "", set->channel_names[c]);
+    html_put(page->html, "$t.</figcaption></figure>", set->masks ? ", the labels in colour" : "");
 }
 
 static void write_making(struct page *page)

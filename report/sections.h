@@ -37,9 +37,9 @@ const char *verdict_tone(const struct facts *facts);
 void put_row(struct html *html, const char *name, const char *value);
 void put_number_row(struct html *html, const char *name, double value);
 
-/* An image drawn from a set, with a text for those who do not see it. */
+/* Images drawn from a set, so many in a row, with a text for those who do not see them. */
 void put_picture(struct page *page, const struct dataset *dataset, const size_t *images,
-                 size_t count, const char *alternative);
+                 size_t count, size_t across, const char *alternative);
 
 /* A paragraph for a reader who is no technician. */
 #define put_plain(html, ...) html_put(html, "<p class=\"plain\"><b>In plain words</b>" __VA_ARGS__)
