@@ -105,17 +105,26 @@ static size_t sorted_images(const struct look *looks, size_t count, struct known
     return kept;
 }
 
+/* Keeps the first of those that are equal. Returns how many. */
+static size_t first_of_each(struct known_image *sorted, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!kept || by_digest(&sorted[kept - 1], &sorted[i]) != 0)
+            sorted[kept++] = sorted[i];
+    return kept;
+}
+
 size_t images_in(const struct look *images, size_t count, const struct look *others,
                  size_t other_count, size_t *twins)
 {
     struct known_image *sorted;
-    size_t kept = sorted_images(others, other_count, &sorted), found = 0;
+    size_t all = sorted_images(others, other_count, &sorted), found = 0;
+    size_t kept = first_of_each(sorted, all);
     for (size_t i = 0; i < count; i++) {
         const struct known_image wanted = { .digest = images[i].digest };
         const struct known_image *twin =
             images[i].constant ? NULL : bsearch(&wanted, sorted, kept, sizeof *sorted, by_digest);
-        while (twin && twin > sorted && by_digest(twin - 1, twin) == 0)
-            twin--; /* the first of several */
         found += twin != NULL;
         twins[i] = twin ? twin->place : NO_TWIN;
     }

@@ -457,16 +457,6 @@ static const char *panel_path(struct grid *grid, const char *out, const struct t
     return arena_format(&grid->arena, "%s/panels/%s.png", out, trial->name);
 }
 
-static bool copy_file(const char *from, const char *to, struct error *err)
-{
-    struct file_map map;
-    if (!file_map_open(&map, from, err))
-        return false;
-    bool ok = file_write(to, map.bytes, map.size, err);
-    file_map_close(&map);
-    return ok;
-}
-
 /* Locks are of the folder where they lie. */
 static bool is_copied(const char *name)
 {
@@ -485,13 +475,13 @@ static bool copy_trial(struct grid *grid, const struct trial *trial, const char 
     size_t count;
     bool ok = folder_walk(from, arena, &files, &count, err) &&
               folder_create(path_parent(arena, panel), err) &&
-              copy_file(panel_path(grid, lender, trial), panel, err);
+              file_copy(panel_path(grid, lender, trial), panel, err);
     for (size_t i = 0; ok && i < count; i++)
         if (is_copied(files[i]))
             ok = folder_create(path_parent(arena, path_join(arena, folder, files[i])), err) &&
-                 copy_file(path_join(arena, from, files[i]), path_join(arena, folder, files[i]),
+                 file_copy(path_join(arena, from, files[i]), path_join(arena, folder, files[i]),
                            err);
-    return ok && copy_file(path_join(arena, from, "trial.json"),
+    return ok && file_copy(path_join(arena, from, "trial.json"),
                            path_join(arena, folder, "trial.json"), err);
 }
 

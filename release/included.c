@@ -4,8 +4,8 @@
 #include "base/file.h"
 #include "release/manifest.h"
 
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static bool is_hidden(const char *path)
 {
@@ -22,17 +22,9 @@ static const char *kind_words(const char *path, struct arena *arena)
     return words[path_kind(path)];
 }
 
-static bool is_among(const char *path, char *const *files, size_t count)
+static int by_name(const void *a, const void *b)
 {
-    size_t low = 0, high = count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = strcmp(path, files[middle]);
-        if (order == 0)
-            return true;
-        *(order < 0 ? &high : &low) = order < 0 ? middle : middle + 1;
-    }
-    return false;
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 static bool find_in_folder(const char *path, struct included *included, struct arena *arena,
@@ -47,7 +39,7 @@ static bool find_in_folder(const char *path, struct included *included, struct a
     for (size_t i = 0; i < count; i++) {
         if (is_hidden(all[i]))
             included->hidden[included->hidden_count++] = all[i];
-        else if (!is_among(all[i], included->files, included->count))
+        else if (!bsearch(&all[i], included->files, included->count, sizeof *all, by_name))
             return error_set(err,
                              "%s/%s: %s, so it cannot be included; put a copy there of what is "
                              "meant, or take it out",

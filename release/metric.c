@@ -6,8 +6,7 @@
 
 #include <string.h>
 
-/* ---- paths ------------------------------------------------------------------------------------
- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 bool metric_next_step(const char **path, struct metric_step *step)
 {
@@ -41,8 +40,7 @@ static bool is_well_formed(const char *metric)
     return steps >= 2;
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static bool names(const char *pattern, const char *word)
 {
@@ -85,8 +83,7 @@ static const struct metric_member *member_of(const struct metric_member *members
     return NULL;
 }
 
-/* ---- one step ---------------------------------------------------------------------------------
- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 /* Where a walk along a metric stands. */
 struct place {
@@ -170,8 +167,7 @@ static bool check_step(struct place *place, const struct metric_step *step, stru
     return true;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end --------------------------------------------------------------------------------- */
 
 /* The number that has an interval among these, or NULL. */
 static const char *bounded_of(const struct metric_member *members)

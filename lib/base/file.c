@@ -258,3 +258,13 @@ bool file_write(const char *path, const void *bytes, size_t size, struct error *
     }
     return file_writer_commit(&writer, err);
 }
+
+bool file_copy(const char *from, const char *to, struct error *err)
+{
+    struct file_map map;
+    if (!file_map_open(&map, from, err))
+        return false;
+    bool ok = file_write(to, map.bytes, map.size, err);
+    file_map_close(&map);
+    return ok;
+}

@@ -29,6 +29,9 @@ char *file_read(const char *path, size_t limit, size_t *size, struct error *err)
 /* Replaces the file by these bytes, atomically. */
 bool file_write(const char *path, const void *bytes, size_t size, struct error *err) MUST_USE;
 
+/* Replaces `to` by a copy of the file `from`, atomically. */
+bool file_copy(const char *from, const char *to, struct error *err) MUST_USE;
+
 /* Makes a file inside a folder that is itself not in place yet: neither atomic nor synced, which
  * for thousands of small files is most of the time. An existing file is an error. */
 bool file_create(const char *path, const void *bytes, size_t size, struct error *err) MUST_USE;

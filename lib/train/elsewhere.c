@@ -6,29 +6,12 @@
 
 #include <string.h>
 
-static bool copy_file(const char *from, const char *to, struct error *err)
-{
-    struct file_map map;
-    struct file_writer writer;
-    if (!file_map_open(&map, from, err))
-        return false;
-    bool ok = file_writer_open(&writer, to, err);
-    if (ok && !file_writer_write(&writer, map.bytes, map.size, err)) {
-        file_writer_abandon(&writer);
-        ok = false;
-    } else if (ok) {
-        ok = file_writer_commit(&writer, err);
-    }
-    file_map_close(&map);
-    return ok;
-}
-
 static bool copy_files(const char *store, const char *into, struct arena *arena, struct error *err)
 {
     static const char *const names[] = { "images.npy", "masks.npy", "index.csv", "dataset.json" };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         const char *from = path_join(arena, store, names[i]);
-        if (path_kind(from) == PATH_FILE && !copy_file(from, path_join(arena, into, names[i]), err))
+        if (path_kind(from) == PATH_FILE && !file_copy(from, path_join(arena, into, names[i]), err))
             return false;
     }
     return true;

@@ -57,6 +57,20 @@ static void replacing_makes_a_public_file_private(void **state)
     assert_int_equal(mode_of(scratch("x")), 0600);
 }
 
+static void a_copy_holds_the_same_and_replaces_what_was_there(void **state)
+{
+    (void)state;
+    write_text(scratch("from"), "new");
+    write_text(scratch("to"), "something older");
+    assert_ok(file_copy(scratch("from"), scratch("to"), &err), err);
+    assert_file_holds(scratch("to"), "new");
+    assert_false(file_copy(scratch("missing"), scratch("to"), &err));
+    assert_file_holds(scratch("to"), "new");
+    write_text(scratch("from"), "");
+    assert_ok(file_copy(scratch("from"), scratch("to"), &err), err);
+    assert_file_holds(scratch("to"), "");
+}
+
 static unsigned char pattern(uint64_t i)
 {
     return (unsigned char)(i * 2654435761u >> 13);
@@ -286,6 +300,7 @@ int main(void)
         TEST(the_old_content_stays_until_commit),
         TEST(an_abandoned_writer_leaves_nothing),
         TEST(files_are_private_whatever_the_umask),
+        TEST(a_copy_holds_the_same_and_replaces_what_was_there),
         TEST(replacing_makes_a_public_file_private),
         TEST(pieces_of_any_size_end_up_in_order),
         TEST(what_was_written_can_be_patched),

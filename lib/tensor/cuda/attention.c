@@ -385,15 +385,14 @@ static void add_half(struct text *source, const struct attention *a)
 
 bool attention_suits(const struct node *node)
 {
-    enum { TRAINED_WIDTH = 64, TRAINED_TOKENS = 64 }; /* what a block's shared memory holds */
     unsigned turned = node->attention.turned;
     const struct node *q = node->src[0], *k = node->src[1];
     int64_t width = dim(q, turned & ATTENTION_Q ? -2 : -1),
             tokens = dim(q, turned & ATTENTION_Q ? -1 : -2),
             others = dim(k, turned & ATTENTION_K ? -1 : -2);
     int64_t heads = (int64_t)shape_count(q->shape) / (width * tokens);
-    if (node->attention.trained && (!node->attention.half || width > TRAINED_WIDTH ||
-                                    tokens > TRAINED_TOKENS || others > TRAINED_TOKENS))
+    if (node->attention.trained && (!node->attention.half || width > ATTENTION_TRAINED ||
+                                    tokens > ATTENTION_TRAINED || others > ATTENTION_TRAINED))
         return false;
     return width <= ATTENTION_WIDTH && heads <= INT32_MAX && tokens <= ATTENTION_TOKENS &&
            others <= ATTENTION_TOKENS;

@@ -7,7 +7,8 @@
 enum {
     ATTENTION_THREADS = 128,
     ATTENTION_VECTOR = 4,
-    ATTENTION_PANELS = 4 + ATTENTION_ADDED /* sources at most */
+    ATTENTION_PANELS = 4 + ATTENTION_ADDED, /* sources at most */
+    ATTENTION_TRAINED = 64 /* tokens, and widths, at most: what a block's shared memory holds */
 };
 
 /* One of the tensors: for each head a matrix, tokens by width; of what is added, by tokens. */

@@ -20,7 +20,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { TILE = 64, LINE = TILE + 8 }; /* tokens of a head; elements between rows across */
+enum {
+    TILE = ATTENTION_TRAINED,
+    LINE = TILE + 8
+}; /* tokens of a head; elements between rows across */
 
 /* across: with the tile for transposes. */
 static void add_memory(struct text *source, bool across)
