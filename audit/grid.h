@@ -4,7 +4,7 @@
  *     grid_init(&grid, &pixels, 256, 256, 64);          // cells of 4 × 4 pixels
  *     grid_read(&grid, image, cells);                   // planes × rows × columns means
  *     grid_pad(&grid, cells, 0, padded);
- *     grid_warp(&grid, padded, &pose, out);
+ *     grid_warp(&grid, padded, &pose, SAMPLE_CUBICS, out);
  *
  * A cell is the mean of box × box pixels (of fewer at the right and lower rim). Cell (y, x) has its
  * centre at pixel ((y + ½) box − ½, (x + ½) box − ½). With `most` no smaller than the image a cell

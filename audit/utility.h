@@ -1,8 +1,10 @@
 /* Utility: how well segmenters that learnt from synthetic images do on real patients.
  *
- *     struct utility_job job = { .dataset = "run/dataset", .synthetic = { "run/synthetic" },
- *                                .synthetic_count = 1, .out = "run/utility", .settings = &settings
- * }; struct utility_report report; ok = utility(&job, &report, err);
+ *     struct utility_job job = { .dataset = "run/dataset", .out = "run/utility",
+ *                                .synthetic = { { "", "run/synthetic" } }, .synthetic_count = 1,
+ *                                .settings = &settings };
+ *     struct utility_report report;
+ *     ok = utility(&job, &report, err);
  *     utility_report_release(&report);
  *
  * A grid of trials: each source of training images × model × augmentation × seed. A trial trains a

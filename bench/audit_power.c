@@ -20,8 +20,8 @@
  * statistics alone, each with the whole rate: the plain correlation and the Euclidean distance to
  * the nearest training image. The columns at the right count which of ours flagged the copies.
  *
- *     --world NAME   only that world      --quick   a quarter of the copies, the control and the
- * clean images
+ *     --world NAME   only that world
+ *     --quick        a quarter of the copies, the control and the clean images
  *     --plants LIST  only copies of these kinds, e.g. blur,shift
  *     --values FILE  CSV: world, kind, strength and every statistic of each image
  *

@@ -4,7 +4,7 @@
  *     bench_begin(&bench, "ingest", NULL, argc, argv);
  *     struct peer peer;
  *     peer_start(&peer, (const char *[]){ "/usr/bin/python3", "bench/nibabel_peer.py", NULL });
- *     for (…rounds…) { ours[i] = …; theirs[i] = peer_seconds(&peer, "decode\n"); }
+ *     for (…rounds…) { ours[i] = …; theirs[i] = peer_number(&peer, "decode\n"); }
  *     bench_row(&bench, &(struct bench_row){ "decode", "MB/s", …, "nibabel 5.0.0", 6 });
  *
  * Rounds of ours and theirs take turns, so that a noisy machine disturbs both alike, and medians

@@ -1,8 +1,10 @@
 /* The archive: a tree as a canonical tar (tar.h), compressed by zstd, in one pass.
  *
- *     struct archive_settings settings = { .root = "brain-1.0", .created = 1767225600, .level = 3
- * }; struct archive_result result; if (!archive_write("release/brain-1.0.tar.zst", "release/.tree",
- * files, count, &settings, &result, err)) …
+ *     struct archive_settings settings = { .root = "brain-1.0", .created = 1767225600,
+ *                                          .level = 3 };
+ *     struct archive_result result;
+ *     if (!archive_write("release/brain-1.0.tar.zst", "release/.tree", files, count, &settings,
+ *                        &result, &arena, err)) …
  *
  * Reading and digesting files, digesting the tar, compressing, digesting what comes out and writing
  * it overlap, on every core. The bytes are a function of the files, the settings and libzstd's

@@ -1,8 +1,11 @@
 /* Buffers handed from one thread to several, each of which sees all bytes, in order.
  *
  *     relay_start(&relay, (relay_take *[]){ hash_tar, walk_tar }, 2, &job);
- *     while ((buffer = relay_buffer(&relay))) { … fill RELAY_SIZE bytes or fewer …
- * relay_send(&relay, n); } ok = relay_finish(&relay);
+ *     while ((buffer = relay_buffer(&relay))) {
+ *         … fill RELAY_SIZE bytes or fewer …
+ *         relay_send(&relay, n);
+ *     }
+ *     ok = relay_finish(&relay);
  *
  * A ring of fixed buffers, so memory is constant: the sender waits while the slowest taker is a
  * whole ring behind. A taker that returns false stops all: relay_buffer returns NULL from then on.

@@ -4,8 +4,8 @@
  *     struct chart_histogram sets[] = {
  *         { "synthetic images", "synthetic", counts, bins, true },
  *         { "unseen patients", "control", control, bins, false } };
- *     chart_histograms(html, &(struct chart_axes){ "Correlation …", "correlation" }, edges, sets,
- * 2, threshold);
+ *     chart_histograms(html, &(struct chart_axes){ "Correlation …", "correlation" }, edges, bins,
+ *                      sets, 2, threshold);
  */
 #ifndef REPORT_CHART_H
 #define REPORT_CHART_H

@@ -5,8 +5,8 @@
  *     … array.type, array.rank, array.shape, array.data …
  *     npy_close(&array);
  *
- *     struct npy_writer writer;                                   // (N, 5, 256, 256), N not known
- * yet npy_writer_open(&writer, "images.npy", ELEMENT_UINT8, 3, (size_t[]){ 5, 256, 256 }, err);
+ *     struct npy_writer writer;                         // (N, 5, 256, 256), N not known yet
+ *     npy_writer_open(&writer, "images.npy", ELEMENT_UINT8, 3, (size_t[]){ 5, 256, 256 }, err);
  *     npy_writer_append(&writer, image, 1, err);
  *     npy_writer_commit(&writer, err);
  */

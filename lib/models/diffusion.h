@@ -4,7 +4,8 @@
  *     struct diffusion diffusion;
  *     diffusion_init(&diffusion, SCHEDULE_LINEAR, 1000);
  *     struct node *xt = diffusion_noised(&diffusion, x0, t, noise);
- *     diffusion_loss(&diffusion, x0, xt, t, noise, ddpm_build(&ddpm, xt, t), &terms);
+ *     struct diffusion_terms terms =
+ *         diffusion_loss(&diffusion, x0, xt, t, noise, ddpm_build(&ddpm, xt, t));
  *     diffusion_release(&diffusion);
  *
  * Tables are computed in double precision. In a graph they are looked up as the sum of two single

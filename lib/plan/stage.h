@@ -3,7 +3,7 @@
  *     if (stage_is_current("run/dataset", "ingest", &inputs, NULL))
  *         return …nothing to do…;
  *     … write the outputs into run/dataset …
- *     stage_record("run/dataset", "ingest", &inputs, seconds, err);
+ *     stage_record("run/dataset", "ingest", &inputs, seconds, false, err);
  *
  * The record is FOLDER/stage.json, written last and atomically: the tool's version, a digest of
  * everything that decides about the outputs (settings and inputs), and the outputs with their

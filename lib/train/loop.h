@@ -1,8 +1,7 @@
 /* The training loop, of generators (train.h) and segmenters (segment.h) alike.
  *
- *     struct train_loop loop = { .out = "run", .what = "train", .runner = &runner, .source = …, …
- * }; if (!train_loop_run(&loop, &report, err)) …    // err names step, term and the last good
- * checkpoint
+ *     struct train_loop loop = { .out = "run", .what = "train", .runner = &runner, … };
+ *     if (!train_loop_run(&loop, &report, err)) …    // err names step, term, last good checkpoint
  *
  * It writes into the folder
  *

@@ -1,8 +1,8 @@
 /* A training, ready to run: its graph, its tensors in a store, its plans.
  *
  *     struct runner runner;
- *     if (!runner_init(&runner, &settings, channels, size, err)) …   // too little memory is told
- * here runner_begin(&runner, err);                                    // first values, or load them
+ *     if (!runner_init(&runner, &settings, channels, size, err)) …   // tells of too little memory
+ *     runner_begin(&runner, err);                                    // first values, or load them
  *     runner_step(&runner, step, images, NULL, err);                 // (batch,C,S,S) in [-1,1]
  *     … runner.terms[phase][term] where runner.ran[phase] …
  *     runner_release(&runner);

@@ -1,9 +1,9 @@
 /* A release in a folder of its own: made, signed, changed by hand, and verified.
  *
  *     struct world world;
- *     world_begin(&world);                       // keys, files, manifest
- *     world_pack(&world, NULL);                  // the archive and the manifest that fits it
- *     world_sign(&world, ROLE_PRODUCER, 0);      // key 0
+ *     world_begin(&world);                                     // keys, files, manifest
+ *     world_pack(&world, NULL);                                // the archive, a manifest to fit
+ *     world_sign(&world, STATEMENT_FILES, ROLE_PRODUCER, 0);   // key 0
  *     assert_int_equal(world_verify(&world), ANSWER_YES);
  *     world_end(&world);
  *
