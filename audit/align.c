@@ -28,8 +28,7 @@ enum {
     TURNS = 4
 };
 
-/* ---- gamma ------------------------------------------------------------------------------------
- */
+/* ---- gamma ----------------------------------------------------------------------------------- */
 
 enum { LEVELS = 1024 };
 
@@ -216,8 +215,7 @@ static void improve_tone(const struct grid *grid, const struct align_image *movi
     memcpy(room->moved, room->toned, grid_cells(grid) * sizeof(float));
 }
 
-/* ---- the pose ---------------------------------------------------------------------------------
- */
+/* ---- the pose -------------------------------------------------------------------------------- */
 
 HOT static double dot(const float *x, const float *y, size_t count)
 {

@@ -13,8 +13,7 @@ static bool beyond(bool small, double value, double bound)
     return small ? value < bound : value > bound; /* NAN never is */
 }
 
-/* ---- elimination ------------------------------------------------------------------------------
- */
+/* ---- elimination ----------------------------------------------------------------------------- */
 
 /* The control, prepared to be eliminated from in several rounds, each with other images left out.
  * An image is marked by the number of the round, so that marks need not be taken back. */
@@ -161,8 +160,7 @@ static void eliminate(struct elimination *elimination, struct turns turns, const
     take_extremes(elimination, outcome);
 }
 
-/* ---- each subject against the others ----------------------------------------------------------
- */
+/* ---- each subject against the others --------------------------------------------------------- */
 
 struct member {
     uint32_t group;
@@ -253,8 +251,7 @@ static void compare_subjects(struct elimination *elimination, struct turns turns
     }
 }
 
-/* ---- thresholds -------------------------------------------------------------------------------
- */
+/* ---- thresholds ------------------------------------------------------------------------------ */
 
 static void set_threshold(struct threshold *threshold, const struct statistic *statistic,
                           double bound)
@@ -351,8 +348,7 @@ static void find_thresholds(struct calibration *calibration, struct elimination 
     count_flagged(calibration, elimination->statistics, &outcome, settings->certain);
 }
 
-/* ---- what they promise ------------------------------------------------------------------------
- */
+/* ---- what they promise ----------------------------------------------------------------------- */
 
 /* Flagged images among `images` that are drawn like the control's: they and the n control images
  * come in any order of elimination, a turn lasting until a control image goes. At least c of them

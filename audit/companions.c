@@ -11,8 +11,7 @@
 
 enum { CELL_LEAST = 20 }; /* images of each kind in a cell, for a normal approximation of U */
 
-/* ---- drawing whole groups ---------------------------------------------------------------------
- */
+/* ---- drawing whole groups -------------------------------------------------------------------- */
 
 /* A sample with its groups numbered from 0, for drawing. */
 struct drawing {
@@ -61,8 +60,7 @@ static void draw(const struct drawing *drawing, uint64_t seed, size_t replicate,
         weights[i] = drawn[drawing->group[i]];
 }
 
-/* ---- two samples in one order -----------------------------------------------------------------
- */
+/* ---- two samples in one order ---------------------------------------------------------------- */
 
 struct ranked {
     double value;
@@ -160,8 +158,7 @@ static struct estimate estimate_of(const struct comparison *comparison, size_t n
     return estimate;
 }
 
-/* ---- C_T --------------------------------------------------------------------------------------
- */
+/* ---- C_T ------------------------------------------------------------------------------------- */
 
 struct cell_sums {
     double first, second; /* weights seen so far */
@@ -277,8 +274,7 @@ struct copying_test copying_test(const struct sample *synthetic, const uint32_t 
     return test;
 }
 
-/* ---- membership inference ---------------------------------------------------------------------
- */
+/* ---- membership inference -------------------------------------------------------------------- */
 
 /* Walks along the ROC curve: an image is called a member when its distance is at most … */
 static void measure_membership(const struct comparison *comparison, const double *members,
@@ -330,8 +326,7 @@ struct estimate probability_below(const struct sample *first, const struct sampl
     return membership_inference(first, second, bootstrap).auc;
 }
 
-/* ---- shares -----------------------------------------------------------------------------------
- */
+/* ---- shares ---------------------------------------------------------------------------------- */
 
 struct share share_of(size_t count, size_t of, double confidence)
 {

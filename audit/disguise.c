@@ -12,8 +12,7 @@
 
 enum { PREPARE = 512 };
 
-/* ---- the database -----------------------------------------------------------------------------
- */
+/* ---- the database ---------------------------------------------------------------------------- */
 
 static void prepare_range(void *context, size_t begin, size_t end)
 {
@@ -154,8 +153,7 @@ void disguise_close(struct disguise_search *search)
     memory_free(search);
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 const char *transform_name(const struct transform *t, char name[TRANSFORM_NAME])
 {

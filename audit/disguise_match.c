@@ -18,8 +18,7 @@ enum {
     CANDIDATES = BEST + STRANGERS + 1,
 };
 
-/* ---- a query ----------------------------------------------------------------------------------
- */
+/* ---- a query --------------------------------------------------------------------------------- */
 
 /* What a thread needs, for one query at a time. */
 struct room {
@@ -172,8 +171,7 @@ static const struct trial *best_trial(const struct disguise_search *search, cons
     return &search->trials[best];
 }
 
-/* ---- candidates -------------------------------------------------------------------------------
- */
+/* ---- candidates ------------------------------------------------------------------------------ */
 
 struct candidate {
     size_t id;
@@ -299,8 +297,7 @@ static double ratio_of(const struct candidate *candidates, size_t count, int vie
     return found && sum > 0 ? distance(candidates[best].view[view]) / (sum / (double)found) : 1;
 }
 
-/* ---- the value over all pixels ----------------------------------------------------------------
- */
+/* ---- the value over all pixels --------------------------------------------------------------- */
 
 static double whole_correlation(const struct disguise_search *search, struct room *room,
                                 const struct transform *transform, const double centre[2])
@@ -441,8 +438,7 @@ static void search_query(const struct disguise_search *search, struct room *room
     match->local_ratio = ratio[view];
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 struct run_job {
     const struct disguise_search *search;

@@ -35,8 +35,7 @@ const struct disguise_family disguise_families[] = {
 };
 const size_t disguise_family_count = sizeof disguise_families / sizeof *disguise_families;
 
-/* ---- the table of trials ----------------------------------------------------------------------
- */
+/* ---- the table of trials --------------------------------------------------------------------- */
 
 static size_t family_trials(const struct disguise_family *f)
 {
@@ -89,8 +88,7 @@ size_t trials_make(struct trial *trials)
     return centred;
 }
 
-/* ---- low frequencies --------------------------------------------------------------------------
- */
+/* ---- low frequencies ------------------------------------------------------------------------- */
 
 static float cosine(size_t k, size_t n, size_t length)
 {

@@ -6,8 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- pieces -----------------------------------------------------------------------------------
- */
+/* ---- pieces ---------------------------------------------------------------------------------- */
 
 void put_count(struct json *object, const char *key, uint64_t count)
 {
@@ -77,8 +76,7 @@ size_t count_of(const struct audit_run *run, enum set_role role)
     return role == SET_HOLDOUT && !run->sets.holdout ? 0 : images_of(run, role)->count;
 }
 
-/* ---- warnings ---------------------------------------------------------------------------------
- */
+/* ---- warnings -------------------------------------------------------------------------------- */
 
 static void warn_of_sets(struct audit_run *run)
 {
@@ -229,8 +227,7 @@ static struct json *warnings_json(const struct audit_run *run)
     return list;
 }
 
-/* ---- the summary ------------------------------------------------------------------------------
- */
+/* ---- the summary ----------------------------------------------------------------------------- */
 
 static void summarise_found(struct audit_run *run)
 {
@@ -301,8 +298,7 @@ static void summarise_flagged(struct audit_run *run, const struct flagged_people
     text_add(&run->summary, "\n");
 }
 
-/* ---- the document -----------------------------------------------------------------------------
- */
+/* ---- the document ---------------------------------------------------------------------------- */
 
 void audit_describe(struct audit_run *run, const struct pair *pairs, size_t count)
 {

@@ -198,8 +198,7 @@ struct json *flagged_json(const struct audit_run *run)
     return flagged;
 }
 
-/* ---- copies in disguise -----------------------------------------------------------------------
- */
+/* ---- copies in disguise ---------------------------------------------------------------------- */
 
 /* What a matcher found: of the synthetic images, and of the control. */
 static void put_matched(struct json *object, const struct audit_run *run, int m)

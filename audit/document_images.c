@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- exposure ---------------------------------------------------------------------------------
- */
+/* ---- exposure -------------------------------------------------------------------------------- */
 
 struct exposed {
     const char *subject;
@@ -101,8 +100,7 @@ struct json *exposure_json(struct audit_run *run, struct flagged_people *people)
     return list;
 }
 
-/* ---- duplicates -------------------------------------------------------------------------------
- */
+/* ---- duplicates ------------------------------------------------------------------------------ */
 
 static struct json *duplicates_of_set(const struct duplicates *duplicates, double limit)
 {
@@ -127,8 +125,7 @@ struct json *duplicates_json(const struct audit_run *run)
     return object;
 }
 
-/* ---- histograms -------------------------------------------------------------------------------
- */
+/* ---- histograms ------------------------------------------------------------------------------ */
 
 enum { BINS = 50 };
 
@@ -192,8 +189,7 @@ struct json *histograms_json(const struct audit_run *run)
     return object;
 }
 
-/* ---- pairs ------------------------------------------------------------------------------------
- */
+/* ---- pairs ----------------------------------------------------------------------------------- */
 
 static struct json *flags_of(const struct audit_run *run, size_t image)
 {

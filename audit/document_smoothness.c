@@ -57,8 +57,7 @@ struct smoothness smoothness_of(struct audit_run *run, int source)
     return smoothness;
 }
 
-/* ---- as JSON ----------------------------------------------------------------------------------
- */
+/* ---- as JSON --------------------------------------------------------------------------------- */
 
 static void put_scale(struct json *object, const struct smoothness_at *at)
 {
@@ -85,8 +84,7 @@ struct json *smoothness_json(const struct smoothness *smoothness)
     return object;
 }
 
-/* ---- warnings ---------------------------------------------------------------------------------
- */
+/* ---- warnings -------------------------------------------------------------------------------- */
 
 static void warn_of_difference(struct audit_run *run, const struct smoothness *smoothness)
 {

@@ -9,8 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- looks ------------------------------------------------------------------------------------
- */
+/* ---- looks ----------------------------------------------------------------------------------- */
 
 struct looking {
     struct search view; /* borrowed sets, for what image_at and images_forget need */
@@ -72,8 +71,7 @@ struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough
     return NULL;
 }
 
-/* ---- equal images -----------------------------------------------------------------------------
- */
+/* ---- equal images ---------------------------------------------------------------------------- */
 
 struct known_image {
     struct digest digest;
@@ -142,8 +140,7 @@ static size_t repeated(const struct look *looks, size_t count)
     return found;
 }
 
-/* ---- near-duplicates --------------------------------------------------------------------------
- */
+/* ---- near-duplicates ------------------------------------------------------------------------- */
 
 struct edge {
     uint32_t a, b; /* a < b */

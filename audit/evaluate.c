@@ -23,8 +23,7 @@ enum {
     GRAIN = 16,
 };
 
-/* ---- which bounds reach ------------------------------------------------------------------------
- */
+/* ---- which bounds reach ---------------------------------------------------------------------- */
 
 HOT static bool any_reaches(const float *bounds, size_t count, float bar)
 {
@@ -60,8 +59,7 @@ size_t bounds_reaching(const float *bounds, size_t count, float bar, uint16_t *p
     return found;
 }
 
-/* ---- the order ---------------------------------------------------------------------------------
- */
+/* ---- the order ------------------------------------------------------------------------------- */
 
 enum { PIVOT_LEVELS = 2 };
 static const size_t pivot_counts[PIVOT_LEVELS] = { 8, 64 };
@@ -120,8 +118,7 @@ static void put_in_order(struct side side, size_t count, uint32_t *order)
     free(side.ordered);
 }
 
-/* ---- packed queries ----------------------------------------------------------------------------
- */
+/* ---- packed queries -------------------------------------------------------------------------- */
 
 static const void *query_image(const struct evaluation *e, size_t query)
 {
@@ -202,8 +199,7 @@ void evaluation_end(struct evaluation *e)
     *e = (struct evaluation){ 0 };
 }
 
-/* ---- listing pairs -----------------------------------------------------------------------------
- */
+/* ---- listing pairs --------------------------------------------------------------------------- */
 
 /* A group's pairs, by tile and then by query. */
 struct group {
@@ -278,8 +274,7 @@ static void list_group(void *context, size_t item)
     free(all);
 }
 
-/* ---- computing them ----------------------------------------------------------------------------
- */
+/* ---- computing them -------------------------------------------------------------------------- */
 
 /* Lets go of the pixels of a tile's window, which no thread will need again but one that lags. */
 static void forget_window(const struct evaluation *e, size_t tile)

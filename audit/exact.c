@@ -227,8 +227,7 @@ static uint64_t product_whole(const struct pixels *pixels, const void *x, const 
     return sum;
 }
 
-/* ---- half precision ---------------------------------------------------------------------------
- */
+/* ---- half precision -------------------------------------------------------------------------- */
 
 enum { LANES = 16, STRIP = 1024 };
 
@@ -294,8 +293,7 @@ static bool moments_half(const struct pixels *pixels, const void *image, struct 
     return true;
 }
 
-/* ---- moments and correlations -----------------------------------------------------------------
- */
+/* ---- moments and correlations ---------------------------------------------------------------- */
 
 HOT static void sums_u8(const uint8_t *x, size_t count, uint64_t *sum, uint64_t *squares)
 {
@@ -399,8 +397,7 @@ double exact_correlation(const struct pixels *pixels, const void *x, const struc
     return ratio_whole(pixels->count, product_whole(pixels, x, mx, y, my), mx, my);
 }
 
-/* ---- some pairs -------------------------------------------------------------------------------
- */
+/* ---- some pairs ------------------------------------------------------------------------------ */
 
 size_t exact_words(const struct pixels *pixels)
 {
@@ -555,8 +552,7 @@ void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
     }
 }
 
-/* ---- tiles ------------------------------------------------------------------------------------
- */
+/* ---- tiles ----------------------------------------------------------------------------------- */
 
 /* Pixels are taken in strips of 4 KiB, so that eight strips of y fill the first cache while the x
  * pass by. */

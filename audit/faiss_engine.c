@@ -198,8 +198,7 @@ bool flat_index_search(const struct flat_index *index, size_t count, const float
 
 #endif
 
-/* ---- unit vectors ------------------------------------------------------------------------------
- */
+/* ---- unit vectors ---------------------------------------------------------------------------- */
 
 HOT static void unit_u8(const uint8_t *x, size_t count, double mean, double scale, float *out)
 {
@@ -259,8 +258,7 @@ void unit_vectors(const struct search *search, const struct image_set *set, size
     parallel_ranges(count, 4, unit_range, &job);
 }
 
-/* ---- the engine --------------------------------------------------------------------------------
- */
+/* ---- the engine ------------------------------------------------------------------------------ */
 
 enum { BATCH = 256, MARGIN = 16, WIDEN = 8, GPU_WIDTH = 2048 /* scores that a GPU can select */ };
 

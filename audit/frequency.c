@@ -127,8 +127,7 @@ size_t frequency_workspace(const struct frequency *frequency)
     return (3 * grid + 4 * frequency->width) * sizeof(float);
 }
 
-/* ---- pixels to boxes --------------------------------------------------------------------------
- */
+/* ---- pixels to boxes ------------------------------------------------------------------------- */
 
 /* out[i] = Σ over the box (x − mean) / box, from the sums of each column over the box's rows. */
 static inline __attribute__((always_inline)) void close_boxes(const float *columns, size_t count,
@@ -209,8 +208,7 @@ static void boxes(const struct frequency *frequency, const void *plane, double m
     }
 }
 
-/* ---- transforms -------------------------------------------------------------------------------
- */
+/* ---- transforms ------------------------------------------------------------------------------ */
 
 /* Mirrored rows: their differences into `difference`, their sums where the upper ones were. */
 HOT static void fold(float *samples, size_t length, size_t columns, float *difference)

@@ -40,8 +40,7 @@ double grid_reach(const struct grid *grid)
     return (double)(grid->rows > grid->columns ? grid->rows : grid->columns) / 2;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 HOT static void add_u8(const uint8_t *x, size_t count, float *columns)
 {
@@ -152,8 +151,7 @@ void grid_centroid(const struct grid *grid, const float *cells, float background
     at[1] = total > 0 ? sum_x / total : ((double)grid->columns - 1) / 2;
 }
 
-/* ---- poses ------------------------------------------------------------------------------------
- */
+/* ---- poses ----------------------------------------------------------------------------------- */
 
 void grid_pad(const struct grid *grid, const float *cells, float background, float *padded)
 {
@@ -343,8 +341,7 @@ void grid_warp_derivatives(const struct grid *grid, const float *padded, const s
     memory_free(slopes);
 }
 
-/* ---- smoothing and correlation ----------------------------------------------------------------
- */
+/* ---- smoothing and correlation --------------------------------------------------------------- */
 
 /* The middle of five rows with weights w[2] w[1] w[0] w[1] w[2]. */
 HOT static void smooth_rows(const float *const row[5], const float w[3], size_t count, float *out)

@@ -38,8 +38,7 @@ static double gamma_bound(double count)
     return count * u / (1 - count * u);
 }
 
-/* ---- layout -----------------------------------------------------------------------------------
- */
+/* ---- layout ---------------------------------------------------------------------------------- */
 
 static size_t band_length(const struct heads *heads, size_t band)
 {
@@ -189,8 +188,7 @@ void heads_release(struct heads *heads)
     *heads = (struct heads){ 0 };
 }
 
-/* ---- room --------------------------------------------------------------------------------------
- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 size_t heads_panels(enum panel_side side, size_t count)
 {
@@ -215,8 +213,7 @@ void head_rows_release(struct head_rows *rows)
     memory_free(rows->loose);
 }
 
-/* ---- rows --------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* The next float at or above the value. */
 static float round_up(double value)
@@ -446,8 +443,7 @@ bool heads_of(const struct heads *heads, const struct search *search, const stru
     return true;
 }
 
-/* ---- bounds ------------------------------------------------------------------------------------
- */
+/* ---- bounds ---------------------------------------------------------------------------------- */
 
 /* What the bytes of a band may be off by, from the norms and errors of both. */
 static float byte_slack(const struct band *x, const struct band *y)

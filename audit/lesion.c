@@ -28,8 +28,7 @@ static double distance(double correlation)
     return sqrt(2 * fmax(0, 1 - correlation));
 }
 
-/* ---- which lesions there are ------------------------------------------------------------------
- */
+/* ---- which lesions there are ----------------------------------------------------------------- */
 
 /* Σ labels over rows < y and columns < x. */
 static void integrate(const float *labels, size_t rows, size_t columns, uint32_t *sum)
@@ -187,8 +186,7 @@ static bool take_lesions(struct lesion_search *search, struct error *err)
     return ok;
 }
 
-/* ---- strangers --------------------------------------------------------------------------------
- */
+/* ---- strangers ------------------------------------------------------------------------------- */
 
 struct asking {
     struct lesion_search *search;
@@ -308,8 +306,7 @@ static bool find_strangers(struct lesion_search *search, struct error *err)
     return true;
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 struct lesion_search *lesion_open(const struct image_set *queries, const struct image_set *database,
                                   const struct lesion_settings *settings, struct error *err)
@@ -358,8 +355,7 @@ void lesion_close(struct lesion_search *search)
     memory_free(search);
 }
 
-/* ---- a query ----------------------------------------------------------------------------------
- */
+/* ---- a query --------------------------------------------------------------------------------- */
 
 /* A distance over the mean of the nearest strangers', who are not of the query's own subject
  * (SIZE_MAX: it has none); NAN where there is none. */

@@ -66,8 +66,7 @@ bool lesion_read(const struct lesion_search *search, struct lesion_room *room, c
     return true;
 }
 
-/* ---- all squares of an image ------------------------------------------------------------------
- */
+/* ---- all squares of an image ----------------------------------------------------------------- */
 
 /* The image in means of scale × scale cells; returns the rows and columns of these. */
 static void make_means(const struct grid *grid, const float *cells, size_t scale, float *means,
@@ -203,8 +202,7 @@ void lesion_find(const struct lesion_search *search, struct lesion_room *room)
         }
 }
 
-/* ---- a closer look ----------------------------------------------------------------------------
- */
+/* ---- a closer look --------------------------------------------------------------------------- */
 
 size_t lesion_labels(const struct lesion_search *search, size_t id, long y, long x, size_t side,
                      float *cells)

@@ -67,8 +67,7 @@ static void blur(float *plane, size_t height, size_t width, double sigma, float 
         spread(plane, height, width, (float)(variance / (2 * (double)passes)), other);
 }
 
-/* ---- noise ------------------------------------------------------------------------------------
- */
+/* ---- noise ----------------------------------------------------------------------------------- */
 
 static void add_noise(float *plane, size_t count, double deviation, uint64_t seed, uint64_t first,
                       float *noise)
@@ -78,8 +77,7 @@ static void add_noise(float *plane, size_t count, double deviation, uint64_t see
         plane[i] += (float)deviation * noise[i];
 }
 
-/* ---- one image --------------------------------------------------------------------------------
- */
+/* ---- one image ------------------------------------------------------------------------------- */
 
 static void read_plane(enum element_type type, const void *plane, size_t count, float *out)
 {
@@ -132,8 +130,7 @@ void liken_image(const struct image_set *set, uint64_t channels, const struct li
     free(plane);
 }
 
-/* ---- which change -----------------------------------------------------------------------------
- */
+/* ---- which change ---------------------------------------------------------------------------- */
 
 struct trial {
     const struct image_set *set;
@@ -238,8 +235,7 @@ struct likening likening_of(const struct image_set *set, uint64_t channels, cons
     return likening;
 }
 
-/* ---- the whole set ----------------------------------------------------------------------------
- */
+/* ---- the whole set --------------------------------------------------------------------------- */
 
 struct writing {
     const struct image_set *set;

@@ -14,8 +14,7 @@
 /* An image takes long, so shards are small: a function of nothing but this number. */
 enum { MATCHER_SHARD = 128 };
 
-/* ---- shards -----------------------------------------------------------------------------------
- */
+/* ---- shards ---------------------------------------------------------------------------------- */
 
 struct matching {
     const struct matcher *matcher;
@@ -154,8 +153,7 @@ void matcher_close(const struct matcher *matcher, struct matcher_job *job)
     job->search = NULL;
 }
 
-/* ---- disguises --------------------------------------------------------------------------------
- */
+/* ---- disguises ------------------------------------------------------------------------------- */
 
 static void *disguise_begin(const struct matcher_job *job, const struct image_set *queries,
                             bool other_groups, struct error *err)

@@ -9,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* ---- settings ---------------------------------------------------------------------------------
- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static const char *const control_names[CONTROL_COUNT + 1] = { "auto", "holdout", "matched_holdout",
                                                               "other_subjects", NULL };
@@ -80,8 +79,7 @@ const struct yaml_field audit_fields[] = {
     { 0 },
 };
 
-/* ---- duplicates -------------------------------------------------------------------------------
- */
+/* ---- duplicates ------------------------------------------------------------------------------ */
 
 static void count_duplicates(struct audit_run *run)
 {
@@ -96,8 +94,7 @@ static void count_duplicates(struct audit_run *run)
                       others->near.nearest, others->near.k, run->settings->duplicate);
 }
 
-/* ---- the folder -------------------------------------------------------------------------------
- */
+/* ---- the folder ------------------------------------------------------------------------------ */
 
 static bool write_outputs(struct audit_run *run, const char *folder, struct error *err)
 {

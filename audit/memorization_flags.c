@@ -4,8 +4,7 @@
 
 #include <math.h>
 
-/* ---- the control's near-copies ----------------------------------------------------------------
- */
+/* ---- the control's near-copies --------------------------------------------------------------- */
 
 static bool nearly_equal(double correlation, double ratio, double duplicate)
 {
@@ -52,8 +51,7 @@ static void find_near_copies(struct audit_run *run)
                 set_aside(v ? unchanged : control, control->near_copies[i]);
 }
 
-/* ---- thresholds -------------------------------------------------------------------------------
- */
+/* ---- thresholds ------------------------------------------------------------------------------ */
 
 /* The statistics in the order of their turns (calibrate.h): what sees most kinds of copies goes
  * first, for the turns that are left over after whole rounds are its. That is the local ratio

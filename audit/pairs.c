@@ -18,8 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- nearest.csv ------------------------------------------------------------------------------
- */
+/* ---- nearest.csv ----------------------------------------------------------------------------- */
 
 static const struct disguise_match *disguise_of(const struct audit_run *run, size_t image)
 {
@@ -75,8 +74,7 @@ bool audit_write_nearest(const struct audit_run *run, const char *path, struct e
     return false;
 }
 
-/* ---- which pairs ------------------------------------------------------------------------------
- */
+/* ---- which pairs ----------------------------------------------------------------------------- */
 
 struct candidate {
     size_t image;
@@ -116,8 +114,7 @@ size_t audit_worst_pairs(struct audit_run *run, struct pair **pairs)
     return kept;
 }
 
-/* ---- strips -----------------------------------------------------------------------------------
- */
+/* ---- strips ---------------------------------------------------------------------------------- */
 
 enum { GAP = 4, BACKGROUND = 96, SIDE_LEAST = 192 };
 enum { COLUMN_SYNTHETIC, COLUMN_MOVED, COLUMN_TRAINING, COLUMN_DIFFERENCE, COLUMN_KINDS };

@@ -31,8 +31,7 @@ void database_close(struct database *database)
     database->search = NULL;
 }
 
-/* ---- one pass ---------------------------------------------------------------------------------
- */
+/* ---- one pass -------------------------------------------------------------------------------- */
 
 struct pass {
     struct database *database;
@@ -138,8 +137,7 @@ bool pass_run(struct database *database, const char *name, const struct image_se
     return ok;
 }
 
-/* ---- the nearest and the strangers ------------------------------------------------------------
- */
+/* ---- the nearest and the strangers ----------------------------------------------------------- */
 
 struct strangers {
     const struct image_set *database;

@@ -83,8 +83,7 @@ bool search_merge(const struct search_result *shards, size_t count, size_t queri
     return ok;
 }
 
-/* ---- on disk ----------------------------------------------------------------------------------
- */
+/* ---- on disk --------------------------------------------------------------------------------- */
 
 #define SHARD_SCHEMA "lethe/search-shard/1"
 

@@ -19,8 +19,7 @@ struct opening {
     struct error *err;
 };
 
-/* ---- a dataset store --------------------------------------------------------------------------
- */
+/* ---- a dataset store ------------------------------------------------------------------------- */
 
 /* Which split an audit takes, by role: the one that the role is about where there is one, else all
  * that was not split. Synthetic sets are taken whole. */
@@ -81,8 +80,7 @@ static bool open_store(struct opening *opening, struct audit_set *set)
     return digest_files(set->path, set->files, set->file_count, opening->err);
 }
 
-/* ---- arrays -----------------------------------------------------------------------------------
- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 static bool map_array(struct opening *opening, struct audit_set *set, const char *path,
                       const char *name)
@@ -135,8 +133,7 @@ static bool open_npy(struct opening *opening, struct audit_set *set)
     return digest_files(path_parent(arena, set->path), set->files, 1, opening->err);
 }
 
-/* ---- folders ----------------------------------------------------------------------------------
- */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static bool has_ending(const char *name, const char *ending, const char *other)
 {
@@ -354,8 +351,7 @@ static bool open_nifti(struct opening *opening, struct audit_set *set)
     return true;
 }
 
-/* ---- what it is -------------------------------------------------------------------------------
- */
+/* ---- what it is ------------------------------------------------------------------------------ */
 
 static bool holds(const char *folder, const char *ending, const char *other, bool *found,
                   struct error *err)
@@ -412,8 +408,7 @@ static bool open_any(struct opening *opening, struct audit_set *set)
         set->path);
 }
 
-/* ---- subjects ---------------------------------------------------------------------------------
- */
+/* ---- subjects -------------------------------------------------------------------------------- */
 
 struct named_row {
     const char *file, *subject;
@@ -548,8 +543,7 @@ static bool number_subjects(struct opening *opening)
                      shared);
 }
 
-/* ---- do they belong together ------------------------------------------------------------------
- */
+/* ---- do they belong together ----------------------------------------------------------------- */
 
 static bool check_not_empty(const struct audit_set *set, struct error *err)
 {
@@ -635,8 +629,7 @@ static bool check_together(const struct opening *opening)
                                check_not_the_same(holdout, synthetic, err)));
 }
 
-/* ---- channels ---------------------------------------------------------------------------------
- */
+/* ---- channels -------------------------------------------------------------------------------- */
 
 static bool names_a_mask(const char *name)
 {
@@ -672,8 +665,7 @@ static bool choose_channels(struct opening *opening)
            error_set(opening->err, "%s: masks alone cannot be compared", train->path);
 }
 
-/* ---- opening ----------------------------------------------------------------------------------
- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Whether the training set's store has a holdout of its own. */
 static bool holdout_within(const struct audit_set *train)

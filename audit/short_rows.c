@@ -44,8 +44,7 @@ void short_rows_init(struct short_rows *rows, const struct heads *heads)
     rows->rounding = 2 * e * (1 + e) + e * e + 1e-9 + 1.1 * short_sum_error(rows->length);
 }
 
-/* ---- bf16: the upper half of a float -----------------------------------------------------------
- */
+/* ---- bf16: the upper half of a float --------------------------------------------------------- */
 
 static uint32_t bits_of(float value)
 {
@@ -109,8 +108,7 @@ HOT static struct squares squares_of(const float *values, const uint16_t *rounde
     return squares;
 }
 
-/* ---- rows --------------------------------------------------------------------------------------
- */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* Double precision is off by parts in 10^12 here. */
 static void make_row(const struct short_rows *rows, enum short_side side, const float *coefficients,

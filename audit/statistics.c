@@ -12,8 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the binomial distribution ----------------------------------------------------------------
- */
+/* ---- the binomial distribution --------------------------------------------------------------- */
 
 /* log(n!) − log(√(2πn) (n/e)ⁿ), n ≥ 1. */
 static double stirling_error(double n)
@@ -183,8 +182,7 @@ struct interval clopper_pearson(uint64_t hits, uint64_t trials, double confidenc
     return interval;
 }
 
-/* ---- order ------------------------------------------------------------------------------------
- */
+/* ---- order ----------------------------------------------------------------------------------- */
 
 static int ascending(const void *a, const void *b)
 {

@@ -23,8 +23,7 @@ enum {
 static const size_t window_sides[WINDOWS] = { SIDE, 24 };
 static const struct align_limits window_limits = { .angle = 0.14, .log_scale = 0.2, .drift = 3 };
 
-/* ---- a query ----------------------------------------------------------------------------------
- */
+/* ---- a query --------------------------------------------------------------------------------- */
 
 /* One subject's best match of a query's tile. */
 struct hit {
@@ -228,8 +227,7 @@ static void rank_probes(const struct tile_search *search, struct room *room)
         qsort(room->probes, room->probe_count, sizeof *room->probes, by_ratio);
 }
 
-/* ---- a closer look ----------------------------------------------------------------------------
- */
+/* ---- a closer look --------------------------------------------------------------------------- */
 
 /* Correlations of the aligned windows about two tiles, as they are and smoothed. */
 static void compare(const struct tile_search *search, struct room *room, int w, const float *cells,
@@ -370,8 +368,7 @@ static void search_query(const struct tile_search *search, struct room *room, si
     judge(search, findings, found, match);
 }
 
-/* ---- running ----------------------------------------------------------------------------------
- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 struct run_job {
     const struct tile_search *search;

@@ -19,8 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- one number, for some choice of patients ---------------------------------------------------
- */
+/* ---- one number, for some choice of patients ------------------------------------------------- */
 
 /* Trials first … first + seeds - 1 are of one kind. */
 struct kind {

@@ -54,8 +54,7 @@ static const struct scenario scenarios[] = {
 };
 enum { SCENARIOS = sizeof scenarios / sizeof *scenarios };
 
-/* ---- images -----------------------------------------------------------------------------------
- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 /* How an image is dressed up. */
 struct dress {
@@ -217,8 +216,7 @@ static void make_base(struct dataset *base)
         bench_fail("%s", err.message);
 }
 
-/* ---- one measurement, in a process of its own -------------------------------------------------
- */
+/* ---- one measurement, in a process of its own ------------------------------------------------ */
 
 struct measurement {
     double seconds, prepare, memory;     /* memory in bytes */
@@ -396,8 +394,7 @@ static struct measurement measure(const char *self, const char *who, const char 
     return m;
 }
 
-/* ---- scenarios --------------------------------------------------------------------------------
- */
+/* ---- scenarios ------------------------------------------------------------------------------- */
 
 enum { ROUNDS_MOST = 3 };
 

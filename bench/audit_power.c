@@ -46,8 +46,7 @@
 enum { COPIES = 100, STRANGERS = 5 };
 #define RATE 0.001
 
-/* ---- statistics -------------------------------------------------------------------------------
- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 enum { /* ours in the order of their turns (list_statistics of audit/memorization.c) */
        DISGUISE_RATIO,
@@ -275,8 +274,7 @@ static void measure(const struct image_set *queries, const struct world *world,
     fflush(stdout);
 }
 
-/* ---- counting ---------------------------------------------------------------------------------
- */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 struct verdicts {
     struct calibration ours, alone[2]; /* alone: correlation, Euclid */

@@ -26,8 +26,7 @@ void bench_fail(const char *format, ...)
     exit(2);
 }
 
-/* ---- the command line -------------------------------------------------------------------------
- */
+/* ---- the command line ------------------------------------------------------------------------ */
 
 static const char *json_path;
 static bool wants_help;

@@ -163,8 +163,7 @@ static void combined(const struct copy *copy, double sigma)
     memory_free(mirror);
 }
 
-/* ---- pasted pieces ----------------------------------------------------------------------------
- */
+/* ---- pasted pieces --------------------------------------------------------------------------- */
 
 /* How much of a piece falls on what is not dark in an image. */
 static double held(const struct copy *copy, const unsigned char *into, const double *weight,
@@ -295,8 +294,7 @@ static double tumour_diameter(const struct world *world, size_t image)
     return 2 * sqrt((double)area / M_PI);
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 #define NONE                                                                                       \
     {                                                                                              \

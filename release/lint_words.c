@@ -46,8 +46,7 @@ void words_allow(struct words *words, const char *text)
     words->allowed[words->allowed_count++] = arena_string(&words->arena, text);
 }
 
-/* ---- names of the source -----------------------------------------------------------------------
- */
+/* ---- names of the source --------------------------------------------------------------------- */
 
 static bool in_word(unsigned char byte)
 {
@@ -136,8 +135,7 @@ void words_add_source(struct words *words, const char *name)
     }
 }
 
-/* ---- findings ----------------------------------------------------------------------------------
- */
+/* ---- findings -------------------------------------------------------------------------------- */
 
 struct scan {
     const struct words *words;
@@ -199,8 +197,7 @@ static void scan_names(const struct scan *scan)
     }
 }
 
-/* ---- patterns ----------------------------------------------------------------------------------
- */
+/* ---- patterns -------------------------------------------------------------------------------- */
 
 static int number(const char *digits, int count)
 {

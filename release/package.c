@@ -155,8 +155,7 @@ struct packaging {
     int64_t created;
 };
 
-/* ---- inputs that change meanwhile -------------------------------------------------------------
- */
+/* ---- inputs that change meanwhile ------------------------------------------------------------ */
 
 /* Inputs are read more than once: to be digested, then (the store is mapped) to be packed. What
  * tells that a file is still the one that was checked are its size and the kernel's time of its

@@ -33,8 +33,7 @@ struct writing {
     atomic_flag failing;
 };
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 const char *payload_suffix(const char *channel, struct arena *arena)
 {

@@ -164,8 +164,7 @@ static void warp_image(const struct warp *warp, size_t channels, size_t size, fl
     }
 }
 
-/* ---- intensity: plane, its side, the strength, scratch, the channel's stream of noise ----------
- */
+/* ---- intensity: plane, its side, the strength, scratch, the channel's stream of noise -------- */
 
 struct moments {
     float mean, deviation, least, greatest;

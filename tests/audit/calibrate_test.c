@@ -20,8 +20,7 @@ static double *control_values(void)
     return values;
 }
 
-/* ---- one statistic ----------------------------------------------------------------------------
- */
+/* ---- one statistic --------------------------------------------------------------------------- */
 
 static void flags_what_lies_beyond_the_controls_quantile(void **state)
 {
@@ -108,8 +107,7 @@ static void what_only_a_limit_lets_through_is_counted(void **state)
     calibration_release(&calibration);
 }
 
-/* ---- several statistics -----------------------------------------------------------------------
- */
+/* ---- several statistics ---------------------------------------------------------------------- */
 
 /* The same images are extreme by both. The second statistic need not spend an elimination on an
  * image that the first has eliminated, as halves of the rate would have it. */
@@ -270,8 +268,7 @@ static void in_a_small_control_nobody_takes_two_turns(void **state)
     calibration_release(&calibration);
 }
 
-/* ---- what is promised -------------------------------------------------------------------------
- */
+/* ---- what is promised ------------------------------------------------------------------------ */
 
 /* `count` control images and `images` clean ones by two statistics that are alike to a degree. */
 static void draw_pair(uint64_t run, size_t count, double *first, double *second)

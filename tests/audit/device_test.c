@@ -9,8 +9,7 @@
 
 #include <stdio.h>
 
-/* ---- a device that is watched ------------------------------------------------------------------
- */
+/* ---- a device that is watched ---------------------------------------------------------------- */
 
 static struct filter_plan seen_plan;
 static size_t blocks, rounds, asked;
@@ -58,8 +57,7 @@ static const struct filter_methods *watched(void)
     return &methods;
 }
 
-/* ---- the same answer ---------------------------------------------------------------------------
- */
+/* ---- the same answer ------------------------------------------------------------------------- */
 
 static void search_all(const struct image_set *queries, const struct image_set *database,
                        struct search_settings settings, struct search_result *result)
@@ -199,8 +197,7 @@ static void a_device_that_breaks_its_promise_is_found_out(void **state)
     images_free(&set);
 }
 
-/* ---- rows and their products -------------------------------------------------------------------
- */
+/* ---- rows and their products ----------------------------------------------------------------- */
 
 /* Every row's product, cut as badly as may be, is a bound; and it is not off by more than is said.
  */
@@ -262,8 +259,7 @@ static void bounds_hold_however_products_are_summed(void **state)
     images_free(&set);
 }
 
-/* ---- the filter alone --------------------------------------------------------------------------
- */
+/* ---- the filter alone ------------------------------------------------------------------------ */
 
 /* Rows of one number that differ, so that a product is known: pairs come by query, then by column,
  * across all edges of chunks, and without those of a group. */

@@ -8,8 +8,7 @@
 
 enum { SIDE = 48, TRAINING = 60 };
 
-/* ---- images that can be turned ----------------------------------------------------------------
- */
+/* ---- images that can be turned --------------------------------------------------------------- */
 
 /* A blob of light with structure within, dark at the rim: a head, as far as this matters. Given as
  * a function of the place, so that it can be drawn turned, scaled and shifted. */
@@ -76,8 +75,7 @@ static struct disguise_match find(struct transform t)
     return match;
 }
 
-/* ---- what is found ----------------------------------------------------------------------------
- */
+/* ---- what is found --------------------------------------------------------------------------- */
 
 static void a_plain_copy_correlates_exactly_one(void **state)
 {
@@ -173,8 +171,7 @@ static void strangers_have_ratios_near_one(void **state)
     images_free(&queries);
 }
 
-/* ---- the value --------------------------------------------------------------------------------
- */
+/* ---- the value ------------------------------------------------------------------------------- */
 
 /* The kernel of cubic convolution (Keys 1981, a = −1/2). */
 static double keys(double d)
@@ -269,8 +266,7 @@ static void never_below_the_plain_correlation(void **state)
     images_free(&queries);
 }
 
-/* ---- rules ------------------------------------------------------------------------------------
- */
+/* ---- rules ----------------------------------------------------------------------------------- */
 
 static void results_do_not_depend_on_runs_or_threads(void **state)
 {

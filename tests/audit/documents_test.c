@@ -92,8 +92,7 @@ static void hold_against(const struct metric_member *members, const char *path,
     arena_release(&walk.arena);
 }
 
-/* ---- a table against the documents ------------------------------------------------------------
- */
+/* ---- a table against the documents ----------------------------------------------------------- */
 
 static void find_all(const struct metric_member *members, const char *path, const struct text *seen)
 {
@@ -109,8 +108,7 @@ static void find_all(const struct metric_member *members, const char *path, cons
     arena_release(&arena);
 }
 
-/* ---- memorization.json -------------------------------------------------------------------------
- */
+/* ---- memorization.json ----------------------------------------------------------------------- */
 
 /* `slices` of each subject; the second call replaces the sets. Lesions are looked for in images of
  * 64 pixels a side, what takes other searches is quicker with less. */
@@ -193,8 +191,7 @@ static void policies_can_name_what_an_audit_measures(void **state)
     text_release(&seen);
 }
 
-/* ---- utility.json ------------------------------------------------------------------------------
- */
+/* ---- utility.json ---------------------------------------------------------------------------- */
 
 static const char *const all_sources[] = { "real", "synthetic", "both",
                                            "0.5",  "shuffled",  "untrained" };

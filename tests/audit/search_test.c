@@ -124,8 +124,7 @@ static void check_texture(enum texture texture, size_t channels, size_t height, 
     images_free(&database);
 }
 
-/* ---- the same answer --------------------------------------------------------------------------
- */
+/* ---- the same answer ------------------------------------------------------------------------- */
 
 static void engines_agree_on_noise(void **state)
 {
@@ -413,8 +412,7 @@ static void mapped_files_are_searched_as_memory_is(void **state)
     images_free(&set);
 }
 
-/* ---- the certificate --------------------------------------------------------------------------
- */
+/* ---- the certificate ------------------------------------------------------------------------- */
 
 static void smooth_images_are_mostly_ruled_out_and_noise_is_computed(void **state)
 {
@@ -448,8 +446,7 @@ static void smooth_images_are_mostly_ruled_out_and_noise_is_computed(void **stat
     }
 }
 
-/* ---- what is refused --------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void refuse(const struct image_set *queries, const struct image_set *database,
                    struct search_settings settings, const char *part)

@@ -367,8 +367,7 @@ static void a_grid_that_is_stopped_goes_on(void **state)
     memory_free(once), memory_free(resumed);
 }
 
-/* ---- numbers: a grid whose Dice values are given -----------------------------------------------
- */
+/* ---- numbers: a grid whose Dice values are given --------------------------------------------- */
 
 enum { PATIENTS = 5, SEEDS = 2 };
 

@@ -71,8 +71,7 @@ static struct image_set set_of(const struct npy *array, const char *name, size_t
                                .mapped = true };
 }
 
-/* ---- a device whose time is taken --------------------------------------------------------------
- */
+/* ---- a device whose time is taken ------------------------------------------------------------ */
 
 static const struct filter_methods *device;
 static struct filter_plan plan_seen;
@@ -127,8 +126,7 @@ static const struct filter_methods *timed_device(void)
     return &timed;
 }
 
-/* ---- searches ----------------------------------------------------------------------------------
- */
+/* ---- searches -------------------------------------------------------------------------------- */
 
 struct searched {
     double prepare, total; /* seconds */
@@ -183,8 +181,7 @@ static void check_equality(const struct npy *queries, const struct npy *database
     search_result_release(&blocks.result);
 }
 
-/* ---- products ----------------------------------------------------------------------------------
- */
+/* ---- products -------------------------------------------------------------------------------- */
 
 /* rows (n, length) · columns (m, length)ᵀ, as the filter has it. */
 static struct product product_of(size_t columns, size_t rows, size_t length, enum dtype dtype)
@@ -248,8 +245,7 @@ static double product_rate(size_t columns, size_t rows, size_t length)
     return 2e-12 * (double)columns * (double)rows * (double)length / took;
 }
 
-/* ---- brute force -------------------------------------------------------------------------------
- */
+/* ---- brute force ----------------------------------------------------------------------------- */
 
 struct kind {
     const char *name;
@@ -351,8 +347,7 @@ static struct brute brute_force(const struct image_set *queries, const struct im
     return brute;
 }
 
-/* ---- FAISS -------------------------------------------------------------------------------------
- */
+/* ---- FAISS ----------------------------------------------------------------------------------- */
 
 /* One line of JSON from the peer; NULL when it did not answer. */
 static struct json *ask_peer(const char *python, const char *script, const char *folder)
@@ -368,8 +363,7 @@ static struct json *ask_peer(const char *python, const char *script, const char 
     return json_parse(line, strlen(line), "the peer's answer", NULL);
 }
 
-/* ---- all of it ---------------------------------------------------------------------------------
- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 struct options {
     size_t queries, database;

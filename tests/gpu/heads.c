@@ -13,8 +13,7 @@
 
 enum { KNOTS = 9, SEED = 41, BATCH = 512, BRAIN_LEAST = HEAD_PIXELS / 8 };
 
-/* ---- slices of phantoms ------------------------------------------------------------------------
- */
+/* ---- slices of phantoms ---------------------------------------------------------------------- */
 
 struct subjects {
     size_t each;            /* subjects in a group */
@@ -95,8 +94,7 @@ void head_slices_release(struct head_slices *heads)
     *heads = (struct head_slices){ { NULL, NULL }, { 0, 0 } };
 }
 
-/* ---- images ------------------------------------------------------------------------------------
- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 struct look {
     uint64_t stream;

@@ -55,8 +55,7 @@ static struct known *find(const char *name)
     return kernel;
 }
 
-/* ---- what kernels read and write ---------------------------------------------------------------
- */
+/* ---- what kernels read and write ------------------------------------------------------------- */
 
 static void note(const struct kernel *kernel, size_t bytes)
 {
@@ -109,8 +108,7 @@ void __wrap_generate_copy(const struct view *from, const struct view *to, const 
     note(kernel, shape_count(to->shape) * (dtype_bytes(from->dtype) + dtype_bytes(to->dtype)));
 }
 
-/* ---- a device that only looks on ----------------------------------------------------------------
- */
+/* ---- a device that only looks on ------------------------------------------------------------- */
 
 bool device_compile(const char *const *sources, size_t count, struct program **programs,
                     struct error *err)
@@ -148,8 +146,7 @@ void device_launch(void *function, const unsigned blocks[2], const unsigned thre
     kernel->threads = threads[0] * threads[1];
 }
 
-/* ---- networks ----------------------------------------------------------------------------------
- */
+/* ---- networks -------------------------------------------------------------------------------- */
 
 static void need(bool ok, const char *what, const struct error *err)
 {
