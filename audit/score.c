@@ -129,7 +129,8 @@ static void pair_up(const struct score_job *job, struct score *score, const stru
 
 /* ---- volumes --------------------------------------------------------------------------------- */
 
-uint8_t *volume_labels(const struct volume *volume, struct error *err)
+/* Labels 0 … 255 of a volume, x fastest; free with memory_free. */
+static uint8_t *volume_labels(const struct volume *volume, struct error *err)
 {
     size_t plane = (size_t)(volume->shape[0] * volume->shape[1]), planes = (size_t)volume->shape[2];
     uint8_t *labels = memory_allocate(plane * planes, 1, "a mask", err);

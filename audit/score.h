@@ -53,10 +53,6 @@ void score_release(struct score *score);
 bool label_set_parse(const char *text, struct label_set *set, struct arena *arena,
                      struct error *err) MUST_USE;
 
-/* Labels 0 … 255 of a volume, x fastest; free with memory_free. */
-struct volume;
-uint8_t *volume_labels(const struct volume *volume, struct error *err) MUST_USE;
-
 /* As CSV, a line for each subject and class; as JSON, schema lethe/score/1. */
 bool score_save_csv(const struct score *score, const char *path, struct error *err) MUST_USE;
 struct json *score_json(const struct score *score) MUST_USE;

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,6 +21,11 @@ enum { LABEL = 10, ROWS = 8, NARROWEST = 30, WIDEST = 200, USUAL_WIDTH = 80 };
 static const double LOGARITHMIC_FROM = 50;
 
 /* ---- drawing --------------------------------------------------------------------------------- */
+
+struct curves_options {
+    size_t columns, rows; /* of characters: of a whole line, and of the plot itself */
+    bool ascii;
+};
 
 struct plot {
     size_t width, height; /* in dots */
@@ -146,8 +152,10 @@ static void add_title(const struct metrics_series *series, const struct plot *pl
                 plot->logarithmic ? ", logarithmic" : "");
 }
 
-void curves_draw(const struct metrics_series *series, const struct curves_options *options,
-                 struct text *out)
+/* One series: a line with its name, last and least value, then the plot with its limits. Where
+ * all values are positive and span a factor of 50, the axis is logarithmic, and says so. */
+static void draw_series(const struct metrics_series *series, const struct curves_options *options,
+                        struct text *out)
 {
     size_t wide = options->columns > NARROWEST ? options->columns : NARROWEST;
     struct plot plot = { .across = options->ascii ? 1 : 2, .down = options->ascii ? 2 : 4 };
@@ -202,7 +210,7 @@ void curves_print(const struct metrics *metrics, FILE *out)
     for (size_t i = 0; i < metrics->series_count; i++)
         if (is_curve(&metrics->series[i])) {
             text_add(&text, text.length ? "\n" : "");
-            curves_draw(&metrics->series[i], &options, &text);
+            draw_series(&metrics->series[i], &options, &text);
         }
     fputs(text.length ? text.bytes : "nothing was logged yet\n", out);
     text_release(&text);

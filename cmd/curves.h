@@ -6,20 +6,9 @@
 #ifndef CMD_CURVES_H
 #define CMD_CURVES_H
 
-#include "base/text.h"
 #include "train/metrics.h"
 
 #include <stdio.h>
-
-struct curves_options {
-    size_t columns, rows; /* of characters: of a whole line, and of the plot itself */
-    bool ascii;
-};
-
-/* One series: a line with its name, last and least value, then the plot with its limits. Where
- * all values are positive and span a factor of 50, the axis is logarithmic, and says so. */
-void curves_draw(const struct metrics_series *series, const struct curves_options *options,
-                 struct text *out);
 
 /* Every loss term and the validation, 8 rows each, in the terminal's width (80 where `out` is
  * none) and characters. */

@@ -475,8 +475,3 @@ bool archive_write(const char *path, const char *folder, struct digest_entry *fi
     release(&packing);
     return ok;
 }
-
-const char *archive_library_version(void)
-{
-    return ZSTD_versionString();
-}

@@ -51,7 +51,4 @@ bool archive_write(const char *path, const char *folder, struct digest_entry *fi
                    const struct archive_settings *settings, struct archive_result *result,
                    struct arena *arena, struct error *err) MUST_USE;
 
-/* The version of libzstd that is loaded. */
-const char *archive_library_version(void);
-
 #endif

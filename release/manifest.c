@@ -449,7 +449,8 @@ static bool check_all(const struct manifest *manifest, struct error *err)
                      manifest->tar.size, size);
 }
 
-bool manifest_check(const struct manifest *manifest, const char *name, struct error *err)
+/* Whether a release can be like this: see the top of manifest.h. */
+static bool check(const struct manifest *manifest, const char *name, struct error *err)
 {
     return check_all(manifest, err) || error_prefix(err, "%s", name);
 }
@@ -469,7 +470,7 @@ bool manifest_parse(const char *bytes, size_t size, const char *name, struct man
     *manifest = (struct manifest){ 0 };
     manifest->files = arena_array(arena, struct digest_entry, lines + 1);
     manifest->volumes = arena_array(arena, struct manifest_volume, volumes + 1);
-    return manifest_form(&form, manifest) && manifest_check(manifest, name, err);
+    return manifest_form(&form, manifest) && check(manifest, name, err);
 }
 
 bool manifest_load(const char *path, struct manifest *manifest, struct arena *arena,
@@ -489,5 +490,5 @@ bool manifest_write(const struct manifest *manifest, struct text *out, struct er
     struct manifest copy = *manifest; /* the form takes what it may also fill in */
     struct form form = { .out = out, .err = err };
     text_clear(out);
-    return manifest_check(manifest, "manifest", err) && manifest_form(&form, &copy);
+    return check(manifest, "manifest", err) && manifest_form(&form, &copy);
 }

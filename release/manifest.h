@@ -83,13 +83,10 @@ bool manifest_parse(const char *bytes, size_t size, const char *name, struct man
 bool manifest_load(const char *path, struct manifest *manifest, struct arena *arena,
                    struct error *err) MUST_USE;
 
-/* The document; `out` is cleared first. False when it could not be read again: see manifest_check.
- */
+/* The document; `out` is cleared first. Refused where no release can be like this: it could not be
+ * read again. */
 struct text;
 bool manifest_write(const struct manifest *manifest, struct text *out, struct error *err) MUST_USE;
-
-/* Whether a release can be like this: see the top. `name` stands for the source in messages. */
-bool manifest_check(const struct manifest *manifest, const char *name, struct error *err) MUST_USE;
 
 /* Whether a path inside a release, or a name, may stand in one: portable letters (A–Z a–z 0–9 . _ -
  * +), no part that is empty, "." or "..", begins with "-", ends in "." or is a device's name

@@ -109,7 +109,7 @@ bool package_check_included(const struct package_settings *settings, struct erro
     return ok;
 }
 
-bool package_is_signed(const char *out, const char *name, const char *version)
+static bool is_signed(const char *out, const char *name, const char *version)
 {
     struct arena arena;
     struct error err;
@@ -130,7 +130,7 @@ bool package_is_signed(const char *out, const char *name, const char *version)
 
 bool package_may_replace(const char *out, const char *name, const char *version, struct error *err)
 {
-    return !package_is_signed(out, name, version) ||
+    return !is_signed(out, name, version) ||
            error_set(err,
                      "%s/%s-%s.tar.zst has been signed, so it is not made again; give the release "
                      "another version, or move what was signed elsewhere",

@@ -81,8 +81,7 @@ bool package_check_included(const struct package_settings *settings, struct erro
 bool package(const struct package_job *job, struct package_report *report, struct arena *arena,
              struct error *err) MUST_USE;
 
-/* Whether the release has been signed: then it may not be made again. */
-bool package_is_signed(const char *out, const char *name, const char *version);
+/* Refuses to make a release again that has been signed. */
 bool package_may_replace(const char *out, const char *name, const char *version,
                          struct error *err) MUST_USE;
 

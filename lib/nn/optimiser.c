@@ -20,7 +20,8 @@ void updates_release(struct updates *updates)
     *updates = (struct updates){ 0 };
 }
 
-struct node *updates_value(const struct updates *updates, struct node *parameter)
+/* The value that the parameter will have after the updates: its own, if they leave it alone. */
+static struct node *value_after(const struct updates *updates, struct node *parameter)
 {
     for (size_t i = 0; i < updates->count; i++)
         if (updates->items[i].parameter == parameter)
@@ -108,7 +109,7 @@ struct node *average_of_at(struct site at, struct node *parameter)
 static void move_average(struct site at, struct updates *updates, struct node *parameter,
                          struct node *decay, struct node *rest)
 {
-    struct node *average = average_of(parameter), *value = updates_value(updates, parameter);
+    struct node *average = average_of(parameter), *value = value_after(updates, parameter);
     updates_add(updates, average, t_add(t_mul(average, decay), t_mul(value, rest)));
 }
 

@@ -26,9 +26,6 @@ struct updates {
 void updates_add(struct updates *updates, struct node *parameter, struct node *value);
 void updates_release(struct updates *updates);
 
-/* The value that the parameter will have after the updates: its own, if they leave it alone. */
-struct node *updates_value(const struct updates *updates, struct node *parameter);
-
 /* A scalar constant, for rates that never change. */
 #define nn_number(graph, value) t_full(graph, SHAPE(), value)
 

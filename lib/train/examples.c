@@ -117,11 +117,6 @@ void examples_free(struct examples *examples)
     free(examples);
 }
 
-size_t examples_count(const struct examples *examples)
-{
-    return examples->count;
-}
-
 /* The store and the row of one of all images. */
 static const struct dataset *locate(const struct examples *examples, size_t image, size_t *row)
 {

@@ -52,7 +52,6 @@ struct examples; /* opaque; refers to the stores */
 struct examples *examples_new(const struct example_set *sets, size_t count,
                               const struct examples_options *options, struct error *err) MUST_USE;
 void examples_free(struct examples *examples); /* NULL is fine */
-size_t examples_count(const struct examples *examples);
 
 void examples_read(struct examples *examples, uint64_t first, size_t count, float *images,
                    int32_t *labels);

@@ -223,18 +223,6 @@ bool runner_begin(struct runner *runner, struct error *err)
     return ok;
 }
 
-size_t runner_bytes(const struct runner *runner)
-{
-    size_t bytes = 0, shared = 0;
-    for (size_t i = 0; i < store_count(runner->store); i++) {
-        const struct tensor *tensor = store_tensor(runner->store, i);
-        bytes += shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
-    }
-    for (int i = 0; i < runner->training.phase_count; i++)
-        shared = plan_bytes(runner->parts[i]) > shared ? plan_bytes(runner->parts[i]) : shared;
-    return bytes + shared;
-}
-
 void runner_profile(const struct runner *runner, FILE *out)
 {
     for (int i = 0; i < runner->training.phase_count; i++) {

@@ -58,9 +58,6 @@ bool runner_begin(struct runner *runner, struct error *err) MUST_USE;
 bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,
                  struct error *err) MUST_USE;
 
-/* Bytes of all tensors and of the plan that takes most. */
-size_t runner_bytes(const struct runner *runner);
-
 /* Tables of what the steps so far cost, by phase, where plans measure (LETHE_PROFILE=1; see
  * tensor/plan.h). */
 void runner_profile(const struct runner *runner, FILE *out);

@@ -55,20 +55,10 @@ const struct yaml_field segment_fields[] = {
     { 0 },
 };
 
-bool segment_resolve(struct segment_settings *settings, size_t size, struct error *err)
-{
-    return recipes[settings->model]->resolve(settings, size, err);
-}
-
-static size_t padded(const struct segment_settings *settings, size_t size)
+size_t segment_padded(const struct segment_settings *settings, size_t size)
 {
     size_t stride = (size_t)recipes[settings->model]->stride(settings);
     return (size + stride - 1) / stride * stride;
-}
-
-size_t segment_padded(const struct segment_settings *settings, size_t size)
-{
-    return padded(settings, size);
 }
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
@@ -208,13 +198,13 @@ static bool begin(struct segmenter_run *run, struct error *err)
     const struct dataset *store = job->sets[0].store;
     struct segment_settings *settings = &run->segmentation.settings;
     *settings = *job->settings;
-    if (!segment_resolve(settings, store->width, err))
+    if (!recipes[settings->model]->resolve(settings, store->width, err))
         return false;
     struct examples_options options = { .classes = job->classes,
                                         .augment = job->augment,
                                         .shuffled = job->shuffled,
                                         .seed = (uint64_t)settings->seed,
-                                        .size = padded(settings, store->width) };
+                                        .size = segment_padded(settings, store->width) };
     run->examples = examples_new(job->sets, job->set_count, &options, err);
     if (!run->examples)
         return false;
@@ -325,8 +315,8 @@ static bool load(struct segmenter *segmenter, const char *device, struct error *
     segmentation->channels = (int)format->channels;
     segmentation->classes = (int)format->classes.count;
     segmentation->batch = PREDICT_BATCH;
-    segmentation->height = (int64_t)padded(&format->settings, format->height);
-    segmentation->width = (int64_t)padded(&format->settings, format->width);
+    segmentation->height = (int64_t)segment_padded(&format->settings, format->height);
+    segmentation->width = (int64_t)segment_padded(&format->settings, format->width);
     build_graph(segmentation, graph_new());
     segmenter->store = store_new(backend);
     format->device = backend->name;

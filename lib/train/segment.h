@@ -45,9 +45,6 @@ struct segment_settings {
 extern const struct segment_settings segment_defaults;
 extern const struct yaml_field segment_fields[]; /* all but model and seed */
 
-/* Fills in the presets for images of size × size. */
-bool segment_resolve(struct segment_settings *settings, size_t size, struct error *err) MUST_USE;
-
 /* The side that images of `size` are padded to: a multiple of the network's stride. */
 size_t segment_padded(const struct segment_settings *settings, size_t size);
 
