@@ -7,7 +7,6 @@
 #include <stdio.h>
 
 static const double W_AVERAGE_DECAY = 0.995, MAPPING_RATE = 0.01;
-enum { STDDEV_GROUP = 4 };
 
 static int width(const struct stylegan2 *config, int r)
 {
@@ -82,15 +81,10 @@ struct node *stylegan2_mix(const struct stylegan2 *config, struct node *w, struc
 
 /* Synthesis. */
 
-void stylegan2_noise(const struct stylegan2 *config, struct graph *graph, int64_t n,
-                     struct node *noise[STYLEGAN2_LAYERS])
+struct shape stylegan2_noise_shape(int layer, int64_t n)
 {
-    int layers = stylegan2_styles_count(config) - 1;
-    CHECK(layers <= STYLEGAN2_LAYERS, "%d layers", layers);
-    for (int i = 0; i < layers; i++) {
-        int r = 4 << (i + 1) / 2;
-        noise[i] = t_normal(graph, "noise", SHAPE(n, 1, r, r));
-    }
+    int r = 4 << (layer + 1) / 2;
+    return SHAPE(n, 1, r, r);
 }
 
 /* Style i of all layers' (N,L,w): (N,w). */
@@ -182,7 +176,7 @@ static struct node *residual(const struct stylegan2 *config, struct node *x, int
 static struct node *epilogue(const struct stylegan2 *config, struct node *x)
 {
     int64_t n = dim(x, 0), c = dim(x, 1);
-    x = nn_minibatch_stddev(x, STDDEV_GROUP);                                  /* (N,c+1,4,4) */
+    x = nn_minibatch_stddev(x, STYLEGAN2_STDDEV_GROUP);                        /* (N,c+1,4,4) */
     x = nn_equal_conv(x, "conv", c, 3, .lrelu = true, .clamp = config->clamp); /* (N,c,4,4)   */
     x = nn_dense(t_reshape(x, SHAPE(n, c * 16)), "fc", c, .lrelu = true);      /* (N,c)       */
     return nn_dense(x, "out", 1);

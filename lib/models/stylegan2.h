@@ -14,7 +14,10 @@
 
 #include "tensor/graph.h"
 
-enum { STYLEGAN2_LAYERS = 32 };
+enum {
+    STYLEGAN2_LAYERS = 32,
+    STYLEGAN2_STDDEV_GROUP = 4, /* images of which the discriminator is shown the deviation */
+};
 
 struct stylegan2 {
     int resolution, channels; /* of the images; the resolution a power of 2, at least 8 */
@@ -41,12 +44,11 @@ struct node *stylegan2_truncate(struct node *w, struct node *average, double psi
 struct node *stylegan2_mix(const struct stylegan2 *config, struct node *w, struct node *other,
                            struct node *cutoff);
 
-/* Fresh noise for the layers in order: (N,1,4,4), then two (N,1,r,r) a block. */
-void stylegan2_noise(const struct stylegan2 *config, struct graph *graph, int64_t n,
-                     struct node *noise[STYLEGAN2_LAYERS]);
+/* Of the noise of layer 0 … L-2: (n,1,4,4), then two (n,1,r,r) a block. */
+struct shape stylegan2_noise_shape(int layer, int64_t n);
 
-/* styles (N,L,w) → images (N,channels,R,R), parameters under "synthesis". noise: as above, or NULL
- * for each layer's constant one. */
+/* styles (N,L,w) → images (N,channels,R,R), parameters under "synthesis". noise: each layer's, or
+ * NULL for each layer's constant one. */
 struct node *stylegan2_synthesize(const struct stylegan2 *config, struct node *styles,
                                   struct node *const *noise);
 

@@ -20,7 +20,6 @@
 #include <string.h>
 
 static const double PATH_DECAY = 0.01, CLAMP = 256;
-enum { STDDEV_GROUP = 4 };
 
 static struct stylegan2 network(const struct train_settings *settings, int channels, int size)
 {
@@ -45,12 +44,12 @@ static bool check(const struct train_settings *settings, int channels, int size,
                          "such a canvas or size",
                          size);
     int64_t part = settings->batch / settings->accumulate;
-    if (part > STDDEV_GROUP && part % STDDEV_GROUP)
+    if (part > STYLEGAN2_STDDEV_GROUP && part % STYLEGAN2_STDDEV_GROUP)
         return error_set(
             err,
             "a batch of %lld at a time; above %d it must be a multiple of it, the group of "
             "the minibatch standard deviation",
-            (long long)part, STDDEV_GROUP);
+            (long long)part, STYLEGAN2_STDDEV_GROUP);
     if (gan->channel_base / size < 1)
         return error_set(err, "channel_base %lld leaves no channel at side %d",
                          (long long)gan->channel_base, size);
@@ -91,9 +90,8 @@ static struct node *generate(struct gan *gan, struct phase *phase, int64_t n, st
     struct node *cutoff = draw_cutoff(gan, name_in(gan, phase, "cutoff"));
     struct node *noise[STYLEGAN2_LAYERS];
     for (int i = 0; i + 1 < stylegan2_styles_count(config); i++) {
-        int r = 4 << (i + 1) / 2;
         const char *name = arena_format(&gan->training->arena, "%s.noise.%d", phase->name, i);
-        noise[i] = t_normal(graph, name, SHAPE(n, 1, r, r));
+        noise[i] = t_normal(graph, name, stylegan2_noise_shape(i, n));
     }
     graph_push(graph, "G");
     struct node *w = stylegan2_map(config, z), *average = stylegan2_w_average(config, graph);
@@ -282,9 +280,8 @@ static void build_sampling(struct sampling *sampling)
     struct node *noise[STYLEGAN2_LAYERS];
     struct node *z = sampling_input(sampling, "z", DTYPE_F32, SHAPE(n, config.z_width));
     for (int i = 0; i + 1 < stylegan2_styles_count(&config); i++) {
-        int r = 4 << (i + 1) / 2;
         const char *name = arena_format(&sampling->arena, "noise.%d", i);
-        noise[i] = sampling_input(sampling, name, DTYPE_F32, SHAPE(n, 1, r, r));
+        noise[i] = sampling_input(sampling, name, DTYPE_F32, stylegan2_noise_shape(i, n));
     }
     graph_push(graph, "G");
     struct node *w = stylegan2_map(&config, z);
