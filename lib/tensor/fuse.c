@@ -314,7 +314,7 @@ static int translate_op(struct compiler *c, const struct node *node)
         for (int s = 0; s < 2; s++) { /* a·b + c, unless the product is of use elsewhere too */
             const struct node *product = node->src[s];
             if (product->op == OP_MUL && lower_is_inline(c->l, product) &&
-                !c->value_of[product->id] && c->l->values[product->id].user != -2)
+                !c->value_of[product->id] && c->l->values[product->id].user != USER_MANY)
                 return emit(
                     c, (struct instruction){ .op = LOOP_MUL_ADD,
                                              .in = { translate(c, product->src[0], false),

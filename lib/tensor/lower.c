@@ -12,7 +12,6 @@
 
 #include <string.h>
 
-enum { USER_NONE = -1, USER_MANY = -2 };
 enum { COST_RECOMPUTED = 24, COST_LONGEST = 64, COST_TRANSCENDENTAL = 4, MANY_LOADS = 3 };
 enum { FAR_JOBS = 24, REMADE_ELEMENTS = 1 << 16 };
 
@@ -132,14 +131,13 @@ static void add_load(struct value *value, int id)
 }
 
 /* A source that has memory: it counts as a load where it is about as large as the result. */
-static void add_source(struct lowering *l, struct value *value, const struct node *source)
+static void add_source(struct value *value, const struct node *source)
 {
     const struct node *base = source;
     while (base->op == OP_BROADCAST || base->op == OP_RESHAPE)
         base = base->src[0];
     if (!is_number(base) && shape_count(base->shape) * 2 > shape_count(value->node->shape))
         add_load(value, base->id);
-    (void)l;
 }
 
 /* where(…, x, a·x), leaky ReLU's gradient: x is computed once for both. */
@@ -164,7 +162,7 @@ static bool join_sources(struct lowering *l, struct value *value)
         if (!cuts_join(value->cuts, cuts, &value->cuts))
             return false;
         if (!source->virtual) {
-            add_source(l, value, node->src[i]);
+            add_source(value, node->src[i]);
             value->reads++;
             continue;
         }
@@ -271,11 +269,10 @@ static struct job *add_job(struct lowering *l, const struct node *node)
     return &l->jobs[l->job_count++];
 }
 
-static void new_buffer(struct lowering *l, struct view *view, const size_t *element_bytes,
-                       const struct node *leaf)
+static void new_buffer(struct lowering *l, struct view *view, const struct node *leaf)
 {
     view->offset = 0;
-    view->buffer = add_buffer(l, shape_count(view->shape) * element_bytes[view->dtype], leaf);
+    view->buffer = add_buffer(l, shape_count(view->shape) * l->element_bytes[view->dtype], leaf);
 }
 
 static void add_read(struct lowering *l, struct job *job, const struct node *node)
@@ -406,7 +403,7 @@ static enum dtype kept_dtype(const struct lowering *l, const struct value *value
     return load && load->view.dtype == DTYPE_BF16 ? DTYPE_BF16 : node->dtype;
 }
 
-static void store_elementwise(struct lowering *l, struct value *value, const size_t *bytes)
+static void store_elementwise(struct lowering *l, struct value *value)
 {
     struct node *node = value->node;
     bool weights =
@@ -418,13 +415,13 @@ static void store_elementwise(struct lowering *l, struct value *value, const siz
         row_major_strides(node->shape, value->view.stride);
     else
         inherit_strides(l, node, node->shape, value->view.stride);
-    new_buffer(l, &value->view, bytes, NULL);
+    new_buffer(l, &value->view, NULL);
     (void)add_root(l, node, &value->view);
     value->stored = true;
     value->last_read = l->job_count;
 }
 
-static void store_reduction(struct lowering *l, struct value *value, const size_t *bytes)
+static void store_reduction(struct lowering *l, struct value *value)
 {
     struct node *node = value->node;
     int64_t full[RANK_MAX];
@@ -432,15 +429,15 @@ static void store_reduction(struct lowering *l, struct value *value, const size_
     value->view = (struct view){ .dtype = node->dtype, .shape = node->shape };
     inherit_strides(l, node, x->shape, full);
     strides_like(node->shape, full, value->view.stride);
-    new_buffer(l, &value->view, bytes, NULL);
+    new_buffer(l, &value->view, NULL);
     (void)add_loop(l, node, x, false, &value->view);
 }
 
-static void place_leaf(struct lowering *l, struct value *value, const size_t *bytes)
+static void place_leaf(struct lowering *l, struct value *value)
 {
     value->view = (struct view){ .dtype = value->node->dtype, .shape = value->node->shape };
     row_major_strides(value->view.shape, value->view.stride);
-    new_buffer(l, &value->view, bytes, value->node);
+    new_buffer(l, &value->view, value->node);
 }
 
 static void fill_zeros(struct lowering *l, const struct node *node, const struct view *to)
@@ -486,7 +483,7 @@ static void write_parts(struct lowering *l, const struct node *node, const struc
 }
 
 /* concat and pad. */
-static void join_parts(struct lowering *l, struct value *value, const size_t *bytes)
+static void join_parts(struct lowering *l, struct value *value)
 {
     struct node *node = value->node, *first = node->src[0];
     value->view = (struct view){ .dtype = kept_dtype(l, value), .shape = node->shape };
@@ -502,21 +499,20 @@ static void join_parts(struct lowering *l, struct value *value, const size_t *by
     }
     if (is_part(l, value))
         return;
-    new_buffer(l, &value->view, bytes, NULL);
+    new_buffer(l, &value->view, NULL);
     write_parts(l, node, &value->view, false);
 }
 
 /* The view of a value for a reader that needs dense memory in a given order; a copy where it lies
  * otherwise. The copy takes the place of the value for the readers to come. */
-static void make_dense(struct lowering *l, struct value *value, const int64_t *stride,
-                       const size_t *bytes)
+static void make_dense(struct lowering *l, struct value *value, const int64_t *stride)
 {
     enum dtype dtype = value->node->op == OP_CONV_DW ? value->view.dtype : value->node->dtype;
     if (same_strides(value->view.shape, value->view.stride, stride) && value->view.dtype == dtype)
         return;
     struct view copy = { .dtype = dtype, .shape = value->view.shape };
     memcpy(copy.stride, stride, sizeof copy.stride);
-    new_buffer(l, &copy, bytes, NULL);
+    new_buffer(l, &copy, NULL);
     (void)add_copy(l, value->node, &copy);
     value->view = copy;
 }
@@ -553,10 +549,10 @@ static bool is_better_remade(const struct lowering *l, const struct value *value
     return !load->virtual && load->last_user > reader;
 }
 
-static void remake(struct lowering *l, struct value *value, const size_t *bytes)
+static void remake(struct lowering *l, struct value *value)
 {
     value->view = value->origin;
-    new_buffer(l, &value->view, bytes, NULL);
+    new_buffer(l, &value->view, NULL);
     add_root(l, value->node, &value->view)->alone = true;
 }
 
@@ -566,7 +562,7 @@ static const int64_t *channels_last(struct shape shape, int64_t *stride)
     return stride;
 }
 
-static void require_layouts(struct lowering *l, const struct node *node, const size_t *bytes)
+static void require_layouts(struct lowering *l, const struct node *node)
 {
     for (int i = 0; i < node->sources; i++) {
         struct value *source = value_of(l, node->src[i]);
@@ -574,7 +570,7 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
         bool weight = is_weight(node, i);
         bool filter = i == 1 && is_resampling(node);
         if (is_better_remade(l, source, node->id))
-            remake(l, source, bytes);
+            remake(l, source);
         source->last_read = l->job_count;
         if (op_is_attention(node->op))
             continue; /* however it lies */
@@ -592,7 +588,7 @@ static void require_layouts(struct lowering *l, const struct node *node, const s
             row_major_strides(source->view.shape, stride);
         else
             channels_last_strides(source->view.shape, stride);
-        make_dense(l, source, stride, bytes);
+        make_dense(l, source, stride);
     }
 }
 
@@ -615,10 +611,10 @@ static void attention_strides(const struct node *node, int64_t *stride)
     dense_strides(node->shape, order, stride);
 }
 
-static void compute_alone(struct lowering *l, struct value *value, const size_t *bytes)
+static void compute_alone(struct lowering *l, struct value *value)
 {
     struct node *node = value->node;
-    require_layouts(l, node, bytes);
+    require_layouts(l, node);
     bool gradient = node->op == OP_CONV_DW; /* sums, f32 where the backend can keep them so */
     enum dtype dtype = gradient && !l->weights_last ? DTYPE_F32 : node->dtype;
     if (is_resampling(node) && node->dtype == DTYPE_F32 && !value->root)
@@ -631,7 +627,7 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
         attention_strides(node, value->view.stride);
     else
         row_major_strides(node->shape, value->view.stride);
-    new_buffer(l, &value->view, bytes, NULL);
+    new_buffer(l, &value->view, NULL);
     struct job *job = add_job(l, node);
     job->in = arena_array(l->arena, struct view, (size_t)node->sources);
     for (int i = 0; i < node->sources; i++)
@@ -639,18 +635,18 @@ static void compute_alone(struct lowering *l, struct value *value, const size_t 
     job->out = value->view;
 }
 
-static void place_view(struct lowering *l, struct value *value, const size_t *bytes)
+static void place_view(struct lowering *l, struct value *value)
 {
     struct value *source = value_of(l, value->node->src[0]);
     struct cuts cuts;
     if (view_of(value->node, &source->view, &value->view))
         return;
     if (cuts_join(cuts_of(value->node->shape), cuts_of(source->node->shape), &cuts)) {
-        store_elementwise(l, value, bytes);
+        store_elementwise(l, value);
         return;
     }
     row_major_strides(source->view.shape, value->view.stride); /* shapes that share no cuts */
-    make_dense(l, source, value->view.stride, bytes);
+    make_dense(l, source, value->view.stride);
     value->view = source->view;
     value->view.shape = value->node->shape;
     row_major_strides(value->view.shape, value->view.stride);
@@ -668,28 +664,27 @@ static bool is_cast_already(const struct lowering *l, const struct value *value)
            (op_is_combined(node->src[0]->op) && kept_dtype(l, value) == lies);
 }
 
-static void place(struct lowering *l, struct value *value, const size_t *bytes)
+static void place(struct lowering *l, struct value *value)
 {
     const struct node *node = value->node;
     if (is_leaf(node))
-        place_leaf(l, value, bytes);
+        place_leaf(l, value);
     else if (is_cast_already(l, value))
         value->view = value_of(l, node->src[0])->view;
     else if (is_view_op(node) || (node->op == OP_RESHAPE && !value->virtual))
-        place_view(l, value, bytes);
+        place_view(l, value);
     else if (is_elementwise(node) && (value->addressed || !is_number(node)))
-        store_elementwise(l, value, bytes);
+        store_elementwise(l, value);
     else if (is_reduction(node))
-        store_reduction(l, value, bytes);
+        store_reduction(l, value);
     else if (is_joined(node))
-        join_parts(l, value, bytes);
+        join_parts(l, value);
     else if (!is_number(node))
-        compute_alone(l, value, bytes);
+        compute_alone(l, value);
     value->origin = value->view;
 }
 
-static struct view place_root(struct lowering *l, struct value *value, bool fresh,
-                              const size_t *bytes)
+static struct view place_root(struct lowering *l, struct value *value, bool fresh)
 {
     struct view view = { .dtype = value->node->dtype, .shape = value->node->shape };
     row_major_strides(view.shape, view.stride);
@@ -698,14 +693,13 @@ static struct view place_root(struct lowering *l, struct value *value, bool fres
                                  same_strides(view.shape, view.stride, value->origin.stride));
     if (own && !(fresh && is_leaf(value->node)))
         return value->origin;
-    new_buffer(l, &view, bytes, NULL);
+    new_buffer(l, &view, NULL);
     (void)add_copy(l, value->node, &view);
     return view;
 }
 
 void lower_graph(struct lowering *l, const struct graph *graph, struct node *const *roots,
-                 const bool *fresh, size_t count, const size_t *element_bytes,
-                 struct view *roots_at)
+                 const bool *fresh, size_t count, struct view *roots_at)
 {
     l->graph = graph;
     l->count = graph_size(graph);
@@ -723,7 +717,7 @@ void lower_graph(struct lowering *l, const struct graph *graph, struct node *con
     sweep_users(l);
     for (size_t id = 0; id < l->count; id++)
         if (l->values[id].needed && !l->values[id].virtual)
-            place(l, &l->values[id], element_bytes);
+            place(l, &l->values[id]);
     for (size_t i = 0; i < count; i++)
-        roots_at[i] = place_root(l, value_of(l, roots[i]), fresh[i], element_bytes);
+        roots_at[i] = place_root(l, value_of(l, roots[i]), fresh[i]);
 }

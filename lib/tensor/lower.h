@@ -8,6 +8,8 @@
 #include "tensor/layout.h"
 #include "tensor/precision.h"
 
+enum { USER_NONE = -1, USER_MANY = -2 };
+
 /* What is known of a node while a plan is made. */
 struct value {
     struct node *node;
@@ -56,7 +58,8 @@ struct job {
 struct lowering {
     struct arena *arena;
     enum precision precision;
-    bool weights_last; /* the backend's */
+    bool weights_last;           /* the backend's */
+    const size_t *element_bytes; /* likewise, by dtype */
     const struct graph *graph;
     struct value *values;
     size_t count;
@@ -70,8 +73,7 @@ struct lowering {
 /* Roots are nodes of the rewritten graph. roots_at[i]: a dense row-major view of each; a root that
  * is a leaf is copied when `fresh` says so, else its own view is given. */
 void lower_graph(struct lowering *lowering, const struct graph *graph, struct node *const *roots,
-                 const bool *fresh, size_t count, const size_t *element_bytes,
-                 struct view *roots_at);
+                 const bool *fresh, size_t count, struct view *roots_at);
 
 /* Whether the node is evaluated inside a loop that reads it, rather than read from memory. */
 bool lower_is_inline(const struct lowering *lowering, const struct node *node);

@@ -146,9 +146,9 @@ static void plan_fused(struct plan *plan, struct node *const *roots, const bool 
         combine(plan, new_roots, root_count, image);
     struct lowering lowering = { .arena = &plan->arena,
                                  .precision = store_precision(plan->store),
-                                 .weights_last = plan->backend->weights_last };
-    lower_graph(&lowering, plan->rewritten, new_roots, fresh, root_count,
-                plan->backend->element_bytes, roots_at);
+                                 .weights_last = plan->backend->weights_last,
+                                 .element_bytes = plan->backend->element_bytes };
+    lower_graph(&lowering, plan->rewritten, new_roots, fresh, root_count, roots_at);
     plan->step_count = fuse_jobs(&lowering, &plan->steps);
     plan->buffers = lowering.buffers;
     plan->buffer_count = lowering.buffer_count;

@@ -33,8 +33,9 @@ static void lower(struct lowered *l, struct node *const *roots, size_t count,
         to[i] = image[roots[i]->id];
     l->lowering = (struct lowering){ .arena = &l->arena,
                                      .precision = precision,
-                                     .weights_last = weights_last };
-    lower_graph(&l->lowering, l->rewritten, to, fresh, count, bytes, l->at);
+                                     .weights_last = weights_last,
+                                     .element_bytes = bytes };
+    lower_graph(&l->lowering, l->rewritten, to, fresh, count, l->at);
 }
 
 static void release(struct lowered *l)
