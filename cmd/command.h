@@ -47,8 +47,9 @@ struct command {
 extern const struct command
     command_audit,
     command_choose,
-    command_curves, command_import_weights,
+    command_curves,
     command_doctor,
+    command_import_weights,
     command_ingest,
     command_init,
     command_inspect,

@@ -5,7 +5,6 @@
 #include "base/json.h"
 
 #include <stdio.h>
-#include <string.h>
 
 struct options {
     const char *out;
@@ -121,23 +120,12 @@ const struct stage stage_ingest = {
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
-/* An option beside a plan would be silently passed over. */
-static bool are_defaults(const struct ingest_settings *settings)
-{
-    struct text given = { 0 }, defaults = { 0 };
-    yaml_describe(ingest_fields, settings, &given);
-    yaml_describe(ingest_fields, &ingest_defaults, &defaults);
-    bool same = strcmp(given.bytes, defaults.bytes) == 0;
-    text_release(&given);
-    text_release(&defaults);
-    return same;
-}
-
 static enum exit_code run(struct invocation *invocation)
 {
     struct options *values = invocation->values;
     if (invocation->operand_count == 1) {
-        if (values->out || !are_defaults(&values->settings))
+        /* an option beside a plan would be silently passed over */
+        if (values->out || !yaml_same(ingest_fields, &values->settings, &ingest_defaults))
             return command_refuse(invocation, "give a plan, or --source and --out with the options "
                                               "that a plan would hold, not both");
         return stage_command(invocation, &stage_ingest);

@@ -334,13 +334,7 @@ static enum exit_code work_on(struct stage_work *work)
 /* lethe run packs when the plan says anything about the package; lethe package in any case. */
 static bool is_wanted(const struct release_plan *plan)
 {
-    struct text given = { 0 }, defaults = { 0 };
-    yaml_describe(package_fields, &plan->package, &given);
-    yaml_describe(package_fields, &package_defaults, &defaults);
-    bool wanted = strcmp(given.bytes, defaults.bytes) != 0;
-    text_release(&given);
-    text_release(&defaults);
-    return wanted;
+    return !yaml_same(package_fields, &plan->package, &package_defaults);
 }
 
 const struct stage stage_package = {

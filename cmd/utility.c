@@ -158,14 +158,8 @@ static bool policy_asks(const struct release_plan *plan)
 static bool is_wanted(const struct release_plan *plan)
 {
     struct utility_settings silent = utility_defaults;
-    struct text asked = { 0 }, unasked = { 0 };
     silent.seed = plan->utility.seed; /* may be the plan's own */
-    yaml_describe(utility_fields, &plan->utility, &asked);
-    yaml_describe(utility_fields, &silent, &unasked);
-    bool wanted = strcmp(asked.bytes, unasked.bytes) != 0 || policy_asks(plan);
-    text_release(&asked);
-    text_release(&unasked);
-    return wanted;
+    return !yaml_same(utility_fields, &plan->utility, &silent) || policy_asks(plan);
 }
 
 const struct stage stage_utility = {

@@ -524,6 +524,17 @@ void yaml_describe(const struct yaml_field *fields, const void *values, struct t
     }
 }
 
+bool yaml_same(const struct yaml_field *fields, const void *values, const void *others)
+{
+    struct text text = { 0 }, other = { 0 };
+    yaml_describe(fields, values, &text);
+    yaml_describe(fields, others, &other);
+    bool same = strcmp(text.bytes, other.bytes) == 0;
+    text_release(&text);
+    text_release(&other);
+    return same;
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static void add_list(const struct yaml_strings *list, struct text *out)

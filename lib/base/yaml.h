@@ -65,6 +65,9 @@ bool yaml_parse(const char *bytes, size_t size, const char *name, const struct y
 struct text;
 void yaml_describe(const struct yaml_field *fields, const void *values, struct text *out);
 
+/* Whether two sections are described by the same lines. */
+bool yaml_same(const struct yaml_field *fields, const void *values, const void *others);
+
 /* Adds the fields as YAML that yaml_parse reads to the same values; lists of sections are left out,
  * and strings have neither quotes nor escapes. */
 void yaml_write(const struct yaml_field *fields, const void *values, int indent, struct text *out);

@@ -443,6 +443,21 @@ static void a_list_of_sections_is_read_row_by_row(void **state)
     text_release(&text);
 }
 
+static void sections_are_the_same_where_every_value_is_rows_and_inner_ones_too(void **state)
+{
+    (void)state;
+    struct plan plan = { 0 }, again = { 0 };
+    static const char document[] = "name: a\ntrain:\n  size: 8\n  optimiser: { rate: 0.5 }\n"
+                                   "rules:\n  - metric: flagged\n    limit: 0.25\n";
+    assert_ok(parse(document, &plan) && parse(document, &again), err);
+    assert_true(yaml_same(fields, &plan, &again));
+    ((struct rule *)again.rules.items)->limit = 0.75;
+    assert_false(yaml_same(fields, &plan, &again));
+    assert_ok(parse(document, &again), err);
+    again.train.optimiser.rate = 0.25;
+    assert_false(yaml_same(fields, &plan, &again));
+}
+
 static void an_empty_list_of_sections_has_no_rows(void **state)
 {
     (void)state;
@@ -502,6 +517,7 @@ int main(void)
         TEST(hostile_nesting_and_size_are_refused),
         TEST(long_keys_and_values_are_cut_not_overrun),
         TEST(a_list_of_sections_is_read_row_by_row),
+        TEST(sections_are_the_same_where_every_value_is_rows_and_inner_ones_too),
         TEST(an_empty_list_of_sections_has_no_rows),
         TEST(mistakes_in_a_row_are_told_with_their_place),
         TEST(a_file_is_read_and_named_in_errors),
