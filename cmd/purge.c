@@ -58,10 +58,14 @@ static const struct {
 };
 enum { DERIVED = sizeof derived / sizeof *derived };
 
+enum { PURGE_MAX = 512 };
+
 struct purge {
     struct invocation *invocation;
     struct release_plan plan;
-    const char **paths, **stages, **candidates; /* as long as there are paths; NULL: of none */
+    struct removal {
+        const char *path, *stage, *candidate; /* stage and candidate NULL: of none */
+    } removals[PURGE_MAX];
     size_t count;
     double bytes;
 };
@@ -84,14 +88,10 @@ static double size_of(const char *path, struct arena *arena)
     return (double)total;
 }
 
-enum { PURGE_MAX = 512 };
-
 static void add(struct purge *purge, const char *path, const char *stage, const char *candidate)
 {
     CHECK(purge->count < PURGE_MAX, "more than %d things to purge", (int)PURGE_MAX);
-    purge->paths[purge->count] = path;
-    purge->candidates[purge->count] = candidate;
-    purge->stages[purge->count++] = stage;
+    purge->removals[purge->count++] = (struct removal){ path, stage, candidate };
     purge->bytes += size_of(path, &purge->invocation->arena);
 }
 
@@ -157,10 +157,6 @@ static void list_candidates(struct purge *purge)
 
 static void list(struct purge *purge)
 {
-    struct arena *arena = &purge->invocation->arena;
-    purge->paths = arena_array(arena, const char *, PURGE_MAX);
-    purge->stages = arena_array(arena, const char *, PURGE_MAX);
-    purge->candidates = arena_array(arena, const char *, PURGE_MAX);
     for (size_t i = 0; i < DERIVED; i++) {
         const char *path = path_join(&purge->invocation->arena, purge->plan.run, derived[i].path);
         if (text_ends_with(derived[i].path, ".*"))
@@ -183,19 +179,20 @@ static bool remove_all(const struct purge *purge, struct journal *journal, struc
 {
     struct json *details = json_new_object(), *paths = json_new_array();
     for (size_t i = 0; i < purge->count; i++)
-        json_push_string(paths, purge->paths[i]);
+        json_push_string(paths, purge->removals[i].path);
     json_put(details, "paths", paths);
     if (!journal_add(journal, "purge started", details, err))
         return false;
     for (size_t i = 0; i < purge->count; i++) {
-        if (!remove_one(purge->paths[i], err))
+        const struct removal *removal = &purge->removals[i];
+        if (!remove_one(removal->path, err))
             return false;
-        if (!purge->stages[i])
+        if (!removal->stage)
             continue;
         details = json_new_object();
-        json_put_string(details, "stage", purge->stages[i]);
-        if (purge->candidates[i])
-            json_put_string(details, "candidate", purge->candidates[i]);
+        json_put_string(details, "stage", removal->stage);
+        if (removal->candidate)
+            json_put_string(details, "candidate", removal->candidate);
         if (!journal_add(journal, EVENT_NAME_PURGED, details, err))
             return false;
     }
@@ -227,7 +224,7 @@ static void print(const struct purge *purge, bool removed)
     if (purge->invocation->json) {
         struct json *document = json_new_object(), *paths = json_new_array();
         for (size_t i = 0; i < purge->count; i++)
-            json_push_string(paths, purge->paths[i]);
+            json_push_string(paths, purge->removals[i].path);
         json_put_bool(document, "removed", removed);
         json_put_real(document, "bytes", purge->bytes);
         json_put(document, "paths", paths);
@@ -235,7 +232,7 @@ static void print(const struct purge *purge, bool removed)
         return;
     }
     for (size_t i = 0; i < purge->count; i++)
-        printf("%s %s\n", removed ? "removed" : "would remove", purge->paths[i]);
+        printf("%s %s\n", removed ? "removed" : "would remove", purge->removals[i].path);
     printf("%s in all%s\n", text_size(size, purge->bytes),
            removed ? "" : "; with --yes they are removed");
 }

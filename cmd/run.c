@@ -273,7 +273,9 @@ static enum exit_code make(struct run *run, const struct stage *stage,
                            const struct release_plan *plan, const struct digest *inputs,
                            bool *unfinished)
 {
-    static const char *const states[] = { "made", "no", "failed", "no" };
+    static const char *const states[] = {
+        [EXIT_YES] = "made", [EXIT_NO] = "no", [EXIT_ERROR] = "failed", [EXIT_UNMET] = "no"
+    };
     struct invocation *invocation = run->invocation;
     struct stage_work work = stage_of_plan(stage, plan, &invocation->arena, &invocation->err);
     work.journal = run->journal;
@@ -324,32 +326,54 @@ static enum exit_code make_variants(struct run *run, const struct stage *stage, 
     return code;
 }
 
-static bool journal_run(struct run *run, const char *event, enum exit_code code, bool unfinished)
+/* How a run ended: in the journal, and in the document of --json. */
+struct ending {
+    const char *journal, *document;
+};
+
+static struct ending ending_of(enum exit_code code, bool unfinished)
 {
-    static const char *const ends[] = { "complete", "the answer is no", "failed",
-                                        "the answer is no" };
+    static const struct ending endings[] = { [EXIT_YES] = { "complete", "complete" },
+                                             [EXIT_NO] = { "the answer is no", "no" },
+                                             [EXIT_ERROR] = { "failed", "failed" },
+                                             [EXIT_UNMET] = { "the answer is no", "no" } };
+    return unfinished ? (struct ending){ "stopped", "stopped" } : endings[code];
+}
+
+/* The details of a line about the whole run. */
+static struct json *journal_details(const struct run *run)
+{
     struct json *details = json_new_object();
     json_put_string(details, "plan_sha256", run->plan.sha256);
     json_put_string(details, "from", stages[run->first]->name);
     json_put_string(details, "until", stages[run->last]->name);
-    if (strcmp(event, "run ended") == 0)
-        json_put_string(details, "end", unfinished ? "stopped" : ends[code]);
-    return journal_add(run->journal, event, details,
+    return details;
+}
+
+static bool journal_start(struct run *run)
+{
+    return journal_add(run->journal, "run started", journal_details(run), &run->invocation->err);
+}
+
+static bool journal_end(struct run *run, enum exit_code code, const struct ending *ending)
+{
+    struct json *details = journal_details(run);
+    json_put_string(details, "end", ending->journal);
+    return journal_add(run->journal, "run ended", details,
                        code == EXIT_ERROR ? NULL : &run->invocation->err);
 }
 
 static enum exit_code finish(struct run *run, enum exit_code code, bool unfinished)
 {
-    static const char *const ends[] = { "complete", "no", "failed", "no" };
     struct invocation *invocation = run->invocation;
     const char *until = ((const struct options *)invocation->values)->until;
-    const char *end = unfinished ? "stopped" : ends[code];
-    if (!journal_run(run, "run ended", code, unfinished))
+    const struct ending ending = ending_of(code, unfinished);
+    if (!journal_end(run, code, &ending))
         code = EXIT_ERROR;
     if (invocation->json) {
         struct json *document = json_new_object();
         json_put_string(document, "run", run->plan.run);
-        json_put_string(document, "end", end);
+        json_put_string(document, "end", ending.document);
         json_put(document, "stages", run->made);
         command_print(document);
     } else {
@@ -396,7 +420,7 @@ static enum exit_code go_through(struct run *run)
     enum exit_code code = EXIT_YES;
     bool unfinished = false;
     run->made = json_new_array();
-    if (!journal_run(run, "run started", EXIT_YES, false))
+    if (!journal_start(run))
         return finish(run, EXIT_ERROR, false);
     for (size_t i = run->first; code == EXIT_YES && !unfinished && i <= run->last; i++)
         code = make_variants(run, stages[i], &unfinished);
