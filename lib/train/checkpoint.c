@@ -315,12 +315,7 @@ static bool name_best(const char *folder, const char *path, struct arena *arena,
     unlink(beside);
     if (link(path, beside) == 0)
         return rename(beside, to) == 0 || error_set_errno(err, "%s: cannot be written", to);
-    struct file_map map;
-    if (!file_map_open(&map, path, err))
-        return false;
-    bool ok = file_write(to, map.bytes, map.size, err);
-    file_map_close(&map);
-    return ok;
+    return file_copy(path, to, err);
 }
 
 bool checkpoint_update_best(const char *folder, struct error *err)
