@@ -216,13 +216,12 @@ static void warn_of_control(struct audit_run *run)
     warn_of_statistics(run);
 }
 
-static struct json *warnings_json(const struct audit_run *run)
+static struct json *warnings_json(struct audit_run *run)
 {
     struct json *list = json_new_array();
     const char *line = run->warnings.bytes ? run->warnings.bytes : "";
     for (const char *end; *line && (end = strchr(line, '\n')); line = end + 1) {
-        char *one = arena_substring((struct arena *)&run->arena, line, (size_t)(end - line));
-        json_push_string(list, one);
+        json_push_string(list, arena_substring(&run->arena, line, (size_t)(end - line)));
     }
     return list;
 }

@@ -170,7 +170,7 @@ static size_t flagged_by(const struct audit_run *run, int m)
     return found;
 }
 
-struct json *flagged_json(const struct audit_run *run)
+struct json *flagged_json(struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
     struct json *flagged = json_new_object(), *images = json_new_array();
@@ -183,11 +183,9 @@ struct json *flagged_json(const struct audit_run *run)
     json_put_real(flagged, "expected_by_chance", calibration->expected);
     json_put_real(flagged, "excess_p", calibration->excess);
     put_count(flagged, "by_identity", calibration->certain);
-    for (size_t s = 0; s < calibration->statistics; s++) {
-        struct arena *arena = (struct arena *)&run->arena;
-        put_count(flagged, arena_format(arena, "by_%s", calibration->threshold[s].name),
+    for (size_t s = 0; s < calibration->statistics; s++)
+        put_count(flagged, arena_format(&run->arena, "by_%s", calibration->threshold[s].name),
                   calibration->threshold[s].flagged);
-    }
     for (int m = 0; m < MATCHER_COUNT; m++)
         put_count(flagged, matcher_keys[m], flagged_by(run, m));
     put_count(flagged, "spared_by_limits", calibration->spared);

@@ -33,7 +33,7 @@ struct smoothness;
 struct json *control_json(const struct audit_run *run, const struct smoothness *matched);
 struct json *calibration_json(const struct audit_run *run);
 struct json *thresholds_json(const struct audit_run *run);
-struct json *flagged_json(const struct audit_run *run);
+struct json *flagged_json(struct audit_run *run);
 struct json *transforms_json(const struct audit_run *run);
 struct json *tiles_json(const struct audit_run *run);
 struct json *lesions_json(const struct audit_run *run);

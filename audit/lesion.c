@@ -80,10 +80,10 @@ static bool varies(const struct grid *grid, const float *cells, const struct les
     return false;
 }
 
-/* The largest square that an image's lesion all but fills; scale 0: there is none. */
 struct taking {
     const struct lesion_search *search;
     size_t first;
+    /* By image: the largest square that its lesion all but fills; scale 0: there is none. */
     struct lesion *taken;
 };
 

@@ -88,10 +88,10 @@ static int place_of(const char *word, const char *const *names)
     return -1;
 }
 
-static const char *const source_words[] = { "real",     "synthetic", "both",
-                                            "shuffled", "untrained", NULL };
-static const enum source_kind source_kinds[] = { SOURCE_REAL, SOURCE_SYNTHETIC, SOURCE_BOTH,
-                                                 SOURCE_SHUFFLED, SOURCE_UNTRAINED };
+static const char *const source_words[SOURCE_FRACTION + 1] = {
+    [SOURCE_REAL] = "real",         [SOURCE_SYNTHETIC] = "synthetic", [SOURCE_BOTH] = "both",
+    [SOURCE_SHUFFLED] = "shuffled", [SOURCE_UNTRAINED] = "untrained",
+};
 
 /* Whether a source needs no synthetic store. */
 static bool is_alone(enum source_kind kind)
@@ -104,6 +104,18 @@ static bool is_fraction(const char *word, double *value)
     return text_to_real(word, value) && *value > 0 && *value < 1;
 }
 
+static bool refuse_word(const char *word, const char *key, const char *const *names, bool fractions,
+                        struct error *err)
+{
+    struct text all = { 0 };
+    for (int i = 0; names[i]; i++)
+        text_format(&all, "%s%s", i ? ", " : "", names[i]);
+    error_set(err, "%s: \"%s\" is none of these: %s%s", key, word, all.bytes,
+              fractions ? ", a number between 0 and 1" : "");
+    text_release(&all);
+    return false;
+}
+
 static bool check_words(const struct yaml_strings *list, const char *key, const char *const *names,
                         bool fractions, struct error *err)
 {
@@ -113,10 +125,7 @@ static bool check_words(const struct yaml_strings *list, const char *key, const 
     for (size_t i = 0; i < list->count; i++) {
         if (place_of(list->items[i], names) < 0 &&
             !(fractions && is_fraction(list->items[i], &fraction)))
-            return error_set(
-                err, "%s: \"%s\" is none of these: %s%s%s%s%s%s", key, list->items[i], names[0],
-                names[1] ? ", " : "", names[1] ? names[1] : "",
-                fractions ? ", both, shuffled, untrained, a number between 0 and 1" : "", "", "");
+            return refuse_word(list->items[i], key, names, fractions, err);
         for (size_t k = 0; k < i; k++)
             if (strcmp(list->items[i], list->items[k]) == 0)
                 return error_set(err, "%s: \"%s\" stands there twice", key, list->items[i]);
@@ -166,15 +175,16 @@ static void add_source(struct grid *grid, enum source_kind kind, size_t store, d
     struct source source = { .kind = kind, .store = store, .fraction = fraction };
     source.rows = grid->train_rows;
     source.row_count = kind == SOURCE_SYNTHETIC ? 0 : grid->train_count;
-    source.name = kind == SOURCE_REAL        ? "real"
-                  : kind == SOURCE_SHUFFLED  ? "shuffled"
-                  : kind == SOURCE_UNTRAINED ? "untrained"
-                  : kind == SOURCE_SYNTHETIC ? synthetic
-                  : kind == SOURCE_BOTH
-                      ? arena_format(&grid->arena, "%s+real", synthetic)
-                      : arena_format(&grid->arena, "%s+%greal", synthetic, fraction);
-    if (kind == SOURCE_FRACTION)
+    if (is_alone(kind))
+        source.name = source_words[kind];
+    else if (kind == SOURCE_SYNTHETIC)
+        source.name = synthetic;
+    else if (kind == SOURCE_BOTH)
+        source.name = arena_format(&grid->arena, "%s+real", synthetic);
+    else {
+        source.name = arena_format(&grid->arena, "%s+%greal", synthetic, fraction);
         choose_subjects(grid, &source);
+    }
     grid->sources[grid->source_count++] = source;
 }
 
@@ -186,7 +196,7 @@ static bool make_sources(struct grid *grid, struct error *err)
     for (size_t i = 0; i < list->count; i++) {
         double fraction = 0;
         int word = place_of(list->items[i], source_words);
-        enum source_kind kind = word >= 0 ? source_kinds[word] : SOURCE_FRACTION;
+        enum source_kind kind = word >= 0 ? (enum source_kind)word : SOURCE_FRACTION;
         bool alone = is_alone(kind);
         CHECK(word >= 0 || is_fraction(list->items[i], &fraction), "a list not checked");
         if (!alone && !stores)

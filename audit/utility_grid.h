@@ -10,9 +10,9 @@ enum source_kind {
     SOURCE_REAL,
     SOURCE_SYNTHETIC,
     SOURCE_BOTH,
-    SOURCE_FRACTION,
     SOURCE_SHUFFLED,
     SOURCE_UNTRAINED,
+    SOURCE_FRACTION, /* the last: it has no word, but a number */
 };
 
 struct source {

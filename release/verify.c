@@ -212,12 +212,12 @@ static bool take_bundle(struct verifying *v, const char *path)
     return true;
 }
 
-/* All bundles beside the archive, in byte order of their names. */
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* All bundles beside the archive, in byte order of their names. */
 static bool list_bundles(struct verifying *v, const char **paths, size_t *count)
 {
     const char *folder = path_parent(v->arena, v->job->archive);
@@ -278,10 +278,11 @@ static bool check_archive(struct verifying *v, struct extract *extract)
         sink = extract_sink(extract);
     const char *name = path_name(v->job->archive);
     const char *expected = v->result->manifest.archive.name;
-    if (strncmp(name, expected, strlen(expected)) != 0)
-        return findings_add(&v->result->findings, FINDING_BAD,
-                            "%s: the signed archive is called %s", name, expected),
-               true;
+    if (strncmp(name, expected, strlen(expected)) != 0) {
+        findings_add(&v->result->findings, FINDING_BAD, "%s: the signed archive is called %s", name,
+                     expected);
+        return true;
+    }
     /* Of a split archive any volume may have been named. */
     const char *whole = path_join(v->arena, path_parent(v->arena, v->job->archive), expected);
     return stream_check(&v->result->manifest,
