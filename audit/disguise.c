@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { PREPARE = 512 };
-
 /* ---- the database ---------------------------------------------------------------------------- */
 
 static void prepare_range(void *context, size_t begin, size_t end)
@@ -76,14 +74,6 @@ uint32_t disguise_group(const struct disguise_search *search, size_t query)
     return found ? search->groups[found->place] : UINT32_MAX;
 }
 
-/* Lets go of the pages of images that have been read. */
-static void disguise_forget(const struct disguise_search *search, const struct image_set *set,
-                            size_t first, size_t count)
-{
-    struct search view = { .pixels = search->pixels };
-    images_forget(&view, set, first, count);
-}
-
 struct disguise_search *disguise_open(const struct image_set *queries,
                                       const struct image_set *database,
                                       const struct disguise_settings *settings, struct error *err)
@@ -115,19 +105,8 @@ struct disguise_search *disguise_open(const struct image_set *queries,
         disguise_close(search);
         return NULL;
     }
-    blas_set_threads(1);
-    for (size_t first = 0; first < database->count; first += PREPARE) {
-        size_t count = database->count - first < PREPARE ? database->count - first : PREPARE;
-        struct disguise_search part = *search;
-        if (database->rows)
-            part.database.rows += first;
-        else
-            part.database.images += first * search->pixels.image_bytes;
-        for (int r = 0; r < 2; r++)
-            part.rows[r] += first * search->features.count;
-        parallel_ranges(count, 8, prepare_range, &part);
-        disguise_forget(search, database, first, count);
-    }
+    blas_set_threads(1); /* threads are the ranges' */
+    set_visit(&search->pixels, database, prepare_range, search);
     return search;
 }
 

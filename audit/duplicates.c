@@ -1,8 +1,7 @@
 /* Duplicates; see duplicates.h. */
 #include "audit/duplicates.h"
 
-#include "audit/engine.h"
-#include "base/parallel.h"
+#include "audit/queries.h"
 
 #include <math.h>
 #include <stdatomic.h>
@@ -12,9 +11,9 @@
 /* ---- looks ----------------------------------------------------------------------------------- */
 
 struct looking {
-    struct search view; /* borrowed sets, for what image_at and images_forget need */
+    const struct image_set *set;
+    struct pixels pixels;
     struct look *looks;
-    size_t first;
     bool rough; /* as of looks_of */
     _Atomic size_t not_finite;
 };
@@ -22,10 +21,11 @@ struct looking {
 static void look_at(void *context, size_t begin, size_t end)
 {
     struct looking *looking = context;
-    const struct pixels *pixels = &looking->view.pixels;
+    const struct image_set *set = looking->set;
+    const struct pixels *pixels = &looking->pixels;
     size_t bytes = element_info[pixels->type].bytes;
-    for (size_t i = looking->first + begin; i < looking->first + end; i++) {
-        const unsigned char *image = image_at(&looking->view, &looking->view.database, i);
+    for (size_t i = begin; i < end; i++) {
+        const unsigned char *image = set_image(pixels, set, i);
         struct moments moments;
         if (!exact_moments(pixels, image, &moments)) {
             size_t least = atomic_load(&looking->not_finite);
@@ -40,27 +40,19 @@ static void look_at(void *context, size_t begin, size_t end)
         struct look *look = &looking->looks[i];
         *look = (struct look){ digest_end(state), moments.spread == 0, { NAN, NAN } };
         for (int s = 0; looking->rough && s < SCALE_COUNT; s++)
-            look->roughness[s] = image_roughness(pixels, image, looking->view.database.height,
-                                                 looking->view.database.width, roughness_steps[s]);
+            look->roughness[s] =
+                image_roughness(pixels, image, set->height, set->width, roughness_steps[s]);
     }
 }
 
 struct look *looks_of(const struct image_set *set, uint64_t channels, bool rough, struct error *err)
 {
-    enum { AT_ONCE = 1024 }; /* images before their pages are let go */
-    struct looking looking = { .view = { .database = *set },
-                               .rough = rough,
-                               .not_finite = SIZE_MAX };
-    pixels_init(&looking.view.pixels, set->type, set->channels, set->height * set->width, channels);
+    struct looking looking = { .set = set, .rough = rough, .not_finite = SIZE_MAX };
+    pixels_init(&looking.pixels, set->type, set->channels, set->height * set->width, channels);
     looking.looks = memory_allocate(set->count, sizeof *looking.looks, "digests of images", err);
     if (!looking.looks)
         return NULL;
-    for (size_t first = 0; first < set->count; first += AT_ONCE) {
-        size_t count = set->count - first < AT_ONCE ? set->count - first : AT_ONCE;
-        looking.first = first;
-        parallel_ranges(count, 8, look_at, &looking);
-        images_forget(&looking.view, set, first, count);
-    }
+    set_visit(&looking.pixels, set, look_at, &looking);
     if (looking.not_finite == SIZE_MAX)
         return looking.looks;
     error_set(err,

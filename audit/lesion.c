@@ -17,7 +17,6 @@ enum {
     NOMINATED = 128,  /* lesions whose own cells are compared with an image's */
     OF_A_SUBJECT = 3, /* … of one subject at most: its slices show the same lesion */
     FINALISTS = 8,    /* … and with which it is aligned */
-    PREPARE = 512,
 };
 
 #define LEAST_COVER     0.6 /* of a square, by the lesion */
@@ -82,7 +81,6 @@ static bool varies(const struct grid *grid, const float *cells, const struct les
 
 struct taking {
     const struct lesion_search *search;
-    size_t first;
     /* By image: the largest square that its lesion all but fills; scale 0: there is none. */
     struct lesion *taken;
 };
@@ -96,8 +94,7 @@ static void take_range(void *context, size_t begin, size_t end)
     float *cells = memory_grow(NULL, grid_cells(grid), sizeof *cells),
           *labels = memory_grow(NULL, longer * longer, sizeof *labels);
     uint32_t *sum = memory_grow(NULL, (longer + 1) * (longer + 1), sizeof *sum);
-    for (size_t i = begin; i < end; i++) {
-        size_t id = taking->first + i;
+    for (size_t id = begin; id < end; id++) {
         struct lesion *lesion = &taking->taken[id];
         *lesion = (struct lesion){ .id = (uint32_t)id };
         lesion->group = search->database.groups ? search->database.groups[id] : (uint32_t)id;
@@ -168,17 +165,11 @@ static void describe_range(void *context, size_t begin, size_t end)
 
 static bool take_lesions(struct lesion_search *search, struct error *err)
 {
-    size_t n = search->database.count;
-    struct search view = { .pixels = search->pixels };
-    struct lesion *taken = memory_allocate(n, sizeof *taken, "lesions", err);
+    struct lesion *taken = memory_allocate(search->database.count, sizeof *taken, "lesions", err);
     if (!taken)
         return false;
-    for (size_t first = 0; first < n; first += PREPARE) {
-        size_t count = n - first < PREPARE ? n - first : PREPARE;
-        struct taking part = { search, first, taken };
-        parallel_ranges(count, 8, take_range, &part);
-        images_forget(&view, &search->database, first, count);
-    }
+    struct taking taking = { search, taken };
+    set_visit(&search->pixels, &search->database, take_range, &taking);
     bool ok = sort_lesions(search, taken, err);
     if (ok)
         parallel_ranges(search->count, 8, describe_range, search);
@@ -289,7 +280,6 @@ static void compare_range(void *context, size_t begin, size_t end)
 static bool find_strangers(struct lesion_search *search, struct error *err)
 {
     struct asking asking = { .search = search };
-    struct search view = { .pixels = search->pixels };
     size_t sample = sample_size(search);
     asking.places = memory_allocate(TOGETHER * (search->count + 1), sizeof *asking.places,
                                     "strangers of lesions", err);
@@ -302,7 +292,7 @@ static bool find_strangers(struct lesion_search *search, struct error *err)
     }
     memory_free(asking.places);
     parallel_ranges(search->count, 16, compare_range, search);
-    images_forget(&view, &search->database, 0, search->database.count);
+    set_forget(&search->pixels, &search->database, 0, search->database.count);
     return true;
 }
 

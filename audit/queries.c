@@ -4,7 +4,45 @@
 #include "audit/blas.h"
 #include "base/parallel.h"
 
-enum { GRAIN = 4 }; /* queries that a thread takes at least */
+enum {
+    GRAIN = 4,       /* queries that a thread takes at least */
+    VISITED = 512,   /* images that are held at once */
+    VISIT_GRAIN = 8, /* … and that a thread takes at least */
+};
+
+/* ---- the training images --------------------------------------------------------------------- */
+
+struct visit {
+    void (*body)(void *context, size_t begin, size_t end);
+    void *context;
+    size_t first;
+};
+
+static void visit_range(void *context, size_t begin, size_t end)
+{
+    const struct visit *visit = context;
+    visit->body(visit->context, visit->first + begin, visit->first + end);
+}
+
+void set_forget(const struct pixels *pixels, const struct image_set *set, size_t first,
+                size_t count)
+{
+    struct search view = { .pixels = *pixels }; /* all that images_forget looks at */
+    images_forget(&view, set, first, count);
+}
+
+void set_visit(const struct pixels *pixels, const struct image_set *set,
+               void (*body)(void *context, size_t begin, size_t end), void *context)
+{
+    struct visit visit = { body, context, 0 };
+    for (; visit.first < set->count; visit.first += VISITED) {
+        size_t left = set->count - visit.first, count = left < VISITED ? left : VISITED;
+        parallel_ranges(count, VISIT_GRAIN, visit_range, &visit);
+        set_forget(pixels, set, visit.first, count);
+    }
+}
+
+/* ---- queries --------------------------------------------------------------------------------- */
 
 bool queries_accept(const struct image_set *queries, const struct image_set *database,
                     uint64_t channels, bool other_groups, struct error *err)
@@ -19,12 +57,11 @@ bool queries_answer(const struct pixels *pixels, const struct image_set *queries
 {
     CHECK(count && first <= queries->count && count <= queries->count - first,
           "queries %zu … %zu of %zu", first, first + count, queries->count);
-    struct search view = { .pixels = *pixels };
     if (!images_finite(pixels, queries, first, count, err))
         return false;
     blas_set_threads(1); /* threads are the ranges' */
     parallel_ranges(count, GRAIN, body, job);
-    images_forget(&view, queries, first, count);
-    images_forget(&view, database, 0, database->count);
+    set_forget(pixels, queries, first, count);
+    set_forget(pixels, database, 0, database->count);
     return true;
 }

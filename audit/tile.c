@@ -10,10 +10,7 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    SAMPLE = 1024, /* images from which mean and deviation are taken */
-    PREPARE = 512,
-};
+enum { SAMPLE = 1024 }; /* images from which mean and deviation are taken */
 
 const void *tile_training_image(const struct tile_search *search, size_t id)
 {
@@ -46,10 +43,9 @@ static void measure_usual(struct tile_search *search)
     memory_free(one);
 }
 
-/* Tiles of images [first, first + count), image by image. */
+/* Tiles, image by image. */
 struct taking {
     const struct tile_search *search;
-    size_t first;
     struct tile (*taken)[TAKEN + 1];
     size_t *counts;
 };
@@ -85,16 +81,16 @@ static void take_range(void *context, size_t begin, size_t end)
     struct arena arena;
     arena_init(&arena);
     picture_init(&picture, &search->grid, &arena);
-    for (size_t i = begin; i < end; i++) {
-        size_t id = taking->first + i;
-        taking->counts[i] = 0;
+    for (size_t id = begin; id < end; id++) {
+        struct tile *taken = taking->taken[id];
+        size_t *count = &taking->counts[id];
         if (!patch_read(&search->grid, tile_training_image(search, id), picture.cells))
             continue;
         picture_study(search, &picture);
-        taking->counts[i] = picture_tiles(&search->grid, &picture, taking->taken[i]);
+        *count = picture_tiles(&search->grid, &picture, taken);
         if (search->settings.masks && search->grid.rows >= SIDE && search->grid.columns >= SIDE &&
-            masked_tile(search, id, &taking->taken[i][taking->counts[i]]))
-            taking->counts[i]++;
+            masked_tile(search, id, &taken[*count]))
+            ++*count;
     }
     arena_release(&arena);
 }
@@ -136,16 +132,11 @@ static bool take_all(struct tile_search *search, struct error *err)
 {
     size_t n = search->database.count;
     struct taking all = { .search = search };
-    struct search view = { .pixels = search->pixels };
     all.taken = memory_allocate(n, sizeof *all.taken, "tiles", err);
     all.counts = memory_allocate(n, sizeof *all.counts, "tiles", err);
     bool ok = all.taken && all.counts;
-    for (size_t first = 0; ok && first < n; first += PREPARE) {
-        size_t count = n - first < PREPARE ? n - first : PREPARE;
-        struct taking part = { search, first, all.taken + first, all.counts + first };
-        parallel_ranges(count, 8, take_range, &part);
-        images_forget(&view, &search->database, first, count);
-    }
+    if (ok)
+        set_visit(&search->pixels, &search->database, take_range, &all);
     ok = ok && sort_tiles(search, &all, err);
     memory_free(all.taken);
     memory_free(all.counts);
@@ -179,7 +170,6 @@ static void describe_range(void *context, size_t begin, size_t end)
 static bool describe_all(struct tile_search *search, struct error *err)
 {
     size_t n = search->database.count;
-    struct search view = { .pixels = search->pixels };
     struct describing job = { .search = search };
     job.first = memory_allocate(n + 2, sizeof *job.first, "tiles", err);
     job.order = memory_allocate(search->count + 1, sizeof *job.order, "tiles", err);
@@ -194,7 +184,7 @@ static bool describe_all(struct tile_search *search, struct error *err)
         parallel_ranges(n, 16, describe_range, &job);
     memory_free(job.first);
     memory_free(job.order);
-    images_forget(&view, &search->database, 0, n);
+    set_forget(&search->pixels, &search->database, 0, n);
     return ok;
 }
 
