@@ -4,8 +4,8 @@
  * the absolute difference of the two, all in the same greys. A copy in disguise has one picture
  * more, after the first: the synthetic image as it was brought to the training image, of which the
  * difference is taken. An image of somebody who was held out stands beside itself in the holdout.
- * A piece that was found is framed in both images. Small images are enlarged
- * by whole pixels, so that one sees what was compared and nothing else. */
+ * A piece that was found is framed in both images. Small images are enlarged by whole pixels, so
+ * that one sees what was compared and nothing else. */
 #include "audit/engine.h"
 #include "audit/memorization_parts.h"
 #include "audit/tile.h"

@@ -44,8 +44,7 @@ void checkpoint_channels(const char *const *names, size_t count, struct text *ou
 const char **checkpoint_channel_names(const struct checkpoint_record *record, struct arena *arena);
 
 /* Writes a checkpoint, then removes all but the latest `keep` and those to be kept. Refused where a
- * tensor holds a value
- * that is not finite: the checkpoints before it are left as they are. */
+ * tensor holds a value that is not finite: the checkpoints before it are left as they are. */
 bool checkpoint_save(const char *folder, const struct store *store,
                      const struct checkpoint_record *record, int64_t keep,
                      struct error *err) MUST_USE;
