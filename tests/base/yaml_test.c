@@ -1,4 +1,4 @@
-#include "test.h"
+#include "own_arena.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -65,23 +65,6 @@ static const struct yaml_field fields[] = {
       .row_size = sizeof(struct rule), .row_defaults = &rule_defaults },
     { 0 },
 };
-
-static struct arena arena;
-static struct error err;
-
-static int fresh_arena(void **state)
-{
-    (void)state;
-    arena_init(&arena);
-    return 0;
-}
-
-static int release_arena(void **state)
-{
-    (void)state;
-    arena_release(&arena);
-    return 0;
-}
 
 static bool parse(const char *document, struct plan *plan)
 {
@@ -489,7 +472,7 @@ static void mistakes_in_a_row_are_told_with_their_place(void **state)
             "\"rules\": expected a list of sections");
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, fresh_arena, release_arena)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, own_arena_begin, own_arena_end)
 
 int main(void)
 {

@@ -9,32 +9,13 @@
 #include "base/json.h"
 #include "release/base64.h"
 #include "release/bundle.h"
+#include "release/own_world.h"
 #include "release/tar.h"
-#include "release/world.h"
 
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static struct world world;
-
-static int begin(void **state)
-{
-    (void)state;
-    world_begin(&world);
-    world_pack(&world, NULL);
-    world_sign_both(&world);
-    world.extract = world_path(&world, "out");
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    world_end(&world);
-    return 0;
-}
 
 /* Signed as it is packed, verified, refused, and nothing written. */
 static void refused_when_packed(const struct packing *packing, const char *problem)
@@ -712,7 +693,7 @@ static void a_statement_with_less_or_more_subjects(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, own_world_extracted, own_world_end)
     const struct CMUnitTest tests[] = {
         TEST(a_symbolic_link_out_of_the_folder),
         TEST(a_symbolic_link_within),

@@ -1,4 +1,4 @@
-#include "test.h"
+#include "own_arena.h"
 
 #include "base/file.h"
 #include "base/json.h"
@@ -10,23 +10,6 @@
 #include "base/text.h"
 
 #include <stdio.h>
-
-static struct error err;
-static struct arena arena;
-
-static int begin(void **state)
-{
-    (void)state;
-    arena_init(&arena);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_release(&arena);
-    return 0;
-}
 
 /* A P-256 key out of the numbers of a point: the fixed beginning of its SubjectPublicKeyInfo, then
  * 4, x, y. */
@@ -206,7 +189,7 @@ static void what_is_written_is_read_again(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, own_arena_begin, own_arena_end)
     const struct CMUnitTest tests[] = {
         TEST(dsse_s_own_example_encodes_and_verifies),
         TEST(model_signing_s_valid_bundles_verify),

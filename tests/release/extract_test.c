@@ -3,32 +3,13 @@
 
 #include "base/file.h"
 #include "base/random.h"
-#include "release/world.h"
+#include "release/own_world.h"
 
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static struct world world;
-
-static int begin(void **state)
-{
-    (void)state;
-    world_begin(&world);
-    world_pack(&world, NULL);
-    world_sign_both(&world);
-    world.extract = world_path(&world, "out");
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    world_end(&world);
-    return 0;
-}
 
 static void is_whole(const char *folder)
 {
@@ -79,12 +60,13 @@ static void a_full_disk_leaves_nothing(void **state)
     assert_int_equal(path_kind(world_path(&world, "out.partial")), PATH_NOTHING);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, own_world_extracted, own_world_end)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(killed_at_any_moment_there_is_a_whole_folder_or_none, begin,
-                                        end),
-        cmocka_unit_test_setup_teardown(a_full_disk_leaves_nothing, begin, end),
+        TEST(killed_at_any_moment_there_is_a_whole_folder_or_none),
+        TEST(a_full_disk_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

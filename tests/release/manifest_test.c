@@ -5,24 +5,9 @@
 #include "base/text.h"
 #include "release/sample.h"
 
+#include "own_arena.h"
+
 #include <stdio.h>
-
-static struct error err;
-static struct arena arena;
-
-static int begin(void **state)
-{
-    (void)state;
-    arena_init(&arena);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    arena_release(&arena);
-    return 0;
-}
 
 static struct text written(const struct manifest *manifest)
 {
@@ -268,24 +253,24 @@ static void every_cut_and_every_changed_bit_is_refused_or_tells_something_else(v
     text_release(&text);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, own_arena_begin, own_arena_end)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(what_is_written_is_read_again, begin, end),
-        cmocka_unit_test_setup_teardown(the_form_is_json_with_sorted_keys, begin, end),
-        cmocka_unit_test_setup_teardown(another_way_to_write_the_same_is_refused, begin, end),
-        cmocka_unit_test_setup_teardown(unknown_doubled_and_missing_keys_are_refused, begin, end),
-        cmocka_unit_test_setup_teardown(digests_are_lower_case_and_whole, begin, end),
-        cmocka_unit_test_setup_teardown(names_that_escape_or_surprise_are_refused, begin, end),
-        cmocka_unit_test_setup_teardown(paths_stand_in_byte_order_and_once, begin, end),
-        cmocka_unit_test_setup_teardown(names_alike_but_for_case_are_refused, begin, end),
-        cmocka_unit_test_setup_teardown(a_file_is_not_a_folder_too, begin, end),
-        cmocka_unit_test_setup_teardown(sizes_add_up_to_the_tar, begin, end),
-        cmocka_unit_test_setup_teardown(volumes_are_ordered_and_add_up_to_the_archive, begin, end),
-        cmocka_unit_test_setup_teardown(names_of_root_and_archive_follow_from_name_and_version,
-                                        begin, end),
-        cmocka_unit_test_setup_teardown(
-            every_cut_and_every_changed_bit_is_refused_or_tells_something_else, begin, end),
+        TEST(what_is_written_is_read_again),
+        TEST(the_form_is_json_with_sorted_keys),
+        TEST(another_way_to_write_the_same_is_refused),
+        TEST(unknown_doubled_and_missing_keys_are_refused),
+        TEST(digests_are_lower_case_and_whole),
+        TEST(names_that_escape_or_surprise_are_refused),
+        TEST(paths_stand_in_byte_order_and_once),
+        TEST(names_alike_but_for_case_are_refused),
+        TEST(a_file_is_not_a_folder_too),
+        TEST(sizes_add_up_to_the_tar),
+        TEST(volumes_are_ordered_and_add_up_to_the_archive),
+        TEST(names_of_root_and_archive_follow_from_name_and_version),
+        TEST(every_cut_and_every_changed_bit_is_refused_or_tells_something_else),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

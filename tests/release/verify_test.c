@@ -1,34 +1,10 @@
 #include "test.h"
 
 #include "base/file.h"
-#include "release/world.h"
+#include "release/own_world.h"
 
 #include <stdio.h>
 #include <unistd.h>
-
-static struct world world;
-
-static int begin(void **state)
-{
-    (void)state;
-    world_begin(&world);
-    return 0;
-}
-
-static int begin_signed(void **state)
-{
-    begin(state);
-    world_pack(&world, NULL);
-    world_sign_both(&world);
-    return 0;
-}
-
-static int end(void **state)
-{
-    (void)state;
-    world_end(&world);
-    return 0;
-}
 
 static void yes(void)
 {
@@ -357,14 +333,15 @@ static void a_link_in_place_of_the_partial_folder_is_not_followed(void **state)
 
 int main(void)
 {
-#define SIGNED(test) cmocka_unit_test_setup_teardown(test, begin_signed, end)
+#define SIGNED(test) cmocka_unit_test_setup_teardown(test, own_world_signed, own_world_end)
     const struct CMUnitTest tests[] = {
         SIGNED(a_release_signed_by_all_that_are_required_verifies),
         SIGNED(bundles_over_the_files_are_verified_too),
-        cmocka_unit_test_setup_teardown(a_split_archive_verifies_from_any_of_its_volumes, begin,
-                                        end),
-        cmocka_unit_test_setup_teardown(a_changed_volume_is_named, begin, end),
-        cmocka_unit_test_setup_teardown(without_a_signature_nothing_is_told, begin, end),
+        cmocka_unit_test_setup_teardown(a_split_archive_verifies_from_any_of_its_volumes,
+                                        own_world_begin, own_world_end),
+        cmocka_unit_test_setup_teardown(a_changed_volume_is_named, own_world_begin, own_world_end),
+        cmocka_unit_test_setup_teardown(without_a_signature_nothing_is_told, own_world_begin,
+                                        own_world_end),
         SIGNED(a_missing_role_is_authentic_but_not_enough),
         SIGNED(a_signature_over_the_files_alone_fills_no_role),
         SIGNED(a_key_counts_in_its_own_role_alone),
