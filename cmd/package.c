@@ -50,8 +50,7 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-/* ---- telling
- * ------------------------------------------------------------------------------------- */
+/* ---- telling --------------------------------------------------------------------------------- */
 
 static const char *verdict_of(const struct policy_result *result)
 {
@@ -178,8 +177,7 @@ static struct json *describe(const struct package_report *report)
     return document;
 }
 
-/* ---- making it once more
- * ------------------------------------------------------------------------------ */
+/* ---- making it once more --------------------------------------------------------------------- */
 
 /* Another number of threads, another folder; the bytes have to be those of the manifest. */
 static enum exit_code rebuild(struct stage_work *work, const struct package_job *job)
@@ -231,8 +229,7 @@ static enum exit_code pack(struct stage_work *work, const struct package_job *jo
     return report.released ? EXIT_YES : EXIT_NO;
 }
 
-/* ---- the stage of a plan
- * ------------------------------------------------------------------------------- */
+/* ---- the stage of a plan --------------------------------------------------------------------- */
 
 /* SOURCE_DATE_EPOCH (reproducible-builds.org), or -1. */
 static int64_t source_date(void)

@@ -26,8 +26,7 @@
 
 enum { PIECE = 4 << 20, OUTPUT = 1 << 20, JOB = 8 << 20, MOST_WORKERS = 64 };
 
-/* ---- what comes out
- * ------------------------------------------------------------------------------ */
+/* ---- what comes out -------------------------------------------------------------------------- */
 
 /* One file being written: the archive, or a volume of it. */
 struct output_file {
@@ -162,8 +161,7 @@ static void output_release(struct output *output)
     }
 }
 
-/* ---- packing
- * --------------------------------------------------------------------------------------- */
+/* ---- packing --------------------------------------------------------------------------------- */
 
 struct piece {
     size_t file;
@@ -349,8 +347,7 @@ static bool pack(void *context, size_t item)
     return ok;
 }
 
-/* ---- setting up
- * ------------------------------------------------------------------------------------ */
+/* ---- setting up ------------------------------------------------------------------------------ */
 
 static bool set_parameters(struct packing *packing, uint64_t size, struct error *err)
 {

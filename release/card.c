@@ -106,8 +106,7 @@ static struct json *people(const struct card *card, const char *type_key, const 
     return array;
 }
 
-/* ---- for people
- * ---------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------ */
 
 static void add_policy_table(const struct card *card, struct text *text)
 {
@@ -233,8 +232,7 @@ static bool write_citation(struct writing *writing, struct error *err)
     return add_text(writing, "data/CITATION.cff", &text, err);
 }
 
-/* ---- BIDS
- * ---------------------------------------------------------------------------------------- */
+/* ---- BIDS ------------------------------------------------------------------------------------ */
 
 /* Beside CITATION.cff the description may hold neither authors nor licence. One sidecar at the top
  * speaks for all images of a suffix. */
@@ -340,8 +338,7 @@ static bool write_participants(struct writing *writing, const bool found[256], s
     return false;
 }
 
-/* ---- RO-Crate
- * -------------------------------------------------------------------------------------- */
+/* ---- RO-Crate -------------------------------------------------------------------------------- */
 
 static const struct part {
     const char *path, *name, *type; /* type: of the media */
@@ -475,8 +472,7 @@ static bool write_crate(struct writing *writing, struct error *err)
     return add_json(writing, "data/ro-crate-metadata.json", document, err);
 }
 
-/* ---- Croissant
- * ------------------------------------------------------------------------------------- */
+/* ---- Croissant ------------------------------------------------------------------------------- */
 
 /* The terms of Croissant 1.0, as its specification lists them. */
 static const struct {
@@ -649,8 +645,7 @@ static bool write_croissant(struct writing *writing, const bool found[256], stru
     return add_json(writing, "data/croissant.json", document, err);
 }
 
-/* ---- the AIDA Data Hub
- * ------------------------------------------------------------------------------- */
+/* ---- the AIDA Data Hub ----------------------------------------------------------------------- */
 
 static struct json *aida_datacite(const struct writing *writing)
 {

@@ -102,8 +102,7 @@ static enum link_state same_store(const struct check *check, const struct json *
     return LINK_HOLDS;
 }
 
-/* ---- the links
- * ----------------------------------------------------------------------------------- */
+/* ---- the links ------------------------------------------------------------------------------- */
 
 static enum link_state check_policy(const struct check *check)
 {

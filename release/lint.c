@@ -65,8 +65,7 @@ static void find(const struct look *look, const char *format, ...)
     va_end(arguments);
 }
 
-/* ---- NIfTI
- * --------------------------------------------------------------------------------------- */
+/* ---- NIfTI ----------------------------------------------------------------------------------- */
 
 /* Header bytes that no image needs: text, and numbers that only this or that program fills in.
  * `phrase` is what may stand there besides zeros. */
@@ -214,8 +213,7 @@ static void look_at_plain_nifti(const struct look *look)
     look_at_nifti(look, look->bytes, look->size);
 }
 
-/* ---- PNG
- * ------------------------------------------------------------------------------------------- */
+/* ---- PNG ------------------------------------------------------------------------------------- */
 
 static bool is_marker(const unsigned char *chunk, size_t length)
 {
@@ -258,8 +256,7 @@ static void look_at_png(const struct look *look)
     find(look, "a PNG that ends before its end");
 }
 
-/* ---- .npy, JSON, text
- * -------------------------------------------------------------------------------- */
+/* ---- .npy, JSON, text ------------------------------------------------------------------------ */
 
 static void look_at_npy(const struct look *look)
 {
@@ -331,8 +328,7 @@ static void look_at_html(const struct look *look)
     text_release(&rest);
 }
 
-/* ---- a file
- * ------------------------------------------------------------------------------------------ */
+/* ---- a file ---------------------------------------------------------------------------------- */
 
 static const struct kind {
     const char *suffix;

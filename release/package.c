@@ -137,8 +137,7 @@ bool package_may_replace(const char *out, const char *name, const char *version,
                      out, name, version);
 }
 
-/* ---- what is decided
- * ------------------------------------------------------------------------------ */
+/* ---- what is decided ------------------------------------------------------------------------- */
 
 static const size_t LARGEST_ADDED = (size_t)4 << 30; /* of files that are packed as they are */
 
@@ -359,8 +358,7 @@ static bool decide(struct packaging *packaging)
     return true;
 }
 
-/* ---- policy.json
- * ----------------------------------------------------------------------------------- */
+/* ---- policy.json ----------------------------------------------------------------------------- */
 
 static struct json *policy_document(const struct packaging *packaging)
 {
@@ -401,8 +399,7 @@ static bool save_policy(struct packaging *packaging, struct digest *digest)
     return ok;
 }
 
-/* ---- the tree
- * ---------------------------------------------------------------------------------------- */
+/* ---- the tree -------------------------------------------------------------------------------- */
 
 /* `added`: the plan adds it, so it has to be a document; findings are collected as the lint's are.
  */
@@ -490,8 +487,7 @@ static bool build_tree(struct packaging *packaging, struct tree *tree)
            bag_write(&card, tree, packaging->err);
 }
 
-/* ---- the lint
- * ------------------------------------------------------------------------------------------ */
+/* ---- the lint -------------------------------------------------------------------------------- */
 
 static struct lint *make_lint(const struct packaging *packaging, struct error *err)
 {
@@ -523,8 +519,7 @@ static struct lint *make_lint(const struct packaging *packaging, struct error *e
     return NULL;
 }
 
-/* ---- what comes out
- * -------------------------------------------------------------------------------------- */
+/* ---- what comes out -------------------------------------------------------------------------- */
 
 static bool remember(struct manifest *manifest, enum manifest_claim claim, const char *path,
                      struct error *err)

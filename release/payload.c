@@ -112,8 +112,7 @@ static void name_files(struct writing *writing, size_t items)
             writing->paths[item * writing->files_each + file] = path_of(writing, item, file);
 }
 
-/* ---- one image
- * ----------------------------------------------------------------------------------- */
+/* ---- one image ------------------------------------------------------------------------------- */
 
 static size_t pixels_of(const struct dataset *store)
 {
@@ -236,8 +235,7 @@ static bool write_image(struct writing *writing, size_t item, struct error *err)
     return put(writing, item, store->channels, bytes, size, err);
 }
 
-/* ---- a shard
- * --------------------------------------------------------------------------------------- */
+/* ---- a shard --------------------------------------------------------------------------------- */
 
 static unsigned char *shard_bytes(const struct writing *writing, size_t first, size_t count,
                                   bool labels, size_t *size, struct error *err)
@@ -289,8 +287,7 @@ static bool write_index(const struct writing *writing, struct error *err)
     return ok;
 }
 
-/* ---- all
- * -------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------------- */
 
 static void write_item(void *context, size_t item)
 {

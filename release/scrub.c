@@ -11,8 +11,7 @@
 
 enum { LARGEST_FILE = 1 << 30 };
 
-/* ---- looking
- * ------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------- */
 
 bool lint_folder(const char *folder, size_t *files, struct text *findings, struct error *err)
 {
@@ -42,8 +41,7 @@ bool lint_folder(const char *folder, size_t *files, struct text *findings, struc
     return ok;
 }
 
-/* ---- writing again
- * --------------------------------------------------------------------------------- */
+/* ---- writing again --------------------------------------------------------------------------- */
 
 /* The voxels in canonical order and their stored type. Scaling is applied when there is any: the
  * values are then kept as float32. */

@@ -43,8 +43,7 @@ static void expect_text(const char *path, const char *text, const char *found)
     expect(path, text, strlen(text), found);
 }
 
-/* ---- NIfTI
- * --------------------------------------------------------------------------------------- */
+/* ---- NIfTI ----------------------------------------------------------------------------------- */
 
 static unsigned char *volume(size_t *size)
 {
@@ -156,8 +155,7 @@ static void names_times_and_more_members_in_gzip_are_found(void **state)
     memory_free(bytes);
 }
 
-/* ---- PNG, .npy
- * -------------------------------------------------------------------------------------- */
+/* ---- PNG, .npy ------------------------------------------------------------------------------- */
 
 static void a_png_holds_nothing_but_pixels_and_the_marker(void **state)
 {
@@ -189,8 +187,7 @@ static void an_array_holds_nothing_after_its_data(void **state)
     expect("a.npy", bytes, sizeof bytes, "cannot be read");
 }
 
-/* ---- words
- * ------------------------------------------------------------------------------------------- */
+/* ---- words ----------------------------------------------------------------------------------- */
 
 static void names_of_the_source_are_found_wherever_they_stand(void **state)
 {

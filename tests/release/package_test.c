@@ -115,8 +115,7 @@ static enum link_state state_of(const char *name, const char *reason)
     return LINK_UNKNOWN;
 }
 
-/* ---- what is released
- * ------------------------------------------------------------------------------ */
+/* ---- what is released ------------------------------------------------------------------------ */
 
 static void the_manifest_tells_every_file_of_the_archive(void **state)
 {
@@ -254,8 +253,7 @@ static void flagged_images_are_left_out_when_the_policy_says_so(void **state)
     assert_true(report.results[1].value == 0.009); /* what is known of the generator stays */
 }
 
-/* ---- what is refused
- * ------------------------------------------------------------------------------- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 static void flagged_images_are_a_refusal_otherwise(void **state)
 {
@@ -572,8 +570,7 @@ static void what_was_signed_is_not_made_again(void **state)
     expect_released();
 }
 
-/* ---- what cannot be told
- * --------------------------------------------------------------------------- */
+/* ---- what cannot be told --------------------------------------------------------------------- */
 
 static void bad_inputs_are_errors_before_anything_is_written(void **state)
 {
