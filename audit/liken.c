@@ -30,8 +30,9 @@ const char *likening_words(const struct likening *change, struct arena *arena)
     return "as they are";
 }
 
-/* ---- blur -------------------------------------------------------------------------------------
- * n passes of (a, 1 − 2a, a) have a variance of 2an pixels², and from a few passes on their sum is
+/* ---- blur ------------------------------------------------------------------------------------ */
+
+/* n passes of (a, 1 − 2a, a) have a variance of 2an pixels², and from a few passes on their sum is
  * as good as a Gaussian. a ≤ 1/4, so that no pass overshoots. Beyond the rim the rim goes on. */
 
 HOT static void spread_rows(const float *above, const float *row, const float *below, size_t count,

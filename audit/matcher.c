@@ -224,9 +224,7 @@ const struct matcher disguise_matcher = {
     .look = disguise_look,
 };
 
-/* ---- tiles and lesions
- * ------------------------------------------------------------------------------------
- */
+/* ---- tiles and lesions ----------------------------------------------------------------------- */
 
 static void *tile_begin(const struct matcher_job *job, const struct image_set *queries,
                         bool other_groups, struct error *err)
