@@ -33,10 +33,7 @@ const struct audit_settings audit_defaults = {
     .device = "auto",
 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct audit_settings, name), __VA_ARGS__  \
-    }
+#define FIELD(...) YAML_FIELD(struct audit_settings, __VA_ARGS__)
 
 const struct yaml_field audit_fields[] = {
     FIELD(quantile, YAML_REAL, .minimum = 0.5, .maximum = 0.999999, .metavar = "Q",

@@ -41,11 +41,7 @@ const struct utility_settings utility_defaults = {
     .training = { .checkpoint = 500, .log = 10 },
 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct utility_settings, name),            \
-        __VA_ARGS__                                                                                \
-    }
+#define FIELD(...) YAML_FIELD(struct utility_settings, __VA_ARGS__)
 
 const struct yaml_field utility_fields[] = {
     FIELD(models, YAML_STRINGS, .metavar = "MODEL",

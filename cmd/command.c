@@ -19,12 +19,9 @@ struct common {
     int64_t threads;
 };
 
-#define COMMON(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct common, name), __VA_ARGS__          \
-    }
-#define JSON  COMMON(json, YAML_BOOL, .help = "one JSON document on standard output")
-#define QUIET COMMON(quiet, YAML_BOOL, .help = "no progress")
+#define COMMON(...) YAML_FIELD(struct common, __VA_ARGS__)
+#define JSON        COMMON(json, YAML_BOOL, .help = "one JSON document on standard output")
+#define QUIET       COMMON(quiet, YAML_BOOL, .help = "no progress")
 #define THREADS                                                                                    \
     COMMON(threads, YAML_INTEGER, .minimum = 1, .maximum = 4096, .metavar = "N",                   \
            .help = "default: every core")

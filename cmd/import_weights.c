@@ -13,10 +13,7 @@ struct options {
     struct train_settings settings;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(weights, YAML_STRING, .metavar = "FILE",

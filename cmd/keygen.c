@@ -16,10 +16,7 @@ struct options {
     bool no_passphrase, minisign, ssh;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 /* The kinds that new keys are made of. */
 static const char *const kinds[] = { "p256", "ed25519", NULL };

@@ -21,10 +21,7 @@ struct options {
     struct package_settings settings;
 };
 
-#define OPTION(name_, kind_, ...)                                                                  \
-    {                                                                                              \
-        .key = #name_, .kind = kind_, .offset = offsetof(struct options, name_), __VA_ARGS__       \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(rebuild_check, YAML_BOOL, .help = "make it once more, and compare the bytes"),

@@ -5,10 +5,7 @@
 
 static const struct release_plan plan_defaults_without_stages = { .run = "run", .seed = 1 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct release_plan, name), __VA_ARGS__    \
-    }
+#define FIELD(...) YAML_FIELD(struct release_plan, __VA_ARGS__)
 
 const struct yaml_field plan_fields[] = {
     FIELD(name, YAML_STRING, .required = true, .metavar = "NAME",

@@ -24,10 +24,7 @@ struct options {
     struct run_sign sign;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(until, YAML_STRING, .metavar = "STAGE", .help = "stop after this stage"),

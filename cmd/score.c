@@ -13,10 +13,7 @@ struct options {
     int regions;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(truth, YAML_STRING, .metavar = "FOLDER", .help = "true masks, NIfTI"),

@@ -11,10 +11,7 @@ struct options {
     int64_t canvas;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(weights, YAML_STRING, .metavar = "FOLDER",

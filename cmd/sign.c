@@ -22,10 +22,7 @@ struct options {
     bool minisign, ssh, timestamp_request;
 };
 
-#define OPTION(name, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct options, name), __VA_ARGS__         \
-    }
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 
 static const struct yaml_field options[] = {
     OPTION(role, YAML_CHOICE, .choices = role_names, .help = "default: producer"),

@@ -24,11 +24,7 @@ const struct package_settings package_defaults = {
     .card = { .organ = "Brain (SNOMED CT 12738006)", .modality = "MR", .skull_stripped = true },
 };
 
-#define FIELD(name_, kind_, ...)                                                                   \
-    {                                                                                              \
-        .key = #name_, .kind = kind_, .offset = offsetof(struct package_settings, name_),          \
-        __VA_ARGS__                                                                                \
-    }
+#define FIELD(...) YAML_FIELD(struct package_settings, __VA_ARGS__)
 #define CARD(name_, kind_, ...)                                                                    \
     {                                                                                              \
         .key = #name_, .kind = kind_, .offset = offsetof(struct package_settings, card.name_),     \

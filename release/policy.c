@@ -34,10 +34,7 @@ const struct policy_settings policy_defaults = {
     .rows = { (void *)(uintptr_t)default_rows, sizeof default_rows / sizeof *default_rows },
 };
 
-#define ROW(name, kind_, ...)                                                                      \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct policy_row, name), __VA_ARGS__      \
-    }
+#define ROW(...) YAML_FIELD(struct policy_row, __VA_ARGS__)
 static const struct yaml_field row_fields[] = {
     ROW(metric, YAML_STRING, .required = true),
     ROW(bound, YAML_CHOICE, .choices = policy_bound_names),

@@ -56,6 +56,16 @@ struct yaml_field {
     const void *row_defaults;   /* … and what it holds before its keys are read; NULL: zeros */
 };
 
+/* A field that is called as the member of the struct is where it goes:
+ *
+ *     #define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+ *     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "where it goes"),
+ */
+#define YAML_FIELD(type, member, kind_, ...)                                                       \
+    {                                                                                              \
+        .key = #member, .kind = kind_, .offset = offsetof(type, member), __VA_ARGS__               \
+    }
+
 bool yaml_load(const char *path, const struct yaml_field *fields, void *out, struct arena *arena,
                struct error *err) MUST_USE;
 bool yaml_parse(const char *bytes, size_t size, const char *name, const struct yaml_field *fields,

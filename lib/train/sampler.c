@@ -15,10 +15,7 @@ const struct sample_settings sample_defaults = {
     .count = 16, .seed = -1, .truncation = 1, .device = "auto"
 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct sample_settings, name), __VA_ARGS__ \
-    }
+#define FIELD(...) YAML_FIELD(struct sample_settings, __VA_ARGS__)
 
 const struct yaml_field sample_fields[] = {
     FIELD(count, YAML_INTEGER, .minimum = 1, .maximum = 1e9, .metavar = "N",

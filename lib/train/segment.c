@@ -29,11 +29,7 @@ static const char *const swin_names[SEGMENT_SWINS + 1] = {
 
 const struct segment_settings segment_defaults = { .checkpoint = 500, .log = 10 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct segment_settings, name),            \
-        __VA_ARGS__                                                                                \
-    }
+#define FIELD(...) YAML_FIELD(struct segment_settings, __VA_ARGS__)
 
 const struct yaml_field segment_fields[] = {
     FIELD(images, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53, .metavar = "N",
@@ -117,10 +113,7 @@ struct saved {
     struct segment_settings settings;
 };
 
-#define SAVED(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct saved, name), __VA_ARGS__           \
-    }
+#define SAVED(...) YAML_FIELD(struct saved, __VA_ARGS__)
 
 static const struct yaml_field saved_fields[] = {
     SAVED(model, YAML_CHOICE, .choices = segment_model_names),

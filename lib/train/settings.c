@@ -41,19 +41,9 @@ const struct train_settings train_defaults = {
                    .augment_kimg = 500 },
 };
 
-#define DDPM(name, kind_, ...)                                                                     \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct ddpm_settings, name), __VA_ARGS__   \
-    }
-#define STYLEGAN2(name, kind_, ...)                                                                \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct stylegan2_settings, name),          \
-        __VA_ARGS__                                                                                \
-    }
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct train_settings, name), __VA_ARGS__  \
-    }
+#define DDPM(...)      YAML_FIELD(struct ddpm_settings, __VA_ARGS__)
+#define STYLEGAN2(...) YAML_FIELD(struct stylegan2_settings, __VA_ARGS__)
+#define FIELD(...)     YAML_FIELD(struct train_settings, __VA_ARGS__)
 
 static const struct yaml_field ddpm_fields[] = {
     DDPM(base, YAML_INTEGER, .minimum = 0, .maximum = 4096, .metavar = "CHANNELS",
@@ -117,10 +107,7 @@ static const struct yaml_field stylegan2_fields[] = {
     { 0 },
 };
 
-#define CANDIDATE(name, kind_, ...)                                                                \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct train_candidate, name), __VA_ARGS__ \
-    }
+#define CANDIDATE(...) YAML_FIELD(struct train_candidate, __VA_ARGS__)
 static const struct yaml_field candidate_fields[] = {
     CANDIDATE(name, YAML_STRING, .required = true),
     CANDIDATE(images, YAML_INTEGER, .minimum = 0, .maximum = 0x1p53),
