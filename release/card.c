@@ -17,6 +17,17 @@ const char *card_date(int64_t created, char text[16])
     return text;
 }
 
+bool card_day(const char *date, int64_t *created, struct error *err)
+{
+    struct tm day = { 0 };
+    char back[16];
+    const char *end = strptime(date, "%Y-%m-%d", &day);
+    *created = end && !*end ? (int64_t)timegm(&day) : -1;
+    if (*created >= 0 && strcmp(card_date(*created, back), date) == 0)
+        return true;
+    return error_set(err, "the date \"%s\" is no day; expected YYYY-MM-DD, from 1970 on", date);
+}
+
 const char *card_title(const struct card *card)
 {
     return card->settings->title ? card->settings->title : card->name;

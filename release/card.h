@@ -39,6 +39,8 @@ struct card {
 
 /* The date of the release, "2026-11-22". Returns `text`. */
 const char *card_date(int64_t created, char text[16]);
+/* The moment at which such a day begins; refused where there is no such day from 1970 on. */
+bool card_day(const char *date, int64_t *created, struct error *err) MUST_USE;
 
 /* Adds what stands in data/ beside the payload, which has been written. */
 bool card_write(const struct card *card, struct tree *tree, struct error *err) MUST_USE;
