@@ -1,9 +1,10 @@
 /* The processor's peak; see peak.h. */
 #include "peak.h"
 
+#include "base/progress.h"
+
 #include <omp.h>
 #include <stdlib.h>
-#include <time.h>
 
 typedef float lanes __attribute__((vector_size(64)));
 
@@ -32,26 +33,19 @@ multiply_add(void)
     return result;
 }
 
-static double seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 double peak_f32(int threads)
 {
     double best = 0;
     for (int attempt = 0; attempt < 3; attempt++) {
         volatile float sink = 0;
-        double start = seconds();
+        double start = clock_seconds();
 #pragma omp parallel num_threads(threads)
         {
             float value = multiply_add();
 #pragma omp critical
             sink = sink + value;
         }
-        double rate = 2.0 * 16 * CHAINS * ROUNDS * threads / (seconds() - start);
+        double rate = 2.0 * 16 * CHAINS * ROUNDS * threads / (clock_seconds() - start);
         best = rate > best ? rate : best;
     }
     return best;

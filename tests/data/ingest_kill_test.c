@@ -1,6 +1,7 @@
 /* lethe ingest, killed at any moment: a complete store or none, and the next run succeeds. */
 #include "cohort.h"
 
+#include "base/progress.h"
 #include "data/dataset.h"
 
 #include <signal.h>
@@ -10,13 +11,6 @@
 static struct error err;
 
 enum { SUBJECTS = 6, ROUNDS = 40 };
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static pid_t start(const char *plan)
 {
@@ -61,9 +55,9 @@ static void kill_at_any_moment_leaves_a_whole_store_or_none(void **state)
     write_cohort(SUBJECTS);
     snprintf(plan, sizeof plan, "%s", scratch("plan.yaml"));
     write_plan(0);
-    double began = now();
+    double began = clock_seconds();
     assert_int_equal(waitpid(start(plan), &status, 0) > 0 && status == 0, 1);
-    double full = now() - began;
+    double full = clock_seconds() - began;
     assert_true(check_store());
     srand(3);
     for (int round = 1; round <= ROUNDS; round++) {

@@ -1,6 +1,7 @@
 /* lethe package, killed at any moment: a whole release or none, and the next run succeeds. */
 #include "sets.h"
 
+#include "base/progress.h"
 #include "release/manifest.h"
 #include "release/policy.h"
 
@@ -14,13 +15,6 @@ static struct arena arena;
 static struct error err;
 static struct digest whole; /* of the archive that the set gives */
 static char folder[64];
-
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
 
 static pid_t start(void)
 {
@@ -83,9 +77,9 @@ static void kill_at_any_moment_leaves_a_whole_release_or_none(void **state)
     assert_ok(folder_create(in_folder("audit"), &err), err);
     assert_ok(json_save(record, in_folder("audit/memorization.json"), &err), err);
     json_free(record);
-    double began = now();
+    double began = clock_seconds();
     wait_well(start());
-    double full = now() - began;
+    double full = clock_seconds() - began;
     assert_ok(digest_file(in_folder("release/brain-1.0.0.tar.zst"), &whole, &err), err);
     assert_true(check_release());
     srand(7);
