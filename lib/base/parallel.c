@@ -3,32 +3,42 @@
 
 #include "base/error.h"
 
+#include <limits.h>
 #include <omp.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 
-static atomic_int chosen_threads;     /* 0: nobody has asked yet */
-static _Thread_local int told_openmp; /* its settings belong to the thread that makes them */
+static atomic_int chosen_threads; /* 0: nobody has asked yet */
 static _Thread_local bool alone;
+
+/* What OMP_NUM_THREADS says, of a list of levels the first; 0: nothing. Read here, as OpenMP's own
+ * number may be changed by any library before we first ask: OpenBLAS does, told to use one. */
+static int threads_told(void)
+{
+    const char *told = getenv("OMP_NUM_THREADS");
+    long count = told ? strtol(told, NULL, 10) : 0;
+    return count > 0 && count < INT_MAX ? (int)count : 0;
+}
 
 /* Cores that this process may run on; fewer where OMP_NUM_THREADS says so. */
 static int available_cores(void)
 {
     cpu_set_t set;
-    int told = omp_get_max_threads();
+    int told = threads_told();
     bool known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0;
     int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
     return told > 0 && told < cores ? told : cores;
 }
 
+/* OpenMP's settings belong to the thread that makes them, and libraries change them, too. */
 static void tell_openmp(int count)
 {
-    if (told_openmp == count)
+    if (omp_get_max_threads() == count && !omp_get_dynamic())
         return;
     omp_set_dynamic(0);
     omp_set_num_threads(count);
-    told_openmp = count;
 }
 
 int parallel_threads(void)
@@ -49,6 +59,13 @@ void parallel_set_threads(int count)
     CHECK(count >= 1, "parallel_set_threads(%d)", count);
     atomic_store(&chosen_threads, count);
     tell_openmp(count);
+}
+
+int parallel_lend(int threads)
+{
+    int before = omp_get_max_threads();
+    omp_set_num_threads(threads);
+    return before;
 }
 
 void parallel_alone(void)

@@ -84,15 +84,15 @@ static void finishing_may_stop_the_rest(void **state)
 }
 
 /* What a process of its own, so told, takes for the number of threads: this program with an
- * argument.
+ * argument, "threads", or "lent" where a library has set OpenMP's number before.
  */
-static int threads_told(int told)
+static int threads_told(int told, const char *mode)
 {
     char path[4096], command[5000];
     int threads = 0;
     ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
     path[length > 0 ? length : 0] = '\0';
-    snprintf(command, sizeof command, "OMP_NUM_THREADS=%d '%s' threads", told, path);
+    snprintf(command, sizeof command, "OMP_NUM_THREADS=%d '%s' %s", told, path, mode);
     FILE *answer = popen(command, "r");
     assert_non_null(answer);
     assert_int_equal(fscanf(answer, "%d", &threads), 1);
@@ -103,16 +103,28 @@ static int threads_told(int told)
 static void the_environment_may_ask_for_fewer_threads_than_cores(void **state)
 {
     (void)state;
-    int cores = threads_told(MANY);
+    int cores = threads_told(MANY, "threads");
     assert_in_range(cores, 1, MANY - 1);
-    assert_int_equal(threads_told(1), 1);
-    assert_int_equal(threads_told(cores), cores);
+    assert_int_equal(threads_told(1, "threads"), 1);
+    assert_int_equal(threads_told(cores, "threads"), cores);
+}
+
+static void what_a_library_does_to_openmp_changes_nothing_here(void **state)
+{
+    (void)state;
+    assert_int_equal(threads_told(MANY, "lent"), threads_told(MANY, "threads"));
+    int threads = parallel_threads();
+    assert_int_equal(parallel_lend(threads + 1), threads);
+    assert_int_equal(parallel_threads(), threads);
+    assert_int_equal(parallel_lend(threads), threads); /* parallel_threads has put it right */
 }
 
 int main(int argc, char **argv)
 {
     if (argc > 1) {
-        printf("%d\n", strcmp(argv[1], "threads") == 0 ? parallel_threads() : 0);
+        if (strcmp(argv[1], "lent") == 0)
+            parallel_lend(1);
+        printf("%d\n", parallel_threads());
         return 0;
     }
     const struct CMUnitTest tests[] = {
@@ -120,6 +132,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(finishing_is_in_order_and_few_items_wait),
         cmocka_unit_test(finishing_may_stop_the_rest),
         cmocka_unit_test(the_environment_may_ask_for_fewer_threads_than_cores),
+        cmocka_unit_test(what_a_library_does_to_openmp_changes_nothing_here),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
