@@ -444,3 +444,27 @@ void align(const struct grid *grid, const struct align_image *moving,
     place(grid, moving, fixed, &alignment->pose, room, room->moved);
     improve_tone(grid, moving, fixed, true, room, alignment);
 }
+
+double align_pieces(const struct grid *grid, const struct align_pieces *pieces,
+                    const struct align_limits *limits, struct align_room *room)
+{
+    size_t count = grid_cells(grid);
+    double middle = ((double)grid->rows - 1) / 2, mean = 0;
+    for (size_t i = 0; i < count; i++)
+        mean += (double)pieces->fixed[i] / (double)count;
+    struct align_image fixed = { .cells = pieces->fixed,
+                                 .background = (float)mean,
+                                 .inside = pieces->inside },
+                       moving = { .cells = pieces->padded, .background = (float)mean };
+    struct alignment alignment = { .pose = { .centre = { middle, middle } } };
+    moving.low = moving.high = pieces->moving[0];
+    for (size_t i = 0; i < count; i++) {
+        moving.low = fminf(moving.low, pieces->moving[i]);
+        moving.high = fmaxf(moving.high, pieces->moving[i]);
+    }
+    grid_pad(grid, pieces->moving, (float)mean, pieces->padded);
+    align(grid, &moving, &fixed, limits, room, &alignment);
+    grid_smooth(grid, room->moved, (float)mean, pieces->smooth_moved);
+    grid_smooth(grid, room->softened, (float)mean, pieces->smooth_fixed);
+    return alignment.correlation;
+}

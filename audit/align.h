@@ -50,6 +50,18 @@ void align(const struct grid *grid, const struct align_image *moving,
            const struct align_image *fixed, const struct align_limits *limits,
            struct align_room *room, struct alignment *alignment);
 
+/* Two pieces cut out of images, each a whole grid of cells. */
+struct align_pieces {
+    const float *fixed, *moving;
+    const float *inside;                /* as of struct align_image */
+    float *padded;                      /* for the moving one */
+    float *smooth_moved, *smooth_fixed; /* what is left: both as aligned, smoothed (grid_smooth) */
+};
+/* Aligns them from where they lie on each other; returns their correlation. What the moving piece
+ * does not reach is as light as the fixed one's mean. */
+double align_pieces(const struct grid *grid, const struct align_pieces *pieces,
+                    const struct align_limits *limits, struct align_room *room);
+
 /* v → low + (high − low) ((v − low)/(high − low))^gamma, within the range. */
 void gamma_apply(const float *values, size_t count, float low, float high, double gamma,
                  float *out);

@@ -87,9 +87,7 @@ struct disguise_search *disguise_open(const struct image_set *queries,
     search->database = *database;
     search->settings = *settings;
     arena_init(&search->arena);
-    pixels_init(&search->pixels, database->type, database->channels,
-                database->height * database->width,
-                settings->channels ? settings->channels : UINT64_MAX);
+    set_pixels(&search->pixels, database, settings->channels);
     grid_init(&search->coarse, &search->pixels, database->height, database->width, COARSE);
     grid_init(&search->fine, &search->pixels, database->height, database->width, FINE);
     grid_init(&search->whole, &search->pixels, database->height, database->width, SIZE_MAX);

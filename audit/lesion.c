@@ -310,9 +310,7 @@ struct lesion_search *lesion_open(const struct image_set *queries, const struct 
     search->queries = *queries;
     search->database = *database;
     search->settings = *settings;
-    pixels_init(&search->pixels, database->type, database->channels,
-                database->height * database->width,
-                settings->channels ? settings->channels : UINT64_MAX);
+    set_pixels(&search->pixels, database, settings->channels);
     grid_init(&search->grid, &search->pixels, database->height, database->width, LESION_GRID);
     search->features = search->grid.planes * PATCH_MEANS * PATCH_MEANS;
     search->blocks_y = (search->grid.rows + BLOCK - 1) / BLOCK;

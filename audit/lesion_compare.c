@@ -311,32 +311,20 @@ void lesion_align(const struct lesion_search *search, struct lesion_room *room,
                   double r[NEARNESSES])
 {
     const struct grid *window = &room->window[lesion->scale - 1];
-    struct align_room *align_room = &room->align[lesion->scale - 1];
-    size_t side = window->rows, count = grid_cells(window);
-    double middle = ((double)side - 1) / 2, mean = 0;
+    size_t side = window->rows;
     patch_cut(&search->grid, place->mirrored ? room->mirror : room->cells, place->y - RIM,
               place->x - RIM, side, room->moving);
     if (2 * both_inside(room, window) < inside_count(room, window)) {
         r[ALIGNED] = r[SMOOTHED] = -1;
         return;
     }
-    for (size_t i = 0; i < count; i++)
-        mean += (double)room->fixed[i] / (double)count;
-    struct align_image fixed = { .cells = room->fixed,
-                                 .background = (float)mean,
-                                 .inside = room->both },
-                       moving = { .cells = room->padded, .background = (float)mean };
-    struct alignment alignment = { .pose = { .centre = { middle, middle } } };
-    moving.low = moving.high = room->moving[0];
-    for (size_t i = 0; i < count; i++) {
-        moving.low = fminf(moving.low, room->moving[i]);
-        moving.high = fmaxf(moving.high, room->moving[i]);
-    }
-    grid_pad(window, room->moving, (float)mean, room->padded);
-    align(window, &moving, &fixed, &limits, align_room, &alignment);
-    r[ALIGNED] = alignment.correlation;
-    grid_smooth(window, align_room->moved, (float)mean, room->smooth_moved);
-    grid_smooth(window, align_room->softened, (float)mean, room->smooth_fixed);
-    r[SMOOTHED] =
-        float_correlation_inside(room->smooth_moved, room->smooth_fixed, room->both, count);
+    const struct align_pieces pieces = { .fixed = room->fixed,
+                                         .moving = room->moving,
+                                         .inside = room->both,
+                                         .padded = room->padded,
+                                         .smooth_moved = room->smooth_moved,
+                                         .smooth_fixed = room->smooth_fixed };
+    r[ALIGNED] = align_pieces(window, &pieces, &limits, &room->align[lesion->scale - 1]);
+    r[SMOOTHED] = float_correlation_inside(room->smooth_moved, room->smooth_fixed, room->both,
+                                           grid_cells(window));
 }

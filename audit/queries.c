@@ -12,6 +12,12 @@ enum {
 
 /* ---- the training images --------------------------------------------------------------------- */
 
+void set_pixels(struct pixels *pixels, const struct image_set *set, uint64_t channels)
+{
+    pixels_init(pixels, set->type, set->channels, set->height * set->width,
+                channels ? channels : UINT64_MAX);
+}
+
 struct visit {
     void (*body)(void *context, size_t begin, size_t end);
     void *context;

@@ -7,6 +7,9 @@
 
 #include "audit/engine.h"
 
+/* The pixels that are compared of such images; channels as of search_settings. */
+void set_pixels(struct pixels *pixels, const struct image_set *set, uint64_t channels);
+
 /* Calls body(context, begin, end) for ranges that together cover the set, on all threads. */
 void set_visit(const struct pixels *pixels, const struct image_set *set,
                void (*body)(void *context, size_t begin, size_t end), void *context);

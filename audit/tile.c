@@ -200,9 +200,7 @@ struct tile_search *tile_open(const struct image_set *queries, const struct imag
     search->database = *database;
     search->settings = *settings;
     arena_init(&search->arena);
-    pixels_init(&search->pixels, database->type, database->channels,
-                database->height * database->width,
-                settings->channels ? settings->channels : UINT64_MAX);
+    set_pixels(&search->pixels, database, settings->channels);
     grid_init(&search->grid, &search->pixels, database->height, database->width, TILE_GRID);
     search->features = search->grid.planes * PATCH_MEANS * PATCH_MEANS;
     search->blocks_y = (search->grid.rows + BLOCK - 1) / BLOCK;

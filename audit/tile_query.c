@@ -234,28 +234,17 @@ static void compare(const struct tile_search *search, struct room *room, int w, 
                     const struct tile *place, const struct tile *tile, double r[2])
 {
     const struct grid *window = &room->window[w];
-    struct align_room *align_room = &room->align[w];
-    size_t side = window_sides[w], count = grid_cells(window);
+    size_t side = window_sides[w];
     long rim = (long)(side - SIDE) / 2;
-    double middle = ((double)side - 1) / 2, mean = 0;
     patch_cut(&search->grid, room->training, tile->y - rim, tile->x - rim, side, room->fixed);
     patch_cut(&search->grid, cells, place->y - rim, place->x - rim, side, room->moving);
-    for (size_t i = 0; i < count; i++)
-        mean += (double)room->fixed[i] / (double)count;
-    struct align_image fixed = { .cells = room->fixed, .background = (float)mean },
-                       moving = { .cells = room->padded, .background = (float)mean };
-    struct alignment alignment = { .pose = { .centre = { middle, middle } } };
-    moving.low = moving.high = room->moving[0];
-    for (size_t i = 0; i < count; i++) {
-        moving.low = fminf(moving.low, room->moving[i]);
-        moving.high = fmaxf(moving.high, room->moving[i]);
-    }
-    grid_pad(window, room->moving, (float)mean, room->padded);
-    align(window, &moving, &fixed, &window_limits, align_room, &alignment);
-    r[0] = alignment.correlation;
-    grid_smooth(window, align_room->moved, (float)mean, room->smooth_moved);
-    grid_smooth(window, align_room->softened, (float)mean, room->smooth_fixed);
-    r[1] = float_correlation(room->smooth_moved, room->smooth_fixed, count);
+    const struct align_pieces pieces = { .fixed = room->fixed,
+                                         .moving = room->moving,
+                                         .padded = room->padded,
+                                         .smooth_moved = room->smooth_moved,
+                                         .smooth_fixed = room->smooth_fixed };
+    r[0] = align_pieces(window, &pieces, &window_limits, &room->align[w]);
+    r[1] = float_correlation(room->smooth_moved, room->smooth_fixed, grid_cells(window));
 }
 
 static double distance(double correlation)
