@@ -1,6 +1,6 @@
 /* Measures from the literature, so that an audit can be compared with others.
  *
- * All are made from nearest-neighbour distances (passes.h, distance_of) and say nothing that the
+ * All are made from nearest-neighbour distances (exact.h, distance_of) and say nothing that the
  * calibrated statistics do not say better; docs/audit.md tells what each is good for.
  *
  *   C_T            Meehan, Chaudhuri, Dasgupta 2020: are synthetic images nearer to the training

@@ -262,11 +262,6 @@ static void align_candidate(const struct disguise_search *search, struct room *r
         float_correlation(room->smooth_moved, room->smooth_fixed, grid_cells(grid));
 }
 
-static double distance(double correlation)
-{
-    return sqrt(2 * (1 - correlation));
-}
-
 /* The distance to the nearest candidate over the mean of the next STRANGERS groups, in one view. */
 static double ratio_of(const struct candidate *candidates, size_t count, int view, size_t *nearest)
 {
@@ -288,13 +283,13 @@ static double ratio_of(const struct candidate *candidates, size_t count, int vie
         }
         if (next == count)
             break;
-        others[found++] = distance(candidates[next].view[view]);
+        others[found++] = distance_of(candidates[next].view[view]);
         groups[found] = candidates[next].group;
     }
     *nearest = best;
     for (size_t i = 0; i < found; i++)
         sum += others[i];
-    return found && sum > 0 ? distance(candidates[best].view[view]) / (sum / (double)found) : 1;
+    return found && sum > 0 ? distance_of(candidates[best].view[view]) / (sum / (double)found) : 1;
 }
 
 /* ---- the value over all pixels --------------------------------------------------------------- */

@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "data/element.h"
 
+#include <math.h>
 #include <stdint.h>
 
 enum { CHANNELS_MAX = 64 };
@@ -55,6 +56,13 @@ bool exact_moments(const struct pixels *pixels, const void *image, struct moment
 
 double exact_correlation(const struct pixels *pixels, const void *x, const struct moments *mx,
                          const void *y, const struct moments *my);
+
+/* How far apart two images of that correlation are, centred and of unit length: √(2 − 2r). */
+static inline double distance_of(double correlation)
+{
+    double square = 2 - 2 * correlation;
+    return square > 0 ? sqrt(square) : 0;
+}
 
 /* Many pairs of few images. The blocks of 64 bytes of x that are not all 0, of those wholly inside
  * the channels that are used, are packed beside each other: bit b of word w of `blocks` stands for

@@ -22,11 +22,6 @@ enum {
 #define LEAST_COVER     0.6 /* of a square, by the lesion */
 #define LEAST_DEVIATION 0.1 /* of its cells, in units of the image's root mean square */
 
-static double distance(double correlation)
-{
-    return sqrt(2 * fmax(0, 1 - correlation));
-}
-
 /* ---- which lesions there are ----------------------------------------------------------------- */
 
 /* Σ labels over rows < y and columns < x. */
@@ -271,7 +266,7 @@ static void compare_range(void *context, size_t begin, size_t end)
             lesion_settle(search, &room, lesion, &stranger->place, r);
             lesion_align(search, &room, lesion, &stranger->place, r);
             for (int n = 0; n < NEARNESSES; n++)
-                stranger->distance[n] = (float)distance(r[n]);
+                stranger->distance[n] = (float)distance_of(r[n]);
         }
     }
     lesion_room_release(&room);
@@ -356,7 +351,7 @@ static double ratio_of(const struct lesion *lesion, double correlation, size_t o
             sum += (double)lesion->stranger[s].distance[nearness];
             count++;
         }
-    return sum > 0 ? distance(correlation) * count / sum : (double)NAN;
+    return sum > 0 ? distance_of(correlation) * count / sum : (double)NAN;
 }
 
 struct nominee {

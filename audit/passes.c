@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/progress.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,12 +16,6 @@ static size_t shard_size(size_t queries)
 {
     size_t size = (queries + SHARDS_WANTED - 1) / SHARDS_WANTED;
     return size < SHARD_LEAST ? SHARD_LEAST : size > SHARD_MOST ? SHARD_MOST : size;
-}
-
-double distance_of(double correlation)
-{
-    double square = 2 - 2 * correlation;
-    return square > 0 ? sqrt(square) : 0;
 }
 
 void database_close(struct database *database)

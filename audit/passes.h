@@ -16,6 +16,7 @@
 #ifndef AUDIT_PASSES_H
 #define AUDIT_PASSES_H
 
+#include "audit/exact.h"
 #include "audit/search.h"
 #include "base/digest.h"
 
@@ -59,8 +60,5 @@ bool near_find(struct database *database, const char *name, const struct image_s
                size_t k, size_t local, bool other_groups, struct near *near,
                struct error *err) MUST_USE;
 void near_release(struct near *near);
-
-/* √(2 − 2r), 0 at least. */
-double distance_of(double correlation);
 
 #endif

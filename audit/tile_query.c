@@ -247,11 +247,6 @@ static void compare(const struct tile_search *search, struct room *room, int w, 
     r[1] = float_correlation(room->smooth_moved, room->smooth_fixed, grid_cells(window));
 }
 
-static double distance(double correlation)
-{
-    return sqrt(2 * (1 - correlation));
-}
-
 static struct tile_place place_of(const struct grid *grid, const struct tile *tile, size_t side,
                                   bool mirrored)
 {
@@ -270,8 +265,8 @@ static double closer_ratio(const double r[STRANGERS + 1], size_t count, size_t *
     for (size_t h = 1; h < count; h++)
         *best = r[h] > r[*best] ? h : *best;
     for (size_t h = 0; h < count; h++)
-        sum += h == *best ? 0 : distance(r[h]) / (double)(count - 1);
-    return sum > 0 ? distance(r[*best]) / sum : 1;
+        sum += h == *best ? 0 : distance_of(r[h]) / (double)(count - 1);
+    return sum > 0 ? distance_of(r[*best]) / sum : 1;
 }
 
 /* What a close look at a probe found. */
