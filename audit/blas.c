@@ -7,7 +7,8 @@
 #include <stdatomic.h>
 
 /* OpenBLAS comes in two builds. One has threads of its own, whose number it keeps for all callers;
- * the other uses OpenMP's, and as many as the calling thread may at that moment. So both are told. */
+ * the other uses OpenMP's, and as many as the calling thread may at that moment. So both are told.
+ */
 static atomic_int product_threads = 1;
 
 void blas_product(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,

@@ -31,8 +31,8 @@ bool flat_index_add(struct flat_index *index, size_t count, const float *vectors
 bool flat_index_search(const struct flat_index *index, size_t count, const float *vectors, size_t k,
                        float *scores, int64_t *ids, struct error *err) MUST_USE;
 
-/* x̂ = (x − mean) / ‖x − mean‖ of images [first, first + count), (count, pixels.count); zero without
- * variance. */
+/* x̂ = (x − mean) / ‖x − mean‖ of images [first, first + count), (count, pixels.count); zero
+ * without variance. */
 void unit_vectors(const struct search *search, const struct image_set *set, size_t first,
                   size_t count, const struct moments *moments, float *out);
 

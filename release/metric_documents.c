@@ -56,7 +56,7 @@ static members summary = { SUMMARY, END };
 static members share = { SHARE, END };
 static members estimate = { WITH_INTERVAL("value"), END };
 
-/* ---- memorization.json ------------------------------------------------------------------------ */
+/* ---- memorization.json ----------------------------------------------------------------------- */
 
 static members memorization_tool = { TEXT("name"), TEXT("version"), END };
 static members constant = { NUMBER("train"), NUMBER("synthetic"), NUMBER("holdout"), END };
@@ -216,7 +216,7 @@ static members memorization = {
     OBJECT("certificate", certificates), OBJECT("inputs", inputs), END
 };
 
-/* ---- utility.json ----------------------------------------------------------------------------- */
+/* ---- utility.json ---------------------------------------------------------------------------- */
 
 /* A source is one of these words, or the store's name and how much of the real data: the words of
  * audit/utility.c and lib/train. */

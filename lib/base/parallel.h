@@ -19,8 +19,8 @@
 int parallel_threads(void);
 void parallel_set_threads(int count);
 
-/* How many of OpenMP's threads a library may use that this thread is about to call; returns how many
- * it could before, to be set again afterwards. */
+/* How many of OpenMP's threads a library may use that this thread is about to call; returns how
+ * many it could before, to be set again afterwards. */
 int parallel_lend(int threads);
 
 /* From now on what the calling thread hands to the functions below runs on that thread alone: for
