@@ -65,7 +65,8 @@ struct backend {
     void (*kernels[OP_COUNT])(const struct call *call);
 
     /* A fusing backend: makes what a step needs (its state, and how much scratch memory) when the
-     * plan is made, runs it, and frees the state. */
+     * plan is made, runs it, and frees the state. Of steps that are done together (schedule.h) it
+     * is given the first. */
     bool (*prepare)(struct step *step, struct error *err);
     void (*execute)(const struct step *step, const struct run *run);
     void (*dispose)(struct step *step);
@@ -77,6 +78,11 @@ struct backend {
 
     /* Whether it takes this combined op (combine.h), of these sources; NULL: none. */
     bool (*takes)(const struct node *node);
+
+    /* How much of a group the step takes, if it can be done together with steps that it does not
+     * depend on; 0: it cannot. A group takes no more than `group_most`. NULL: none. */
+    size_t (*gathers)(const struct step *step);
+    size_t group_most;
 
     const struct recorder *recorder; /* NULL: steps are run one by one */
 };

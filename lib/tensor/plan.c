@@ -6,7 +6,8 @@
  * to the last that reads it. Inputs, constants, outputs and what is computed from constants alone
  * lie in a block of the plan's own; all else, and the scratch memory of each step, in the store's
  * workspace, which its plans share. Both are packed: the largest buffer first, each at the lowest
- * offset where it meets none that lives at the same time.
+ * offset where it meets none that lives at the same time. Where the backend does steps together,
+ * they are brought together (gather.c) before that.
  *
  * An assigned value is written straight to its parameter where no step after that reads the old
  * one; where the same loop reads it, element by element, it stores after it has read.
@@ -18,6 +19,7 @@
 #include "tensor/build.h"
 #include "tensor/combine.h"
 #include "tensor/fuse.h"
+#include "tensor/gather.h"
 #include "tensor/profile.h"
 #include "tensor/rewrite.h"
 
@@ -187,19 +189,19 @@ static bool bind_parameters(struct plan *plan, struct error *err)
 static void visit_buffers(struct plan *plan, size_t at,
                           void (*visit)(struct plan *plan, size_t at, int buffer, bool write))
 {
-    const struct step *step = &plan->steps[at];
-    for (int k = 0; step->loop && k < step->loop->operands; k++)
-        visit(plan, at, step->loop->operand[k].buffer, step->loop->operand[k].use != OPERAND_LOAD);
-    for (int i = 0; !step->loop && i < step->node->sources; i++)
-        visit(plan, at, step->in[i].buffer, false);
-    if (!step->loop)
-        visit(plan, at, step->out.buffer, true);
+    struct use use;
+    for (int i = 0; step_use(&plan->steps[at], i, &use); i++)
+        visit(plan, at, use.buffer, use.write);
 }
 
+/* What any step of a group uses is taken while the group runs, which is when its first step does.
+ */
 static void note_use(struct plan *plan, size_t at, int index, bool write)
 {
     struct buffer *buffer = &plan->buffers[index];
     (void)write;
+    while (!plan->steps[at].together)
+        at--;
     buffer->first = buffer->first < at ? buffer->first : at;
     buffer->last = buffer->last > at ? buffer->last : at;
 }
@@ -227,19 +229,26 @@ static void keep_written(struct plan *plan, size_t at, int index, bool write)
     plan->buffers[index].kept |= write;
 }
 
-static void find_lifetimes(struct plan *plan, const struct view *roots_at, size_t root_count,
-                           size_t output_count)
+static void find_constancy(struct plan *plan)
 {
-    for (size_t i = 0; i < plan->buffer_count; i++)
-        plan->buffers[i].first = plan->step_count;
     for (size_t at = 0; at < plan->step_count; at++) {
         struct step *step = &plan->steps[at];
-        visit_buffers(plan, at, note_use);
         step->once =
             plan->backend->execute && step->node->op != OP_NORMAL && step->node->op != OP_UNIFORM;
         visit_buffers(plan, at, note_constancy);
         visit_buffers(plan, at, step->once ? keep_written : vary_written);
     }
+}
+
+static void find_lifetimes(struct plan *plan, const struct view *roots_at, size_t root_count,
+                           size_t output_count)
+{
+    for (size_t i = 0; i < plan->buffer_count; i++) {
+        plan->buffers[i].first = plan->step_count;
+        plan->buffers[i].last = 0;
+    }
+    for (size_t at = 0; at < plan->step_count; at++)
+        visit_buffers(plan, at, note_use);
     for (size_t i = 0; i < root_count; i++) {
         plan->buffers[roots_at[i].buffer].last = plan->step_count;
         plan->buffers[roots_at[i].buffer].kept |= i < output_count;
@@ -249,6 +258,43 @@ static void find_lifetimes(struct plan *plan, const struct view *roots_at, size_
             plan->buffers[i].first = 0;
             plan->buffers[i].last = plan->step_count;
         }
+}
+
+/* Whether a buffer lies in the plan's own block; parameters, and what is written into them, lie in
+ * neither. */
+static bool must_last(const struct buffer *buffer)
+{
+    return buffer->leaf || buffer->kept;
+}
+
+/* Groups of steps. */
+
+/* The first buffer that lies where this one lies: what is written in place lies in its parameter.
+ */
+static int place_of(const struct plan *plan, size_t buffer)
+{
+    size_t at = 0;
+    if (!plan->tensor_of[buffer])
+        return (int)buffer;
+    while (plan->tensor_of[at] != plan->tensor_of[buffer])
+        at++;
+    return (int)at;
+}
+
+/* Once it is known what is written in place, and before anything else has its place. */
+static void gather(struct plan *plan)
+{
+    if (!plan->backend->gathers)
+        return;
+    int *place = memory_grow(NULL, plan->buffer_count + 1, sizeof *place);
+    size_t *held = memory_grow(NULL, plan->buffer_count + 1, sizeof *held);
+    for (size_t i = 0; i < plan->buffer_count; i++) {
+        place[i] = place_of(plan, i);
+        held[i] = plan->tensor_of[i] || must_last(&plan->buffers[i]) ? 0 : plan->buffers[i].bytes;
+    }
+    gather_steps(plan->steps, plan->step_count, plan->backend, place, held, plan->buffer_count);
+    free(place);
+    free(held);
 }
 
 /* Packing. */
@@ -282,13 +328,6 @@ static void place(struct buffer **placed, size_t count, struct buffer *buffer)
     placed[at] = buffer;
 }
 
-/* Whether a buffer lies in the plan's own block; parameters, and what is written into them, lie in
- * neither. */
-static bool must_last(const struct buffer *buffer)
-{
-    return buffer->leaf || buffer->kept;
-}
-
 static size_t pack(struct plan *plan, bool lasting)
 {
     struct buffer **order = memory_grow(NULL, plan->buffer_count, sizeof *order);
@@ -320,6 +359,8 @@ static bool prepare_steps(struct plan *plan, struct error *err)
         struct step *step = &plan->steps[i];
         plan->scratch_of[i] = -1;
         plan->prepared++;
+        if (!step->together)
+            continue;
         step->algorithms = store_algorithms(plan->store);
         if (plan->backend->prepare && !plan->backend->prepare(step, err))
             return false;
@@ -533,9 +574,14 @@ static bool build(struct plan *plan, struct node *const *roots, size_t output_co
         return false;
     for (size_t i = 0; i < output_count; i++)
         plan->buffer_of[roots[i]->id] = at[i].buffer;
+    for (size_t i = 0; i < plan->step_count; i++)
+        plan->steps[i].together = 1;
+    find_constancy(plan);
     find_lifetimes(plan, at, count, output_count);
     if (!make_updates(plan, assigns, assign_count, at + output_count, err))
         return false;
+    gather(plan);
+    find_lifetimes(plan, at, count, output_count);
     if (!prepare_steps(plan, err))
         return false;
     plan->block_bytes = pack(plan, true);
@@ -663,6 +709,17 @@ static double now(void)
     return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
 }
 
+/* Those of a group share its time as they share its bytes. */
+static void note_time(struct step *step, double seconds)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < step->together; i++)
+        bytes += step_bytes(&step[i]);
+    for (size_t i = 0; i < step->together; i++)
+        step[i].seconds += bytes ? seconds * (double)step_bytes(&step[i]) / (double)bytes
+                                 : seconds / (double)step->together;
+}
+
 static void run_step(struct plan *plan, size_t at, struct run *run)
 {
     struct step *step = &plan->steps[at];
@@ -682,14 +739,14 @@ static void run_steps(struct plan *plan, struct run *run)
 {
     const struct recorder *recorder = plan->backend->recorder;
     for (size_t i = 0; i < plan->step_count; i++) {
-        if (plan->ran && plan->steps[i].once)
+        if (!plan->steps[i].together || (plan->ran && plan->steps[i].once))
             continue;
         double start = plan->measured ? now() : 0;
         run_step(plan, i, run);
         if (plan->measured && recorder)
             recorder->wait();
         if (plan->measured)
-            plan->steps[i].seconds += now() - start;
+            note_time(&plan->steps[i], now() - start);
     }
     plan->runs += plan->measured;
     plan->ran = true;
@@ -756,7 +813,10 @@ bool plan_is_replayed(const struct plan *plan)
 
 size_t plan_kernels(const struct plan *plan)
 {
-    return plan->step_count;
+    size_t count = 0;
+    for (size_t i = 0; i < plan->step_count; i++)
+        count += plan->steps[i].together > 0;
+    return count;
 }
 
 void plan_measure(struct plan *plan, bool on)

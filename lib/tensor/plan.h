@@ -60,7 +60,7 @@ void plan_read(const struct plan *plan, const struct node *output, void *host);
 void *plan_memory(const struct plan *plan, const struct node *node);
 
 /* Bytes of device memory that a run takes, parameters not counted: the plan's own, and its part of
- * the workspace that the plans of a store share. Steps that it runs. */
+ * the workspace that the plans of a store share. Steps that it runs one after the other. */
 size_t plan_bytes(const struct plan *plan);
 size_t plan_kernels(const struct plan *plan);
 

@@ -88,8 +88,10 @@ struct step {
     size_t scratch;             /* bytes that it needs while it runs; set by prepare */
     void *state;                /* the backend's, made by prepare */
     double flops;
-    double seconds; /* measured, when profiling */
-    bool once;      /* depends on constants alone: its first run is its last */
+    double seconds;  /* measured, when profiling */
+    bool once;       /* depends on constants alone: its first run is its last */
+    size_t together; /* so many steps, this one first, are prepared and run at once, as they do not
+                        depend on each other; 0: it is one of those after a first */
 };
 
 /* A run of a step: where buffers lie, and scratch memory that is its own while it runs. */

@@ -5,8 +5,8 @@
  *
  * The networks are those of bench_engine --large. FOLDER gets PLAN-PIECE.cubin, and kernels.jsonl
  * with a line a kernel: its plan, how often a step launches it (a phase that comes every 16 steps
- * counts a sixteenth), blocks, threads, and the bytes that it reads and writes at least, as the
- * plan counts them. tests/gpu/kernels reads both and tells what is slow about them.
+ * counts a sixteenth), blocks, threads, kinds of loops, and the bytes that it reads and writes at
+ * least, as the plan counts them. tests/gpu/kernels reads both and tells what is slow about them.
  */
 #include "case.h"
 #include "cuda/backend.h"
@@ -28,6 +28,7 @@ struct known {
     size_t bytes;
     double launches;
     unsigned blocks, pieces, threads;
+    unsigned kinds; /* of a group of loops: how many ways of looping it has */
 };
 
 static struct known *known;
@@ -50,7 +51,7 @@ static struct known *find(const char *name)
             return &known[i];
     ARRAY_RESERVE(known, known_count, known_capacity);
     struct known *kernel = &known[known_count++];
-    *kernel = (struct known){ .plan = plan_now };
+    *kernel = (struct known){ .plan = plan_now, .kinds = 1 };
     snprintf(kernel->name, KERNEL_NAME, "%s", name);
     return kernel;
 }
@@ -95,6 +96,24 @@ void __wrap_generate_loop(const struct loop *loop, const char *name, struct text
 {
     __real_generate_loop(loop, name, source, kernel);
     note(kernel, loop_bytes(loop));
+}
+
+void __real_generate_group(const struct step *step, const char *name, struct text *source,
+                           struct kernel *kernel);
+void __wrap_generate_group(const struct step *step, const char *name, struct text *source,
+                           struct kernel *kernel);
+void __wrap_generate_group(const struct step *step, const char *name, struct text *source,
+                           struct kernel *kernel)
+{
+    size_t bytes = 0;
+    __real_generate_group(step, name, source, kernel);
+    for (size_t i = 0; i < step->together; i++)
+        bytes += step_bytes(&step[i]);
+    note(kernel, bytes);
+    unsigned kinds = 0;
+    for (const char *at = source->bytes; (at = strstr(at, "\n    case ")); at++)
+        kinds++;
+    find(kernel->name)->kinds = kinds;
 }
 
 void __real_generate_copy(const struct view *from, const struct view *to, const char *name,
@@ -202,9 +221,9 @@ static void write_known(void)
             fprintf(
                 file,
                 "{\"plan\": %d, \"kernel\": \"%s\", \"launches\": %g, \"blocks\": %u, \"threads\": %u, "
-                "\"bytes\": %zu}\n",
+                "\"kinds\": %u, \"bytes\": %zu}\n",
                 known[i].plan, known[i].name, known[i].launches, known[i].blocks * known[i].pieces,
-                known[i].threads, known[i].bytes);
+                known[i].threads, known[i].kinds, known[i].bytes);
     if (!file || fclose(file))
         give_up(path, "it cannot be written");
 }

@@ -114,4 +114,21 @@ static inline float trainee_term(struct trainee *trainee, int phase, int term)
     return value;
 }
 
+/* All that is stored: weights, moments, averages. */
+static inline void trainee_same_bits(const struct trainee *trainee, const struct trainee *expected)
+{
+    assert_true(store_count(expected->store) > 0);
+    for (size_t i = 0; i < store_count(expected->store); i++) {
+        const struct tensor *tensor = store_tensor(expected->store, i);
+        size_t count = shape_count(tensor->shape);
+        float *bits = calloc(count, sizeof *bits), *value = calloc(count, sizeof *value);
+        store_read(expected->store, tensor, bits);
+        store_read(trainee->store, store_find(trainee->store, tensor->name), value);
+        if (memcmp(bits, value, count * sizeof *value) != 0)
+            fail_msg("%s has other bits", tensor->name);
+        free(bits);
+        free(value);
+    }
+}
+
 #endif

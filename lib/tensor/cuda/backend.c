@@ -113,16 +113,34 @@ static void *place_of(const struct view *view, const struct run *run)
     return (char *)run->memory[view->buffer] + view->offset * (int64_t)dtype_bytes(view->dtype);
 }
 
+static void *operand_place(const struct operand *operand, const struct run *run)
+{
+    return (char *)run->memory[operand->buffer] +
+           operand->offset * (int64_t)dtype_bytes(operand->dtype);
+}
+
 static void run_loop(const struct step *step, const struct run *run, const struct kernel *kernel)
 {
     const struct loop *loop = step->loop;
     void *at[LOOP_OPERANDS + 1], *arguments[LOOP_OPERANDS + 1];
     for (int k = 0; k < loop->operands; k++)
-        at[k] = (char *)run->memory[loop->operand[k].buffer] +
-                loop->operand[k].offset * (int64_t)dtype_bytes(loop->operand[k].dtype);
+        at[k] = operand_place(&loop->operand[k], run);
     at[loop->operands] = run->scratch;
     for (int k = 0; k <= loop->operands; k++)
         arguments[k] = &at[k];
+    launch(kernel, arguments);
+}
+
+static void run_group(const struct step *step, const struct run *run, const struct kernel *kernel)
+{
+    void *at[GROUP_ARGUMENTS], *arguments[GROUP_ARGUMENTS];
+    int count = 0;
+    for (size_t i = 0; i < step->together; i++)
+        for (int k = 0; k < step[i].loop->operands; k++) {
+            at[count] = operand_place(&step[i].loop->operand[k], run);
+            arguments[count] = &at[count];
+            count++;
+        }
     launch(kernel, arguments);
 }
 
@@ -176,19 +194,22 @@ static const struct way {
     void (*generate)(const struct step *step, const char *name, struct text *source,
                      struct kernel *kernel);
     void (*run)(const struct step *step, const struct run *run, const struct kernel *kernel);
-} loop_way = { generate_loop_of, run_loop }, ways[OP_COUNT] = {
-    [OP_NORMAL] = { generate_random, run_random },
-    [OP_UNIFORM] = { generate_random, run_random },
-    [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
-    [OP_WARP] = { generate_warp, run_warp },
-    [OP_WARP_DX] = { generate_warp_dx, run_warp },
-    [OP_ATTENTION] = { generate_attention, run_attention },
-    [OP_ATTENTION_GRADIENT] = { generate_attention_gradient, run_attention },
-    [OP_ATTENTION_ADDED_GRADIENT] = { generate_attention_added_gradient, run_attention },
-};
+} loop_way = { generate_loop_of, run_loop }, group_way = { generate_group, run_group },
+  ways[OP_COUNT] = {
+      [OP_NORMAL] = { generate_random, run_random },
+      [OP_UNIFORM] = { generate_random, run_random },
+      [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
+      [OP_WARP] = { generate_warp, run_warp },
+      [OP_WARP_DX] = { generate_warp_dx, run_warp },
+      [OP_ATTENTION] = { generate_attention, run_attention },
+      [OP_ATTENTION_GRADIENT] = { generate_attention_gradient, run_attention },
+      [OP_ATTENTION_ADDED_GRADIENT] = { generate_attention_added_gradient, run_attention },
+  };
 
 static const struct way *way_of(const struct step *step)
 {
+    if (step->together > 1)
+        return &group_way;
     return step->loop ? &loop_way : &ways[step->node->op];
 }
 
@@ -334,6 +355,12 @@ static void execute(const struct step *step, const struct run *run)
         way_of(step)->run(step, run, &made->kernel);
 }
 
+/* Small loops that do not depend on each other are one kernel. */
+static size_t gathers(const struct step *step)
+{
+    return step->loop && !is_switched("LETHE_GROUPED", "0") ? loop_groups(step->loop) : 0;
+}
+
 /* What is done at once. */
 static bool takes(const struct node *node)
 {
@@ -409,6 +436,8 @@ static const struct backend cuda_backend = {
     .dispose = dispose,
     .weights_last = true,
     .takes = takes,
+    .gathers = gathers,
+    .group_most = GROUP_ARGUMENTS,
     .recorder = &recorder,
 };
 

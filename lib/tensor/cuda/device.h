@@ -42,7 +42,8 @@ bool device_compile(const char *const *sources, size_t count, struct program **p
                     struct error *err) MUST_USE;
 void device_forget(struct program *program); /* NULL is fine */
 void *device_function(const struct program *program, const char *name, struct error *err) MUST_USE;
-/* arguments[i] points to the i-th argument, of 8 bytes. */
+/* arguments[i] points to the i-th argument, of 8 bytes; or, where these lie side by side, to the
+ * i-th member of the only argument. */
 void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
                    void **arguments, int count);
 

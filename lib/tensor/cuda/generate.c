@@ -1,5 +1,5 @@
 /* Fused loops, and copies, as CUDA C; see generate.h. */
-#include "cuda/generate.h"
+#include "cuda/generate_part.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -348,13 +348,16 @@ static void add_tables(struct text *source, const struct loop *loop, const char 
 static void add_coordinates(struct text *source, const struct walk *w, const struct axis *axes,
                             int count, const char *index, int step)
 {
+    int outermost = 0;
+    while (outermost + 1 < count && axes[outermost].size == 1)
+        outermost++;
     text_format(source, "        %s rest_%s = %s;\n", index_type(w), index, index);
     for (int i = count - 1; i >= 0; i--) {
         int64_t size = axes[i].size / (i == count - 1 ? step : 1);
         const char *name = axes[i].name;
         if (size == 1)
             text_format(source, "        const %s %s = 0;\n", index_type(w), name);
-        else if (i == 0)
+        else if (i == outermost)
             text_format(source, "        const %s %s = rest_%s;\n", index_type(w), name, index);
         else
             text_format(source,
@@ -477,19 +480,15 @@ static void add_stores(struct text *source, const struct walk *w, const char *na
 
 /* A thread's rows lie a quarter of all rows apart, so that threads side by side read side by side.
  */
-static void add_flat(struct text *source, struct walk *w, const char *name, struct kernel *kernel)
+static void add_flat(struct text *source, struct walk *w, const char *name)
 {
-    int64_t count = w->kept_count / w->vector / w->turns;
     struct axis *rows = &w->kept[w->kept_axes - 2];
     if (w->turns > 1)
         *rows = (struct axis){ rows->size / w->turns, "first" };
-    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
-                name);
-    add_parameters(source, w->loop, false);
     text_format(source,
-                ")\n{\n        const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
-                "        if (index >= %" PRId64 ") return;\n",
-                index_type(w), index_type(w), KERNEL_THREADS, count);
+                "        const %s index = block * %d + threadIdx.x;\n"
+                "        if (index >= count) return;\n",
+                index_type(w), KERNEL_THREADS);
     add_coordinates(source, w, w->kept, w->kept_axes, "index", w->vector);
     add_loads(source, w, name, true);
     if (w->turns > 1)
@@ -500,8 +499,7 @@ static void add_flat(struct text *source, struct walk *w, const char *name, stru
     add_loads(source, w, name, false);
     add_program(source, w);
     add_stores(source, w, name);
-    text_add(source, w->turns > 1 ? "        }\n}\n" : "}\n");
-    kernel->blocks = (unsigned)blocks_of((size_t)count, KERNEL_THREADS);
+    text_add(source, w->turns > 1 ? "        }\n" : "");
 }
 
 static const char *start_of(const struct operand *operand)
@@ -525,7 +523,6 @@ static int meet_at_once(const struct walk *w)
 static void add_tree(struct text *source, const struct walk *w, const int *reduction, int from,
                      int to)
 {
-    const char *lane = w->loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
     unsigned apart = w->loop->column_reduced ? 1 : w->kept_lanes; /* of neighbouring lanes */
     for (int i = from; i < to; i++)
         text_format(source,
@@ -533,7 +530,7 @@ static void add_tree(struct text *source, const struct walk *w, const int *reduc
                     w->held, (i - from) * w->held, reduction[i]);
     text_add(source, "    __syncthreads();\n");
     for (unsigned half = w->reduced_lanes / 2; half; half /= 2) {
-        text_format(source, "    if (%s < %u) UNROLL for (int l = 0; l < %d; l++) {\n", lane, half,
+        text_format(source, "    if (lane < %u) UNROLL for (int l = 0; l < %d; l++) {\n", half,
                     w->held);
         for (int i = from; i < to; i++) {
             int at = (i - from) * w->held;
@@ -567,7 +564,6 @@ static void add_result(struct text *source, const struct walk *w, const char *na
 /* Adds up what the lanes hold, in a tree, and writes it. */
 static void add_meeting(struct text *source, const struct walk *w, const char *name)
 {
-    const char *lane = w->loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
     int reduction[LOOP_OPERANDS], count = 0, at_once = meet_at_once(w);
     for (int k = 0; k < w->loop->operands; k++)
         if (is_reduction(&w->loop->operand[k]))
@@ -575,7 +571,7 @@ static void add_meeting(struct text *source, const struct walk *w, const char *n
     for (int from = 0; from < count; from += at_once) {
         int to = from + at_once < count ? from + at_once : count;
         add_tree(source, w, reduction, from, to);
-        text_format(source, "    if (%s == 0 && index < %zu) {\n", lane, kept_groups(w));
+        text_add(source, "    if (lane == 0 && index < count) {\n");
         if (w->pieces == 1)
             add_coordinates(source, w, w->kept, w->kept_axes, "index", w->held);
         for (int i = from; i < to; i++)
@@ -584,47 +580,37 @@ static void add_meeting(struct text *source, const struct walk *w, const char *n
     }
 }
 
-static void add_reducing(struct text *source, const struct walk *w, const char *name,
-                         struct kernel *kernel)
+/* Lanes that share what is reduced stand where memory has it side by side. */
+static void add_reducing(struct text *source, const struct walk *w, const char *name)
 {
     const struct loop *loop = w->loop;
-    const char *lane = loop->column_reduced ? "threadIdx.x" : "threadIdx.y";
-    const char *other = loop->column_reduced ? "threadIdx.y" : "threadIdx.x";
-    size_t kept = kept_groups(w), reduced = reduced_groups(w);
-    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
-                name);
-    add_parameters(source, loop, w->pieces > 1);
+    size_t reduced = reduced_groups(w);
+    unsigned apart = loop->column_reduced ? w->reduced_lanes : w->kept_lanes;
     text_format(source,
-                ")\n{\n    __shared__ float sums[%d][%d];\n"
-                "    const int thread = threadIdx.y * blockDim.x + threadIdx.x;\n"
-                "    const %s index = (%s)blockIdx.x * %u + %s;\n",
-                meet_at_once(w) * w->held, KERNEL_THREADS, index_type(w), index_type(w),
-                w->kept_lanes, other);
+                "    const int thread = threadIdx.x, lane = thread %s %u;\n"
+                "    const %s index = block * %u + thread %s %u;\n",
+                loop->column_reduced ? "%" : "/", apart, index_type(w), w->kept_lanes,
+                loop->column_reduced ? "/" : "%", apart);
     for (int k = 0; k < loop->operands; k++)
         if (is_reduction(&loop->operand[k]))
             text_format(source,
                         "    float s%d[%d]; UNROLL for (int l = 0; l < %d; l++) s%d[l] = %s;\n", k,
                         w->held, w->held, k, start_of(&loop->operand[k]));
     text_format(source,
-                "    if (index < %zu) {\n"
+                "    if (index < count) {\n"
                 "        const %s begin = (%s)blockIdx.y * %" PRId64 ";\n"
                 "        const %s end = begin + %" PRId64 " < %zu ? begin + %" PRId64 " : %zu;\n",
-                kept, index_type(w), index_type(w), w->piece, index_type(w), w->piece, reduced,
-                w->piece, reduced);
+                index_type(w), index_type(w), w->piece, index_type(w), w->piece, reduced, w->piece,
+                reduced);
     add_coordinates(source, w, w->kept, w->kept_axes, "index", w->held);
-    text_format(source, "        for (%s inner = begin + %s; inner < end; inner += %u) {\n",
-                index_type(w), lane, w->reduced_lanes);
+    text_format(source, "        for (%s inner = begin + lane; inner < end; inner += %u) {\n",
+                index_type(w), w->reduced_lanes);
     add_coordinates(source, w, w->reduced, w->reduced_axes, "inner", w->vector / w->held);
     add_loads(source, w, name, false);
     add_program(source, w);
     add_stores(source, w, name);
     text_add(source, "        }\n    }\n");
     add_meeting(source, w, name);
-    text_add(source, "}\n");
-    kernel->blocks = (unsigned)blocks_of(kept, w->kept_lanes);
-    kernel->pieces = w->pieces;
-    kernel->threads[0] = loop->column_reduced ? w->reduced_lanes : w->kept_lanes;
-    kernel->threads[1] = KERNEL_THREADS / kernel->threads[0];
 }
 
 /* The pieces of one reduction: each lane adds its own in double, in order, and lanes meet in a
@@ -683,33 +669,90 @@ static void add_finish(struct text *source, const struct walk *w, const char *na
     kernel->scratch = (size_t)w->reductions * w->pieces * (size_t)w->kept_count * sizeof(float);
 }
 
-static struct kernel kernel_named(const char *name)
+/* How many blocks share the loop, and how many numbers of each of their threads meet. */
+static struct part part_of(const struct walk *w)
 {
-    struct kernel kernel = { .pieces = 1, .threads = { KERNEL_THREADS, 1 } };
-    snprintf(kernel.name, sizeof kernel.name, "%s", name);
-    return kernel;
+    int64_t flat = w->kept_count / w->vector / w->turns;
+    if (!w->reductions)
+        return (struct part){ (unsigned)blocks_of((size_t)flat, KERNEL_THREADS), flat, 0 };
+    size_t kept = kept_groups(w);
+    return (struct part){ (unsigned)blocks_of(kept, w->kept_lanes), (int64_t)kept,
+                          meet_at_once(w) * w->held };
 }
 
-void generate_loop(const struct loop *loop, const char *name, struct text *source,
+static void add_body(struct text *source, struct walk *w, const char *name)
+{
+    if (w->reductions)
+        add_reducing(source, w, name);
+    else
+        add_flat(source, w, name);
+}
+
+/* The loop, or `operands` and a loop that is made of them, walked the better way. */
+static struct loop walked(const struct loop *loop, struct operand operands[LOOP_OPERANDS])
+{
+    return lies_by_rows(loop) ? turn(loop, operands) : *loop;
+}
+
+void generate_loop(const struct loop *given, const char *name, struct text *source,
                    struct kernel *kernel)
 {
     struct operand operands[LOOP_OPERANDS];
-    struct loop turned;
-    if (lies_by_rows(loop)) {
-        turned = turn(loop, operands);
-        loop = &turned;
-    }
-    struct walk w = walk_of(loop);
-    *kernel = kernel_named(name);
-    kernel->arguments = loop->operands + (w.reductions && w.pieces > 1);
-    add_tables(source, loop, name);
-    if (!w.reductions) {
-        add_flat(source, &w, name, kernel);
-        return;
-    }
-    add_reducing(source, &w, name, kernel);
-    if (w.pieces > 1)
+    struct loop loop = walked(given, operands);
+    struct walk w = walk_of(&loop);
+    struct part part = part_of(&w);
+    bool aside = w.reductions && w.pieces > 1;
+    *kernel = (struct kernel){ .blocks = part.blocks,
+                               .pieces = w.reductions ? w.pieces : 1,
+                               .threads = { KERNEL_THREADS, 1 },
+                               .arguments = loop.operands + aside };
+    snprintf(kernel->name, sizeof kernel->name, "%s", name);
+    add_tables(source, &loop, name);
+    text_format(source, "extern \"C\" __global__ void __launch_bounds__(%d) %s(", KERNEL_THREADS,
+                name);
+    add_parameters(source, &loop, aside);
+    text_format(source, ")\n{\n    const %s block = blockIdx.x, count = %" PRId64 ";\n",
+                index_type(&w), part.count);
+    if (part.sums)
+        text_format(source, "    __shared__ float sums[%d][%d];\n", part.sums, KERNEL_THREADS);
+    add_body(source, &w, name);
+    text_add(source, "}\n");
+    if (aside)
         add_finish(source, &w, name, kernel);
+}
+
+/* Parts of kernels. */
+
+bool loop_suits_part(const struct loop *given)
+{
+    struct operand operands[LOOP_OPERANDS];
+    struct loop loop = walked(given, operands);
+    struct walk w = walk_of(&loop);
+    return !w.wide && (!w.reductions || w.pieces == 1);
+}
+
+static void add_pointers(struct text *source, const struct loop *loop)
+{
+    for (int k = 0; k < loop->operands; k++) {
+        const struct operand *operand = &loop->operand[k];
+        const char *constant = operand->use == OPERAND_LOAD ? "const " : "";
+        const char *type = type_names[operand->dtype];
+        text_format(source, "    %s%s *%sp%d = (%s%s *)at[%d];\n", constant, type,
+                    is_read_only(loop, operand) ? "__restrict__ " : "", k, constant, type, k);
+    }
+}
+
+struct part generate_part(const struct loop *given, const char *name, struct text *tables,
+                          struct text *body)
+{
+    struct operand operands[LOOP_OPERANDS];
+    struct loop loop = walked(given, operands);
+    struct walk w = walk_of(&loop);
+    struct part part = part_of(&w);
+    add_tables(tables, &loop, name);
+    add_pointers(body, &loop);
+    add_body(body, &w, name);
+    return part;
 }
 
 /* A copy is a loop of no instructions. */

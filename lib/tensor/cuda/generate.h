@@ -41,6 +41,15 @@ extern const char generate_prelude[];
 void generate_loop(const struct loop *loop, const char *name, struct text *source,
                    struct kernel *kernel);
 
+/* A step and those that are done together with it, loops all of them, as one kernel (group.c),
+ * whose blocks are shared out among the loops. One argument: a struct of the addresses of all
+ * operands, loop after loop. loop_groups: how many of these the loop has; 0: it is better off
+ * alone. */
+enum { GROUP_ARGUMENTS = 500 }; /* of 8 bytes; every device gives a kernel 4,096 bytes */
+size_t loop_groups(const struct loop *loop);
+void generate_group(const struct step *step, const char *name, struct text *source,
+                    struct kernel *kernel);
+
 /* Arguments: x, y. The filter stands in the text. */
 void generate_upfirdn(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel);

@@ -13,6 +13,10 @@ const char generate_prelude[] =
     "#define UNROLL _Pragma(\"unroll\")\n"
     "#define UNROLL_4 _Pragma(\"unroll 4\")\n"
     "#define DEVICE static __device__ __forceinline__\n"
+    /* Addresses of the operands of a group; no thread makes a copy to find one in. */
+    "#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 700\n#define GRID_CONSTANT __grid_constant__\n"
+    "#else\n#define GRID_CONSTANT\n#endif\n"
+    "template <int count> struct places { char *at[count]; };\n"
     "DEVICE float infinity() { return __int_as_float(0x7f800000); }\n"
     "DEVICE float not_a_number() { return __int_as_float(0x7fc00000); }\n"
     /* As bf16_from_float in backend.c: to nearest, ties to even; NaN stays NaN. A device of bf16

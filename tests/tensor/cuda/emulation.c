@@ -133,7 +133,7 @@ void device_wait(void) {}
 
 /* Recordings: a list of what was asked for. */
 
-enum { ARGUMENTS = 64 };
+enum { ARGUMENTS = 512 };
 
 struct request {
     const struct function *function; /* NULL: a copy */

@@ -146,6 +146,91 @@ static void sums_read_neighbours_at_once(void **state)
     assert_int_equal(kernel.scratch, kernel.pieces * 256 * sizeof(float));
 }
 
+/* Steps of loops that are done together; group_generate makes their kernel. */
+enum { MEMBERS = 4 };
+
+struct group {
+    struct sum sum[MEMBERS];
+    struct step step[MEMBERS];
+};
+
+static void group_init(struct group *group)
+{
+    for (int i = 0; i < MEMBERS; i++) {
+        sum_init(&group->sum[i], DTYPE_F32, 1, 64 << i);
+        group->sum[i].loop.rows = 1;
+        group->step[i] = (struct step){ .loop = &group->sum[i].loop, .together = i ? 0 : MEMBERS };
+    }
+}
+
+static struct kernel group_generate(const struct group *group, struct text *text)
+{
+    struct kernel kernel;
+    *text = (struct text){ 0 };
+    generate_group(group->step, "k", text, &kernel);
+    return kernel;
+}
+
+static int occurrences(const char *text, const char *words)
+{
+    int count = 0;
+    while ((text = strstr(text, words))) {
+        text += strlen(words);
+        count++;
+    }
+    return count;
+}
+
+/* 64, 128, 256 and 512 numbers, by four: a block each; the code stands there once. */
+static void loops_that_differ_in_length_stand_there_once(void **state)
+{
+    (void)state;
+    struct group group;
+    struct text text;
+    group_init(&group);
+    struct kernel kernel = group_generate(&group, &text);
+    assert_int_equal(occurrences(text.bytes, "__global__"), 1);
+    assert_int_equal(occurrences(text.bytes, "block = blockIdx.x -"), MEMBERS);
+    assert_int_equal(occurrences(text.bytes, "load4(p0"), 1);
+    assert_int_equal(kernel.blocks, MEMBERS);
+    assert_int_equal(kernel.arguments, MEMBERS * OPERANDS);
+    text_release(&text);
+}
+
+static void loops_of_other_kinds_stand_beside_them(void **state)
+{
+    (void)state;
+    struct group group;
+    struct text text;
+    group_init(&group);
+    group.sum[1].add.op = OP_SUB;
+    group.sum[2].loop.rows = 1 << 9; /* sums of all rows */
+    group.sum[2].loop.row_reduced = true;
+    group.sum[2].operand[STORE].use = OPERAND_SUM;
+    group.sum[2].operand[STORE].row = 0;
+    struct kernel kernel = group_generate(&group, &text);
+    assert_int_equal(occurrences(text.bytes, "    case "), 3);
+    assert_int_equal(occurrences(text.bytes, "__shared__"), 1);
+    assert_true(kernel.blocks > MEMBERS);
+    assert_true(kernel.pieces == 1 && !kernel.finish[0] && !kernel.scratch);
+    text_release(&text);
+}
+
+static void what_is_large_is_done_alone(void **state)
+{
+    (void)state;
+    struct sum sum;
+    sum_init(&sum, DTYPE_F32, 16, 64);
+    assert_int_equal(loop_groups(&sum.loop), OPERANDS);
+    sum_init(&sum, DTYPE_F32, 1 << 15, 64); /* 17 MB */
+    assert_int_equal(loop_groups(&sum.loop), 0);
+    sum_init(&sum, DTYPE_F32, 1 << 12, 64); /* two kernels, as it is summed in pieces */
+    sum.loop.row_reduced = true;
+    sum.operand[STORE].use = OPERAND_SUM;
+    sum.operand[STORE].row = 0;
+    assert_int_equal(loop_groups(&sum.loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +240,9 @@ int main(void)
         cmocka_unit_test(what_rows_have_in_common_is_read_once),
         cmocka_unit_test(what_lies_along_rows_is_walked_along_rows),
         cmocka_unit_test(sums_read_neighbours_at_once),
+        cmocka_unit_test(loops_that_differ_in_length_stand_there_once),
+        cmocka_unit_test(loops_of_other_kinds_stand_beside_them),
+        cmocka_unit_test(what_is_large_is_done_alone),
     };
     return cmocka_run_group_tests_name("tensor/cuda_generate", tests, NULL, NULL);
 }

@@ -20,7 +20,7 @@
 
 #include <stdlib.h>
 
-static size_t programs, launches;
+static size_t programs, launches, groups; /* groups: of loops, among the kernels */
 
 bool device_compile(const char *const *sources, size_t count, struct program **made,
                     struct error *err)
@@ -30,6 +30,8 @@ bool device_compile(const char *const *sources, size_t count, struct program **m
     for (size_t i = 0; i < count; i++) {
         made[i] = memory_grow(NULL, 1, 1);
         free(codes[i].bytes);
+        for (const char *at = sources[i]; (at = strstr(at, "(const GRID_CONSTANT places<")); at++)
+            groups++;
     }
     free(codes);
     programs += count;
@@ -86,11 +88,11 @@ static void check_model(const char *name, enum case_size size, enum precision pr
     assert_ok(backend, err);
     struct store *store = store_new(backend);
     struct case_options options = { 0 };
-    size_t before = programs;
+    size_t before = programs, groups_before = groups;
     assert_ok(case_open_usual(&of, name, size, &options, &err), err);
     assert_ok(store_set_precision(store, precision, &err), err);
     run_phases(&of.training, store);
-    assert_true(programs > before && launches > 100);
+    assert_true(programs > before && launches > 100 && groups > groups_before + 10);
     case_close(&of);
     store_free(store);
 }
