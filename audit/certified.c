@@ -116,8 +116,7 @@ static bool certified_open(struct search *search, struct error *err)
     if (!certified)
         return false;
     blas_set_threads(1);
-    size_t tile = PIXEL_TILE / search->pixels.image_bytes / EXACT_TILE_Y * EXACT_TILE_Y;
-    certified->tile = tile ? tile : EXACT_TILE_Y;
+    certified->tile = exhaust_tile(search, PIXEL_TILE);
     if (!heads_init(&certified->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, n);
@@ -411,8 +410,8 @@ static void insert_computed(void *context, size_t query, size_t id, double r)
 static void evaluate_all(void *context, size_t item)
 {
     struct block *block = context;
-    size_t first = item * EXACT_TILE_X,
-           queries = block->count - first < EXACT_TILE_X ? block->count - first : EXACT_TILE_X;
+    size_t group = exhaust_group(block->search, block->count), first = item * group,
+           queries = block->count - first < group ? block->count - first : group;
     search_exhaust(block->search, block->first + first, queries, &block->moments[first],
                    block->begin, block->end, insert_computed, block);
 }
@@ -432,7 +431,7 @@ static void run_exhaustively(struct block *block, struct certificate *certificat
 {
     for (size_t q = 0; q < block->count; q++)
         nearest_clear(block_nearest(block, q), block->search->settings.neighbours);
-    over_tiles(block, EXACT_TILE_X, evaluate_all);
+    over_tiles(block, exhaust_group(block->search, block->count), evaluate_all);
     certificate->evaluated += pairs_allowed(block->search, block->first, block->count);
     certificate->exhaustive_queries += block->count;
 }

@@ -143,8 +143,7 @@ static bool device_engine_open(struct search *search, struct error *err)
         return false;
     state->device = search->settings.device;
     blas_set_threads(1);
-    size_t tile = PIXEL_TILE / search->pixels.image_bytes / EXACT_TILE_Y * EXACT_TILE_Y;
-    state->tile = tile ? tile : EXACT_TILE_Y;
+    state->tile = exhaust_tile(search, PIXEL_TILE);
     if (!heads_init(&state->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, search->database.count);
@@ -345,8 +344,8 @@ static void insert_computed(void *context, size_t query, size_t id, double r)
 static void evaluate_all(void *context, size_t item)
 {
     struct device_block *block = context;
-    size_t first = item * EXACT_TILE_X,
-           queries = block->count - first < EXACT_TILE_X ? block->count - first : EXACT_TILE_X;
+    size_t group = exhaust_group(block->search, block->count), first = item * group,
+           queries = block->count - first < group ? block->count - first : group;
     search_exhaust(block->search, block->first + first, queries, &block->moments[first],
                    block->tile_begin, block->tile_end, insert_computed, block);
 }
@@ -423,7 +422,8 @@ static void run_exhaustively(struct device_block *block, struct certificate *cer
     size_t k = block->search->settings.neighbours;
     for (size_t q = 0; q < block->count; q++)
         nearest_clear(block_nearest(block, q), k);
-    over_tiles(block, (block->count + EXACT_TILE_X - 1) / EXACT_TILE_X, evaluate_all);
+    size_t group = exhaust_group(block->search, block->count);
+    over_tiles(block, (block->count + group - 1) / group, evaluate_all);
     certificate->evaluated += pairs_allowed(block->search, block->first, block->count);
     certificate->exhaustive_queries += block->count;
 }

@@ -49,7 +49,12 @@ bool images_finite(const struct pixels *pixels, const struct image_set *set, siz
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count);
 
-/* Computes queries [first, first + count), at most EXACT_TILE_X with their `moments`, against
+/* How many images of the database come next, of about so many bytes; and how many of a block's
+ * queries go to a thread at a time. */
+size_t exhaust_tile(const struct search *search, size_t bytes);
+size_t exhaust_group(const struct search *search, size_t queries);
+
+/* Computes queries [first, first + count), at most an exhaust_group with their `moments`, against
  * database images [begin, end), and hands over every pair that is allowed. */
 void search_exhaust(const struct search *search, size_t first, size_t count,
                     const struct moments *moments, size_t begin, size_t end,

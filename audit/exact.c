@@ -2,9 +2,11 @@
  *
  * The product of 8-bit pixels runs on VNNI where the processor has it (64 products an
  * instruction). VNNI multiplies unsigned by signed bytes, so Σ(x − 128)y is summed, and 128 Σy is
- * added at the end: whole numbers, hence the same value as the plain loop's. */
+ * added at the end: whole numbers, hence the same value as the plain loop's. All pairs of many
+ * images go to AMX where there is one (amx.h): the same whole numbers. */
 #include "audit/exact.h"
 
+#include "audit/amx.h"
 #include "base/arena.h"
 #include "base/simd.h"
 
@@ -38,6 +40,9 @@ void pixels_init(struct pixels *pixels, enum element_type type, size_t channel_c
 }
 
 /* ---- products of whole numbers --------------------------------------------------------------- */
+
+/* x and y of a tile that VNNI computes: eight sums, and strips of 64 x in the second cache. */
+enum { FEW_X = 64, FEW_Y = 8 };
 
 /* Partial sums stay below 2^32: 2^15 products of at most 2^16. */
 enum { RUN_U8 = 1 << 15 };
@@ -123,8 +128,8 @@ VNNI static void sums_vnni(const uint8_t *x, size_t count, uint64_t *sum, uint64
 }
 
 /* sum[j] += Σ(x − 128)y[j] of eight y at once, pixels [begin, end): x is loaded once for eight. */
-VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TILE_Y], size_t begin,
-                               size_t end, int64_t sum[EXACT_TILE_Y])
+VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[FEW_Y], size_t begin,
+                               size_t end, int64_t sum[FEW_Y])
 {
     const __m512i middle = _mm512_set1_epi8((char)-128);
     const uint8_t *y0 = y[0], *y1 = y[1], *y2 = y[2], *y3 = y[3], *y4 = y[4], *y5 = y[5],
@@ -138,11 +143,11 @@ VNNI static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TI
         ADD(0), ADD(1), ADD(2), ADD(3), ADD(4), ADD(5), ADD(6), ADD(7);
     }
 #undef ADD
-    __m512i lanes[EXACT_TILE_Y] = { s0, s1, s2, s3, s4, s5, s6, s7 };
-    for (int j = 0; j < EXACT_TILE_Y; j++)
+    __m512i lanes[FEW_Y] = { s0, s1, s2, s3, s4, s5, s6, s7 };
+    for (int j = 0; j < FEW_Y; j++)
         sum[j] += _mm512_reduce_add_epi32(lanes[j]);
     for (; i < end; i++)
-        for (int j = 0; j < EXACT_TILE_Y; j++)
+        for (int j = 0; j < FEW_Y; j++)
             sum[j] += ((int64_t)x[i] - 128) * y[j][i];
 }
 /* sum[j] += Σ x (y[j] − 128) of four y at once, over some blocks of a strip; those of x are packed.
@@ -186,8 +191,8 @@ static void sums_vnni(const uint8_t *x, size_t count, uint64_t *sum, uint64_t *s
     (void)x, (void)count, (void)sum, (void)squares;
     BUG("no VNNI");
 }
-static void products_vnni(const uint8_t *x, const uint8_t *const y[EXACT_TILE_Y], size_t begin,
-                          size_t end, int64_t sum[EXACT_TILE_Y])
+static void products_vnni(const uint8_t *x, const uint8_t *const y[FEW_Y], size_t begin, size_t end,
+                          int64_t sum[FEW_Y])
 {
     (void)x, (void)y, (void)begin, (void)end, (void)sum;
     BUG("no VNNI");
@@ -556,13 +561,13 @@ void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
 
 /* Pixels are taken in strips of 4 KiB, so that eight strips of y fill the first cache while the x
  * pass by. */
-static void products_tile(const struct pixels *pixels, const void *const *x, size_t x_count,
-                          const void *const *y, int64_t sum[EXACT_TILE_X][EXACT_TILE_Y])
+static void products_of_few(const struct pixels *pixels, const void *const *x, size_t x_count,
+                            const void *const *y, int64_t sum[FEW_X][FEW_Y])
 {
     enum { BYTES = 4096 };
     for (size_t r = 0; r < pixels->run_count; r++) {
-        const uint8_t *from[EXACT_TILE_Y];
-        for (int j = 0; j < EXACT_TILE_Y; j++)
+        const uint8_t *from[FEW_Y];
+        for (int j = 0; j < FEW_Y; j++)
             from[j] = run_start(pixels, r, y[j]);
         size_t length = pixels->run[r].length;
         for (size_t begin = 0; begin < length; begin += BYTES) {
@@ -573,27 +578,51 @@ static void products_tile(const struct pixels *pixels, const void *const *x, siz
     }
 }
 
+/* sum[i * y_count + j] = Σ x[i] y[j] of 8-bit images, at most FEW_X and FEW_Y. */
+static void products_by_vnni(const struct pixels *pixels, const void *const *x, size_t x_count,
+                             const void *const *y, const struct moments *const *my, size_t y_count,
+                             uint64_t *sum)
+{
+    const void *eight[FEW_Y];
+    int64_t shifted[FEW_X][FEW_Y] = { 0 };
+    for (size_t j = 0; j < FEW_Y; j++)
+        eight[j] = y[j < y_count ? j : 0];
+    products_of_few(pixels, x, x_count, eight, shifted);
+    for (size_t i = 0; i < x_count; i++)
+        for (size_t j = 0; j < y_count; j++)
+            sum[i * y_count + j] = (uint64_t)shifted[i][j] + 128 * my[j]->sum;
+}
+
+struct exact_tile_size exact_tile_size(const struct pixels *pixels)
+{
+    enum { MOST = 64 << 20, LEAST = 16 }; /* bytes of images y; images */
+    if (pixels->type != ELEMENT_UINT8 || !amx_usable())
+        return (struct exact_tile_size){ FEW_X, FEW_Y };
+    size_t y = MOST / pixels->image_bytes / LEAST * LEAST;
+    y = y < LEAST ? LEAST : y < EXACT_TILE_Y ? y : EXACT_TILE_Y;
+    return (struct exact_tile_size){ EXACT_TILE_X, y };
+}
+
 void exact_tile(const struct pixels *pixels, const void *const *x, const struct moments *const *mx,
                 size_t x_count, const void *const *y, const struct moments *const *my,
                 size_t y_count, double *r)
 {
-    CHECK(x_count <= EXACT_TILE_X && y_count <= EXACT_TILE_Y && y_count, "a tile of %zu × %zu",
-          x_count, y_count);
-    bool vnni = pixels->type == ELEMENT_UINT8 && have_vnni();
-    int64_t sum[EXACT_TILE_X][EXACT_TILE_Y] = { 0 };
-    if (vnni) {
-        const void *eight[EXACT_TILE_Y];
-        for (size_t j = 0; j < EXACT_TILE_Y; j++)
-            eight[j] = y[j < y_count ? j : 0];
-        products_tile(pixels, x, x_count, eight, sum);
-    }
+    struct exact_tile_size most = exact_tile_size(pixels);
+    CHECK(x_count <= most.x && y_count <= most.y && y_count, "a tile of %zu × %zu", x_count,
+          y_count);
+    bool bytes = pixels->type == ELEMENT_UINT8 && have_vnni();
+    uint64_t *sum = memory_grow(NULL, x_count * y_count, sizeof *sum);
+    if (bytes && amx_usable())
+        amx_products(pixels, x, x_count, y, y_count, sum);
+    else if (bytes)
+        products_by_vnni(pixels, x, x_count, y, my, y_count, sum);
     for (size_t i = 0; i < x_count; i++) {
         for (size_t j = 0; j < y_count; j++) {
-            bool plain = mx[i]->spread == 0 || my[j]->spread == 0 || !vnni;
+            bool plain = mx[i]->spread == 0 || my[j]->spread == 0 || !bytes;
             r[i * y_count + j] =
                 plain ? exact_correlation(pixels, x[i], mx[i], y[j], my[j])
-                      : ratio_whole(pixels->count, (uint64_t)sum[i][j] + 128 * my[j]->sum, mx[i],
-                                    my[j]);
+                      : ratio_whole(pixels->count, sum[i * y_count + j], mx[i], my[j]);
         }
     }
+    free(sum);
 }

@@ -92,9 +92,15 @@ void exact_pairs(const struct pixels *pixels, const struct exact_image *x,
                  const struct exact_image *y, size_t y_count, const struct exact_pair *pairs,
                  size_t count, double *r);
 
-/* All pairs of a tile, r[i * y_count + j] = correlation of x[i] with y[j]: the same bits as
- * exact_correlation, but pixels stay in the first cache. x_count ≤ 64, y_count ≤ 8. */
-enum { EXACT_TILE_X = 64, EXACT_TILE_Y = 8 };
+/* How many images of either side are best computed together, so that pixels stay in caches. */
+struct exact_tile_size {
+    size_t x, y;
+};
+enum { EXACT_TILE_X = 256, EXACT_TILE_Y = 512 }; /* it is never more */
+struct exact_tile_size exact_tile_size(const struct pixels *pixels);
+
+/* All pairs of at most so many images, r[i * y_count + j] = correlation of x[i] with y[j]: the same
+ * bits as exact_correlation. */
 void exact_tile(const struct pixels *pixels, const void *const *x, const struct moments *const *mx,
                 size_t x_count, const void *const *y, const struct moments *const *my,
                 size_t y_count, double *r);

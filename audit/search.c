@@ -302,13 +302,14 @@ void search_exhaust(const struct search *search, size_t first, size_t count,
 {
     const void *x[EXACT_TILE_X], *y[EXACT_TILE_Y];
     const struct moments *mx[EXACT_TILE_X], *my[EXACT_TILE_Y];
-    double r[EXACT_TILE_X * EXACT_TILE_Y];
+    size_t most = exact_tile_size(&search->pixels).y;
+    double *r = memory_grow(NULL, count * most, sizeof *r);
     for (size_t i = 0; i < count; i++) {
         x[i] = image_at(search, &search->queries, first + i);
         mx[i] = &moments[i];
     }
-    for (size_t at = begin; at < end; at += EXACT_TILE_Y) {
-        size_t tile = end - at < EXACT_TILE_Y ? end - at : EXACT_TILE_Y;
+    for (size_t at = begin; at < end; at += most) {
+        size_t tile = end - at < most ? end - at : most;
         for (size_t j = 0; j < tile; j++) {
             y[j] = image_at(search, &search->database, at + j);
             my[j] = &search->moments[at + j];
@@ -319,6 +320,22 @@ void search_exhaust(const struct search *search, size_t first, size_t count,
                 if (pair_allowed(search, first + i, at + j))
                     insert(context, first + i, at + j, r[i * tile + j]);
     }
+    free(r);
+}
+
+size_t exhaust_tile(const struct search *search, size_t bytes)
+{
+    size_t most = exact_tile_size(&search->pixels).y,
+           tile = bytes / search->pixels.image_bytes / most * most;
+    return tile ? tile : most;
+}
+
+size_t exhaust_group(const struct search *search, size_t queries)
+{
+    enum { STEP = 32 };
+    size_t most = exact_tile_size(&search->pixels).x, threads = (size_t)parallel_threads(),
+           each = (queries + threads - 1) / threads, group = (each + STEP - 1) / STEP * STEP;
+    return group < most ? group : most;
 }
 
 void images_forget(const struct search *search, const struct image_set *set, size_t first,

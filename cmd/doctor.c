@@ -4,6 +4,7 @@
  * cannot do its work without it. */
 #include "command.h"
 
+#include "audit/amx.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -45,6 +46,8 @@ static void check_processor(struct finding *finding)
     if (__builtin_cpu_supports("avx512bf16"))
         level = "AVX-512 with bfloat16";
 #endif
+    if (amx_usable())
+        level = "AVX-512 with bfloat16, AMX";
 #else
     level = "not x86-64; loops are compiled for the baseline";
 #endif

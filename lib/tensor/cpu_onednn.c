@@ -592,13 +592,14 @@ const char *cpu_library_version(void)
     static const struct {
         dnnl_cpu_isa_t isa;
         const char *name;
-    } names[] = { { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 with bfloat16" },
+    } names[] = { { dnnl_cpu_isa_avx512_core_amx, "AMX" },
+                  { dnnl_cpu_isa_avx512_core_bf16, "AVX-512 with bfloat16" },
                   { dnnl_cpu_isa_avx512_core, "AVX-512" },
                   { dnnl_cpu_isa_avx2, "AVX2" } };
     const dnnl_version_t *version = dnnl_version();
     dnnl_cpu_isa_t isa = dnnl_get_effective_cpu_isa();
     const char *level = "the baseline";
-    for (size_t i = 3; i-- > 0;)
+    for (size_t i = sizeof names / sizeof *names; i-- > 0;)
         if (((unsigned)isa & (unsigned)names[i].isa) == (unsigned)names[i].isa)
             level = names[i].name;
     snprintf(text, sizeof text, "%d.%d.%d, by %s", version->major, version->minor, version->patch,

@@ -92,7 +92,7 @@ static void tiles_give_the_same_bits_as_single_pairs(void **state)
         struct moments moments[71];
         const struct moments *m[71];
         const void *images[71];
-        double r[EXACT_TILE_X * EXACT_TILE_Y];
+        double r[64 * 7];
         pixels_init(&pixels, set.type, 3, 13 * 29, 5);
         for (size_t i = 0; i < 71; i++) {
             images[i] = image_bytes(&set, i);
