@@ -221,6 +221,18 @@ static const struct yaml_field *find_negated(struct parsing *parsing, const char
     return field && field->kind == YAML_BOOL ? field : NULL;
 }
 
+/* Whether it is of a section of the command's options: what a plan says, where there is one. */
+static bool is_setting(const struct parsing *parsing, const struct yaml_field *field)
+{
+    for (const struct yaml_field *own = parsing->invocation->command->options; own && own->key;
+         own++)
+        if (own->kind == YAML_SECTION)
+            for (const struct yaml_field *inner = own->section; inner->key; inner++)
+                if (inner == field)
+                    return true;
+    return false;
+}
+
 /* Takes "--name value", "--name=value" or a switch, "--name" or "--no-name"; tells how many
  * arguments it took. */
 static bool parse_option(struct parsing *parsing, char **argv, int left, int *taken)
@@ -234,6 +246,8 @@ static bool parse_option(struct parsing *parsing, char **argv, int left, int *ta
     *taken = 1;
     if (!field)
         return unknown_option(invocation, name, length);
+    if (!invocation->setting && is_setting(parsing, field))
+        invocation->setting = arena_substring(&invocation->arena, name, length);
     bool first = !seen_before(parsing, field);
     if (!first && field->kind != YAML_STRINGS)
         return error_set(&invocation->err, "--%s is given twice", field->key);

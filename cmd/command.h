@@ -24,6 +24,7 @@ struct invocation {
     size_t operand_count;
     char **arguments; /* as they were typed, without the command's name */
     int argument_count;
+    const char *setting; /* the first option of those that a plan holds, without dashes; or NULL */
     bool json;
     struct arena arena;
     struct error err;

@@ -124,10 +124,8 @@ static enum exit_code run(struct invocation *invocation)
 {
     struct options *values = invocation->values;
     if (invocation->operand_count == 1) {
-        /* an option beside a plan would be silently passed over */
-        if (values->out || !yaml_same(ingest_fields, &values->settings, &ingest_defaults))
-            return command_refuse(invocation, "give a plan, or --source and --out with the options "
-                                              "that a plan would hold, not both");
+        if (values->out)
+            return command_refuse(invocation, "give a plan, or --source and --out, not both");
         return stage_command(invocation, &stage_ingest);
     }
     if (!*values->settings.source || !values->out)

@@ -406,7 +406,8 @@ static enum exit_code rebuild_plan(struct invocation *invocation)
 {
     struct release_plan plan;
     struct error *err = &invocation->err;
-    if (!plan_load(invocation->operands[0], &plan, &invocation->arena, err))
+    if (!no_settings(invocation) ||
+        !plan_load(invocation->operands[0], &plan, &invocation->arena, err))
         return command_failed(invocation);
     plan = plan_of_the_chosen(&plan, &invocation->arena);
     struct package_job job = job_of_plan(&plan, &invocation->arena);

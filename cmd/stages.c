@@ -428,6 +428,13 @@ static enum exit_code make_all(struct invocation *invocation, const struct stage
     return code;
 }
 
+bool no_settings(struct invocation *invocation)
+{
+    return !invocation->setting ||
+           error_set(&invocation->err, "--%s beside a plan would be passed over: change it in %s",
+                     invocation->setting, invocation->operands[0]);
+}
+
 enum exit_code stage_commands(struct invocation *invocation, const struct stage *const *list)
 {
     struct release_plan plan;
@@ -435,6 +442,8 @@ enum exit_code stage_commands(struct invocation *invocation, const struct stage 
     struct arena *arena = &invocation->arena;
     struct error *err = &invocation->err;
     const char *command = arena_format(arena, "lethe %s", list[0]->name);
+    if (!no_settings(invocation))
+        return command_failed(invocation);
     if (!plan_load(invocation->operands[0], &plan, arena, err) || !accepted(list, &plan, err) ||
         !run_folder_open(&folder, &plan, command, err))
         return command_failed(invocation);

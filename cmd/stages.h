@@ -125,6 +125,10 @@ bool stage_inputs(const struct stage *stage, const struct release_plan *plan, en
 bool stage_is_done(const struct stage *stage, const struct release_plan *plan, enum stage_care care,
                    struct arena *arena, struct error *reason);
 
+/* Whether the command line has none of the settings that a plan holds: beside a plan they would be
+ * passed over, so the commands below refuse them. */
+bool no_settings(struct invocation *invocation);
+
 /* `lethe NAME PLAN`: loads the plan, locks the run folder, and makes the stage unless it is up to
  * date. */
 enum exit_code stage_command(struct invocation *invocation, const struct stage *stage);
