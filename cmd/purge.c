@@ -70,22 +70,29 @@ struct purge {
     double bytes;
 };
 
+static double file_size(const char *path)
+{
+    struct file_map map;
+    if (!file_map_open(&map, path, NULL))
+        return 0;
+    double size = (double)map.size;
+    file_map_close(&map);
+    return size;
+}
+
+/* Bytes of a file, or of all files in a folder; 0 where there is nothing. */
 static double size_of(const char *path, struct arena *arena)
 {
     char **files;
-    size_t count, total = 0;
+    size_t count;
+    double total = 0;
     if (path_kind(path) == PATH_FILE)
-        return 0;
+        return file_size(path);
     if (!folder_walk(path, arena, &files, &count, NULL))
         return 0;
-    for (size_t i = 0; i < count; i++) {
-        struct file_map map;
-        if (file_map_open(&map, path_join(arena, path, files[i]), NULL)) {
-            total += map.size;
-            file_map_close(&map);
-        }
-    }
-    return (double)total;
+    for (size_t i = 0; i < count; i++)
+        total += file_size(path_join(arena, path, files[i]));
+    return total;
 }
 
 static void add(struct purge *purge, const char *path, const char *stage, const char *candidate)

@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/parallel.h"
+#include "base/progress.h"
 #include "tensor/build.h"
 #include "tensor/combine.h"
 #include "tensor/fuse.h"
@@ -25,7 +26,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { ALIGNMENT = 64, ONCE_BYTES = 1 << 18 };
 
@@ -462,15 +462,15 @@ static bool same_walk(const struct operand *a, const struct operand *b)
            memcmp(a->stride, b->stride, sizeof a->stride) == 0;
 }
 
-/* Whether the loop reads buffer `old`, if at all, just where it stores buffer `new`; then the store
- * is made to come after all reads of a tile. */
-static bool stores_after_reading(const struct step *step, int old, int new)
+/* Whether the loop reads buffer `old`, if at all, just where it stores buffer `fresh`; then the
+ * store is made to come after all reads of a tile. */
+static bool stores_after_reading(const struct step *step, int old, int fresh)
 {
     struct operand *store = NULL;
     if (!step->loop)
         return false;
     for (int k = 0; k < step->loop->operands; k++)
-        if (step->loop->operand[k].buffer == new && step->loop->operand[k].use == OPERAND_STORE)
+        if (step->loop->operand[k].buffer == fresh && step->loop->operand[k].use == OPERAND_STORE)
             store = &step->loop->operand[k];
     for (int k = 0; k < step->loop->operands; k++)
         if (step->loop->operand[k].buffer == old &&
@@ -490,11 +490,11 @@ static bool stores_after_reading(const struct step *step, int old, int new)
 /* Whether the new value may be written where the old one lies. */
 static bool can_update_in_place(const struct plan *plan, const struct node *to, int from)
 {
-    const struct buffer *new = &plan->buffers[from];
+    const struct buffer *fresh = &plan->buffers[from];
     int old = (size_t)to->id < plan->nodes ? plan->buffer_of[to->id] : -1;
     size_t last = 0;
-    if (!plan->backend->execute || plan->tensor_of[from] || must_last(new) ||
-        new->first >= plan->step_count)
+    if (!plan->backend->execute || plan->tensor_of[from] || must_last(fresh) ||
+        fresh->first >= plan->step_count)
         return false;
     for (size_t at = 0; old >= 0 && at < plan->step_count; at++) {
         const struct step *step = &plan->steps[at];
@@ -503,9 +503,9 @@ static bool can_update_in_place(const struct plan *plan, const struct node *to, 
         for (int i = 0; !step->loop && i < step->node->sources; i++)
             last = step->in[i].buffer == old ? at : last;
     }
-    if (old < 0 || last < new->first)
+    if (old < 0 || last < fresh->first)
         return true;
-    return last == new->first &&stores_after_reading(&plan->steps[last], old, from);
+    return last == fresh->first && stores_after_reading(&plan->steps[last], old, from);
 }
 
 static bool make_updates(struct plan *plan, const struct assign *assigns, size_t count,
@@ -702,13 +702,6 @@ static void apply_updates(const struct plan *plan)
     }
 }
 
-static double now(void)
-{
-    struct timespec time;
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
 /* Those of a group share its time as they share its bytes. */
 static void note_time(struct step *step, double seconds)
 {
@@ -741,12 +734,12 @@ static void run_steps(struct plan *plan, struct run *run)
     for (size_t i = 0; i < plan->step_count; i++) {
         if (!plan->steps[i].together || (plan->ran && plan->steps[i].once))
             continue;
-        double start = plan->measured ? now() : 0;
+        double start = plan->measured ? clock_seconds() : 0;
         run_step(plan, i, run);
         if (plan->measured && recorder)
             recorder->wait();
         if (plan->measured)
-            note_time(&plan->steps[i], now() - start);
+            note_time(&plan->steps[i], clock_seconds() - start);
     }
     plan->runs += plan->measured;
     plan->ran = true;
