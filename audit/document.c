@@ -306,7 +306,9 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     struct smoothness smoothness = smoothness_of(run, unchanged_source(run->used)),
                       matched = run->used == SOURCE_MATCHED ? smoothness_of(run, SOURCE_MATCHED)
                                                             : smoothness;
+    struct preparation preparation = preparation_of(run, unchanged_source(run->used));
     warn_of_sets(run);
+    warn_of_preparation(run, &preparation);
     warn_of_control(run);
     warn_of_smoothness(run, &smoothness, &matched);
     json_put_string(document, "schema", MEMORIZATION_SCHEMA);
@@ -319,6 +321,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put(document, "warnings", warnings_json(run));
     json_put(document, "nearest", nearest_json(run));
     json_put(document, "control", control_json(run, &matched));
+    json_put(document, "preparation", preparation_json(&preparation));
     json_put(document, "smoothness", smoothness_json(&smoothness));
     json_put(document, "calibration", calibration_json(run));
     json_put(document, "thresholds", thresholds_json(run));

@@ -2,6 +2,7 @@
 #ifndef AUDIT_DOCUMENT_PARTS_H
 #define AUDIT_DOCUMENT_PARTS_H
 
+#include "audit/arrangement.h"
 #include "audit/memorization_parts.h"
 
 void put_count(struct json *object, const char *key, uint64_t count);
@@ -71,5 +72,15 @@ struct json *smoothness_json(const struct smoothness *smoothness);
 /* `given`: against the control as it was given; `matched`: as it was changed, where it was. */
 void warn_of_smoothness(struct audit_run *run, const struct smoothness *given,
                         const struct smoothness *matched);
+
+/* document_preparation.c: whether synthetic images were prepared as the training images were. */
+struct preparation {
+    struct estimate
+        farther; /* P(a synthetic image is farther from training than a control image) */
+    struct arrangement arrangement;
+};
+struct preparation preparation_of(struct audit_run *run, int source);
+struct json *preparation_json(const struct preparation *preparation);
+void warn_of_preparation(struct audit_run *run, const struct preparation *preparation);
 
 #endif

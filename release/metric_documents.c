@@ -74,6 +74,11 @@ static members nearest = {
 static members coarse = { NUMBER("pixels_apart"), SCALE, END };
 static members smoothness = { TEXT("measure"), SCALE, OBJECT("coarse", coarse), END };
 
+static members mean_images = { NUMBER("correlation"), NUMBER("best"), TEXT("change"), END };
+static members preparation = {
+    OBJECT("farther", estimate), OBJECT("mean_images", mean_images), END
+};
+
 static members near_copies = {
     NUMBER("count"), NUMBER("correlation_at_least"), NUMBER("local_ratio_at_most"),
     NUMBER("left_out"), NUMBERS("images"), END
@@ -208,7 +213,8 @@ static members memorization = {
     TEXT("schema"), TEXT("plan_sha256"), TEXT("policy_sha256"), OBJECT("tool", memorization_tool),
     TEXT("engine"), TEXT("device"), TEXT("measure"), TEXTS("channels"), OBJECT("counts", counts),
     TEXTS("warnings"), OBJECT("nearest", nearest), OBJECT("control", control),
-    OBJECT("smoothness", smoothness), OBJECT("calibration", calibration),
+    OBJECT("preparation", preparation), OBJECT("smoothness", smoothness),
+    OBJECT("calibration", calibration),
     OBJECT("thresholds", thresholds), OBJECT("flagged", flagged), OBJECTS("exposure", exposure),
     OBJECT("transforms", transforms), OBJECT("tiles", pieces), OBJECT("lesions", pieces),
     OBJECT("companions", companions), OBJECT("duplicates", duplicates), OBJECTS("pairs", pairs),

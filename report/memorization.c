@@ -186,6 +186,9 @@ static void write_findings(struct page *page)
         { "Images that only a limit in the plan kept from being flagged",
           "flagged.spared_by_limits" },
         { "Control images all but equal to a training image", "control.near_copies.count" },
+        { "Chance that a synthetic image is farther from its nearest training image than an image "
+          "of the control is (0.5: no difference)",
+          "preparation.farther.value" },
         { "Chance that a synthetic image is smoother than an image of the control as it was given "
           "(0.5: no difference)",
           "smoothness.smoother.value" },
@@ -273,6 +276,30 @@ static void write_warnings(struct page *page)
     html_put(page->html, "</ul>");
 }
 
+/* An audit that flags nothing is good news only where copies would have been seen. */
+static void write_preparation(struct page *page)
+{
+    const struct json *audit = page->facts->memorization;
+    const char *change = fact_string(audit, "preparation.mean_images.change");
+    double farther = fact_number(audit, "preparation.farther.value");
+    if (change && strcmp(change, "none") != 0)
+        html_put(page->html,
+                 "<p><span class=\"badge open\">note</span> The synthetic images do not lie as the "
+                 "training images do: their mean image is most like that of training with $t. "
+                 "Copies among them may not have been seen, so that few are flagged says "
+                 "little.</p>",
+                 change);
+    else if (farther >= 0.9)
+        html_put(
+            page->html,
+            "<p><span class=\"badge open\">note</span> The synthetic images are much less like "
+            "the training images than images of other people are (in $p of all pairs). Either "
+            "they are poor, or they were prepared in another way than the training images; "
+            "then copies among them may not have been seen, and that few are flagged says "
+            "little.</p>",
+            farther);
+}
+
 bool has_unseen_control(const struct json *audit)
 {
     const char *used = fact_string(audit, "control.used");
@@ -308,6 +335,7 @@ void write_memorization(struct page *page)
                                                      : "control.other_subjects.subjects"),
         control_people(audit), fact_number(audit, "counts.synthetic"),
         fact_number(audit, "flagged.count"), fact_number(audit, "flagged.upper95"));
+    write_preparation(page);
     for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
         write_distribution(page, &distributions[i]);
     write_findings(page);

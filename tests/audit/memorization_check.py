@@ -263,6 +263,57 @@ def blurred(images, sigma):
     return np.minimum(np.maximum(x, 0) + np.float32(0.5), 255).astype(np.uint8)
 
 
+def check_preparation(seen, synthetic, train, best, control_best):
+    """P(farther), and how alike the mean images are as they were given."""
+    above = mannwhitneyu(control_best, best).statistic / (len(best) * len(control_best))
+    close(seen["farther"]["value"], above)
+    low, high = seen["farther"]["interval"]
+    assert low <= above <= high
+    means = [x.astype(float).mean(0).ravel() for x in (synthetic, train)]
+    close(seen["mean_images"]["correlation"], np.corrcoef(means)[0, 1])
+
+
+def check_turned_sets():
+    """Images of one anatomy, that another program turned, cut out or inverted: copies among them
+    are no longer found, and the audit says why. As they were given they are found, and it is
+    silent."""
+    y, x = np.mgrid[0:SIDE, 0:SIDE] / SIDE
+    anatomy = 60 + 90 * np.exp(-((x - 0.5) ** 2 / 0.09 + (y - 0.4) ** 2 / 0.03))
+    anatomy[12:, 6:10] += 60
+
+    def people(count):
+        return np.clip(np.round(anatomy + RANDOM.normal(0, 12, (count, 1, SIDE, SIDE))), 0,
+                       255).astype(np.uint8)
+
+    train, held, fresh = people(150), people(120), people(40)
+    synthetic = np.concatenate([fresh, train[:5]])
+    best = lambda images: correlations(images, train).max(1)
+    np.save(HERE / "people.npy", train)
+    np.save(HERE / "others.npy", held)
+    expected = {
+        "as_given": (synthetic, "none", True),
+        "exchanged": (synthetic.transpose(0, 1, 3, 2), "rows and columns exchanged", False),
+        "reversed": (synthetic[:, :, ::-1], "rows in reverse order", False),
+        "inverted": (255 - synthetic, "greys inverted", False),
+        "cut_out": (synthetic[:, :, 4:12, 4:12].repeat(2, 2).repeat(2, 3), "none", False),
+    }
+    for name, (images, change, found) in expected.items():
+        images = np.ascontiguousarray(images)
+        np.save(HERE / f"{name}.npy", images)
+        out = HERE / f"audit_{name}"
+        subprocess.run([LETHE, "audit", "--train", HERE / "people.npy", "--holdout",
+                        HERE / "others.npy", "--synthetic", HERE / f"{name}.npy", "--out", out,
+                        "--no-transforms", "--no-tiles", "--quiet"], check=True,
+                       capture_output=True)
+        document = json.loads((out / "memorization.json").read_text())
+        check_preparation(document["preparation"], images, train, best(images), best(held))
+        assert document["preparation"]["mean_images"]["change"] == change, name
+        lines = " ".join(document["warnings"])
+        assert ("do not lie as" in lines) == (change != "none"), lines
+        assert ("is farther from its nearest" in lines) == (name == "cut_out"), lines
+        assert (set(range(40, 45)) <= set(document["flagged"]["images"])) == found, name
+
+
 def check_matched_control():
     """Blurred synthetic images against the holdout, which is told to be rougher; then against the
     holdout blurred likewise. Noisy ones: the control gets as rough."""
@@ -394,8 +445,9 @@ def check_all():
     assert document["flagged"]["by_correlation"] == int((~flat & (best > t)).sum())
     assert document["flagged"]["by_local_ratio"] == int((~flat & (ratio < d)).sum())
 
-    # smoothness
+    # smoothness, and how far away they are
     check_smoothness(document["smoothness"], synthetic, holdout)
+    check_preparation(document["preparation"], synthetic, train, best[~flat], held_best)
 
     # exposure
     for row in document["exposure"]:
@@ -609,6 +661,7 @@ check_engines(first)
 check_other_control()
 check_disguises()
 check_one_image_a_subject()
+check_turned_sets()
 check_matched_control()
 check_near_copies()
 subprocess.run(["rm", "-r", str(HERE)], check=True)
