@@ -216,20 +216,28 @@ static void write_findings(struct page *page)
     html_put(html, "</tbody></table></div>");
 }
 
+/* Of an estimate its interval, of a share its exact bounds; NAN where there are none. */
+static void bounds_of(const struct json *companion, double *low, double *high)
+{
+    const struct json *interval = fact(companion, "interval");
+    *low = fact_number(companion, "lower95");
+    *high = fact_number(companion, "upper95");
+    if (interval && json_length(interval) == 2 && json_as_real(json_at(interval, 0), low))
+        (void)json_as_real(json_at(interval, 1), high);
+}
+
 static void put_companion(struct html *html, const char *name, const char *meaning,
                           const struct json *companion, const char *key)
 {
-    double value = fact_number(companion, key);
-    const struct json *interval = fact(companion, "interval");
-    double low = NAN, high = NAN;
+    double value = fact_number(companion, key), chance = fact_number(companion, "expected"), low,
+           high;
     if (isnan(value))
         return;
-    if (interval && json_length(interval) == 2) {
-        json_as_real(json_at(interval, 0), &low);
-        json_as_real(json_at(interval, 1), &high);
-    }
-    html_put(html, "<tr><th scope=\"row\">$t<small>$t</small></th><td class=\"n\">$r</td>", name,
-             meaning, value);
+    bounds_of(companion, &low, &high);
+    html_put(html, "<tr><th scope=\"row\">$t<small>$t", name, meaning);
+    if (!isnan(chance))
+        html_put(html, "; by chance: $r", chance);
+    html_put(html, "</small></th><td class=\"n\">$r</td>", value);
     if (isnan(low))
         html_put(html, "<td class=\"n\">–</td></tr>");
     else
@@ -245,9 +253,10 @@ static void write_companions(struct page *page)
         { "C_T (Meehan et al.)", "well below 0: copying", "companions.ct", "value" },
         { "Authenticity (Alaa et al.)", "share of images that are not nearest-neighbour copies",
           "companions.authenticity", "fraction" },
-        { "DCR share", "nearer to training than to unseen patients; chance: beside it",
+        { "DCR share", "share of images that are nearer to training than to unseen patients",
           "companions.dcr", "fraction" },
-        { "Carlini's rule", "images extracted by its definition", "companions.carlini", "count" },
+        { "Carlini's rule", "share of images that are copies by its definition",
+          "companions.carlini", "fraction" },
         { "Membership inference, area under the curve", "0.5: a guess", "companions.mia.auc",
           "value" },
         { "… true-positive rate at 1 % false positives", "0.01: a guess",

@@ -116,6 +116,31 @@ static size_t count(const char *text, const char *part)
     return found;
 }
 
+/* Then a copy would not have been flagged, and "0 flagged" is no good news. */
+static void images_that_were_prepared_otherwise_are_told_beside_the_count(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    assert_contains(public_page, "are much less like the training images than images of other "
+                                 "people are (in 97 % of all pairs)");
+    assert_contains(internal_page, "few are flagged says little");
+    memory_free(public_page);
+    memory_free(internal_page);
+    result = write_report(1);
+    assert_contains(public_page, "most like that of training with rows and columns exchanged");
+    assert_null(strstr(public_page, "much less like the training images"));
+    text_release(&result.advice);
+}
+
+static void measures_from_the_literature_have_their_intervals_and_what_chance_brings(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_contains(public_page, "by chance: 0.599</small></th><td class=\"n\">0.620</td>"
+                                 "<td class=\"n\">0.560 to 0.680</td>");
+    assert_contains(public_page, "<td class=\"n\">0.400 to 0.600</td>");
+}
+
 /* One sheet of synthetic images where the set passed; none where it did not: these may be patients.
  * Pairs, which show patients, are for the reviewer. */
 static void the_public_report_shows_no_patient(void **state)
@@ -248,6 +273,8 @@ int main(int argc, char **argv)
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
         TEST(the_public_report_names_no_patient_and_no_path),
+        TEST(images_that_were_prepared_otherwise_are_told_beside_the_count),
+        TEST(measures_from_the_literature_have_their_intervals_and_what_chance_brings),
         TEST(the_public_report_shows_no_patient),
         TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
         TEST(pages_ask_nothing_of_any_server),
