@@ -81,6 +81,8 @@ static bool map_array(struct opening *opening, struct audit_set *set, const char
     if (array->rank != 3 && array->rank != 4)
         return error_set(opening->err, "%s: %d dimensions; expected (N,H,W) or (N,C,H,W)", name,
                          array->rank);
+    if (npy_has_channels_last(array))
+        return error_set(opening->err, "%s: " NPY_CHANNELS_LAST, name, array->shape[3]);
     bool planar = array->rank == 3;
     set->images = (struct image_set){ .name = name,
                                       .images = array->data,

@@ -163,8 +163,12 @@ static bool check_like_train(const struct audit_set *set, const struct audit_set
     if (a->channels != b->channels)
         return error_set(err,
                          "%s has %zu channels, the training set %s has %zu: only images with the "
-                         "same channels can be compared (a mask must not be among them)",
-                         set->path, a->channels, train->path, b->channels);
+                         "same channels can be compared (a mask must not be among them%s)",
+                         set->path, a->channels, train->path, b->channels,
+                         a->channels == 3 && b->channels == 1 && strcmp(set->kind, "png") == 0
+                             ? "; lethe ingest --role synthetic makes grey images of RGB files "
+                               "whose colours are alike"
+                             : "");
     if (a->height != b->height || a->width != b->width)
         return error_set(
             err,
@@ -182,7 +186,8 @@ static bool check_like_train(const struct audit_set *set, const struct audit_set
         if (strcmp(set->channel_names[c], train->channel_names[c]) != 0)
             return error_set(err,
                              "channel %zu is %s in %s, %s in the training set %s: channels must "
-                             "stand in the same order",
+                             "have the same names in the same order (lethe ingest --channels says "
+                             "how those of PNGs and arrays are called)",
                              c, set->channel_names[c], set->path, train->channel_names[c],
                              train->path);
     return true;

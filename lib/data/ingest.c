@@ -320,15 +320,23 @@ static bool choose_masks(struct job *job, struct error *err)
     return true;
 }
 
+/* The first scan that can be read, and its planes; list.count: there is none. */
+static size_t first_readable(const struct job *job, struct plane_shape *shape)
+{
+    size_t item = 0;
+    *shape = (struct plane_shape){ 0 };
+    while (item < job->list.count &&
+           !scan_plane_shape(&job->options, &job->list.scans[item], shape, NULL))
+        item++;
+    return item;
+}
+
 /* The least power of two that holds the planes of the first scan that can be read. Where none can,
  * any will do: each is a problem of its own, and will be listed. */
 static bool natural_canvas(const struct job *job, int64_t *canvas, struct error *err)
 {
-    struct plane_shape shape = { 0 };
-    size_t item = 0;
-    while (item < job->list.count &&
-           !scan_plane_shape(&job->options, &job->list.scans[item], &shape, NULL))
-        item++;
+    struct plane_shape shape;
+    size_t item = first_readable(job, &shape);
     int64_t side = shape.rows > shape.columns ? shape.rows : shape.columns;
     for (*canvas = item < job->list.count ? 8 : LARGEST_CANVAS; *canvas < side;)
         *canvas *= 2;
@@ -351,6 +359,8 @@ static bool choose_canvas(struct job *job, struct error *err)
                          (long long)size, (long long)canvas);
     job->options.canvas = canvas;
     job->options.size = size;
+    if (settings->role == ROLE_SYNTHETIC && job->list.layout == LAYOUT_PNG)
+        (void)first_readable(job, &job->options.flat);
     return true;
 }
 

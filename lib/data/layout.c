@@ -433,11 +433,14 @@ static bool find_npy(struct finder *finder, struct scan_list *list, struct error
         return false;
     size_t channels = images.rank == 4 ? images.shape[1] : 1, count = images.shape[0];
     int rank = images.rank;
-    bool empty = images.count == 0;
+    bool empty = images.count == 0, last = npy_has_channels_last(&images);
+    size_t width = rank == 4 ? images.shape[3] : 0;
     npy_close(&images);
     if (rank != 3 && rank != 4)
         return error_set(err, "%s/images.npy: %d dimensions; expected (N,H,W) or (N,C,H,W)", source,
                          rank);
+    if (last)
+        return error_set(err, "%s/images.npy: " NPY_CHANNELS_LAST, source, width);
     if (empty || channels > MOST_CHANNELS)
         return error_set(err, "%s/images.npy: %s", source,
                          empty ? "the shape holds a 0: there is no image in it"
@@ -609,6 +612,12 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
     *list = (struct scan_list){ .layout = request->layout };
     if (path_kind(request->source) == PATH_NOTHING)
         return error_set(err, "%s: there is no such folder", request->source);
+    if (path_kind(request->source) == PATH_FILE)
+        return error_set(
+            err,
+            "%s: is a file; give the folder that it is in (an array of images is found "
+            "as FOLDER/images.npy; lethe audit takes one by its name, too)",
+            request->source);
     if (dataset_is(request->source)) /* its images would lose their subjects */
         return error_set(err,
                          "%s: is a dataset store already; give the folder that it was made from",

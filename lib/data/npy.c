@@ -218,6 +218,12 @@ bool npy_open(struct npy *array, const char *path, struct error *err)
     return true;
 }
 
+bool npy_has_channels_last(const struct npy *array)
+{
+    enum { NARROWEST = 4 };
+    return array->rank == 4 && array->shape[3] <= NARROWEST && array->shape[1] > NARROWEST;
+}
+
 void npy_close(struct npy *array)
 {
     file_map_close(&array->map);

@@ -32,6 +32,13 @@ struct npy {
 bool npy_open(struct npy *array, const char *path, struct error *err) MUST_USE;
 void npy_close(struct npy *array);
 
+/* Whether a rank-4 array is (N,H,W,C), as many programs hold images, and not (N,C,H,W): by its last
+ * axis, for no image is that narrow. What to say of it takes the channels. */
+bool npy_has_channels_last(const struct npy *array);
+#define NPY_CHANNELS_LAST                                                                          \
+    "its last axis has %zu elements, so it is (N,H,W,C); expected (N,C,H,W): save "                \
+    "numpy.ascontiguousarray(array.transpose(0, 3, 1, 2))"
+
 /* The same from bytes, which must outlive the array; `name` stands for them in messages. */
 bool npy_parse(struct npy *array, const unsigned char *bytes, size_t size, const char *name,
                struct error *err) MUST_USE;

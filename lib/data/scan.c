@@ -18,13 +18,38 @@
 
 /* ---- files to volumes ------------------------------------------------------------------------ */
 
+/* Many programs write grey images as RGB (torchvision's save_image does), or with an alpha that
+ * hides nothing: those become one plane again. False where colours differ, or something is hidden.
+ */
+static bool make_grey(struct png_image *image)
+{
+    size_t bytes = (size_t)image->bits / 8, pixels = (size_t)image->width * image->height,
+           channels = (size_t)image->channels;
+    size_t colours = channels < 3 ? 1 : 3;
+    unsigned char *values = image->pixels;
+    static const unsigned char opaque[2] = { 0xff, 0xff };
+    for (size_t i = 0; i < pixels; i++) {
+        const unsigned char *pixel = values + i * channels * bytes;
+        for (size_t c = 1; c < colours; c++)
+            if (memcmp(pixel, pixel + c * bytes, bytes) != 0)
+                return false;
+        if (channels != colours && memcmp(pixel + colours * bytes, opaque, bytes) != 0)
+            return false;
+        memmove(values + i * bytes, pixel, bytes);
+    }
+    image->channels = 1;
+    return true;
+}
+
 /* A flat image as a volume of one plane. The pixels are taken over. */
 static bool volume_of_png(struct volume *volume, struct png_image *image, const char *path,
                           struct error *err)
 {
-    if (image->channels != 1) {
+    if (image->channels != 1 && !make_grey(image)) {
         memory_free(image->pixels);
-        return error_set(err, "%s: a PNG of %d channels; one grey image a channel is expected",
+        return error_set(err,
+                         "%s: a PNG of %d channels; one grey image a channel is expected (colours "
+                         "that are alike, and no transparency, count as grey): save it in grey",
                          path, image->channels);
     }
     enum voxel_type type = image->bits == 16 ? VOXEL_UINT16 : VOXEL_UINT8;
@@ -200,9 +225,25 @@ static void add_problem(struct scan_job *job, size_t channel, const char *messag
                           arena_string(&result->arena, without_path(message, file)) };
 }
 
+/* A generator makes images of one size. Others among them would be centred in the canvas of the
+ * first, where no copy is found. */
+static bool check_flat_size(const struct scan_options *options, const struct plane_shape *shape,
+                            struct error *err)
+{
+    const struct plane_shape *flat = &options->flat;
+    return !flat->rows || (shape->rows == flat->rows && shape->columns == flat->columns) ||
+           error_set(err,
+                     "an image of %lld × %lld; the first of the set has %lld × %lld, and all must "
+                     "be alike: make it in the same size, or leave it out",
+                     (long long)shape->rows, (long long)shape->columns, (long long)flat->rows,
+                     (long long)flat->columns);
+}
+
 static bool check_geometry(struct scan_job *job, const struct volume *volume, struct error *err)
 {
     struct plane_shape shape = volume_plane_shape(volume, job->options->plane);
+    if (!check_flat_size(job->options, &shape, err))
+        return false;
     if (volume->frames != 1)
         return error_set(err, "a series of %lld volumes; one 3-D volume is expected",
                          (long long)volume->frames);

@@ -18,6 +18,7 @@ struct scan_options {
     double keep_share;        /* < 0: keep every slice */
     double keep_above;
     int64_t canvas, size;
+    struct plane_shape flat; /* rows and columns of every image; 0: they may differ, as scans do */
     enum element_type type;
     struct npy images, mask_array; /* layout npy: the arrays, open */
 };

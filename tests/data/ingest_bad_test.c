@@ -470,7 +470,7 @@ static void a_file_in_the_folders_place_is_an_error(void **state)
     (void)state;
     struct ingest_settings settings = cohort_settings();
     settings.source = scratch(victim);
-    expect_error(&settings, "S2_t2.nii: cannot list this folder: Not a directory");
+    expect_error(&settings, "S2_t2.nii: is a file; give the folder that it is in");
 }
 
 /* As a user who may not read it: root may read everything. */

@@ -309,18 +309,73 @@ static void grey_pngs_of_8_and_16_bits_come_in_as_they_are(void **state)
     dataset_close(&dataset);
 }
 
+/* One pixel of a grey image, written with the channels of a colour one; `alpha` 0: none. */
+static void write_colour_png(const char *name, const unsigned char colour[3], unsigned char alpha)
+{
+    int channels = alpha ? 4 : 3;
+    unsigned char pixels[8 * 8 * 4];
+    struct png_image image = { 8, 8, channels, 8, pixels };
+    memset(pixels, alpha ? alpha : 40, sizeof pixels);
+    for (size_t i = 0; i < 64; i++)
+        memcpy(pixels + i * (size_t)channels, i == 9 ? colour : (const unsigned char[3]){ 0 }, 3);
+    assert_ok(png_write(scratch(name), &image, &err), err);
+}
+
+static void pngs_whose_colours_are_alike_are_grey(void **state)
+{
+    (void)state;
+    struct ingest_settings settings = cohort_settings();
+    settings.role = ROLE_SYNTHETIC;
+    make_folder("scans");
+    write_colour_png("scans/a.png", (const unsigned char[]){ 77, 77, 77 }, 0);
+    write_colour_png("scans/b.png", (const unsigned char[]){ 78, 78, 78 }, 255);
+    write_png("scans/c.png", 3, 16, 257 * 79);
+    write_png("scans/d.png", 1, 8, 80);
+    ingest_to(&settings, "store");
+    open_store("store");
+    assert_int_equal(dataset.count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(dataset.images[64 * i + 9], 77 + i);
+    assert_int_equal(dataset.images[8], 0);
+    assert_int_equal(dataset.images[64 + 63], 0);
+    dataset_close(&dataset);
+}
+
 static void colour_and_planes_of_pngs_are_refused(void **state)
 {
     (void)state;
     struct ingest_settings settings = cohort_settings();
     make_folder("scans");
-    write_png("scans/a.png", 3, 8, 77);
+    write_colour_png("scans/a.png", (const unsigned char[]){ 77, 77, 78 }, 0);
     write_png("scans/b.png", 1, 8, 77);
     expect_error(&settings, "a PNG of 3 channels; one grey image a channel is expected");
+    write_colour_png("scans/a.png", (const unsigned char[]){ 77, 77, 77 }, 254);
+    expect_error(&settings, "a PNG of 4 channels; one grey image a channel is expected");
     assert_int_equal(unlink(scratch("scans/a.png")), 0);
     write_png("scans/c.png", 1, 8, 77);
     settings.plane = PLANE_CORONAL;
     expect_error(&settings, "single images have one plane only");
+}
+
+/* Centred in the canvas of the others, a smaller one would hide the copy that it is. Of real images
+ * sizes may differ, as those of scans do. */
+static void a_synthetic_set_of_several_sizes_is_refused(void **state)
+{
+    (void)state;
+    unsigned char pixels[8 * 6] = { 0 };
+    struct png_image narrow = { 6, 8, 1, 8, pixels };
+    struct ingest_settings settings = cohort_settings();
+    settings.role = ROLE_SYNTHETIC;
+    make_folder("scans");
+    write_png("scans/a.png", 1, 8, 77);
+    write_png("scans/b.png", 1, 8, 77);
+    assert_ok(png_write(scratch("scans/c.png"), &narrow, &err), err);
+    expect_error(&settings, "an image of 8 × 6; the first of the set has 8 × 8");
+    settings.canvas = 16;
+    expect_error(&settings, "an image of 8 × 6; the first of the set has 8 × 8");
+    settings.canvas = 0;
+    settings.role = ROLE_REAL;
+    ingest_to(&settings, "store");
 }
 
 static void write_array(const char *name, enum element_type type, int rank, const size_t *shape,
@@ -381,6 +436,8 @@ static void arrays_that_hold_no_images_are_refused(void **state)
     expect_error(&settings, "the shape holds a 0");
     write_array("scans/images.npy", ELEMENT_UINT8, 1, (size_t[]){ 8 }, "12345678", 1);
     expect_error(&settings, "2 dimensions; expected (N,H,W) or (N,C,H,W)");
+    write_array("scans/images.npy", ELEMENT_FLOAT32, 3, (size_t[]){ 8, 8, 1 }, fractions, 2);
+    expect_error(&settings, "its last axis has 1 elements, so it is (N,H,W,C); expected (N,C,H,W)");
     fractions[0][0][0] = 0.5F;
     write_array("scans/images.npy", ELEMENT_FLOAT32, 2, (size_t[]){ 8, 8 }, fractions, 2);
     expect_error(&settings, "values from 0 to 0.5; without scaling 0 to 255 are expected");
@@ -434,6 +491,8 @@ int main(void)
         TEST(contradictions_are_refused),
         TEST(the_keep_rules_threshold_is_exact),
         TEST(grey_pngs_of_8_and_16_bits_come_in_as_they_are),
+        TEST(pngs_whose_colours_are_alike_are_grey),
+        TEST(a_synthetic_set_of_several_sizes_is_refused),
         TEST(colour_and_planes_of_pngs_are_refused),
         TEST(arrays_with_masks_and_subjects_come_in),
         TEST(arrays_that_hold_no_images_are_refused),
