@@ -78,6 +78,22 @@ size_t count_of(const struct audit_run *run, enum set_role role)
 
 /* ---- warnings -------------------------------------------------------------------------------- */
 
+/* Bounds are of images that were drawn independently: who shows one image a thousand times has seen
+ * one. From one in so many images on that are there again, this is said. */
+enum { REPEATED_ONE_IN = 20 };
+
+static void warn_of_repetition(struct audit_run *run)
+{
+    const struct duplicates *found = &run->duplicates[SET_SYNTHETIC];
+    size_t again = found->images - found->groups, count = count_of(run, SET_SYNTHETIC);
+    if (again && again * REPEATED_ONE_IN >= count)
+        text_format(&run->warnings,
+                    "the synthetic set repeats itself: %zu of its %zu images are all but equal to "
+                    "others, in %zu group%s. Bounds take each image for one that was drawn "
+                    "independently, and are narrower than the set shows\n",
+                    found->images, count, found->groups, found->groups == 1 ? "" : "s");
+}
+
 static void warn_of_sets(struct audit_run *run)
 {
     const struct audit_set *train = &run->sets.of[SET_TRAIN],
@@ -232,10 +248,14 @@ static void summarise_found(struct audit_run *run)
 {
     struct summary nearest = summary_of(run->correlation, count_of(run, SET_SYNTHETIC));
     text_format(&run->summary,
-                "found:   %zu synthetic images against %zu training images of %zu subjects; "
-                "nearest correlation: median %.4f, 99 %% %.4f, largest %.4f\n",
+                "found:   %zu synthetic images against %zu training images of %zu subjects; ",
                 count_of(run, SET_SYNTHETIC), count_of(run, SET_TRAIN),
-                run->sets.of[SET_TRAIN].subject_count, nearest.p50, nearest.p99, nearest.maximum);
+                run->sets.of[SET_TRAIN].subject_count);
+    if (nearest.count)
+        text_format(&run->summary, "nearest correlation: median %.4f, 99 %% %.4f, largest %.4f\n",
+                    nearest.p50, nearest.p99, nearest.maximum);
+    else
+        text_add(&run->summary, "none of them has any variance, so nothing could be compared\n");
 }
 
 static void summarise_control(struct audit_run *run)
@@ -308,6 +328,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
                                                             : smoothness;
     struct preparation preparation = preparation_of(run, unchanged_source(run->used));
     warn_of_sets(run);
+    warn_of_repetition(run);
     warn_of_preparation(run, &preparation);
     warn_of_control(run);
     warn_of_smoothness(run, &smoothness, &matched);

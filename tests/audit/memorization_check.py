@@ -312,6 +312,18 @@ def check_turned_sets():
         assert ("do not lie as" in lines) == (change != "none"), lines
         assert ("is farther from its nearest" in lines) == (name == "cut_out"), lines
         assert (set(range(40, 45)) <= set(document["flagged"]["images"])) == found, name
+        assert "repeats itself" not in lines
+
+    # one image drawn thirty times is no set of thirty, and blank ones have nothing to compare
+    for name, images, line in (("again", fresh[[0] * 30 + [1]], "repeats itself: 30 of its 31"),
+                               ("blank", 0 * fresh, "40 synthetic images have no variance")):
+        np.save(HERE / f"{name}.npy", images)
+        out = HERE / f"audit_{name}"
+        said = subprocess.run([LETHE, "audit", "--train", HERE / "people.npy", "--holdout",
+                               HERE / "others.npy", "--synthetic", HERE / f"{name}.npy", "--out",
+                               out, "--no-transforms", "--no-tiles", "--quiet"], check=True,
+                              capture_output=True, text=True)
+        assert line in said.stderr and "nan" not in said.stdout, said
 
 
 def check_matched_control():
