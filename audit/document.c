@@ -144,6 +144,13 @@ static void warn_of_likeness(struct audit_run *run)
     const struct calibration *calibration = &run->calibration;
     const struct across_subjects *across = &calibration->across;
     double shown = across_rate(across);
+    if (run->used < SOURCE_COUNT && run->control[run->used].subjects == 1 &&
+        calibration->controls > 1)
+        text_format(&run->warnings,
+                    "all %zu images of the control are of one subject: how near other strangers "
+                    "come, one cannot show, so the thresholds may be far off. Hold more subjects "
+                    "out\n",
+                    calibration->controls);
     if (shown > 1.5 * calibration->guaranteed && across->subjects < across->images)
         text_format(&run->warnings,
                     "held against thresholds that the other subjects set, %.3g %% of the control's "

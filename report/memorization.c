@@ -135,15 +135,17 @@ static void put_calibration(struct html *html, const struct json *audit)
     html_put(html,
              "<tr><th scope=\"row\">Images flagged by chance alone, on average $t</th>"
              "<td class=\"n\">$p</td></tr><tr><th scope=\"row\">… as the plan asks for, over all "
-             "that is looked for</th><td class=\"n\">$p</td></tr>"
-             "<tr><th scope=\"row\">… as the control's patients show, each held against the "
-             "others</th><td class=\"n\">$p: $r of $r images, of $r of $r patients</td></tr>",
+             "that is looked for</th><td class=\"n\">$p</td></tr>",
              fact_number(calibration, "exact") > 0 ? "at most" : "about",
              fact_number(calibration, "guaranteed_rate"),
-             fact_number(calibration, "false_positive_rate"),
-             fact_number(across, "images.fraction"), fact_number(across, "images.count"),
-             fact_number(across, "images.of"), fact_number(across, "subjects.count"),
-             fact_number(across, "subjects.of"));
+             fact_number(calibration, "false_positive_rate"));
+    if (fact_number(across, "subjects.of") > 0) /* one alone has nobody to be held against */
+        html_put(html,
+                 "<tr><th scope=\"row\">… as the control's patients show, each held against the "
+                 "others</th><td class=\"n\">$p: $r of $r images, of $r of $r patients</td></tr>",
+                 fact_number(across, "images.fraction"), fact_number(across, "images.count"),
+                 fact_number(across, "images.of"), fact_number(across, "subjects.count"),
+                 fact_number(across, "subjects.of"));
     if (interval && json_length(interval) == 2 && json_as_real(json_at(interval, 0), &low) &&
         json_as_real(json_at(interval, 1), &high))
         html_put(html,
@@ -237,6 +239,11 @@ static void put_companion(struct html *html, const char *name, const char *meani
     html_put(html, "<tr><th scope=\"row\">$t<small>$t", name, meaning);
     if (!isnan(chance))
         html_put(html, "; by chance: $r", chance);
+    if (fact_number(companion, "supported") == 0) {
+        html_put(html, "</small></th><td class=\"n\">too few unseen images</td>"
+                       "<td class=\"n\">–</td></tr>");
+        return;
+    }
     html_put(html, "</small></th><td class=\"n\">$r</td>", value);
     if (isnan(low))
         html_put(html, "<td class=\"n\">–</td></tr>");
@@ -336,14 +343,15 @@ void write_memorization(struct page *page)
     put_plain(
         html,
         "A generator can learn a patient by heart and show that patient again. So each synthetic image was "
-        "compared with every training image, and the same was done with images of $r $t: "
+        "compared with every training image, and the same was done with images of $t (in number: $r): "
         "they show how alike two strangers are. An image that is "
         "more alike than strangers are is flagged. Of $r images $r were flagged; with 95 % "
         "confidence, of images made in this way at most $u would be.</p>",
+        control_people(audit),
         fact_number(audit, has_unseen_control(audit) ? "control.holdout.subjects"
                                                      : "control.other_subjects.subjects"),
-        control_people(audit), fact_number(audit, "counts.synthetic"),
-        fact_number(audit, "flagged.count"), fact_number(audit, "flagged.upper95"));
+        fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.count"),
+        fact_number(audit, "flagged.upper95"));
     write_preparation(page);
     for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
         write_distribution(page, &distributions[i]);

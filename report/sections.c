@@ -468,8 +468,8 @@ static void write_limits(struct page *page)
     double subjects = fact_number(audit, "control.holdout.subjects");
     if (subjects < 20)
         html_put(html,
-                 "<p><span class=\"badge open\">note</span> Just $r patients were kept apart as "
-                 "control; with so few, the threshold is uncertain.</p>",
+                 "<p><span class=\"badge open\">note</span> Patients kept apart as control: "
+                 "just $r; with so few, the threshold is uncertain.</p>",
                  subjects);
 }
 

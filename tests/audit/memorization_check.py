@@ -314,6 +314,15 @@ def check_turned_sets():
         assert (set(range(40, 45)) <= set(document["flagged"]["images"])) == found, name
         assert "repeats itself" not in lines
 
+    # a control of one subject alone cannot show how near others come
+    (HERE / "one.csv").write_text("subject\n" + 120 * "somebody\n")
+    said = subprocess.run([LETHE, "audit", "--train", HERE / "people.npy", "--holdout",
+                           HERE / "others.npy", "--holdout-subjects", HERE / "one.csv",
+                           "--synthetic", HERE / "as_given.npy", "--out", HERE / "audit_one",
+                           "--no-transforms", "--no-tiles", "--quiet"], check=True,
+                          capture_output=True, text=True).stderr
+    assert "all 120 images of the control are of one subject" in said, said
+
     # one image drawn thirty times is no set of thirty, and blank ones have nothing to compare
     for name, images, line in (("again", fresh[[0] * 30 + [1]], "repeats itself: 30 of its 31"),
                                ("blank", 0 * fresh, "40 synthetic images have no variance")):

@@ -132,6 +132,17 @@ static void images_that_were_prepared_otherwise_are_told_beside_the_count(void *
     text_release(&result.advice);
 }
 
+/* Nor is a row of the control's own patients there, when nobody is left to hold one against. */
+static void one_patient_is_no_plural(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_contains(public_page, "patients whom the generator never saw (in number: 1)");
+    assert_contains(public_page, "Patients kept apart as control: just 1;");
+    assert_null(strstr(public_page, "1 patients"));
+    assert_null(strstr(public_page, "each held against the others"));
+}
+
 static void measures_from_the_literature_have_their_intervals_and_what_chance_brings(void **state)
 {
     (void)state;
@@ -139,6 +150,8 @@ static void measures_from_the_literature_have_their_intervals_and_what_chance_br
     assert_contains(public_page, "by chance: 0.599</small></th><td class=\"n\">0.620</td>"
                                  "<td class=\"n\">0.560 to 0.680</td>");
     assert_contains(public_page, "<td class=\"n\">0.400 to 0.600</td>");
+    assert_contains(public_page, "<td class=\"n\">too few unseen images</td>");
+    assert_null(strstr(public_page, "0 to 0<"));
 }
 
 /* One sheet of synthetic images where the set passed; none where it did not: these may be patients.
@@ -274,6 +287,7 @@ int main(int argc, char **argv)
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
         TEST(the_public_report_names_no_patient_and_no_path),
         TEST(images_that_were_prepared_otherwise_are_told_beside_the_count),
+        TEST(one_patient_is_no_plural),
         TEST(measures_from_the_literature_have_their_intervals_and_what_chance_brings),
         TEST(the_public_report_shows_no_patient),
         TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
