@@ -128,7 +128,8 @@ static void calibrate_all(struct audit_run *run)
 {
     struct statistic statistics[2 + CHANNELS_MAX + 2 * MATCHER_COUNT];
     size_t count = list_statistics(run, statistics);
-    struct control_set control = { .exchangeable = run->used == SOURCE_HOLDOUT };
+    struct control_set control = { .exchangeable = run->used == SOURCE_HOLDOUT &&
+                                                   run->sets.of[SET_HOLDOUT].subjects_known };
     if (run->used < SOURCE_COUNT) {
         const struct control_values *values = &run->control[run->used];
         control.count = values->count;

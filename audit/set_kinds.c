@@ -49,6 +49,15 @@ static void choose_rows(struct audit_set *set, const struct dataset *dataset, st
     set->images.rows = count < dataset->count ? rows : NULL;
 }
 
+/* Of images that came without a table of subjects ingest says so. */
+static bool knows_subjects(const struct dataset *dataset)
+{
+    const struct json *origin = json_get(dataset->description, "origin", NULL);
+    bool known = true;
+    return !origin || !json_has(origin, "subjects_known") ||
+           (json_get_bool(origin, "subjects_known", &known, NULL) && known);
+}
+
 static bool open_store(struct opening *opening, struct audit_set *set)
 {
     static const char *const names[] = { "dataset.json", "images.npy", "index.csv", "masks.npy" };
@@ -59,7 +68,7 @@ static bool open_store(struct opening *opening, struct audit_set *set)
     set->dataset = dataset;
     set->kind = "store";
     set->channel_names = dataset->channel_names;
-    set->subjects_known = true;
+    set->subjects_known = knows_subjects(dataset);
     choose_rows(set, dataset, arena);
     set->files = arena_array(arena, struct digest_entry, 4);
     for (size_t i = 0; i < 4; i++)

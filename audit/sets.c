@@ -65,7 +65,7 @@ static bool subjects_by_file(struct opening *opening, struct audit_set *set, con
 static bool find_subjects(struct opening *opening, struct audit_set *set, const char *table)
 {
     struct arena *arena = &opening->sets->arena;
-    if (set->subjects_known)
+    if (set->subjects_known || set->dataset)
         return !table || error_set(opening->err,
                                    "%s has subjects of its own; the table %s is for .npy files and "
                                    "folders of PNG",

@@ -68,6 +68,11 @@ static enum exit_code write_store(struct stage_work *work, const struct ingest_s
     struct ingest_report report;
     bool ok = ingest(settings, work->folder, replace, &report, work->err);
     print_problems(&report.problems, ok);
+    if (ok && report.subjects_unknown)
+        fprintf(stderr,
+                "no subjects are known, so each image counts as a subject of its own: slices of "
+                "one patient may stand in training and in the holdout, which makes the thresholds "
+                "of an audit too lenient. Say whose they are with --subjects-file\n");
     if (report.partly_skipped)
         fprintf(stderr,
                 "of %zu of these subjects other scans are in the store; a subject is left out as a "

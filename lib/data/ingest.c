@@ -566,6 +566,8 @@ static struct json *describe(struct job *job)
     json_put_string(description, "command", "ingest");
     json_put(description, "settings", describe_settings(job));
     json_put(description, "splits", describe_splits(job->report));
+    if (job->report->subjects_unknown)
+        json_put_bool(description, "subjects_known", false);
     json_put_integer(description, "ignored_files", (int64_t)job->list.ignored);
     json_put(description, "skipped", problems_json(&job->report->problems));
     if (job->report->partly_skipped)
@@ -679,6 +681,9 @@ static bool run(struct job *job, const char *out, bool replace, struct error *er
         !apply_subjects(job, err))
         return false;
     job->report->layout = layout_names[job->list.layout];
+    job->report->subjects_unknown =
+        settings->role == ROLE_REAL && !settings->subjects_file &&
+        (job->list.layout == LAYOUT_PNG || job->list.layout == LAYOUT_NPY);
     job->report->scans_seen = job->list.count;
     sort_problems(&job->report->problems);
     if (!job->list.count)

@@ -50,7 +50,8 @@ struct ingest_report {
     size_t partly_skipped;    /* subjects with a scan left out, and others written */
     size_t images_in[SPLIT_COUNT], subjects_in[SPLIT_COUNT];
     size_t scans_seen;
-    const char *layout; /* the name of the one that was used */
+    bool subjects_unknown; /* real images, each of which counts as a subject of its own */
+    const char *layout;    /* the name of the one that was used */
 };
 
 /* Writes the store. False: either err says why, or report->problems lists the bad subjects (and
