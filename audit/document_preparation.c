@@ -46,6 +46,7 @@ struct json *preparation_json(const struct preparation *preparation)
         json_put(object, "farther", estimate_json(preparation->farther));
     json_put_real(means, "correlation", arrangement->as_given);
     json_put_real(means, "best", arrangement->best);
+    json_put_bool(means, "alike", !arrangement->notable);
     json_put_string(means, "change", arrangement->notable ? arrangement->change : "none");
     json_put(object, "mean_images", means);
     return object;

@@ -74,7 +74,7 @@ static members nearest = {
 static members coarse = { NUMBER("pixels_apart"), SCALE, END };
 static members smoothness = { TEXT("measure"), SCALE, OBJECT("coarse", coarse), END };
 
-static members mean_images = { NUMBER("correlation"), NUMBER("best"), TEXT("change"), END };
+static members mean_images = { NUMBER("correlation"), NUMBER("best"), NUMBER("alike"), TEXT("change"), END };
 static members preparation = {
     OBJECT("farther", estimate), OBJECT("mean_images", mean_images), END
 };

@@ -19,11 +19,17 @@ static const char *const rule_names[RULE_COUNT + 1] = { "of_bound", "at_most", "
  * - at 95 % confidence fewer than 1 in 100 images of this generator are flagged. With none flagged
  *   that takes 368 images (each side of the interval has 2.5 %: 1 - 0.025^(1/368) = 0.00997):
  *   smaller sets cannot show it;
- * - the threshold rests on enough held-out subjects to have a meaning at all. */
+ * - the threshold rests on enough held-out subjects to have a meaning at all;
+ * - the synthetic images do not lie otherwise than the training images (turned, inverted): of such
+ *   sets no copy would be seen. */
 static const struct policy_row default_rows[] = {
     { .metric = "memorization.flagged.count", .bound = BOUND_VALUE, .limit = 0 },
     { .metric = "memorization.flagged.fraction", .bound = BOUND_UPPER95, .limit = 0.01 },
     { .metric = "memorization.thresholds.correlation.supported",
+      .bound = BOUND_VALUE,
+      .must_be = RULE_AT_LEAST,
+      .limit = 1 },
+    { .metric = "memorization.preparation.mean_images.alike",
       .bound = BOUND_VALUE,
       .must_be = RULE_AT_LEAST,
       .limit = 1 },

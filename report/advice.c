@@ -33,6 +33,19 @@ static void advise_audit(const struct facts *facts, struct text *advice)
         text_add(advice, "Run the audit: lethe run PLAN --until audit.\n");
 }
 
+/* ---- nothing would be seen ------------------------------------------------------------------- */
+
+static void advise_preparation(const struct facts *facts, struct text *advice)
+{
+    const char *change = fact_string(facts->memorization, "preparation.mean_images.change");
+    if (change && strcmp(change, "none") != 0)
+        text_format(advice,
+                    "The synthetic images do not lie as the training images do, so copies among "
+                    "them would not be seen. Change them as their means say (%s), and audit "
+                    "again.\n",
+                    change);
+}
+
 /* ---- the generator remembers ----------------------------------------------------------------- */
 
 static void advise_memorised(const struct facts *facts, struct text *advice)
@@ -213,8 +226,9 @@ static void advise_utility(const struct facts *facts, struct text *advice)
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
-    advise_audit,      advise_memorised,  advise_marked,    advise_few_patients, advise_duplicates,
-    advise_smoothness, advise_quarantine, advise_threshold, advise_width,        advise_utility,
+    advise_audit,        advise_preparation, advise_memorised,  advise_marked,
+    advise_few_patients, advise_duplicates,  advise_smoothness, advise_quarantine,
+    advise_threshold,    advise_width,       advise_utility,
 };
 
 /* Rows that no adviser knows are told as they are. */

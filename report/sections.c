@@ -85,6 +85,8 @@ static const struct known_metric known_metrics[] = {
       "Images flagged by chance alone, on average", SHOWN_PERCENT },
     { "memorization.control.near_copies.count", BOUND_VALUE,
       "Control images that are all but equal to a training image", SHOWN_NUMBER },
+    { "memorization.preparation.mean_images.alike", BOUND_VALUE,
+      "The images lie as the training images do, not turned or inverted", SHOWN_YES_NO },
     { "memorization.preparation.farther", BOUND_UPPER95,
       "Chance that a synthetic image is farther from training than a control image", SHOWN_NUMBER },
     { "memorization.preparation.farther", BOUND_VALUE,

@@ -308,6 +308,7 @@ def check_turned_sets():
         document = json.loads((out / "memorization.json").read_text())
         check_preparation(document["preparation"], images, train, best(images), best(held))
         assert document["preparation"]["mean_images"]["change"] == change, name
+        assert document["preparation"]["mean_images"]["alike"] == (change == "none"), name
         lines = " ".join(document["warnings"])
         assert ("do not lie as" in lines) == (change != "none"), lines
         assert ("is farther from its nearest" in lines) == (name == "cut_out"), lines

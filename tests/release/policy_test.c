@@ -9,6 +9,7 @@ static const char memorization[] =
     "  \"counts\": { \"synthetic\": 1000 },"
     "  \"flagged\": { \"count\": 0, \"fraction\": 0.0, \"lower95\": 0.0, \"upper95\": 0.003 },"
     "  \"thresholds\": { \"correlation\": { \"value\": 0.93, \"supported\": true } },"
+    "  \"preparation\": { \"mean_images\": { \"alike\": true } },"
     "  \"note\": \"text\","
     "  \"relative\": { \"mean\": 0.9, \"interval\": [0.85, 0.95] },"
     "  \"runs\": [ { \"source\": \"a\", \"seed\": 1, \"dice\": 0.5 },"

@@ -75,6 +75,7 @@ static inline struct json *audit_record(const char *synthetic, const char *train
     struct json *root = json_new_object(), *counts = json_new_object();
     struct json *found = json_new_object(), *images = json_new_array(),
                 *thresholds = json_new_object(), *correlation = json_new_object(),
+                *preparation = json_new_object(), *means = json_new_object(),
                 *digests = json_new_object();
     char hex[DIGEST_HEX];
     json_put_string(root, "schema", "lethe/memorization/1");
@@ -92,6 +93,9 @@ static inline struct json *audit_record(const char *synthetic, const char *train
     json_put_bool(correlation, "supported", true);
     json_put(thresholds, "correlation", correlation);
     json_put(root, "thresholds", thresholds);
+    json_put_bool(means, "alike", true);
+    json_put(preparation, "mean_images", means);
+    json_put(root, "preparation", preparation);
     json_put(digests, "synthetic", files_of(synthetic));
     if (train)
         json_put(digests, "train", files_of(train));

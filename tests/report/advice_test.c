@@ -76,6 +76,16 @@ static void the_images_needed_are_those_of_clopper_and_pearson(void **state)
     assert_true(images_needed(0, 1) == 0);
 }
 
+static void a_set_that_lies_otherwise_is_to_be_changed_first(void **state)
+{
+    (void)state;
+    advise_about(AUDIT(0, 0, 0.004,
+                       " \"preparation\": {\"mean_images\": {\"alike\": false, "
+                       "\"change\": \"rows and columns exchanged\"}},"),
+                 USEFUL);
+    assert_says("Change them as their means say (rows and columns exchanged), and audit again");
+}
+
 static void a_bound_too_wide_asks_for_so_many_images(void **state)
 {
     (void)state;
@@ -182,6 +192,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_images_needed_are_those_of_clopper_and_pearson),
+        cmocka_unit_test(a_set_that_lies_otherwise_is_to_be_changed_first),
         cmocka_unit_test(a_bound_too_wide_asks_for_so_many_images),
         cmocka_unit_test(a_limit_below_what_chance_flags_is_told),
         cmocka_unit_test(a_share_beyond_the_limit_is_not_cured_by_more_images),

@@ -81,7 +81,8 @@ static inline void evidence_audit(const char *folder, int flagged)
         "\"companions\": {\"mia\": {\"auc\": {\"value\": 0.51, \"interval\": [0.4, 0.6]},\n"
         "  \"tpr_at_1_percent\": {\"value\": 0, \"interval\": [0, 0], \"supported\": false}},\n"
         "  \"dcr\": {\"fraction\": 0.62, \"lower95\": 0.56, \"upper95\": 0.68, \"expected\": 0.599}},\n"
-        "\"preparation\": {\"farther\": {\"value\": 0.97}, \"mean_images\": {\"change\": \"%s\"}},\n"
+        "\"preparation\": {\"farther\": {\"value\": 0.97}, \"mean_images\": {\"alike\": %s, "
+        "\"change\": \"%s\"}},\n"
         "\"duplicates\": {\"train\": {\"pairs\": 2}},\n"
         "\"pairs\": [{\"synthetic\": 3, \"training\": 4, \"subject\": \"Quillfeather\", \"correlation\": 0.8},\n"
         "            {\"synthetic\": 5, \"training\": 1, \"subject\": \"Umbrascale\", \"correlation\": 0.7}],\n"
@@ -89,7 +90,7 @@ static inline void evidence_audit(const char *folder, int flagged)
         "\"histograms\": {\"correlation\": {\"edges\": [0, 0.25, 0.5, 0.75, 1],\n"
         "  \"synthetic\": [0, 4, 5, 1], \"holdout\": [0, 1, 2, 0], \"other_subjects\": [0, 4, 5, 0]}}}\n",
         flagged, flagged / 10.0, flagged ? 0.3 : 0.005, flagged ? "3" : "", flagged,
-        flagged ? "rows and columns exchanged" : "none");
+        flagged ? "false" : "true", flagged ? "rows and columns exchanged" : "none");
     write_text(path, text);
 }
 
