@@ -306,11 +306,13 @@ static void summarise_control(struct audit_run *run)
 static void summarise_flagged(struct audit_run *run, const struct flagged_people *people)
 {
     const struct calibration *calibration = &run->calibration;
-    text_format(&run->summary, "flagged: %zu of %zu (%.3g %%, %.3g %% interval %.3g … %.3g %%; ",
+    char low[TEXT_SHORT], high[TEXT_SHORT];
+    text_format(&run->summary, "flagged: %zu of %zu (%.3g %%, %.3g %% interval %s … %s %%; ",
                 calibration->count, calibration->images,
                 100 * (double)calibration->count / (double)calibration->images,
-                100 * joint_confidence(run->job->candidates), 100 * calibration->fraction.low,
-                100 * calibration->fraction.high);
+                100 * joint_confidence(run->job->candidates),
+                text_lower_bound(low, 100 * calibration->fraction.low),
+                text_upper_bound(high, 100 * calibration->fraction.high));
     if (isnan(calibration->expected))
         text_add(&run->summary, "what chance brings is not known)");
     else

@@ -37,8 +37,10 @@ static void add_line(const struct json *candidate, const char *chosen, struct te
                       *rows = json_member(candidate, "rows");
     const char *name = json_as_string(json_member(candidate, "name"));
     double dice = number(json_member(candidate, "relative_dice"), "mean");
-    char share[TEXT_SHORT], flags[TEXT_SHORT] = "-", useful[TEXT_SHORT] = "-";
-    snprintf(share, sizeof share, "%.3g %%", 100 * number(flagged, "upper95"));
+    char share[TEXT_SHORT + 2], bound[TEXT_SHORT], flags[TEXT_SHORT] = "-",
+                                                   useful[TEXT_SHORT] = "-";
+    snprintf(share, sizeof share, "%s %%",
+             text_upper_bound(bound, 100 * number(flagged, "upper95")));
     snprintf(flags, sizeof flags, "%.0f of %.0f", number(flagged, "count"), number(flagged, "of"));
     if (!isnan(dice))
         snprintf(useful, sizeof useful, "%.3f", dice);

@@ -215,6 +215,30 @@ const char *text_size(char buffer[TEXT_SHORT], double bytes)
     return buffer;
 }
 
+/* A value that was just so many digits before it became binary stays what it is. */
+static const char *three_digits(char buffer[TEXT_SHORT], double value, bool up)
+{
+    enum { DIGITS = 3 };
+    const double slack = 1e-9;
+    double rounded = value;
+    if (isfinite(value) && value != 0) {
+        double step = pow(10, DIGITS - 1 - floor(log10(fabs(value))));
+        rounded = (up ? ceil(value * step - slack) : floor(value * step + slack)) / step;
+    }
+    snprintf(buffer, TEXT_SHORT, "%.*g", DIGITS, rounded);
+    return buffer;
+}
+
+const char *text_lower_bound(char buffer[TEXT_SHORT], double value)
+{
+    return three_digits(buffer, value, false);
+}
+
+const char *text_upper_bound(char buffer[TEXT_SHORT], double value)
+{
+    return three_digits(buffer, value, true);
+}
+
 const char *text_duration(char buffer[TEXT_SHORT], double seconds)
 {
     const double longest = 1e15; /* what follows fits a long long, and NaN does not pass */

@@ -49,6 +49,11 @@ bool text_is_utf8(const char *bytes, size_t length);
 enum { TEXT_SHORT = 32 };
 const char *text_size(char buffer[TEXT_SHORT], double bytes);
 
+/* Three digits of a value that bounds something from below, or from above: rounded so that it still
+ * does, "0.0133", "29.6". Returns `buffer`. */
+const char *text_lower_bound(char buffer[TEXT_SHORT], double value);
+const char *text_upper_bound(char buffer[TEXT_SHORT], double value);
+
 /* "2 h 05 min", "3 min 20 s", "12 s", "0.4 s"; "for ever" for infinity and NaN. Returns `buffer`.
  */
 const char *text_duration(char buffer[TEXT_SHORT], double seconds);

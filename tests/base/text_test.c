@@ -206,9 +206,35 @@ static void durations_are_short_and_never_say_sixty(void **state)
         assert_string_equal(text_duration(buffer, cases[i].seconds), cases[i].expected);
 }
 
+static void bounds_are_rounded_so_that_they_still_bound(void **state)
+{
+    (void)state;
+    static const struct {
+        double value;
+        const char *low, *high;
+    } cases[] = {
+        { 0, "0", "0" },
+        { 1, "1", "1" },
+        { 0.07, "0.07", "0.07" },
+        { 13.23, "13.2", "13.3" },
+        { 0.0046001, "0.0046", "0.00461" },
+        { 99.96, "99.9", "100" },
+        { 100, "100", "100" },
+        { 0.29 * 100, "29", "29" },
+        { -0.1234, "-0.124", "-0.123" },
+        { 9.999, "9.99", "10" },
+    };
+    char buffer[TEXT_SHORT];
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_string_equal(text_lower_bound(buffer, cases[i].value), cases[i].low);
+        assert_string_equal(text_upper_bound(buffer, cases[i].value), cases[i].high);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bounds_are_rounded_so_that_they_still_bound),
         cmocka_unit_test(csv_fields_are_quoted_where_they_have_to_be),
         cmocka_unit_test(strings_grow_and_stay_terminated),
         cmocka_unit_test(ends_of_strings_are_recognised),
