@@ -69,8 +69,9 @@ static bool plan_neighbours(struct audit_run *run, struct error *err)
     size_t most[2], wanted = (size_t)run->settings->neighbours, count = train->images.count;
     if (wanted > count)
         return error_set(err,
-                         "%zu nearest neighbours were asked for, but the training set %s has %zu "
-                         "images; ask for at most as many",
+                         "%zu nearest training images of each are looked for (neighbours, by "
+                         "default 10), but the training set %s has %zu; set it to at most as "
+                         "many",
                          wanted, train->path, count);
     largest_subjects(&train->images, most);
     run->local = least((size_t)run->settings->local, count - most[0] - most[1]);
