@@ -79,19 +79,19 @@ size_t count_of(const struct audit_run *run, enum set_role role)
 /* ---- warnings -------------------------------------------------------------------------------- */
 
 /* Bounds are of images that were drawn independently: who shows one image a thousand times has seen
- * one. From one in so many images on that are there again, this is said. */
+ * one. From one in so many images on that are there again, this is said. Images that are only much
+ * alike may well have been drawn so. */
 enum { REPEATED_ONE_IN = 20 };
 
 static void warn_of_repetition(struct audit_run *run)
 {
-    const struct duplicates *found = &run->duplicates[SET_SYNTHETIC];
-    size_t again = found->images - found->groups, count = count_of(run, SET_SYNTHETIC);
+    size_t again = run->duplicates[SET_SYNTHETIC].identical, count = count_of(run, SET_SYNTHETIC);
     if (again && again * REPEATED_ONE_IN >= count)
         text_format(&run->warnings,
-                    "the synthetic set repeats itself: %zu of its %zu images are all but equal to "
-                    "others, in %zu group%s. Bounds take each image for one that was drawn "
+                    "the synthetic set repeats itself: %zu of its %zu images are an earlier one "
+                    "again, pixel by pixel. Bounds take each image for one that was drawn "
                     "independently, and are narrower than the set shows\n",
-                    found->images, count, found->groups, found->groups == 1 ? "" : "s");
+                    again, count);
 }
 
 static void warn_of_sets(struct audit_run *run)
