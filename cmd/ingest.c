@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 
+#include <math.h>
 #include <stdio.h>
 
 struct options {
@@ -62,6 +63,9 @@ static void summarise(const char *out, const struct ingest_report *report, struc
                         report->subjects_in[split] == 1 ? "" : "s");
 }
 
+/* Of 0 … 255: images of 16 bits that stay below have fewer bits than that, 12 often. */
+enum { LEAST_OF_RANGE = 64 };
+
 static enum exit_code write_store(struct stage_work *work, const struct ingest_settings *settings,
                                   bool replace)
 {
@@ -73,6 +77,12 @@ static enum exit_code write_store(struct stage_work *work, const struct ingest_s
                 "no subjects are known, so each image counts as a subject of its own: slices of "
                 "one patient may stand in training and in the holdout, which makes the thresholds "
                 "of an audit too lenient. Say whose they are with --subjects-file\n");
+    if (ok && report.deep > 0 && report.deep < LEAST_OF_RANGE)
+        fprintf(stderr,
+                "the brightest pixel of these 16-bit images is %.0f of 65535, so a store of uint8 "
+                "keeps %.0f greys of them. Multiply all images, those to be compared with them "
+                "too, by one number so that they fill the range, or give --type uint16\n",
+                257 * report.deep, floor(report.deep + 0.5) + 1);
     if (report.partly_skipped)
         fprintf(stderr,
                 "of %zu of these subjects other scans are in the store; a subject is left out as a "

@@ -501,6 +501,8 @@ static bool finish_one(void *context, size_t item)
         ok = append_images(job, item, split);
         describe_scan(job, item, split);
         count_scan(job, item, split);
+        if (types[job->settings->type] == ELEMENT_UINT8)
+            job->report->deep = fmax(job->report->deep, result->deep);
     }
     scan_result_release(result);
     progress_add(&job->progress, 1);

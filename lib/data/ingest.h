@@ -51,6 +51,7 @@ struct ingest_report {
     size_t images_in[SPLIT_COUNT], subjects_in[SPLIT_COUNT];
     size_t scans_seen;
     bool subjects_unknown; /* real images, each of which counts as a subject of its own */
+    double deep;           /* as in scan.h, of all that became bytes; 0: there are none such */
     const char *layout;    /* the name of the one that was used */
 };
 

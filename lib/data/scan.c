@@ -283,8 +283,11 @@ static bool find_top(struct scan_job *job, const struct volume *volume, double *
     *top = 255;
     if (!volume_range(volume, &least, &greatest, err))
         return false;
-    if (job->options->intensity == INTENSITY_NONE)
+    if (job->options->intensity == INTENSITY_NONE) {
+        if (volume->type == VOXEL_UINT16 && volume->slope != 1) /* of a PNG */
+            job->result->deep = fmax(job->result->deep, greatest);
         return check_range(volume, least, greatest, err);
+    }
     if (greatest <= 0)
         return error_set(err, "empty: no voxel is above 0");
     *top = greatest;

@@ -42,6 +42,7 @@ struct scan_result {
     int64_t shape[3];
     double spacing[3];
     bool oriented;
+    double deep; /* the largest value, of 0 … 255, of a PNG of 16 bits that is taken as it is */
     struct digest_entry *files; /* channels, then the mask if there is one */
     size_t file_count;
     struct arena arena; /* problems, slices, files */
