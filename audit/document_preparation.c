@@ -29,10 +29,10 @@ static struct estimate farther_of(struct audit_run *run, int source)
 
 struct preparation preparation_of(struct audit_run *run, int source)
 {
-    struct image_set synthetic = *images_of(run, SET_SYNTHETIC);
     return (struct preparation){
         .farther = farther_of(run, source),
-        .arrangement = arrangement_of(&synthetic, images_of(run, SET_TRAIN), run->sets.channels),
+        .arrangement = arrangement_of(images_of(run, SET_SYNTHETIC), images_of(run, SET_TRAIN),
+                                      run->sets.channels),
     };
 }
 

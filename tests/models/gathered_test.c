@@ -37,31 +37,25 @@ static void check_case(const char *name, const char *settings)
 static void the_unet_learns_the_same(void **state)
 {
     (void)state;
-    check_case("unet",
-               "{\"size\": 24, \"channels\": 3, \"classes\": 4, \"base\": 4, \"levels\": 3}");
+    check_case("unet", SMALL_UNET);
 }
 
 static void swin_learns_the_same(void **state)
 {
     (void)state;
-    check_case("swin", "{\"size\": 32, \"channels\": 3, \"classes\": 4, \"embed\": 8, \"depths\": "
-                       "[2, 1, 1, 1], \"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, "
-                       "\"width\": 8}");
+    check_case("swin", SMALL_SWIN);
 }
 
 static void ddpm_learns_the_same(void **state)
 {
     (void)state;
-    check_case("ddpm",
-               "{\"size\": 8, \"channels\": 3, \"base\": 32, \"mult\": [1, 2], \"blocks\": 1, "
-               "\"attention\": [4], \"heads\": 2}");
+    check_case("ddpm", SMALL_DDPM);
 }
 
 static void stylegan2_learns_the_same(void **state)
 {
     (void)state;
-    check_case("stylegan2", "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, "
-                            "\"channel_base\": 64, \"channel_max\": 8}");
+    check_case("stylegan2", SMALL_STYLEGAN2);
 }
 
 int main(void)

@@ -42,34 +42,26 @@ static void check_case(const char *name, enum precision precision, const char *s
 static void the_unet_has_the_same_bits(void **state)
 {
     (void)state;
-    check_case("unet", PRECISION_BF16,
-               "{\"size\": 24, \"channels\": 3, \"classes\": 4, \"base\": 4, \"levels\": 3}");
+    check_case("unet", PRECISION_BF16, SMALL_UNET);
 }
 
 static void swin_has_the_same_bits(void **state)
 {
     (void)state;
-    check_case("swin", PRECISION_BF16,
-               "{\"size\": 32, \"channels\": 3, \"classes\": 4, \"embed\": 8, \"depths\": "
-               "[2, 1, 1, 1], \"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 8}");
+    check_case("swin", PRECISION_BF16, SMALL_SWIN);
 }
 
 static void ddpm_has_the_same_bits(void **state)
 {
     (void)state;
-    const char *settings =
-        "{\"size\": 8, \"channels\": 3, \"base\": 32, \"mult\": [1, 2], \"blocks\": 1, "
-        "\"attention\": [4], \"heads\": 2}";
-    check_case("ddpm", PRECISION_BF16, settings);
-    check_case("ddpm", PRECISION_F32, settings);
+    check_case("ddpm", PRECISION_BF16, SMALL_DDPM);
+    check_case("ddpm", PRECISION_F32, SMALL_DDPM);
 }
 
 static void stylegan2_has_the_same_bits(void **state)
 {
     (void)state;
-    check_case("stylegan2", PRECISION_F32,
-               "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, "
-               "\"channel_base\": 64, \"channel_max\": 8}");
+    check_case("stylegan2", PRECISION_F32, SMALL_STYLEGAN2);
 }
 
 int main(void)

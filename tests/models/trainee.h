@@ -13,6 +13,18 @@
 
 enum { TRAINEE_SEED = 7, SQUARE = 4, CLASSES = 4, SHOWN = 2 };
 
+/* Networks that have a little of everything, as settings of cases. */
+#define SMALL_UNET "{\"size\": 24, \"channels\": 3, \"classes\": 4, \"base\": 4, \"levels\": 3}"
+#define SMALL_SWIN                                                                                 \
+    "{\"size\": 32, \"channels\": 3, \"classes\": 4, \"embed\": 8, \"depths\": [2, 1, 1, 1], "     \
+    "\"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, \"width\": 8}"
+#define SMALL_DDPM                                                                                 \
+    "{\"size\": 8, \"channels\": 3, \"base\": 32, \"mult\": [1, 2], \"blocks\": 1, "               \
+    "\"attention\": [4], \"heads\": 2}"
+#define SMALL_STYLEGAN2                                                                            \
+    "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, \"channel_base\": 64, "  \
+    "\"channel_max\": 8}"
+
 struct trainee {
     struct parity_case of;
     struct store *store;

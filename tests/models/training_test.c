@@ -128,9 +128,7 @@ static void the_unet_learns_the_same(void **state)
 static void swin_learns_the_same(void **state)
 {
     (void)state;
-    check_case("swin", "{\"size\": 32, \"channels\": 3, \"classes\": 4, \"embed\": 8, \"depths\": "
-                       "[2, 1, 1, 1], \"heads\": [1, 2, 2, 4], \"window\": 3, \"patch\": 2, "
-                       "\"width\": 8}");
+    check_case("swin", SMALL_SWIN);
 }
 
 /* 64 channels for 32 groups: with one in each, biases before a normalisation have no gradient but
@@ -146,8 +144,7 @@ static void ddpm_with_attention_learns_the_same(void **state)
 static void stylegan2_with_r1_learns_the_same(void **state)
 {
     (void)state;
-    check_case("stylegan2", "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, "
-                            "\"channel_base\": 64, \"channel_max\": 8}");
+    check_case("stylegan2", SMALL_STYLEGAN2);
 }
 
 /* An argument is a pattern: only tests whose names it fits. */
