@@ -24,9 +24,18 @@ struct predictor {
     struct arena arena;
 };
 
-enum { VOLUMES_MOST = 64 };
+enum { VOLUMES_MOST = 64 }; /* as many channels as layouts have at most */
 
 /* ---- one scan -------------------------------------------------------------------------------- */
+
+/* What ingest refuses of a volume no segmenter has seen. */
+static bool check_volume(const struct volume *volume, struct error *err)
+{
+    double least, greatest;
+    if (volume->frames != 1)
+        return error_set(err, "a series of %lld volumes; a scan is one", (long long)volume->frames);
+    return volume_range(volume, &least, &greatest, err);
+}
 
 static bool read_volumes(const struct predictor *predictor, const struct scan *scan,
                          struct volume *volumes, struct error *err)
@@ -40,20 +49,23 @@ static bool read_volumes(const struct predictor *predictor, const struct scan *s
         arena_release(&arena);
         if (!ok)
             return false;
-        if (volumes[c].frames != 1)
-            return error_set(err, "%s: a series of volumes; a scan is one", scan->files[c]);
+        if (!check_volume(&volumes[c], err))
+            return error_prefix(err, "%s", scan->files[c]);
     }
     return true;
 }
 
+/* Ingest's default is the power of two that holds the planes. Images that were made larger than
+ * these planes are, though, had a canvas of their own size, or one that nobody can know. */
 static int64_t choose_canvas(const struct predictor *predictor, struct plane_shape shape)
 {
-    int64_t canvas = (int64_t)predictor->format->trained_size;
+    int64_t size = (int64_t)predictor->format->trained_size, canvas = 8;
+    int64_t side = shape.rows > shape.columns ? shape.rows : shape.columns;
     if (predictor->job->canvas)
         return predictor->job->canvas;
-    while (canvas < shape.rows || canvas < shape.columns)
+    while (canvas < side)
         canvas *= 2;
-    return canvas;
+    return side <= size ? size : canvas;
 }
 
 static bool begin_scan(struct predictor *predictor, struct plane_shape shape, struct error *err)
@@ -98,7 +110,8 @@ static void enlarge(const struct predictor *predictor, const uint8_t *labels,
             *out++ = labels[(y + top) * size / canvas * size + (x + left) * size / canvas];
 }
 
-/* One plane of every channel, as ingest makes it; whether there is anything in it. */
+/* One plane of every channel, as ingest makes it: what lies below 0 is black. By what it is
+ * multiplied does not matter, for segmenters normalise each plane. Whether anything is in it. */
 static bool read_plane(struct predictor *predictor, const struct volume *volumes, int64_t z,
                        float *out)
 {
@@ -107,8 +120,10 @@ static bool read_plane(struct predictor *predictor, const struct volume *volumes
     bool anything = false;
     for (size_t c = 0; c < predictor->format->channels; c++) {
         volume_plane(&volumes[c], PLANE_AXIAL, z, predictor->plane);
-        for (int64_t i = 0; i < shape.rows * shape.columns; i++)
-            anything = anything || predictor->plane[i] != 0;
+        for (int64_t i = 0; i < shape.rows * shape.columns; i++) {
+            predictor->plane[i] = predictor->plane[i] > 0 ? predictor->plane[i] : 0;
+            anything = anything || predictor->plane[i] > 0;
+        }
         resample_plane(&predictor->resampler, predictor->plane, shape.rows, shape.columns,
                        predictor->small);
         for (size_t i = 0; i < pixels; i++)
@@ -150,10 +165,11 @@ static bool write_mask(const struct predictor *predictor, const struct scan *sca
     arena_init(&arena);
     memcpy(output.shape, volume->shape, sizeof output.shape);
     memcpy(output.affine, volume->affine, sizeof output.affine);
-    if (!volume->oriented)
+    if (!volume->oriented) /* viewers make of the mask what they make of the scan */
         nifti_lps_affine(volume->spacing, (double[]){ 0, 0, 0 }, output.affine);
-    const char *name = arena_format(&arena, "%s%s%s_seg.nii.gz", scan->subject,
-                                    *scan->session ? "_" : "", scan->session);
+    output.unplaced = !volume->oriented;
+    const char *name =
+        arena_format(&arena, "%s_seg.nii.gz", scan_name(predictor->list.layout, scan, &arena));
     bool ok = nifti_write(path_join(&arena, predictor->stage.partial, name), &output, err);
     arena_release(&arena);
     return ok;
@@ -184,23 +200,21 @@ static bool label_scan(struct predictor *predictor, const struct scan *scan, str
 
 static bool find_scans(struct predictor *predictor, struct error *err)
 {
-    struct layout_request request = { .source = predictor->job->source, .without_masks = true };
     const struct segmenter_format *format = predictor->format;
+    struct layout_request request = { .source = predictor->job->source,
+                                      .channels = { format->channel_names, format->channels },
+                                      .without_masks = true };
     struct scan_list *list = &predictor->list;
     if (!layout_find(&request, list, &predictor->report->problems, &predictor->arena, err))
         return false;
+    if (list->layout != LAYOUT_BRATS && list->layout != LAYOUT_BIDS)
+        return error_set(err, "%s: a layout of %s; NIfTI scans are labelled", request.source,
+                         layout_names[list->layout]);
     if (predictor->report->problems.count || !list->count)
         return error_set(err, "%s: %zu bad scans of %zu; nothing was labelled", request.source,
                          predictor->report->problems.count,
                          list->count + predictor->report->problems.count);
-    if (!nifti_is_name(list->scans[0].files[0]))
-        return error_set(err, "%s: a layout of %s; NIfTI scans are labelled", request.source,
-                         layout_names[list->layout]);
-    bool same = list->channel_count == format->channels && format->channels <= VOLUMES_MOST;
-    for (size_t c = 0; same && c < format->channels; c++)
-        same = strcmp(list->channels[c], format->channel_names[c]) == 0;
-    return same || error_set(err, "%s: its scans have other channels than %s was trained on (%s …)",
-                             request.source, format->checkpoint, format->channel_names[0]);
+    return true;
 }
 
 static bool label_scans(struct predictor *predictor, struct error *err)

@@ -17,7 +17,7 @@
 struct predict_job {
     const char *weights; /* a checkpoint, or a folder of training */
     const char *source, *out;
-    int64_t canvas;     /* 0: ingest's default, the power of two that holds the planes */
+    int64_t canvas;     /* 0: the trained size where it holds the planes, else the power of two */
     const char *device; /* as device_backend takes it (tensor/device.h); NULL: auto */
 };
 

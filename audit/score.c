@@ -76,7 +76,7 @@ static bool list_masks(const char *folder, struct mask_file **masks, size_t *cou
     if (path_kind(folder) != PATH_FOLDER)
         return error_set(err, "%s: no such folder", folder);
     if (!none_leads_nowhere(folder, &score->arena, err) ||
-        !folder_walk(folder, &score->arena, &files, &all, err))
+        !folder_walk_links(folder, &score->arena, &files, &all, err))
         return false;
     struct mask_file *list = arena_array(&score->arena, struct mask_file, all + 1);
     for (size_t i = 0; i < all; i++)
@@ -101,7 +101,22 @@ static void lonely(struct score *score, const struct mask_file *mask, const char
                  arena_format(&score->arena, "no mask of this subject in %s", other));
 }
 
-/* Both lists ascend: one walk finds the partners, the lonely, and those that come twice. */
+/* Of an ascending list; the first of each subject stays. */
+static size_t drop_seconds(struct score *score, struct mask_file *masks, size_t count,
+                           const char *folder)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (kept && !strcmp(masks[i].subject, masks[kept - 1].subject))
+            problems_add(&score->problems, masks[i].subject, masks[i].path,
+                         arena_format(&score->arena, "a second mask of this subject in %s: %s",
+                                      folder, masks[kept - 1].path));
+        else
+            masks[kept++] = masks[i];
+    return kept;
+}
+
+/* Both lists ascend: one walk finds the partners and the lonely. */
 static void pair_up(const struct score_job *job, struct score *score, const struct mask_file *truth,
                     size_t truths, const struct mask_file *prediction, size_t predictions)
 {
@@ -110,9 +125,6 @@ static void pair_up(const struct score_job *job, struct score *score, const stru
         int order = i == truths        ? 1
                     : k == predictions ? -1
                                        : strcmp(truth[i].subject, prediction[k].subject);
-        if (i && i < truths && !strcmp(truth[i].subject, truth[i - 1].subject))
-            problems_add(&score->problems, truth[i].subject, truth[i].path,
-                         "a second mask of this subject");
         if (order < 0)
             lonely(score, &truth[i++], job->prediction);
         else if (order > 0)
@@ -129,6 +141,17 @@ static void pair_up(const struct score_job *job, struct score *score, const stru
 
 /* ---- volumes --------------------------------------------------------------------------------- */
 
+static bool refuse_label(const struct volume *volume, int64_t pixel, int64_t z, double value,
+                         struct error *err)
+{
+    int64_t at[3], across = volume->shape[0];
+    volume_stored_index(volume, (int64_t[]){ pixel % across, pixel / across, z }, at);
+    return error_set(err,
+                     "voxel (%" PRId64 ", %" PRId64 ", %" PRId64 ") is %g; labels are whole "
+                     "numbers from 0 to 255",
+                     at[0], at[1], at[2], value);
+}
+
 /* Labels 0 … 255 of a volume, x fastest; free with memory_free. */
 static uint8_t *volume_labels(const struct volume *volume, struct error *err)
 {
@@ -141,13 +164,10 @@ static uint8_t *volume_labels(const struct volume *volume, struct error *err)
     for (size_t z = 0; ok && z < planes; z++) {
         volume_plane(volume, PLANE_AXIAL, (int64_t)z, values);
         for (size_t i = 0; ok && i < plane; i++) {
-            if (!(values[i] >= 0 && values[i] <= 255 && values[i] == floor(values[i])))
-                ok = error_set(err,
-                               "voxel (%zu, %zu, %zu) is %g; labels are whole numbers from 0 to "
-                               "255",
-                               i % (size_t)volume->shape[0], i / (size_t)volume->shape[0], z,
-                               values[i]);
-            labels[z * plane + i] = ok ? (uint8_t)values[i] : 0;
+            int label = label_of(values[i]);
+            if (label < 0)
+                ok = refuse_label(volume, (int64_t)i, (int64_t)z, values[i], err);
+            labels[z * plane + i] = ok ? (uint8_t)label : 0;
         }
     }
     memory_free(values);
@@ -356,6 +376,8 @@ bool score_folders(const struct score_job *job, struct score *score, struct erro
     if (!list_masks(job->truth, &truth, &truths, score, err) ||
         !list_masks(job->prediction, &prediction, &predictions, score, err))
         return false;
+    truths = drop_seconds(score, truth, truths, job->truth);
+    predictions = drop_seconds(score, prediction, predictions, job->prediction);
     pair_up(job, score, truth, truths, prediction, predictions);
     if (score->problems.count)
         return refuse(score, err);

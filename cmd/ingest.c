@@ -65,6 +65,41 @@ static void summarise(const char *out, const struct ingest_report *report, struc
 
 /* Of 0 … 255: images of 16 bits that stay below have fewer bits than that, 12 often. */
 enum { LEAST_OF_RANGE = 64 };
+/* Overshoot of a resampling stays above −5 % of the maximum; z-scores and CT do not. */
+static const double below_most = 0.05;
+/* Scanners of one protocol differ by less in the side of a pixel. */
+static const double pixel_ratio_most = 1.25;
+
+/* What was done that is not wrong, and may not be what was meant. */
+static void print_notes(const struct ingest_report *report)
+{
+    if (report->foreign)
+        fprintf(stderr, "of the files in the source %s\n", report->foreign);
+    if (report->subjects_unknown)
+        fprintf(stderr,
+                "no subjects are known, so each image counts as a subject of its own: slices of "
+                "one patient may stand in training and in the holdout, which makes the thresholds "
+                "of an audit too lenient. Say whose they are with --subjects-file\n");
+    if (report->deep > 0 && report->deep < LEAST_OF_RANGE)
+        fprintf(stderr,
+                "the brightest pixel of these 16-bit images is %.0f of 65535, so a store of uint8 "
+                "keeps %.0f greys of them. Multiply all images, those to be compared with them "
+                "too, by one number so that they fill the range, or give --type uint16\n",
+                257 * report->deep, floor(report->deep + 0.5) + 1);
+    if (report->below.value > below_most)
+        fprintf(stderr,
+                "values below 0 become black: those of %s reach %.0f %% as far below 0 as what "
+                "becomes 255 lies above. Where they mean something (CT, z-scores), shift and cut "
+                "all volumes to a range from 0 up before\n",
+                report->below.subject, 100 * report->below.value);
+    if (report->greatest_pixel.value > pixel_ratio_most * report->least_pixel.value)
+        fprintf(stderr,
+                "pixels are %.3g mm (%s) to %.3g mm (%s) a side, and an image keeps those of its "
+                "scan: heads come out stretched, or of other sizes. Resample all scans to one "
+                "spacing before, or choose another --plane\n",
+                report->least_pixel.value, report->least_pixel.subject,
+                report->greatest_pixel.value, report->greatest_pixel.subject);
+}
 
 static enum exit_code write_store(struct stage_work *work, const struct ingest_settings *settings,
                                   bool replace)
@@ -72,17 +107,8 @@ static enum exit_code write_store(struct stage_work *work, const struct ingest_s
     struct ingest_report report;
     bool ok = ingest(settings, work->folder, replace, &report, work->err);
     print_problems(&report.problems, ok);
-    if (ok && report.subjects_unknown)
-        fprintf(stderr,
-                "no subjects are known, so each image counts as a subject of its own: slices of "
-                "one patient may stand in training and in the holdout, which makes the thresholds "
-                "of an audit too lenient. Say whose they are with --subjects-file\n");
-    if (ok && report.deep > 0 && report.deep < LEAST_OF_RANGE)
-        fprintf(stderr,
-                "the brightest pixel of these 16-bit images is %.0f of 65535, so a store of uint8 "
-                "keeps %.0f greys of them. Multiply all images, those to be compared with them "
-                "too, by one number so that they fill the range, or give --type uint16\n",
-                257 * report.deep, floor(report.deep + 0.5) + 1);
+    if (ok)
+        print_notes(&report);
     if (report.partly_skipped)
         fprintf(stderr,
                 "of %zu of these subjects other scans are in the store; a subject is left out as a "

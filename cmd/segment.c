@@ -19,7 +19,8 @@ static const struct yaml_field options[] = {
     OPTION(source, YAML_STRING, .metavar = "FOLDER", .help = "scans, as lethe ingest reads them"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "folder to write; must not exist"),
     OPTION(canvas, YAML_INTEGER, .minimum = 0, .maximum = 32768, .metavar = "PIXELS",
-           .help = "as ingested with; 0: the power of two that holds the planes"),
+           .help =
+               "as ingested with; 0: the size of training where planes fit, else the power of two"),
     OPTION(device, YAML_STRING, .metavar = "DEVICE",
            .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     { 0 },

@@ -231,22 +231,29 @@ static bool look(struct view *view, struct error *err)
     return history_read(&view->history, view->plan.run, view->arena, err);
 }
 
-/* On a terminal the table stands still and its numbers change. */
+/* On a terminal the table stands still and its numbers change. Each look has memory of its own: a
+ * training is followed for days. */
 static bool follow(struct view *view, struct error *err)
 {
     size_t rows = 2 + each_stage(view, NULL, NULL);
-    while (view->holder.is_held) {
+    struct arena arena;
+    bool ok = true;
+    arena_init(&arena);
+    view->arena = &arena;
+    while (ok && view->holder.is_held) {
         struct timespec second = { .tv_sec = 1 };
         fflush(stdout);
         nanosleep(&second, NULL);
         json_free(view->progress);
-        if (!look(view, err))
-            return false;
-        if (isatty(STDOUT_FILENO))
+        arena_release(&arena);
+        ok = look(view, err);
+        if (ok && isatty(STDOUT_FILENO))
             printf("\033[%zuA\033[J", rows);
-        print_text(view);
+        if (ok)
+            print_text(view);
     }
-    return true;
+    arena_release(&arena);
+    return ok;
 }
 
 /* ---- the journal ----------------------------------------------------------------------------- */

@@ -83,8 +83,11 @@ static bool decompress_all(struct libdeflate_decompressor *decompressor, const u
         return false;
     for (size_t at = 0, taken = 0; at < size; at += taken) {
         if (!gzip_is(bytes + at, size - at))
-            return error_set(err, "%s: %zu bytes after the gzip data that are not gzip", out->name,
-                             size - at);
+            return error_set(
+                err,
+                "%s: %zu bytes after the gzip data that are not gzip; restore the file from "
+                "its source, or pack it again",
+                out->name, size - at);
         if (!decompress_member(decompressor, bytes + at, size - at, out, &taken, err))
             return false;
         out->members++;

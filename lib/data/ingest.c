@@ -484,6 +484,30 @@ static void count_scan(struct job *job, size_t item, enum split split)
     report->subjects_in[split] += first;
 }
 
+static void note_extreme(struct job *job, struct extreme *extreme, double sign, double value,
+                         const char *subject)
+{
+    if (extreme->subject && sign * value <= sign * extreme->value)
+        return;
+    *extreme = (struct extreme){ value, arena_string(&job->report->problems.arena, subject) };
+}
+
+/* What the images' values and sizes rest on, and nobody sees in them. */
+static void note_scan(struct job *job, size_t item)
+{
+    struct ingest_report *report = job->report;
+    const struct scan_result *result = &job->results[item];
+    const char *subject = job->list.scans[item].subject;
+    if (types[job->settings->type] == ELEMENT_UINT8)
+        report->deep = fmax(report->deep, result->deep);
+    if (result->below > 0)
+        note_extreme(job, &report->below, 1, result->below, subject);
+    for (int side = 0; side < 2 && result->pixel[side] > 0; side++) {
+        note_extreme(job, &report->least_pixel, -1, result->pixel[side], subject);
+        note_extreme(job, &report->greatest_pixel, 1, result->pixel[side], subject);
+    }
+}
+
 static bool finish_one(void *context, size_t item)
 {
     struct job *job = context;
@@ -501,8 +525,7 @@ static bool finish_one(void *context, size_t item)
         ok = append_images(job, item, split);
         describe_scan(job, item, split);
         count_scan(job, item, split);
-        if (types[job->settings->type] == ELEMENT_UINT8)
-            job->report->deep = fmax(job->report->deep, result->deep);
+        note_scan(job, item);
     }
     scan_result_release(result);
     progress_add(&job->progress, 1);
@@ -683,6 +706,8 @@ static bool run(struct job *job, const char *out, bool replace, struct error *er
         !apply_subjects(job, err))
         return false;
     job->report->layout = layout_names[job->list.layout];
+    if (job->list.foreign)
+        job->report->foreign = arena_string(&job->report->problems.arena, job->list.foreign);
     job->report->subjects_unknown =
         settings->role == ROLE_REAL && !settings->subjects_file &&
         (job->list.layout == LAYOUT_PNG || job->list.layout == LAYOUT_NPY);

@@ -44,6 +44,12 @@ struct ingest_settings {
 extern const struct ingest_settings ingest_defaults;
 extern const struct yaml_field ingest_fields[];
 
+/* The most extreme of all scans, and whose it is; NULL: there was none. */
+struct extreme {
+    double value;
+    const char *subject;
+};
+
 struct ingest_report {
     struct problems problems; /* by subject; with on_bad skip these were left out */
     size_t subjects, images;  /* written */
@@ -52,7 +58,10 @@ struct ingest_report {
     size_t scans_seen;
     bool subjects_unknown; /* real images, each of which counts as a subject of its own */
     double deep;           /* as in scan.h, of all that became bytes; 0: there are none such */
-    const char *layout;    /* the name of the one that was used */
+    struct extreme least_pixel, greatest_pixel; /* sides of a pixel in mm, where files say it */
+    struct extreme below; /* as in scan.h: how far below 0 values lie, which become black */
+    const char *layout;   /* the name of the one that was used */
+    const char *foreign;  /* as in layout.h */
 };
 
 /* Writes the store. False: either err says why, or report->problems lists the bad subjects (and

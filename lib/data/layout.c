@@ -246,6 +246,12 @@ static const char *entity(struct arena *arena, const char *stem, const char *key
     return NULL;
 }
 
+/* Of one dataset or of one among many: SITE/derivatives/… */
+static bool is_derived(const char *path)
+{
+    return text_starts_with(path, "derivatives/") || strstr(path, "/derivatives/");
+}
+
 static bool claim_bids(const struct finder *finder, const char *path, struct claim *claim)
 {
     static const struct {
@@ -266,7 +272,7 @@ static bool claim_bids(const struct finder *finder, const char *path, struct cla
             continue;
         bool enhanced = entity(finder->arena, stem, "ce");
         const char *channel = enhanced ? rows[row].enhanced : rows[row].plain;
-        if (channel && text_starts_with(path, "derivatives/"))
+        if (channel && is_derived(path))
             return false; /* processed copies; only masks are taken from there */
         claim->subject = arena_format(finder->arena, "sub-%s", subject);
         claim->session = session ? session : "";
@@ -347,6 +353,14 @@ static bool same_scan(const struct claim *a, const struct claim *b)
            !strcmp(a->session, b->session);
 }
 
+/* What else helps, as scans that were repeated, or masks of several kinds, may not be removed. */
+static const char *twice_words(int channel)
+{
+    return channel == MASK_CHANNEL
+               ? ", name the right ones with the layout glob, or leave all out with masks: none"
+               : ", or name the right ones with the layout glob";
+}
+
 /* Puts the claims [0, count) of one scan together; false when the scan is not usable. */
 static bool assemble(const struct finder *finder, const struct claim *claims, size_t count,
                      struct scan *scan, struct problems *problems)
@@ -363,9 +377,9 @@ static bool assemble(const struct finder *finder, const struct claim *claims, si
         const char **slot =
             claims[i].channel == MASK_CHANNEL ? &scan->mask : &scan->files[claims[i].channel];
         if (*slot)
-            problems_add(
-                problems, scan->subject, claims[i].path,
-                arena_format(arena, "found twice: %s claims the same place; remove one", *slot));
+            problems_add(problems, scan->subject, claims[i].path,
+                         arena_format(arena, "found twice: %s claims the same place; remove one%s",
+                                      *slot, twice_words(claims[i].channel)));
         else
             *slot = claims[i].path;
         if (claims[i].dead)
@@ -419,6 +433,13 @@ static void group(const struct finder *finder, struct claim *claims, size_t coun
     }
     settle_masks(list, problems);
     count_subjects(list);
+}
+
+const char *scan_name(enum layout layout, const struct scan *scan, struct arena *arena)
+{
+    const char *between = layout == LAYOUT_BRATS ? "-" : layout == LAYOUT_BIDS ? "_ses-" : "_";
+    return arena_format(arena, "%s%s%s", scan->subject, *scan->session ? between : "",
+                        scan->session);
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -587,19 +608,68 @@ static bool find_files(struct finder *finder, char *const *files, size_t count,
     return true;
 }
 
-static bool refuse_all(const struct finder *finder, size_t files, struct error *err)
+/* Scans that others read, and what makes NIfTI or PNG of them. */
+static const struct foreign {
+    const char *name, *endings[4], *remedy;
+} foreigners[] = {
+    { "DICOM", { ".dcm", ".ima" }, "convert them to NIfTI, as with dcm2niix" },
+    { "pairs of NIfTI or ANALYZE",
+      { ".hdr", ".img", ".hdr.gz", ".img.gz" },
+      "make one .nii file of each pair, as with fslchfiletype" },
+    { "of FreeSurfer", { ".mgz", ".mgh" }, "convert them to NIfTI, as with mri_convert" },
+    { "NRRD or MetaImage",
+      { ".nrrd", ".nhdr", ".mha", ".mhd" },
+      "convert them to NIfTI, as with SimpleITK" },
+    { "MINC", { ".mnc" }, "convert them to NIfTI, as with mnc2nii" },
+    { "JPEG or TIFF", { ".jpg", ".jpeg", ".tif", ".tiff" }, "save them as grey PNG" },
+};
+
+static size_t count_foreign(const struct foreign *foreign, char *const *files, size_t count)
+{
+    size_t found = 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < 4 && foreign->endings[k]; k++)
+            found += text_ends_with_any_case(files[i], foreign->endings[k]);
+    return found;
+}
+
+/* Of what format most of the scans are that others read, in words; NULL: there are none. */
+static const char *find_foreign(const struct finder *finder, char *const *files, size_t count)
+{
+    const struct foreign *most = NULL;
+    size_t found = 0;
+    for (size_t i = 0; i < sizeof foreigners / sizeof *foreigners; i++) {
+        size_t these = count_foreign(&foreigners[i], files, count);
+        if (these > found) {
+            most = &foreigners[i];
+            found = these;
+        }
+    }
+    return most ? arena_format(finder->arena, "%zu are %s, which are not read: %s", found,
+                               most->name, most->remedy)
+                : NULL;
+}
+
+/* What to do where nothing was recognised. */
+static const char *advise(const struct finder *finder, char *const *files, size_t count)
+{
+    const char *foreign = find_foreign(finder, files, count);
+    return foreign ? foreign
+                   : "say how they are named with the layout glob and a pattern a channel";
+}
+
+static bool refuse_all(const struct finder *finder, char *const *files, size_t count,
+                       struct error *err)
 {
     const char *source = finder->request->source;
     size_t dead = finder->dead_count;
     if (!dead)
-        return error_set(err,
-                         "%s: no scans recognised among %zu files; say how they are named with "
-                         "the layout glob and a pattern a channel",
-                         source, files);
+        return error_set(err, "%s: no scans recognised among %zu files; %s", source, count,
+                         advise(finder, files, count));
     const char *first = path_join(finder->arena, source, finder->dead[0]);
     return error_set(err,
                      "%s: no scans recognised among %zu files, and %zu link%s nowhere, as %s: %s",
-                     source, files, dead, dead == 1 ? " leads" : "s lead", finder->dead[0],
+                     source, count, dead, dead == 1 ? " leads" : "s lead", finder->dead[0],
                      dead_link_words(first, finder->arena));
 }
 
@@ -628,13 +698,15 @@ bool layout_find(const struct layout_request *request, struct scan_list *list,
     if (request->layout == LAYOUT_AUTO)
         list->layout = recognise(&finder, files, count);
     if (list->layout == LAYOUT_AUTO)
-        return refuse_all(&finder, count, err);
+        return refuse_all(&finder, files, count, err);
     if (!set_channels(&finder, list->layout, err))
         return false;
     bool ok = list->layout == LAYOUT_NPY ? find_npy(&finder, list, err)
                                          : find_files(&finder, files, count, list, problems, err);
+    list->foreign = ok ? find_foreign(&finder, files, count) : NULL;
     if (ok && !list->count && !problems->count)
-        return error_set(err, "%s: no subject found in the layout %s among %zu files",
-                         request->source, layout_names[list->layout], count);
+        return error_set(err, "%s: no subject found in the layout %s among %zu files; %s",
+                         request->source, layout_names[list->layout], count,
+                         advise(&finder, files, count));
     return ok;
 }

@@ -58,7 +58,8 @@ struct scan_list {
     bool masks;
     struct scan *scans; /* by subject, then session, then slice */
     size_t count, subject_count;
-    size_t ignored; /* files that no channel claims */
+    size_t ignored;      /* files that no channel claims */
+    const char *foreign; /* scans among them in a format that is not read, in words; or NULL */
 };
 
 /* What to look for. `channels` names them in order (for glob: NAME=PATTERN); none means the
@@ -75,6 +76,10 @@ struct layout_request {
  * of the list; what makes the whole folder unusable is an error. Strings belong to the arena. */
 bool layout_find(const struct layout_request *request, struct scan_list *list,
                  struct problems *problems, struct arena *arena, struct error *err) MUST_USE;
+
+/* Subject and session as the layout's own files begin, "NAME-00000-000", "sub-01_ses-2": what is
+ * named so pairs with them (audit/score.h). */
+const char *scan_name(enum layout layout, const struct scan *scan, struct arena *arena);
 
 /* Whether `path` matches a glob pattern; captures go to the arena. "*" and "?" stay within a path's
  * part, "**" does not, and "**" before a slash stands for any number of whole folders; {subject},

@@ -277,6 +277,8 @@ static void fill_header(nifti_1_header *header, const struct nifti_output *outpu
     if (output->labels)
         header->intent_code = NIFTI_INTENT_LABEL;
     set_transforms(header, output->affine);
+    if (output->unplaced)
+        header->qform_code = header->sform_code = NIFTI_XFORM_UNKNOWN;
 }
 
 /* Compressed instead of the plain bytes, which are freed. */

@@ -28,6 +28,7 @@ struct nifti_output {
     double affine[3][4];
     const char *descrip, *intent_name; /* free text: at most 79 and 15 bytes; NULL: empty */
     bool labels;                       /* voxels are labels: the intent says so */
+    bool unplaced; /* of the affine only the spacing is told, as of a scan that tells no more */
 };
 
 /* The affine of axes that run left, back and up, with this spacing and the first voxel at

@@ -163,7 +163,9 @@ static bool read_type(const struct reader *reader, const struct field_map *map,
         if (datatypes[i].code != code)
             continue;
         if (datatypes[i].type < 0)
-            return error_set(err, "the datatype is %d (%s); only integers and floats are read",
+            return error_set(err,
+                             "the datatype is %d (%s); only integers and floats are read: save the "
+                             "grey values, or the magnitude, as one of those",
                              code, datatypes[i].name);
         header->type = (enum voxel_type)datatypes[i].type;
         if (bits == 8 * (int)voxel_bytes(header->type))

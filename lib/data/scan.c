@@ -245,7 +245,9 @@ static bool check_geometry(struct scan_job *job, const struct volume *volume, st
     if (!check_flat_size(job->options, &shape, err))
         return false;
     if (volume->frames != 1)
-        return error_set(err, "a series of %lld volumes; one 3-D volume is expected",
+        return error_set(err,
+                         "a series of %lld volumes; one 3-D volume is expected: split it into a "
+                         "file a volume (as with fslsplit)",
                          (long long)volume->frames);
     if (shape.rows > job->options->canvas || shape.columns > job->options->canvas)
         return error_set(
@@ -259,6 +261,8 @@ static bool check_geometry(struct scan_job *job, const struct volume *volume, st
     memcpy(job->result->shape, volume->shape, sizeof volume->shape);
     memcpy(job->result->spacing, volume->spacing, sizeof volume->spacing);
     job->result->oriented = volume->oriented;
+    if (volume->spaced)
+        volume_plane_spacing(volume, job->options->plane, job->result->pixel);
     return true;
 }
 
@@ -290,9 +294,14 @@ static bool find_top(struct scan_job *job, const struct volume *volume, double *
     }
     if (greatest <= 0)
         return error_set(err, "empty: no voxel is above 0");
+    if (least == greatest)
+        return error_set(err, "every voxel is %g: there is no image in it", least);
     *top = greatest;
-    return job->options->intensity != INTENSITY_PERCENTILE ||
-           positive_quantile(volume, greatest, job->options->percentile, top, err);
+    if (job->options->intensity == INTENSITY_PERCENTILE &&
+        !positive_quantile(volume, greatest, job->options->percentile, top, err))
+        return false;
+    job->result->below = fmax(job->result->below, -least / *top);
+    return true;
 }
 
 /* ---- slices ------------------------------------------------------------------------------------
@@ -317,6 +326,26 @@ static void scaled_plane(struct scan_job *job, const struct volume *volume, int6
     scale_and_cut(job->plane, (size_t)(shape.rows * shape.columns), top);
 }
 
+/* Planes across the slices of a thick-sliced scan are narrow, whatever they show. */
+static bool refuse_slices(const struct scan_options *options, const struct plane_shape *shape,
+                          struct error *err)
+{
+    double share =
+        (double)(shape->rows * shape->columns) / (double)(options->canvas * options->canvas);
+    if (share > options->keep_share)
+        return error_set(err,
+                         "no slice is kept: none has more than %g %% of its pixels above %g of "
+                         "255; lower keep_share or keep_above",
+                         100 * options->keep_share, options->keep_above);
+    return error_set(
+        err,
+        "no slice is kept: %s planes of %lld × %lld are %.2g %% of the canvas of %lld, "
+        "and keep_share asks for more than %g %%; set plane to the one that was "
+        "acquired, canvas, or keep_share",
+        plane_names[options->plane], (long long)shape->rows, (long long)shape->columns, 100 * share,
+        (long long)options->canvas, 100 * options->keep_share);
+}
+
 /* Which slices pass the keep rule: the share of bright pixels of the padded plane. */
 static bool choose_slices(struct scan_job *job, const struct volume *volume, double top,
                           struct error *err)
@@ -337,10 +366,7 @@ static bool choose_slices(struct scan_job *job, const struct volume *volume, dou
         }
         result->slices[result->kept++] = index;
     }
-    return result->kept ||
-           error_set(err,
-                     "no slice is kept: none has more than %g %% of its pixels above %g of 255",
-                     100 * options->keep_share, options->keep_above);
+    return result->kept || refuse_slices(options, &shape, err);
 }
 
 static void make_slices(struct scan_job *job, const struct volume *volume, size_t channel,
@@ -390,21 +416,32 @@ static bool take_channel(struct scan_job *job, size_t channel, const struct volu
 /* ---- masks -------------------------------------------------------------------------------------
  */
 
+static bool refuse_label(double value, struct plane_shape shape, int64_t pixel, int64_t slice,
+                         struct error *err)
+{
+    long long row = (long long)(pixel / shape.columns), column = (long long)(pixel % shape.columns);
+    if (label_of(value) >= 0)
+        return error_set(err,
+                         "the label %d at row %lld, column %lld of slice %lld is not allowed; set "
+                         "labels if it is right",
+                         label_of(value), row, column, (long long)slice);
+    return error_set(err,
+                     "the value %g at row %lld, column %lld of slice %lld is no label, a whole "
+                     "number from 0 to 255; masks are resampled by the nearest voxel, and saved as "
+                     "integers without a slope",
+                     value, row, column, (long long)slice);
+}
+
 static bool labels_of_plane(struct scan_job *job, const struct volume *volume, int64_t index,
                             struct error *err)
 {
     struct plane_shape shape = volume_plane_shape(volume, job->options->plane);
     volume_plane(volume, job->options->plane, index, job->plane);
     for (int64_t i = 0; i < shape.rows * shape.columns; i++) {
-        double value = job->plane[i];
-        if (!(value >= 0 && value <= 255 && value == floor(value) &&
-              job->options->label_allowed[(int)value]))
-            return error_set(err,
-                             "the label %g at row %lld, column %lld of slice %lld is not allowed; "
-                             "set labels if it is right",
-                             value, (long long)(i / shape.columns), (long long)(i % shape.columns),
-                             (long long)index);
-        job->labels[i] = (uint8_t)value;
+        int label = label_of(job->plane[i]);
+        if (label < 0 || !job->options->label_allowed[label])
+            return refuse_label(job->plane[i], shape, i, index, err);
+        job->labels[i] = (uint8_t)label;
     }
     return true;
 }

@@ -41,8 +41,10 @@ struct scan_result {
     uint8_t *masks;        /* (kept, size, size), or NULL */
     int64_t shape[3];
     double spacing[3];
+    double pixel[2]; /* mm down the rows and along the columns; 0: the files do not say */
     bool oriented;
-    double deep; /* the largest value, of 0 … 255, of a PNG of 16 bits that is taken as it is */
+    double below; /* how far the least value lies below 0, as a share of what becomes 255 */
+    double deep;  /* the largest value, of 0 … 255, of a PNG of 16 bits that is taken as it is */
     struct digest_entry *files; /* channels, then the mask if there is one */
     size_t file_count;
     struct arena arena; /* problems, slices, files */

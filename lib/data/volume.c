@@ -105,6 +105,12 @@ struct plane_shape volume_plane_shape(const struct volume *volume, enum plane pl
                                  volume->shape[planes[plane].across] };
 }
 
+void volume_plane_spacing(const struct volume *volume, enum plane plane, double spacing[2])
+{
+    spacing[0] = volume->spacing[planes[plane].down];
+    spacing[1] = volume->spacing[planes[plane].along];
+}
+
 void volume_frame_plane(const struct volume *volume, int64_t frame, enum plane plane, int64_t index,
                         double *out)
 {
@@ -129,6 +135,29 @@ void volume_frame_plane(const struct volume *volume, int64_t frame, enum plane p
 void volume_plane(const struct volume *volume, enum plane plane, int64_t index, double *out)
 {
     volume_frame_plane(volume, 0, plane, index, out);
+}
+
+/* Whether axis `a` comes before `b` in the file: it has the smaller steps, or, with a single voxel
+ * that no step leaves, those of the axis behind it. */
+static bool comes_before(const struct volume *volume, int a, int b)
+{
+    ptrdiff_t x = volume->stride[a] < 0 ? -volume->stride[a] : volume->stride[a],
+              y = volume->stride[b] < 0 ? -volume->stride[b] : volume->stride[b];
+    if (x != y)
+        return x < y;
+    bool single = volume->shape[a] == 1;
+    return single == (volume->shape[b] == 1) ? a < b : single;
+}
+
+void volume_stored_index(const struct volume *volume, const int64_t index[3], int64_t stored[3])
+{
+    for (int axis = 0; axis < 3; axis++) {
+        int place = 0;
+        for (int other = 0; other < 3; other++)
+            place += other != axis && comes_before(volume, other, axis);
+        stored[place] =
+            volume->stride[axis] < 0 ? volume->shape[axis] - 1 - index[axis] : index[axis];
+    }
 }
 
 struct range {
@@ -164,6 +193,16 @@ HOT static struct range plane_range(const double *plane, size_t count)
     return range;
 }
 
+static bool refuse_voxel(const struct volume *volume, int64_t pixel, int64_t z, double value,
+                         struct error *err)
+{
+    int64_t at[3], across = volume->shape[0];
+    volume_stored_index(volume, (int64_t[]){ pixel % across, pixel / across, z }, at);
+    return error_set(err, "voxel (%lld, %lld, %lld) is %s; every voxel must be a finite number",
+                     (long long)at[0], (long long)at[1], (long long)at[2],
+                     isnan(value) ? "NaN" : "infinite");
+}
+
 bool volume_range(const struct volume *volume, double *least, double *greatest, struct error *err)
 {
     struct plane_shape shape = volume_plane_shape(volume, PLANE_AXIAL);
@@ -181,23 +220,30 @@ bool volume_range(const struct volume *volume, double *least, double *greatest, 
         *greatest = range.high > *greatest ? range.high : *greatest;
         for (size_t i = 0; isnan(range.finite) && ok && i < pixels; i++)
             if (!isfinite(plane[i]))
-                ok = error_set(err,
-                               "voxel (%zu, %zu, %lld) is %s; every voxel must be a finite number",
-                               i % (size_t)shape.columns, i / (size_t)shape.columns, (long long)z,
-                               isnan(plane[i]) ? "NaN" : "infinite");
+                ok = refuse_voxel(volume, (int64_t)i, z, plane[i], err);
     }
     memory_free(plane);
     return ok;
+}
+
+int label_of(double value)
+{
+    if (!(value > -0.5 && value < 255.5))
+        return -1;
+    double whole = floor(value + 0.5);
+    return fabs(value - whole) <= 0.001 ? (int)whole : -1;
 }
 
 bool volume_same_grid(const struct volume *a, const struct volume *b, struct error *err)
 {
     for (int axis = 0; axis < 3; axis++)
         if (a->shape[axis] != b->shape[axis])
-            return error_set(err, "the grid is %lld × %lld × %lld, expected %lld × %lld × %lld",
-                             (long long)b->shape[0], (long long)b->shape[1], (long long)b->shape[2],
-                             (long long)a->shape[0], (long long)a->shape[1],
-                             (long long)a->shape[2]);
+            return error_set(
+                err,
+                "the grid is %lld × %lld × %lld, expected %lld × %lld × %lld; resample "
+                "it to that of the first",
+                (long long)b->shape[0], (long long)b->shape[1], (long long)b->shape[2],
+                (long long)a->shape[0], (long long)a->shape[1], (long long)a->shape[2]);
     if (!a->oriented || !b->oriented)
         return true;
     double largest = 0;

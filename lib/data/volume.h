@@ -62,6 +62,8 @@ struct plane_shape {
     int64_t rows, columns, count;
 };
 struct plane_shape volume_plane_shape(const struct volume *volume, enum plane plane);
+/* The spacing down the rows and along the columns, in mm. */
+void volume_plane_spacing(const struct volume *volume, enum plane plane, double spacing[2]);
 
 /* Writes rows × columns values, row by row. Coronal and sagittal planes have the top of the head
  * up; planes are counted from the bottom (axial), front (coronal), right (sagittal). */
@@ -69,9 +71,17 @@ void volume_plane(const struct volume *volume, enum plane plane, int64_t index, 
 void volume_frame_plane(const struct volume *volume, int64_t frame, enum plane plane, int64_t index,
                         double *out);
 
-/* Least and greatest value; false, naming the voxel, when there is a NaN or an infinity. */
+/* Where the file has a voxel: its indices in the order of the file's own axes, as other programs
+ * count them. */
+void volume_stored_index(const struct volume *volume, const int64_t index[3], int64_t stored[3]);
+
+/* Least and greatest value; false when there is a NaN or an infinity, naming the voxel as stored. */
 bool volume_range(const struct volume *volume, double *least, double *greatest,
                   struct error *err) MUST_USE;
+
+/* The label that a value is: a whole number from 0 to 255, or -1. Masks went through floats (a
+ * scale in the header, a resampling), so what is a thousandth off is that label; a half is none. */
+int label_of(double value);
 
 /* Whether two volumes lie on the same grid: equal shape, and affines that agree to 0.01 voxel
  * over the whole field of view (when both are oriented). */

@@ -76,6 +76,41 @@ static void every_lonely_mask_is_named(void **state)
     score_release(&result);
 }
 
+static void a_subject_with_two_masks_is_named_on_either_side(void **state)
+{
+    (void)state;
+    struct score result;
+    struct error err;
+    write_mask(scratch("truth/a.nii"), 1, 3, 1);
+    write_mask(scratch("truth/a.nii.gz"), 1, 3, 1);
+    write_mask(scratch("truth/b.nii"), 1, 3, 1);
+    write_mask(scratch("pred/a.nii"), 1, 3, 1);
+    write_mask(scratch("pred/b.nii"), 1, 3, 1);
+    write_mask(scratch("pred/b.nii.gz"), 1, 3, 1);
+    assert_false(score(&result, (struct yaml_strings){ 0 }, &err));
+    assert_int_equal(result.problems.count, 2);
+    assert_string_equal(result.problems.items[0].file, "a.nii.gz");
+    assert_contains(result.problems.items[0].reason, "a second mask of this subject in ");
+    assert_string_equal(result.problems.items[1].file, "b.nii.gz");
+    assert_contains(result.problems.items[1].reason, "pred: b.nii");
+    score_release(&result);
+}
+
+/* A cohort may be a folder of links, here as for ingest. */
+static void masks_in_linked_folders_are_found(void **state)
+{
+    (void)state;
+    struct score result;
+    struct error err;
+    write_mask(scratch("truth/a/a_seg.nii"), 1, 3, 1);
+    assert_ok(folder_create(scratch("elsewhere/a"), &err), err);
+    write_mask(scratch("elsewhere/a/a_seg.nii"), 1, 3, 1);
+    assert_int_equal(symlink(scratch("elsewhere/a"), scratch("pred/a")), 0);
+    assert_ok(score(&result, (struct yaml_strings){ 0 }, &err), err);
+    assert_int_equal(result.subject_count, 1);
+    score_release(&result);
+}
+
 static void other_grids_are_refused(void **state)
 {
     (void)state;
@@ -150,6 +185,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(masks_pair_by_their_subject),
         TEST(every_lonely_mask_is_named),
+        TEST(a_subject_with_two_masks_is_named_on_either_side),
+        TEST(masks_in_linked_folders_are_found),
         TEST(other_grids_are_refused),
         TEST(a_class_that_never_occurs_is_told),
         TEST(voxels_that_are_no_labels_are_refused),

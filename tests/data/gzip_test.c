@@ -84,7 +84,7 @@ static void bytes_after_the_last_member_are_refused(void **state)
     unsigned char *longer = calloc(packed_size + 5, 1);
     memcpy(longer, packed, packed_size);
     assert_null(gzip_decompress(longer, packed_size + 5, 1 << 20, "x", &out_size, &err));
-    assert_string_equal(err.message, "x: 5 bytes after the gzip data that are not gzip");
+    assert_contains(err.message, "x: 5 bytes after the gzip data that are not gzip;");
     memory_free(packed);
     free(longer);
 }

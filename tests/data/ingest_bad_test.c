@@ -209,7 +209,7 @@ static void a_series_of_volumes_is_listed(void **state)
     (void)state;
     int16_t dim[8] = { 4, COHORT_X, COHORT_Y, 1, COHORT_Z, 1, 1, 1 };
     patch(victim, 40, dim, sizeof dim);
-    expect_bad_victim("a series of 5 volumes; one 3-D volume is expected");
+    expect_bad_victim("a series of 5 volumes; one 3-D volume is expected: split it");
 }
 
 /* ---- voxels ---------------------------------------------------------------------------------- */
@@ -232,6 +232,31 @@ static void a_voxel_that_is_no_number_is_listed(void **state)
     (void)state;
     write_floats(NAN);
     expect_bad_victim("voxel (3, 4, 2) is NaN");
+}
+
+/* Counted along the axes of the file, by which any viewer finds it. */
+static void a_voxel_is_named_as_the_file_has_it(void **state)
+{
+    (void)state;
+    static const char *const suffixes[] = { "t1", "t1ce", "t2", "flair" };
+    float transform[12] = { 0, 1, 0, 0, /**/ 0, 0, -1, 0, /**/ -1, 0, 0, 0 };
+    struct volume volume;
+    struct ingest_settings settings = cohort_settings();
+    struct ingest_report report;
+    char name[64];
+    write_floats(NAN);
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "scans/S2/S2_%s.nii", suffixes[i]);
+        patch(name, 280, transform, sizeof transform);
+    }
+    patch("scans/S2/S2_seg.nii", 280, transform, sizeof transform);
+    assert_ok(nifti_read(&volume, scratch(victim), &err), err);
+    assert_int_equal(volume.shape[0], COHORT_Y);
+    assert_int_equal(volume.shape[1], COHORT_Z);
+    volume_release(&volume);
+    assert_false(ingest_cohort(&settings, &report, &err));
+    assert_problem(&report.problems, victim + strlen("scans/"), "voxel (3, 4, 2) is NaN");
+    ingest_report_release(&report);
 }
 
 static void an_infinite_voxel_is_listed(void **state)
@@ -267,6 +292,28 @@ static void a_volume_below_zero_is_listed(void **state)
     (void)state;
     write_constant(victim, -7, usual, 0);
     expect_bad_victim("empty: no voxel is above 0");
+}
+
+static void a_volume_of_one_value_is_listed(void **state)
+{
+    (void)state;
+    write_constant(victim, 9, usual, 0);
+    expect_bad_victim("every voxel is 9: there is no image in it");
+}
+
+/* 14 × 5 of a canvas of 16 × 16 are 27 %. */
+static void a_plane_too_narrow_for_the_keep_rule_is_told_as_that(void **state)
+{
+    (void)state;
+    struct ingest_settings settings = cohort_settings();
+    struct ingest_report report;
+    settings.plane = PLANE_CORONAL;
+    settings.keep_share = 0.3;
+    assert_false(ingest_cohort(&settings, &report, &err));
+    assert_contains(report.problems.items[0].reason,
+                    "no slice is kept: coronal planes of 5 × 14 are 27 % of the canvas of 16, and "
+                    "keep_share asks for more than 30 %; set plane");
+    ingest_report_release(&report);
 }
 
 static void a_t1_without_a_bright_slice_is_listed(void **state)
@@ -338,9 +385,9 @@ static void a_label_that_is_no_whole_number_is_listed(void **state)
     (void)state;
     write_floats(1);
     assert_int_equal(rename(scratch(victim), scratch("scans/S2/S2_seg.nii")), 0);
-    write_constant(victim, 9, usual, 0);
+    write_scan(victim, 9);
     PATCH("scans/S2/S2_seg.nii", 352, float, 0.5F);
-    expect_bad("S2/S2_seg.nii", "the label 0.5 at row 0, column 0 of slice 0");
+    expect_bad("S2/S2_seg.nii", "the value 0.5 at row 0, column 0 of slice 0 is no label");
 }
 
 static void a_subject_found_twice_is_listed(void **state)
@@ -628,9 +675,12 @@ int main(void)
         TEST(scaling_by_no_number_is_listed),
         TEST(a_series_of_volumes_is_listed),
         TEST(a_voxel_that_is_no_number_is_listed),
+        TEST(a_voxel_is_named_as_the_file_has_it),
         TEST(an_infinite_voxel_is_listed),
         TEST(an_empty_volume_is_listed),
         TEST(a_volume_below_zero_is_listed),
+        TEST(a_volume_of_one_value_is_listed),
+        TEST(a_plane_too_narrow_for_the_keep_rule_is_told_as_that),
         TEST(a_t1_without_a_bright_slice_is_listed),
         TEST(a_modality_of_another_shape_is_listed),
         TEST(a_modality_in_another_place_is_listed),

@@ -270,6 +270,53 @@ static void the_keep_rules_threshold_is_exact(void **state)
 
 /* ---- flat images ----------------------------------------------------------------------------- */
 
+/* nibabel saves floats as integers times a slope, and 255 · (1 / 255) is not quite 1. */
+static void labels_that_are_whole_but_for_rounding_come_in(void **state)
+{
+    (void)state;
+    struct ingest_settings settings = cohort_settings();
+    write_cohort(2);
+    write_mask("scans/S1/S1_seg.nii", 255);
+    PATCH("scans/S1/S1_seg.nii", 112, float, 4.0F / 255);
+    write_mask("scans/S2/S2_seg.nii", 2);
+    PATCH("scans/S2/S2_seg.nii", 112, float, 0.9999F / 2);
+    ingest_to(&settings, "store");
+    open_store("store");
+    size_t place = (16 - COHORT_Y) / 2 * 16 + (16 - COHORT_X) / 2 + 16 + 1;
+    assert_int_equal(dataset.masks[place], 4);
+    assert_int_equal(dataset.masks[COHORT_Z * 16 * 16 + place], 1);
+    dataset_close(&dataset);
+}
+
+/* What is done to images and seen in none of them: for whoever runs it to read. */
+static void the_report_tells_what_became_black_and_how_large_pixels_are(void **state)
+{
+    (void)state;
+    struct ingest_settings settings = cohort_settings();
+    int16_t voxels[COHORT_X * COHORT_Y * COHORT_Z];
+    struct nifti_output output = {
+        { COHORT_X, COHORT_Y, COHORT_Z }, VOXEL_INT16, voxels, { { 0 } }
+    };
+    static const char *const suffixes[] = { "t1", "t1ce", "t2", "flair", "seg" };
+    write_cohort(3);
+    for (int i = 0; i < 5; i++) { /* S2: 0.5 mm across, and −500 to 1000 */
+        char name[64];
+        for (int k = 0; k < COHORT_X * COHORT_Y * COHORT_Z; k++)
+            voxels[k] = i == 4 ? 0 : k == 9 ? -500 : 1000;
+        nifti_lps_affine((double[]){ 0.5, 1, 4 }, (double[]){ 0, 0, 0 }, output.affine);
+        snprintf(name, sizeof name, "scans/S2/S2_%s.nii", suffixes[i]);
+        assert_ok(nifti_write(scratch(name), &output, &err), err);
+    }
+    assert_ok(ingest(&settings, scratch("store"), false, &report, &err), err);
+    assert_string_equal(report.below.subject, "S2");
+    assert_true(report.below.value == 0.5);
+    assert_string_equal(report.least_pixel.subject, "S2");
+    assert_true(report.least_pixel.value == 0.5);
+    assert_string_equal(report.greatest_pixel.subject, "S1");
+    assert_true(report.greatest_pixel.value == 1); /* in the plane: slices may be thick */
+    ingest_report_release(&report);
+}
+
 static void write_png(const char *name, int channels, int bits, unsigned value)
 {
     unsigned char pixels[8 * 8 * 4 * 2];
@@ -490,6 +537,8 @@ int main(void)
         TEST(the_digest_of_inputs_follows_settings_and_contents),
         TEST(contradictions_are_refused),
         TEST(the_keep_rules_threshold_is_exact),
+        TEST(labels_that_are_whole_but_for_rounding_come_in),
+        TEST(the_report_tells_what_became_black_and_how_large_pixels_are),
         TEST(grey_pngs_of_8_and_16_bits_come_in_as_they_are),
         TEST(pngs_whose_colours_are_alike_are_grey),
         TEST(a_synthetic_set_of_several_sizes_is_refused),

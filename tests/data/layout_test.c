@@ -180,6 +180,7 @@ static void bids_sessions_contrast_and_derived_masks_are_found(void **state)
         "derivatives/seg/sub-01/ses-a/sub-01_ses-a_dseg.nii.gz",
         "derivatives/seg/sub-01/ses-b/sub-01_ses-b_dseg.nii.gz",
         "derivatives/other/sub-01/sub-01_ses-a_desc-preproc_T1w.nii.gz",
+        "site/derivatives/other/sub-01/sub-01_ses-a_desc-preproc_T1w.nii.gz",
         "sub-01/ses-a/func/sub-01_ses-a_task-rest_bold.nii.gz", NULL });
     assert_ok(find_auto(), err);
     assert_int_equal(list.layout, LAYOUT_BIDS);
@@ -191,6 +192,63 @@ static void bids_sessions_contrast_and_derived_masks_are_found(void **state)
     assert_string_equal(list.scans[0].files[1], "sub-01/ses-a/anat/sub-01_ses-a_ce-gd_T1w.nii.gz");
     assert_scan(1, "sub-01", "b", "sub-01/ses-b/anat/sub-01_ses-b_T1w.nii.gz",
                 "derivatives/seg/sub-01/ses-b/sub-01_ses-b_dseg.nii.gz");
+}
+
+/* So what a segmenter says of a scan pairs with the mask that the layout has of it. */
+static void scans_are_named_as_their_files_begin(void **state)
+{
+    (void)state;
+    static const struct {
+        enum layout layout;
+        struct scan scan;
+        const char *name;
+    } rows[] = {
+        { LAYOUT_BRATS,
+          { .subject = "BraTS20_Training_001", .session = "" },
+          "BraTS20_Training_001" },
+        { LAYOUT_BRATS, { .subject = "BraTS-GLI-00005", .session = "100" }, "BraTS-GLI-00005-100" },
+        { LAYOUT_BIDS, { .subject = "sub-01", .session = "" }, "sub-01" },
+        { LAYOUT_BIDS, { .subject = "sub-01", .session = "b" }, "sub-01_ses-b" },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_string_equal(scan_name(rows[i].layout, &rows[i].scan, &arena), rows[i].name);
+}
+
+static void masks_found_twice_may_be_left_out(void **state)
+{
+    (void)state;
+    touch_all((const char *[]){ "sub-1/sub-1_T1w.nii", "derivatives/a/sub-1/sub-1_dseg.nii",
+                                "derivatives/a/sub-1/sub-1_desc-brain_mask.nii", NULL });
+    assert_ok(find(LAYOUT_BIDS, (struct yaml_strings){ (const char *[]){ "t1" }, 1 }, NULL), err);
+    assert_int_equal(problems.count, 1);
+    assert_contains(problems.items[0].reason, "or leave all out with masks: none");
+}
+
+/* A folder of scans in another format is not one of scans with other names. */
+static void formats_that_are_not_read_are_named_with_a_remedy(void **state)
+{
+    (void)state;
+    touch_all(
+        (const char *[]){ "S1/S1_t1.nrrd", "S1/IM001.dcm", "S1/IM002.DCM", "notes.txt", NULL });
+    assert_false(find_auto());
+    assert_contains(err.message, "no scans recognised among 4 files; 2 are DICOM, which are not "
+                                 "read: convert them to NIfTI, as with dcm2niix");
+    assert_false(find(LAYOUT_BRATS, (struct yaml_strings){ 0 }, NULL));
+    assert_contains(err.message, "layout brats among 4 files; 2 are DICOM");
+}
+
+/* A patient whose scans are of another format is not left out without a word. */
+static void scans_beside_others_that_are_not_read_are_told(void **state)
+{
+    (void)state;
+    struct yaml_strings t1 = { (const char *[]){ "t1" }, 1 };
+    touch_all((const char *[]){ "S1/S1_t1.nii", "notes.txt", NULL });
+    assert_ok(find(LAYOUT_AUTO, t1, NULL), err);
+    assert_null(list.foreign);
+    touch_all((const char *[]){ "S2/S2_t1.hdr", "S2/S2_t1.img", NULL });
+    assert_ok(find(LAYOUT_AUTO, t1, NULL), err);
+    assert_int_equal(list.count, 1);
+    assert_contains(list.foreign, "2 are pairs of NIfTI or ANALYZE, which are not read: make one");
 }
 
 static void two_runs_of_one_modality_are_a_problem(void **state)
@@ -345,6 +403,10 @@ int main(void)
         TEST(only_the_channels_asked_for_are_needed_in_their_order),
         TEST(masks_are_all_or_none),
         TEST(bids_sessions_contrast_and_derived_masks_are_found),
+        TEST(scans_are_named_as_their_files_begin),
+        TEST(masks_found_twice_may_be_left_out),
+        TEST(formats_that_are_not_read_are_named_with_a_remedy),
+        TEST(scans_beside_others_that_are_not_read_are_told),
         TEST(two_runs_of_one_modality_are_a_problem),
         TEST(captures_group_files_and_order_slices_by_number),
         TEST(a_glob_channel_needs_a_name_and_a_subject),
