@@ -1,0 +1,53 @@
+/* Features of images, by a network that saw none of them: what measures of fidelity compare.
+ *
+ *     struct feature_network *network = feature_network_open(&settings, type, 256, 256, err);
+ *     ok = feature_network_run(network, planes, count, values, err);       // (count,FEATURES)
+ *     feature_network_free(network);
+ *
+ * The network is the Inception v3 of the Fréchet Inception Distance (models/inception.h), the
+ * features its 2,048 means over the last 8 × 8 positions. Its weights come from a file, those of
+ * 2015-12-05 where numbers are to be compared with others' (docs/weights.md), or are random: a
+ * random network tells images apart without having seen photographs, and nothing is downloaded
+ * (Naeem et al., ICML 2020, section 4.3).
+ *
+ * Images are prepared as clean-fid does (Parmar et al., CVPR 2022): values from 0 to 255, brought
+ * to 299 × 299 by antialiased bicubic interpolation without rounding, cut to 0 … 255, (x - 128) /
+ * 128, and the one plane given thrice.
+ */
+#ifndef AUDIT_FEATURES_H
+#define AUDIT_FEATURES_H
+
+#include "base/digest.h"
+#include "data/element.h"
+
+enum { FEATURES = 2048 };
+
+struct feature_settings {
+    const char *weights; /* a safetensors file; NULL or "": random ones, always the same */
+    const char *device;  /* as device_backend takes it (tensor/device.h); NULL: auto */
+};
+
+struct feature_format {
+    const char *backbone;     /* "inception", or "random" */
+    char weights[DIGEST_HEX]; /* of the file; of how they are drawn, for random ones */
+    const char *device;       /* that computes: cpu, cuda */
+    size_t batch;             /* images computed at once: by the memory that is to be had */
+};
+
+struct feature_network; /* opaque */
+
+/* For planes (height,width) of uint8, uint16 (0 … 65535) or float16 (0 … 1), as stores hold them.
+ * Refused: files that lack a tensor, hold another one, or one of another shape or type; all
+ * differences are listed. Also where memory does not suffice for one image. */
+struct feature_network *feature_network_open(const struct feature_settings *settings,
+                                             enum element_type type, size_t height, size_t width,
+                                             struct error *err) MUST_USE;
+void feature_network_free(struct feature_network *network); /* NULL is fine */
+const struct feature_format *feature_network_format(const struct feature_network *network);
+
+/* values (count,FEATURES) of planes that may lie anywhere. A plane's values do not depend on those
+ * that are computed with it. Refused: a plane that holds NaN or infinity. */
+bool feature_network_run(struct feature_network *network, const void *const *planes, size_t count,
+                         float *values, struct error *err) MUST_USE;
+
+#endif
