@@ -134,9 +134,10 @@ static void follow(struct site at, struct updates *updates, struct node *running
 }
 
 struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
-                              struct updates *updates)
+                              struct updates *updates, struct batch_norm_options options)
 {
     struct graph *graph = x->graph;
+    double epsilon = options.epsilon ? options.epsilon : NORM_EPSILON;
     struct shape channels = SHAPE(dim(x, 1));
     double count = (double)(dim(x, 0) * dim(x, 2) * dim(x, 3));
     graph_push(graph, "%s", name);
@@ -151,7 +152,7 @@ struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
         follow(at, updates, running_mean, mean, 1);
         follow(at, updates, running_var, variance, count > 1 ? count / (count - 1) : 1);
     }
-    struct node *y = t_mul(t_sub(x, mean), t_rsqrt(t_shift(variance, NORM_EPSILON)));
+    struct node *y = t_mul(t_sub(x, mean), t_rsqrt(t_shift(variance, epsilon)));
     y = t_add(t_mul(y, by_channel(at, weight)), by_channel(at, bias));
     graph_pop(graph);
     return y;

@@ -69,9 +69,13 @@ struct node *nn_layer_norm_at(struct site at, struct node *x, const char *name);
  * variance and adds the running averages, moved by .1 towards them (the variance's unbiased), to
  * the updates; without, by the running averages. */
 struct updates;
-#define nn_batch_norm(x, name, updates) nn_batch_norm_at(HERE, x, name, updates)
+struct batch_norm_options {
+    double epsilon; /* 0: 1e-5 */
+};
+#define nn_batch_norm(x, name, updates, ...)                                                       \
+    nn_batch_norm_at(HERE, x, name, updates, (struct batch_norm_options){ __VA_ARGS__ })
 struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
-                              struct updates *updates);
+                              struct updates *updates, struct batch_norm_options options);
 
 /* x / √(mean over axis 1 of x² + 1e-8): (N,C,…), no parameters (Karras et al. 2018, section 4.2).
  */

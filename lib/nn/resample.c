@@ -2,6 +2,7 @@
 #define HERE at
 #include "nn/resample.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 struct node *nn_max_pool2_at(struct site at, struct node *x)
@@ -25,6 +26,73 @@ struct node *nn_average_pool2_at(struct site at, struct node *x)
         bug_at(at.file, at.line, "average_pool2 of %lld×%lld pixels", (long long)dim(x, 2),
                (long long)dim(x, 3));
     return t_upfirdn(x, box(at, x->graph, 0.5f), .down = 2);
+}
+
+/* Pixels from, from + stride, …, `count` of them along an axis, as a view: of the pairs that begin
+ * at an even distance, the first or the second. The last window of stride 2 ends with the first of
+ * a pair whose second may lie outside; so what is odd is taken as the second of a pair. */
+static struct node *every(struct site at, struct node *x, int axis, int64_t from, int stride,
+                          int64_t count)
+{
+    if (stride == 1)
+        return t_slice(x, axis, from, from + count);
+    int64_t begin = from > 0 ? from - 1 : 0, which = from - begin;
+    struct shape pairs = x->shape, one;
+    pairs.rank++;
+    for (int i = pairs.rank - 1; i > axis + 1; i--)
+        pairs.size[i] = pairs.size[i - 1];
+    pairs.size[axis] = count;
+    pairs.size[axis + 1] = 2;
+    one = x->shape;
+    one.size[axis] = count;
+    struct node *y = t_reshape(t_slice(x, axis, begin, begin + 2 * count), pairs);
+    return t_reshape(t_slice(y, axis + 1, which, which + 1), one);
+}
+
+/* The edge once more on each side: then no pixel of a padded window is one that is not in it. */
+static struct node *repeat_edges(struct site at, struct node *x, int axis)
+{
+    int64_t last = dim(x, axis) - 1;
+    return t_concat(axis, t_slice(x, axis, 0, 1), x, t_slice(x, axis, last, last + 1));
+}
+
+struct node *nn_max_pool3_at(struct site at, struct node *x, struct max_pool_options options)
+{
+    int stride = options.stride ? options.stride : 1;
+    if (stride > 2 || options.pad > 1 || dim(x, 2) + 2 * options.pad < 3 ||
+        dim(x, 3) + 2 * options.pad < 3)
+        bug_at(at.file, at.line, "max_pool3 of %lld×%lld pixels, stride %d, padded by %d",
+               (long long)dim(x, 2), (long long)dim(x, 3), stride, options.pad);
+    if (options.pad)
+        x = repeat_edges(at, repeat_edges(at, x, 2), 3);
+    int64_t rows = (dim(x, 2) - 3) / stride + 1, columns = (dim(x, 3) - 3) / stride + 1;
+    struct node *most = NULL;
+    for (int i = 0; i < 9; i++) {
+        struct node *row = every(at, x, 2, i / 3, stride, rows);
+        struct node *shifted = every(at, row, 3, i % 3, stride, columns); /* (N,C,rows,columns) */
+        most = most ? t_maximum(most, shifted) : shifted;
+    }
+    return most;
+}
+
+/* 1 over how many of the three pixels around each of `count` there are. */
+static struct node *share_of_three(struct site at, struct graph *graph, int64_t count)
+{
+    float *sixths = calloc((size_t)count, sizeof *sixths);
+    CHECK(sixths, "out of memory: %lld pixels", (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        sixths[i] = 6 / (float)(1 + (i > 0) + (i + 1 < count));
+    struct node *table = t_constant(graph, SHAPE(count), sixths);
+    free(sixths);
+    return t_scale(table, 1 / 6.0);
+}
+
+struct node *nn_average_pool3_at(struct site at, struct node *x)
+{
+    struct node *ones = t_constant(x->graph, SHAPE(3), ((float[]){ 1, 1, 1 }));
+    struct node *sum = t_upfirdn(x, ones, .pad = 1);
+    struct node *rows = t_reshape(share_of_three(at, x->graph, dim(x, 2)), SHAPE(dim(x, 2), 1));
+    return t_mul(sum, t_mul(rows, share_of_three(at, x->graph, dim(x, 3))));
 }
 
 struct node *nn_nearest2_at(struct site at, struct node *x)
@@ -69,6 +137,27 @@ static void fill_bilinear(int64_t i, int64_t from, int64_t to, float *row)
     row[above] += (float)share;
 }
 
+/* Keys' kernel, a = -1/2. */
+static double cubic(double x)
+{
+    x = fabs(x);
+    if (x < 1)
+        return (1.5 * x - 2.5) * x * x + 1;
+    return x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0;
+}
+
+static void fill_bicubic(int64_t i, int64_t from, int64_t to, float *row)
+{
+    double step = (double)from / (double)to, stretch = step > 1 ? step : 1, sum = 0;
+    double centre = ((double)i + 0.5) * step, reach = 2 * stretch;
+    int64_t begin = centre - reach > 0 ? (int64_t)(centre - reach + 0.5) : 0;
+    int64_t end = (int64_t)(centre + reach + 0.5) < from ? (int64_t)(centre + reach + 0.5) : from;
+    for (int64_t k = begin; k < end; k++)
+        sum += cubic(((double)k - centre + 0.5) / stretch);
+    for (int64_t k = begin; k < end; k++)
+        row[k] = (float)(cubic(((double)k - centre + 0.5) / stretch) / sum);
+}
+
 static void fill_bins(int64_t i, int64_t from, int64_t to, float *row)
 {
     int64_t begin = i * from / to, end = ((i + 1) * from + to - 1) / to;
@@ -95,6 +184,12 @@ struct node *nn_bilinear_at(struct site at, struct node *x, int64_t height, int6
 {
     struct node *y = t_transpose(resize_last(at, x, width, fill_bilinear));
     return t_transpose(resize_last(at, y, height, fill_bilinear));
+}
+
+struct node *nn_bicubic_at(struct site at, struct node *x, int64_t height, int64_t width)
+{
+    struct node *y = t_transpose(resize_last(at, x, width, fill_bicubic));
+    return t_transpose(resize_last(at, y, height, fill_bicubic));
 }
 
 struct node *nn_adaptive_pool_at(struct site at, struct node *x, int64_t size)

@@ -1,6 +1,7 @@
-/* Resampling of images (N,C,H,W): pooling, nearest, bilinear, and by the [1,3,3,1] filter.
+/* Resampling of images (N,C,H,W): pooling, nearest, bilinear, bicubic, and by the [1,3,3,1] filter.
  *
- * All but max_pool2 are one `upfirdn`, which is closed under differentiation.
+ * Maxima are taken over views of the image, what goes to any size is two products with constant
+ * matrices; all else is one `upfirdn`, which is closed under differentiation.
  */
 #ifndef NN_RESAMPLE_H
 #define NN_RESAMPLE_H
@@ -13,6 +14,18 @@
 struct node *nn_max_pool2_at(struct site at, struct node *x);
 struct node *nn_average_pool2_at(struct site at, struct node *x);
 
+/* Over windows of 3 × 3. Maxima: at every pixel or, with stride 2, every second one, windows
+ * within the image, or padded by a pixel on each side that is never the largest; where pixels tie,
+ * one of them has the gradient. Means: at every pixel, of those of the window's that lie in the
+ * image, so they keep constants and commute with a convolution of size 1. */
+struct max_pool_options {
+    int stride, pad; /* 0: 1, 0 */
+};
+#define nn_max_pool3(x, ...) nn_max_pool3_at(HERE, x, (struct max_pool_options){ __VA_ARGS__ })
+#define nn_average_pool3(x)  nn_average_pool3_at(HERE, x)
+struct node *nn_max_pool3_at(struct site at, struct node *x, struct max_pool_options options);
+struct node *nn_average_pool3_at(struct site at, struct node *x);
+
 /* To twice the size. Bilinear: half-pixel centres, edges clamped (PyTorch's align_corners=False).
  * Both keep constants, so they commute with a convolution of size 1. */
 #define nn_nearest2(x)  nn_nearest2_at(HERE, x)
@@ -20,12 +33,16 @@ struct node *nn_average_pool2_at(struct site at, struct node *x);
 struct node *nn_nearest2_at(struct site at, struct node *x);
 struct node *nn_bilinear2_at(struct site at, struct node *x);
 
-/* To any size: bilinear as above; and the mean over bins of adaptive average pooling, bin i of s
+/* To any size: bilinear as above; bicubic, antialiased, as Pillow's BICUBIC (Keys 1981, a = -1/2,
+ * stretched to cover the same pixels where the size shrinks; weights cut at the edges sum to 1
+ * again); and the mean over bins of adaptive average pooling, bin i of s
  * covering pixels floor(iH/s) … ceil((i+1)H/s) - 1, as PyTorch's. Two products with constant
  * matrices, so the cost grows with the old size times the new: for small sides and few channels. */
 #define nn_bilinear(x, height, width) nn_bilinear_at(HERE, x, height, width)
+#define nn_bicubic(x, height, width)  nn_bicubic_at(HERE, x, height, width)
 #define nn_adaptive_pool(x, size)     nn_adaptive_pool_at(HERE, x, size)
 struct node *nn_bilinear_at(struct site at, struct node *x, int64_t height, int64_t width);
+struct node *nn_bicubic_at(struct site at, struct node *x, int64_t height, int64_t width);
 struct node *nn_adaptive_pool_at(struct site at, struct node *x, int64_t size);
 
 /* StyleGAN 2's resampling by the separable filter [1,3,3,1]: to twice, to half the size. Zeros

@@ -37,6 +37,83 @@ static void max_pool_takes_the_largest_of_each_square(void **state)
     rig_release(&rig);
 }
 
+/* The largest, or the mean, of what of 3 × 3 pixels around (y,x) lies in the image. */
+static double around(const double *image, int rows, int columns, int y, int x, bool mean)
+{
+    double most = -INFINITY, sum = 0;
+    int count = 0;
+    for (int i = y - 1; i <= y + 1; i++)
+        for (int k = x - 1; k <= x + 1; k++)
+            if (i >= 0 && i < rows && k >= 0 && k < columns) {
+                most = fmax(most, image[i * columns + k]);
+                sum += image[i * columns + k];
+                count++;
+            }
+    return mean ? sum / count : most;
+}
+
+static void expect_windows(int rows, int columns, int stride, int pad, bool mean)
+{
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = rig_input(&rig, SHAPE(2, 3, rows, columns), NORMAL);
+    struct node *pooled =
+        mean ? nn_average_pool3(x) : nn_max_pool3(x, .stride = stride, .pad = pad);
+    int tall = (rows + 2 * pad - 3) / stride + 1, wide = (columns + 2 * pad - 3) / stride + 1;
+    assert_true(shape_equal(pooled->shape, SHAPE(2, 3, tall, wide)));
+    const double *y = rig_evaluate(&rig, pooled);
+    for (int c = 0; c < 6; c++)
+        for (int i = 0; i < tall; i++)
+            for (int k = 0; k < wide; k++)
+                assert_close(*y++,
+                             around(rig.value[0] + c * rows * columns, rows, columns,
+                                    stride * i + 1 - pad, stride * k + 1 - pad, mean),
+                             1e-6); /* the table of counts is of single precision */
+    rig_release(&rig);
+}
+
+/* With negative values, so that padding by zeros would show. */
+static void pooling_over_windows_of_three_leaves_out_what_is_not_there(void **state)
+{
+    (void)state;
+    static const int sides[] = { 3, 4, 5, 8 };
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 4; k++)
+            for (int stride = 1; stride <= 2; stride++)
+                for (int pad = 0; pad <= 1; pad++) {
+                    expect_windows(sides[i], sides[k], stride, pad, false);
+                    expect_windows(sides[i], sides[k], 1, 1, true);
+                }
+    expect_windows(1, 2, 1, 1, false);
+    expect_windows(2, 1, 1, 1, true);
+}
+
+/* A float image of 7 × 4, resized to 5 × 2 and to 3 × 6 by Pillow 13's Image.resize, BICUBIC. */
+static void bicubic_is_pillows(void **state)
+{
+    (void)state;
+    static const float image[] = {
+        0,  29, 58,  87,  116, 145, 174, 7,  49,  91,  133, 175, 217, 3,
+        28, 83, 138, 193, 248, 47,  102, 63, 131, 199, 11,  79,  147, 215
+    };
+    static const double shrunk[] = { 12.883580, 61.356964,  123.793045, 167.543427, 109.220329,
+                                     56.852997, 139.504745, 128.975845, 141.038849, 127.564171 };
+    static const double taller[] = { 19.740131,  83.459579,  154.658844, 26.654648,  109.475327,
+                                     143.990509, 41.256721,  150.960800, 126.177574, 61.878586,
+                                     190.052017, 107.601105, 98.194023,  137.115631, 132.519455,
+                                     124.556557, 78.560539,  160.124268 };
+    struct rig rig;
+    rig_init(&rig);
+    struct node *x = t_constant(rig.graph, SHAPE(1, 1, 4, 7), image);
+    const double *a = rig_evaluate(&rig, nn_bicubic(x, 2, 5)),
+                 *b = rig_evaluate(&rig, nn_bicubic(x, 6, 3));
+    for (int i = 0; i < 10; i++)
+        assert_close(a[i], shrunk[i], 2e-5);
+    for (int i = 0; i < 18; i++)
+        assert_close(b[i], taller[i], 2e-5);
+    rig_release(&rig);
+}
+
 static void bilinear_keeps_constants_to_the_edge(void **state)
 {
     (void)state;
@@ -120,11 +197,26 @@ static struct node *bilinear2(struct node *x)
     return nn_bilinear2(t_silu(x));
 }
 
+static struct node *max_pool3(struct node *x)
+{
+    return nn_max_pool3(x, .stride = 2, .pad = 1);
+}
+
+static struct node *average_pool3(struct node *x)
+{
+    return nn_average_pool3(t_silu(x));
+}
+
+static struct node *bicubic(struct node *x)
+{
+    return nn_bicubic(t_silu(x), 3, 9);
+}
+
 static void resampling_has_the_right_derivatives(void **state)
 {
     (void)state;
-    struct node *(*const layers[])(struct node *) = { max_pool2, average_pool2, nearest2,
-                                                      bilinear2 };
+    struct node *(*const layers[])(struct node *) = { max_pool2, average_pool2, nearest2, bilinear2,
+                                                      max_pool3, average_pool3, bicubic };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         struct rig rig;
         rig_init(&rig);
@@ -138,6 +230,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nearest_repeats_and_average_pool_undoes_it),
         cmocka_unit_test(max_pool_takes_the_largest_of_each_square),
+        cmocka_unit_test(pooling_over_windows_of_three_leaves_out_what_is_not_there),
+        cmocka_unit_test(bicubic_is_pillows),
         cmocka_unit_test(bilinear_keeps_constants_to_the_edge),
         cmocka_unit_test(a_convolution_of_size_one_commutes_with_bilinear),
         cmocka_unit_test(the_1331_filter_keeps_constants_inside),
