@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "case.h"
+#include "models/inception.h"
 
 #include <stdio.h>
 
@@ -31,28 +32,37 @@ static size_t lines_of(const char *golden, const char *name)
     return count;
 }
 
-static void check_case(const char *name, bool constant_noise)
+/* Every parameter of the graph stands in the golden file, and nothing else does. `of`: the case
+ * that names them; NULL: their names are the official ones. */
+static void check_graph(const char *name, const struct graph *graph, const struct parity_case *of)
 {
     struct error err;
-    struct parity_case of;
-    struct case_options options = { .replay = constant_noise };
     size_t size, found = 0;
     char *golden = file_read(LETHE_GOLDEN "/parameters.txt", 1 << 20, &size, &err);
     assert_ok(golden, err);
-    assert_ok(case_open_usual(&of, name, CASE_BENCHMARK, &options, &err), err);
-    for (size_t id = 0; id < graph_size(of.training.graph); id++) {
-        const struct node *node = graph_node(of.training.graph, id);
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        const struct node *node = graph_node(graph, id);
         char line[512], shape[128], twin[256];
-        if (node->op != OP_PARAMETER || !case_owns(&of, node->leaf.name))
+        if (node->op != OP_PARAMETER || (of && !case_owns(of, node->leaf.name)))
             continue;
-        snprintf(line, sizeof line, "%s %s %s\n", name, case_twin_name(&of, node->leaf.name, twin),
+        snprintf(line, sizeof line, "%s %s %s\n", name,
+                 of ? case_twin_name(of, node->leaf.name, twin) : node->leaf.name,
                  product_text(node->shape, shape));
         assert_contains(golden, line);
         found++;
     }
     assert_int_equal(found, lines_of(golden, name));
-    case_close(&of);
     memory_free(golden);
+}
+
+static void check_case(const char *name, bool constant_noise)
+{
+    struct error err;
+    struct parity_case of;
+    struct case_options options = { .replay = constant_noise };
+    assert_ok(case_open_usual(&of, name, CASE_BENCHMARK, &options, &err), err);
+    check_graph(name, of.training.graph, &of);
+    case_close(&of);
 }
 
 static void the_unet_has_the_studys_parameters(void **state)
@@ -74,12 +84,22 @@ static void stylegan2_has_the_official_parameters_and_buffers(void **state)
     check_case("stylegan2", true);
 }
 
+static void inception_has_pytorch_fids_parameters_and_buffers(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    inception_build(t_input(graph, "x", DTYPE_F32, SHAPE(1, 3, INCEPTION_SIDE, INCEPTION_SIDE)));
+    check_graph("inception", graph, NULL);
+    graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_unet_has_the_studys_parameters),
         cmocka_unit_test(ddpm_has_guided_diffusions_parameters),
         cmocka_unit_test(stylegan2_has_the_official_parameters_and_buffers),
+        cmocka_unit_test(inception_has_pytorch_fids_parameters_and_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

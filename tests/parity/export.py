@@ -28,6 +28,7 @@ import torch
 import operations
 import tensorfile
 from cases import CASES
+from models.inception import Inception
 
 
 @torch.no_grad()
@@ -139,6 +140,9 @@ def export_parameters(path):
                 if not key.endswith("resample_filter"):
                     shape = "x".join(map(str, value.shape)) or "scalar"
                     file.write(f"{name} {key[1:]} {shape}\n")
+        for key, value in Inception().state_dict().items():
+            if not key.endswith("num_batches_tracked"):
+                file.write(f"inception {key} {'x'.join(map(str, value.shape))}\n")
 
 
 def export_operations(path, seed):
