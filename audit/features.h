@@ -8,7 +8,7 @@
  * features its 2,048 means over the last 8 × 8 positions. Its weights come from a file, those of
  * 2015-12-05 where numbers are to be compared with others' (docs/weights.md), or are random: a
  * random network tells images apart without having seen photographs, and nothing is downloaded
- * (Naeem et al., ICML 2020, section 4.3).
+ * (Naeem et al., ICML 2020).
  *
  * Images are prepared as clean-fid does (Parmar et al., CVPR 2022): values from 0 to 255, brought
  * to 299 × 299 by antialiased bicubic interpolation without rounding, cut to 0 … 255, (x - 128) /

@@ -1,0 +1,306 @@
+/* Features: the same numbers whoever computes beside, whatever the number of threads and the type
+ * of planes; weights files that do not fit are refused with all differences. What the network
+ * computes is held against PyTorch in tests/parity/features.py. */
+#include "scratch.h"
+
+#include "audit/features.h"
+#include "base/parallel.h"
+#include "base/random.h"
+#include "data/safetensors.h"
+#include "models/inception.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { SIDE = 24, PIXELS = SIDE * SIDE, MOST = 600 };
+
+static const struct feature_settings drawn = { NULL, "cpu" };
+
+/* ---- planes ---------------------------------------------------------------------------------- */
+
+static void make_plane(uint64_t which, uint8_t *plane)
+{
+    for (int i = 0; i < PIXELS; i++)
+        plane[i] = (uint8_t)random_below(3, which, (uint64_t)i, 256);
+}
+
+static struct feature_network *must_open(const struct feature_settings *settings,
+                                         enum element_type type)
+{
+    struct error err;
+    struct feature_network *network = feature_network_open(settings, type, SIDE, SIDE, &err);
+    assert_ok(network, err);
+    return network;
+}
+
+/* Features of one plane. */
+static void features_of(const struct feature_settings *settings, enum element_type type,
+                        const void *plane, float *values)
+{
+    struct error err;
+    struct feature_network *network = must_open(settings, type);
+    assert_ok(feature_network_run(network, &plane, 1, values, &err), err);
+    feature_network_free(network);
+}
+
+static void random_weights_are_the_same_each_time_and_tell_planes_apart(void **state)
+{
+    (void)state;
+    struct error err;
+    uint8_t planes[2][PIXELS];
+    const void *each[] = { planes[0], planes[1] };
+    static float first[2 * FEATURES], again[FEATURES];
+    make_plane(1, planes[0]);
+    make_plane(2, planes[1]);
+    struct feature_network *network = must_open(&drawn, ELEMENT_UINT8);
+    const struct feature_format *format = feature_network_format(network);
+    assert_string_equal(format->backbone, "random");
+    assert_string_equal(format->device, "cpu");
+    assert_true(format->batch > 0);
+    assert_int_equal(strlen(format->weights), DIGEST_HEX - 1);
+    assert_ok(feature_network_run(network, each, 2, first, &err), err);
+    feature_network_free(network);
+    features_of(&drawn, ELEMENT_UINT8, planes[0], again);
+    assert_memory_equal(first, again, sizeof again);
+    double difference = 0, size = 0;
+    for (int i = 0; i < FEATURES; i++) {
+        difference += fabs((double)first[i] - (double)first[FEATURES + i]);
+        size += fabs((double)first[i]);
+    }
+    assert_true(size / FEATURES > 0.1 && size / FEATURES < 10); /* variance is kept */
+    assert_true(difference > 0.01 * size);
+}
+
+static void a_planes_values_do_not_depend_on_its_neighbours(void **state)
+{
+    (void)state;
+    struct error err;
+    struct feature_network *network = must_open(&drawn, ELEMENT_UINT8);
+    size_t batch = feature_network_format(network)->batch, count = batch + 2;
+    uint8_t *planes = memory_grow(NULL, 2 * PIXELS, 1);
+    const void **each = memory_grow(NULL, count, sizeof *each);
+    float *values = memory_grow(NULL, count * FEATURES, sizeof *values);
+    static float alone[FEATURES];
+    make_plane(1, planes);
+    make_plane(2, planes + PIXELS);
+    for (size_t i = 0; i < count; i++)
+        each[i] = planes + (i % 3 == 0 ? 0 : PIXELS);
+    assert_ok(feature_network_run(network, each, 1, alone, &err), err);
+    assert_ok(feature_network_run(network, each, count, values, &err), err);
+    for (size_t i = 0; i < count; i += 3)
+        assert_memory_equal(values + i * FEATURES, alone, sizeof alone);
+    assert_memory_not_equal(values + FEATURES, alone, sizeof alone);
+    feature_network_free(network);
+    free(planes);
+    free(each);
+    free(values);
+}
+
+static void bits_do_not_depend_on_the_number_of_threads(void **state)
+{
+    (void)state;
+    uint8_t plane[PIXELS];
+    static float one[FEATURES], many[FEATURES];
+    int before = parallel_threads();
+    make_plane(1, plane);
+    for (int threads = 1; threads <= 3; threads += 2) {
+        parallel_set_threads(threads);
+        features_of(&drawn, ELEMENT_UINT8, plane, threads == 1 ? one : many);
+        if (threads > 1)
+            assert_memory_equal(one, many, sizeof one);
+    }
+    parallel_set_threads(before);
+}
+
+static void types_stand_for_the_same_greys(void **state)
+{
+    (void)state;
+    uint8_t bytes[PIXELS];
+    uint16_t wide[PIXELS], half[PIXELS];
+    static float of_bytes[FEATURES], of_wide[FEATURES], of_half[FEATURES];
+    make_plane(1, bytes);
+    for (int i = 0; i < PIXELS; i++) {
+        wide[i] = (uint16_t)(bytes[i] * 257);
+        half[i] = half_from_double(bytes[i] / 255.0);
+    }
+    features_of(&drawn, ELEMENT_UINT8, bytes, of_bytes);
+    features_of(&drawn, ELEMENT_UINT16, wide, of_wide);
+    features_of(&drawn, ELEMENT_FLOAT16, half, of_half);
+    assert_memory_equal(of_bytes, of_wide, sizeof of_bytes);
+    for (int i = 0; i < FEATURES; i++)
+        assert_true(fabsf(of_half[i] - of_bytes[i]) < 0.01f);
+}
+
+static void a_plane_that_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    struct error err;
+    uint16_t planes[2][PIXELS] = { { 0 } };
+    const void *each[] = { planes[0], planes[1] };
+    static float values[2 * FEATURES];
+    struct feature_network *network = must_open(&drawn, ELEMENT_FLOAT16);
+    planes[1][PIXELS - 1] = 0x7e00;
+    assert_false(feature_network_run(network, each, 2, values, &err));
+    assert_contains(err.message, "plane 1 of 2 holds NaN or infinity");
+    feature_network_free(network);
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* A file as docs/weights.md makes it, the classifier and the counters with it. */
+struct official {
+    struct tensor_entry entries[MOST];
+    size_t count;
+    struct arena arena;
+};
+
+static float *add(struct official *file, const char *name, struct shape shape)
+{
+    struct tensor_entry *entry = &file->entries[file->count++];
+    size_t values = shape_count(shape);
+    assert_true(file->count < MOST);
+    float *data = arena_array(&file->arena, float, values);
+    *entry = (struct tensor_entry){ .name = arena_string(&file->arena, name),
+                                    .type = ELEMENT_FLOAT32,
+                                    .rank = shape.rank,
+                                    .bytes = values * sizeof *data,
+                                    .data = data };
+    for (int i = 0; i < shape.rank; i++)
+        entry->shape[i] = (size_t)shape.size[i];
+    for (size_t i = 0; i < values; i++)
+        data[i] = 1;
+    return data;
+}
+
+static void make_official(struct official *file)
+{
+    struct graph *graph = graph_new();
+    *file = (struct official){ .count = 0 };
+    arena_init(&file->arena);
+    inception_build(t_input(graph, "x", DTYPE_F32, SHAPE(1, 3, INCEPTION_SIDE, INCEPTION_SIDE)));
+    for (size_t id = 0; id < graph_size(graph); id++) {
+        const struct node *node = graph_node(graph, id);
+        if (node->op != OP_PARAMETER)
+            continue;
+        float *data = add(file, node->leaf.name, node->shape);
+        size_t count = shape_count(node->shape);
+        if (node->shape.rank == 4) {
+            random_fill_normal(2, random_stream(node->leaf.name), 0, count, data);
+            for (size_t i = 0; i < count; i++)
+                data[i] *= (float)sqrt(2 * (double)node->shape.size[0] / (double)count);
+        }
+    }
+    graph_free(graph);
+    add(file, "fc.weight", SHAPE(1008, 2048));
+    add(file, "fc.bias", SHAPE(1008));
+    add(file, "Conv2d_1a_3x3.bn.num_batches_tracked", SHAPE(1));
+}
+
+static struct tensor_entry *entry_of(struct official *file, const char *name)
+{
+    for (size_t i = 0; i < file->count; i++)
+        if (strcmp(file->entries[i].name, name) == 0)
+            return &file->entries[i];
+    fail_msg("no tensor %s", name);
+    return NULL;
+}
+
+static float *values_of(struct official *file, const char *name)
+{
+    return (float *)(uintptr_t)entry_of(file, name)->data;
+}
+
+static const char *save(const struct official *file)
+{
+    struct error err;
+    const char *path = scratch("weights.safetensors");
+    assert_ok(safetensors_write(path, file->entries, file->count, NULL, 0, &err), err);
+    return path;
+}
+
+static void weights_of_a_file_are_used_and_told_by_their_digest(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    uint8_t plane[PIXELS];
+    static float first[FEATURES], shifted[FEATURES];
+    make_official(&file);
+    make_plane(1, plane);
+    struct feature_settings settings = { save(&file), "cpu" };
+    struct feature_network *network = must_open(&settings, ELEMENT_UINT8);
+    assert_string_equal(feature_network_format(network)->backbone, "inception");
+    assert_ok(digest_file(settings.weights, &digest, &err), err);
+    assert_string_equal(feature_network_format(network)->weights, digest_hex(&digest, hex));
+    feature_network_free(network);
+    features_of(&settings, ELEMENT_UINT8, plane, first);
+    /* A bias of the last block's first branch: 320 features move, no other. */
+    float *bias = values_of(&file, "Mixed_7c.branch1x1.bn.bias");
+    for (int i = 0; i < 320; i++)
+        bias[i] += 0.5f;
+    save(&file);
+    features_of(&settings, ELEMENT_UINT8, plane, shifted);
+    assert_memory_equal(first + 320, shifted + 320, (FEATURES - 320) * sizeof *first);
+    int moved = 0;
+    for (int i = 0; i < 320; i++)
+        moved += shifted[i] > first[i];
+    assert_in_range(moved, 300, 320);
+    arena_release(&file.arena);
+}
+
+static void every_difference_of_a_weights_file_is_told(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    make_official(&file);
+    entry_of(&file, "Mixed_5b.branch1x1.conv.weight")->name = "Mixed_5b.branch1x1.weight";
+    struct tensor_entry *turned = entry_of(&file, "Mixed_6b.branch7x7_2.conv.weight");
+    turned->shape[2] = 7;
+    turned->shape[3] = 1;
+    entry_of(&file, "Mixed_7b.branch1x1.bn.weight")->type = ELEMENT_INT32;
+    values_of(&file, "Mixed_7c.branch1x1.bn.bias")[3] = NAN;
+    values_of(&file, "Conv2d_1a_3x3.bn.running_var")[7] = -1;
+    struct feature_settings settings = { save(&file), "cpu" };
+    assert_null(feature_network_open(&settings, ELEMENT_UINT8, SIDE, SIDE, &err));
+    assert_contains(err.message, "weights.safetensors: 6 differences from what is asked for");
+    assert_contains(err.message, "Mixed_5b.branch1x1.conv.weight: not in the file\n");
+    assert_contains(err.message, "Mixed_5b.branch1x1.weight: in the file, not asked for");
+    assert_contains(err.message, "Mixed_6b.branch7x7_2.conv.weight: (128,128,7,1) in the file, "
+                                 "(128,128,1,7) asked for\n");
+    assert_contains(err.message, "Mixed_7b.branch1x1.bn.weight: of type int32; float32 or float16");
+    assert_contains(err.message, "Mixed_7c.branch1x1.bn.bias: holds NaN or infinity\n");
+    assert_contains(err.message, "Conv2d_1a_3x3.bn.running_var: holds variances below 0\n");
+    arena_release(&file.arena);
+}
+
+static void a_file_that_is_none_is_refused(void **state)
+{
+    (void)state;
+    struct error err;
+    struct feature_settings settings = { scratch("weights.pth"), "cpu" };
+    assert_null(feature_network_open(&settings, ELEMENT_UINT8, SIDE, SIDE, &err));
+    assert_contains(err.message, "weights.pth");
+    write_text(settings.weights, "PK\3\4 a pickle in an archive");
+    assert_null(feature_network_open(&settings, ELEMENT_UINT8, SIDE, SIDE, &err));
+    assert_contains(err.message, "weights.pth");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(random_weights_are_the_same_each_time_and_tell_planes_apart),
+        cmocka_unit_test(a_planes_values_do_not_depend_on_its_neighbours),
+        cmocka_unit_test(bits_do_not_depend_on_the_number_of_threads),
+        cmocka_unit_test(types_stand_for_the_same_greys),
+        cmocka_unit_test(a_plane_that_is_not_finite_is_named),
+        TEST(weights_of_a_file_are_used_and_told_by_their_digest),
+        TEST(every_difference_of_a_weights_file_is_told),
+        TEST(a_file_that_is_none_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
