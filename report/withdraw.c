@@ -82,16 +82,6 @@ static void withdraw(struct following *following, const struct json *seen, const
     following->review->withdrawn++;
 }
 
-static struct json *copy_of(const struct json *entry)
-{
-    char *text = json_line(entry);
-    struct error err;
-    struct json *copy = json_parse(text, strlen(text), "an entry", &err);
-    CHECK(copy, "an entry that was read cannot be read again: %s", err.message);
-    memory_free(text);
-    return copy;
-}
-
 /* Each new mark beside what was said of the image before. */
 static void go_through_new(struct following *following, const struct json *marks)
 {
@@ -104,7 +94,7 @@ static void go_through_new(struct following *following, const struct json *marks
             keep(following, seen);
             continue;
         }
-        json_push(following->marks, copy_of(entry));
+        json_push(following->marks, json_clone(entry));
         if (copy && !is_marked(entry, MARK_COPY))
             withdraw(following, seen, entry);
     }
@@ -122,7 +112,7 @@ static void go_through_earlier(struct following *following, const struct json *m
     for (size_t i = 0; i < json_length(withdrawn); i++) {
         const struct json *now = entry_about(following->marks, image_of(json_at(withdrawn, i)));
         if (!now || !is_marked(now, MARK_COPY))
-            json_push(following->withdrawn, copy_of(json_at(withdrawn, i)));
+            json_push(following->withdrawn, json_clone(json_at(withdrawn, i)));
     }
 }
 

@@ -35,6 +35,11 @@ void json_free(struct json *root)
     json_decref(inner(root));
 }
 
+struct json *json_clone(const struct json *value)
+{
+    return (struct json *)json_deep_copy(inner(value));
+}
+
 /* Each byte that is not part of valid UTF-8 becomes U+FFFD. */
 static json_t *string_value(const char *value)
 {
@@ -410,15 +415,19 @@ const char *json_as_string(const struct json *value)
 
 bool json_as_integer(const struct json *value, int64_t *number)
 {
+    if (!json_is_integer(inner(value)))
+        return false;
     *number = json_integer_value(inner(value));
-    return json_is_integer(inner(value));
+    return true;
 }
 
 bool json_as_real(const struct json *value, double *number)
 {
     const json_t *found = inner(value);
+    if (!json_is_number(found) && !json_is_boolean(found))
+        return false;
     *number = json_is_true(found) ? 1 : json_number_value(found);
-    return json_is_number(found) || json_is_boolean(found);
+    return true;
 }
 
 bool json_value_is_object(const struct json *value)

@@ -25,6 +25,8 @@ struct json; /* a value: object, array, string, number, … */
 struct json *json_new_object(void) MUST_USE;
 struct json *json_new_array(void) MUST_USE;
 void json_free(struct json *root); /* NULL is fine */
+/* All of it, with what it holds; NULL of NULL. */
+struct json *json_clone(const struct json *value) MUST_USE;
 
 void json_put(struct json *object, const char *key, struct json *value);
 void json_put_string(struct json *object, const char *key, const char *value);
@@ -68,7 +70,7 @@ const struct json *json_member(const struct json *object, const char *key);
 
 size_t json_length(const struct json *array);
 const struct json *json_at(const struct json *array, size_t index);
-/* The string or number itself; NULL or false when it is of another type. */
+/* The string or number itself; NULL or false when it is of another type: then `number` stays. */
 const char *json_as_string(const struct json *value);
 bool json_as_integer(const struct json *value, int64_t *number);
 /* A number, or a truth value as 1 or 0. */

@@ -172,7 +172,8 @@ static void asking_what_is_no_object_is_an_answer_not_a_crash(void **state)
 {
     (void)state;
     struct json *list = parse("[1, \"two\"]");
-    int64_t number;
+    int64_t number = 7;
+    double real = 0.5;
     assert_null(json_get_string(list, "a", &err));
     assert_null(json_get_string(NULL, "a", &err));
     assert_false(json_has(NULL, "a"));
@@ -180,6 +181,8 @@ static void asking_what_is_no_object_is_an_answer_not_a_crash(void **state)
     assert_null(json_at(list, 2));
     assert_null(json_as_string(json_at(list, 0)));
     assert_false(json_as_integer(json_at(list, 1), &number));
+    assert_false(json_as_real(json_at(list, 1), &real));
+    assert_true(number == 7 && real == 0.5); /* as they were */
     assert_true(json_as_integer(json_at(list, 0), &number) && number == 1);
     json_free(list);
 }
@@ -210,6 +213,21 @@ static void keys_are_visited_in_the_order_of_the_document(void **state)
     assert_string_equal(visited.keys.bytes, "za");
     text_release(&visited.keys);
     json_free(root);
+}
+
+static void a_clone_is_a_document_of_its_own(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"a\": {\"b\": [1, 2.5]}}";
+    struct json *root = json_parse(text, strlen(text), "text", &err), *clone = json_clone(root);
+    assert_ok(root, err);
+    json_free(root);
+    double value;
+    const struct json *list = json_member(json_member(clone, "a"), "b");
+    assert_int_equal(json_length(list), 2);
+    assert_true(json_as_real(json_at(list, 1), &value) && value == 2.5);
+    json_free(clone);
+    assert_null(json_clone(NULL));
 }
 
 static void a_file_of_another_schema_is_refused(void **state)
@@ -245,6 +263,7 @@ int main(void)
         cmocka_unit_test(wrong_types_and_missing_keys_are_named),
         cmocka_unit_test(asking_what_is_no_object_is_an_answer_not_a_crash),
         cmocka_unit_test(keys_are_visited_in_the_order_of_the_document),
+        cmocka_unit_test(a_clone_is_a_document_of_its_own),
         cmocka_unit_test(a_file_of_another_schema_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
