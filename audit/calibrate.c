@@ -385,6 +385,14 @@ static double rate_with(const struct calibration *calibration, size_t more)
     return rate < 1 ? rate : 1;
 }
 
+/* Of one subject alone nobody is left to be held against the others: then it is its images that
+ * count. */
+static bool has_one_image_a_subject(const struct calibration *calibration)
+{
+    const struct across_subjects *across = &calibration->across;
+    return across->images ? across->subjects == across->images : calibration->controls == 1;
+}
+
 static void promise(struct calibration *calibration, const struct elimination *elimination,
                     const struct control_set *control, const struct calibration_settings *settings)
 {
@@ -401,7 +409,7 @@ static void promise(struct calibration *calibration, const struct elimination *e
     calibration->fraction =
         clopper_pearson(calibration->count, calibration->images, settings->confidence);
     calibration->exact = calibration->exact && controlled > 0 && control->exchangeable &&
-                         !control->set_aside && across->subjects == across->images;
+                         !control->set_aside && has_one_image_a_subject(calibration);
     calibration->rate = (struct interval){ NAN, NAN };
     calibration->guaranteed = calibration->if_strangers = calibration->expected = NAN;
     calibration->excess = NAN;

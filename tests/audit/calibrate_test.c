@@ -347,16 +347,14 @@ static void the_controls_own_subjects_tell_what_chance_does(void **state)
 static void what_is_not_known_is_not_told(void **state)
 {
     (void)state;
-    uint32_t pairs[CONTROLS];
+    uint32_t pairs[CONTROLS], somebody[CONTROLS] = { 0 };
     for (size_t i = 0; i < CONTROLS; i++)
         pairs[i] = (uint32_t)(i / 2);
     const double synthetic[IMAGES] = { 0, 0, 0, 1 };
     struct statistic statistic = { "correlation", false, synthetic, control_values(), NAN };
     const struct control_set sets[] = {
-        { CONTROLS, NULL, true, 0 },
-        { CONTROLS, pairs, true, 0 },
-        { CONTROLS, NULL, false, 0 },
-        { CONTROLS, NULL, true, 2 },
+        { CONTROLS, NULL, true, 0 }, { CONTROLS, pairs, true, 0 },    { CONTROLS, NULL, false, 0 },
+        { CONTROLS, NULL, true, 2 }, { CONTROLS, somebody, true, 0 },
     };
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
         struct calibration calibration;
