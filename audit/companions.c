@@ -140,13 +140,20 @@ static void comparison_release(struct comparison *comparison)
     free(comparison->numbers);
 }
 
+/* Of a single group every replicate is the same: how groups differ, it cannot show. */
+static bool can_vary(const struct comparison *comparison)
+{
+    return comparison->drawing[0].groups > 1 && comparison->drawing[1].groups > 1;
+}
+
 /* The number of the sample itself, and the middle of the replicates' numbers. */
 static struct estimate estimate_of(const struct comparison *comparison, size_t number)
 {
     size_t count = comparison->bootstrap->replicates;
     struct estimate estimate = { comparison->numbers[number], { NAN, NAN } };
     double side = (1 - comparison->bootstrap->confidence) / 2;
-    if (side * (double)count < 1 - 1e-9) /* the quantile at the side of fewer is their least */
+    /* the quantile at the side of fewer is their least */
+    if (side * (double)count < 1 - 1e-9 || !can_vary(comparison))
         return estimate;
     double *values = memory_grow(NULL, count, sizeof *values);
     for (size_t r = 0; r < count; r++)

@@ -40,7 +40,8 @@ struct bootstrap {
 
 struct estimate {
     double value;
-    struct interval interval; /* percentile interval of the replicates */
+    struct interval interval; /* percentile interval of the replicates; NAN where one sample is a
+                                 single group */
 };
 
 struct copying_test { /* C_T */
