@@ -78,6 +78,11 @@ size_t count_of(const struct audit_run *run, enum set_role role)
 
 /* ---- warnings -------------------------------------------------------------------------------- */
 
+static const char *plural(size_t count)
+{
+    return count == 1 ? "" : "s";
+}
+
 /* Bounds are of images that were drawn independently: who shows one image a thousand times has seen
  * one. From one in so many images on that are there again, this is said. Images that are only much
  * alike may well have been drawn so. */
@@ -118,24 +123,27 @@ static void warn_of_sets(struct audit_run *run)
                     "pixel\n",
                     run->held_out_copies,
                     run->held_out_copies == 1 ? " is an image" : "s are images");
-    if (constants_of(run, SET_SYNTHETIC))
+    size_t constant = constants_of(run, SET_SYNTHETIC);
+    if (constant)
         text_format(&run->warnings,
-                    "%zu synthetic images have no variance; no statistic can be taken of them\n",
-                    constants_of(run, SET_SYNTHETIC));
+                    "%zu synthetic image%s no variance; no statistic can be taken of %s\n",
+                    constant, constant == 1 ? " has" : "s have", constant == 1 ? "it" : "them");
 }
 
 static void warn_of_size(struct audit_run *run)
 {
     const struct calibration *calibration = &run->calibration;
+    char most[TEXT_SHORT];
     if (run->used == SOURCE_COUNT || calibration->controls >= calibration->needed)
         return;
     text_format(&run->warnings,
-                "the control of %zu images is too small for the %.6g %% quantile, which takes %zu "
-                "for %zu statistics: its most extreme images are the thresholds, and of images "
-                "that copy nothing up to %.3g %% are flagged on average (%.3g %% was asked for)\n",
-                calibration->controls, 100 * (1 - calibration->declared), calibration->needed,
-                calibration->controlled, 100 * calibration->guaranteed,
-                100 * calibration->declared);
+                "the control of %zu image%s is too small for the %.6g %% quantile, which takes %zu "
+                "for %zu statistic%s: its most extreme images are the thresholds, and of images "
+                "that copy nothing up to %s %% are flagged on average (%.3g %% was asked for)\n",
+                calibration->controls, plural(calibration->controls),
+                100 * (1 - calibration->declared), calibration->needed, calibration->controlled,
+                plural(calibration->controlled),
+                text_upper_bound(most, 100 * calibration->guaranteed), 100 * calibration->declared);
 }
 
 /* Slices of a subject are alike: how much that matters, the control's own subjects show. */
@@ -222,16 +230,21 @@ static void warn_of_near_copies(struct audit_run *run)
 
 static void warn_of_control(struct audit_run *run)
 {
-    if (run->control[SOURCE_HOLDOUT].identical)
+    size_t held_out = run->control[SOURCE_HOLDOUT].identical,
+           trained = run->control[SOURCE_OTHERS].identical;
+    if (held_out)
         text_format(&run->warnings,
-                    "%zu held-out images correlate exactly 1 with a training image: they are no "
-                    "unseen images and were left out of the control; is a patient in both sets?\n",
-                    run->control[SOURCE_HOLDOUT].identical);
-    if (run->control[SOURCE_OTHERS].identical)
+                    "%zu held-out image%s exactly 1 with a training image: %s left out of the "
+                    "control; is a patient in both sets?\n",
+                    held_out, held_out == 1 ? " correlates" : "s correlate",
+                    held_out == 1 ? "it is no unseen image and was"
+                                  : "they are no unseen images and were");
+    if (trained)
         text_format(&run->warnings,
-                    "%zu training images correlate exactly 1 with one of another subject, and were "
-                    "left out of the control; is a patient in the set under two names?\n",
-                    run->control[SOURCE_OTHERS].identical);
+                    "%zu training image%s exactly 1 with one of another subject, and %s left out "
+                    "of the control; is a patient in the set under two names?\n",
+                    trained, trained == 1 ? " correlates" : "s correlate",
+                    trained == 1 ? "was" : "were");
     warn_of_near_copies(run);
     warn_of_size(run);
     warn_of_likeness(run);
@@ -254,10 +267,11 @@ static struct json *warnings_json(struct audit_run *run)
 static void summarise_found(struct audit_run *run)
 {
     struct summary nearest = summary_of(run->correlation, count_of(run, SET_SYNTHETIC));
+    size_t synthetic = count_of(run, SET_SYNTHETIC), train = count_of(run, SET_TRAIN),
+           subjects = run->sets.of[SET_TRAIN].subject_count;
     text_format(&run->summary,
-                "found:   %zu synthetic images against %zu training images of %zu subjects; ",
-                count_of(run, SET_SYNTHETIC), count_of(run, SET_TRAIN),
-                run->sets.of[SET_TRAIN].subject_count);
+                "found:   %zu synthetic image%s against %zu training image%s of %zu subject%s; ",
+                synthetic, plural(synthetic), train, plural(train), subjects, plural(subjects));
     if (nearest.count)
         text_format(&run->summary, "nearest correlation: median %.4f, 99 %% %.4f, largest %.4f\n",
                     nearest.p50, nearest.p99, nearest.maximum);
@@ -273,10 +287,10 @@ static void summarise_control(struct audit_run *run)
         const struct control_values *control = &run->control[run->used];
         struct summary values = summary_of(control->correlation, control->count);
         text_format(out,
-                    "%zu %s images of %zu subjects%s; nearest correlation: median %.4f, "
+                    "%zu %s image%s of %zu subject%s%s; nearest correlation: median %.4f, "
                     "99 %% %.4f, largest %.4f; ",
                     values.count, run->used == SOURCE_OTHERS ? "training" : "held-out",
-                    control->subjects,
+                    plural(values.count), control->subjects, plural(control->subjects),
                     run->used == SOURCE_MATCHED
                         ? arena_format(&run->arena, " %s",
                                        likening_words(&run->matching.change, &run->arena))
@@ -319,10 +333,10 @@ static void summarise_flagged(struct audit_run *run, const struct flagged_people
         text_format(&run->summary, "by chance about %.3g on average)", calibration->expected);
     if (people->trained)
         text_format(&run->summary, ", nearest to %zu training subject%s", people->trained,
-                    people->trained == 1 ? "" : "s");
+                    plural(people->trained));
     if (people->held_out)
         text_format(&run->summary, ", images of %zu held-out subject%s", people->held_out,
-                    people->held_out == 1 ? "" : "s");
+                    plural(people->held_out));
     text_add(&run->summary, "\n");
 }
 

@@ -74,18 +74,19 @@ static void take_census(const struct dataset *dataset, struct census *census, st
 
 static void print_text(const struct dataset *dataset, const struct census *census)
 {
-    printf("%s: %zu %s images, %zu × %zu, %s\n", dataset->path, dataset->count,
-           dataset_role_names[dataset->role], dataset->height, dataset->width,
-           element_info[dataset->type].name);
+    printf("%s: %zu %s image%s, %zu × %zu, %s\n", dataset->path, dataset->count,
+           dataset_role_names[dataset->role], dataset->count == 1 ? "" : "s", dataset->height,
+           dataset->width, element_info[dataset->type].name);
     printf("  channels  ");
     for (size_t i = 0; i < dataset->channels; i++)
         printf(" %s", dataset->channel_names[i]);
     printf("\n");
     for (int split = 0; split < SPLIT_COUNT; split++)
         if (census->images[split])
-            printf("  %-10s %zu images of %zu subject%s\n",
+            printf("  %-10s %zu image%s of %zu subject%s\n",
                    split == SPLIT_NONE ? "unsplit" : split_names[split], census->images[split],
-                   census->subjects[split], census->subjects[split] == 1 ? "" : "s");
+                   census->images[split] == 1 ? "" : "s", census->subjects[split],
+                   census->subjects[split] == 1 ? "" : "s");
     if (!dataset->masks) {
         printf("  masks      none\n");
         return;

@@ -115,7 +115,8 @@ static void summarise(const struct package_report *report, struct text *out)
     add_table(report, out);
     text_add(out, "\n");
     if (report->removed)
-        text_format(out, "%zu flagged images left out\n", report->removed);
+        text_format(out, "%zu flagged image%s left out\n", report->removed,
+                    report->removed == 1 ? "" : "s");
     if (report->finding_count)
         text_format(out,
                     "%s\nREFUSED: the privacy lint found %zu things that could lead back to a "
