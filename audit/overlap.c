@@ -247,7 +247,7 @@ size_t mean_of(const double *values, size_t count, double *mean, double *sd)
     for (size_t i = 0; i < count; i++)
         if (!isnan(values[i]))
             squares += (values[i] - *mean) * (values[i] - *mean);
-    *sd = !defined ? NAN : defined == 1 ? 0 : sqrt(squares / (double)(defined - 1));
+    *sd = defined > 1 ? sqrt(squares / (double)(defined - 1)) : NAN;
     return defined;
 }
 

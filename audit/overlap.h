@@ -85,13 +85,13 @@ struct overlap_summary {
     size_t both_empty, truth_empty, prediction_empty; /* each subject at most once */
     struct {
         size_t count;
-        double mean, sd; /* NaN without a value; sd of a sample, 0 of one value */
+        double mean, sd; /* NaN without a value; sd of a sample: NaN of one value, too */
     } metric[METRIC_COUNT];
 };
 struct overlap_summary overlap_summarise(const struct overlap *overlaps, size_t count,
                                          size_t stride);
 
-/* Mean and deviation of the values that are not NaN. Returns how many. */
+/* Mean and deviation, as above, of the values that are not NaN. Returns how many. */
 size_t mean_of(const double *values, size_t count, double *mean, double *sd);
 
 /* {subjects, empty: {both, truth, prediction}, dice: {count, mean, sd}, …}. */

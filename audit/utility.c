@@ -112,6 +112,13 @@ static bool refuse_word(const char *word, const char *key, const char *const *na
     return false;
 }
 
+/* Whether two words mean the same source: 0.5 is 0.50. */
+static bool is_same(const char *a, const char *b, bool fractions)
+{
+    double x, y;
+    return strcmp(a, b) == 0 || (fractions && is_fraction(a, &x) && is_fraction(b, &y) && x == y);
+}
+
 static bool check_words(const struct yaml_strings *list, const char *key, const char *const *names,
                         bool fractions, struct error *err)
 {
@@ -123,7 +130,7 @@ static bool check_words(const struct yaml_strings *list, const char *key, const 
             !(fractions && is_fraction(list->items[i], &fraction)))
             return refuse_word(list->items[i], key, names, fractions, err);
         for (size_t k = 0; k < i; k++)
-            if (strcmp(list->items[i], list->items[k]) == 0)
+            if (is_same(list->items[i], list->items[k], fractions))
                 return error_set(err, "%s: \"%s\" stands there twice", key, list->items[i]);
     }
     return true;
@@ -143,7 +150,8 @@ bool utility_settings_check(const struct utility_settings *settings, struct erro
 static void choose_subjects(struct grid *grid, struct source *source)
 {
     const struct dataset *store = &grid->real;
-    size_t n = grid->train_subjects, subject = 0;
+    size_t n = grid->train_subjects, subject = 0,
+           wanted = (size_t)ceil(source->fraction * (double)n - 1e-9); /* .07 of 100 are 7 */
     size_t *place = memory_grow(NULL, n, sizeof *place),
            *order = memory_grow(NULL, n, sizeof *order);
     random_permutation((uint64_t)grid->job->settings->seed, random_stream("utility.subjects"), n,
@@ -156,7 +164,7 @@ static void choose_subjects(struct grid *grid, struct source *source)
         size_t row = grid->train_rows[i];
         subject += i && strcmp(store->index[row].subject,
                                store->index[grid->train_rows[i - 1]].subject) != 0;
-        if ((double)place[subject] < ceil(source->fraction * (double)n))
+        if (place[subject] < wanted)
             source->rows[source->row_count++] = row;
     }
     free(place);

@@ -2,9 +2,13 @@
  * CSV.
  *
  * The number of a kind of trial (source, model, augmentation) is the mean over its seeds of a
- * trial's mean over its subjects, and for "mean" over the classes of those. Intervals are of
+ * trial's mean over its scans, and for "mean" over the classes of those. Intervals are of
  * subjects: a bootstrap draws as many subjects as there are, with replacement, and computes the
- * same number again, with the same draws for every kind, so that ratios are paired. */
+ * same number again, with the same draws for every kind, so that ratios are paired.
+ *
+ * The mean over classes is over those that the true masks hold, so over the same ones for every
+ * kind: of a class that nobody has, Dice is 0 for whoever predicts it once and undefined for
+ * others, and two means would be of different classes. */
 #include "audit/statistics.h"
 #include "audit/utility_grid.h"
 
@@ -34,6 +38,7 @@ struct summing {
     struct kind *kinds;
     size_t kind_count;
     size_t *subject_of, subjects; /* by patient */
+    size_t *holders;              /* by class: subjects whose true masks hold it; last: any */
     size_t draws;
     struct arena arena;
 };
@@ -53,22 +58,49 @@ static double class_mean(const struct grid *grid, const struct trial *trial, siz
     return sum / count; /* 0/0 is NaN */
 }
 
-/* Fills in the mean over classes that are defined, then each class; means over seeds. */
-static void kind_means(const struct summing *summing, const struct kind *kind,
-                       const unsigned *times, double *out)
+/* Whether a scan's true mask holds the set; the same in every trial. */
+static bool is_held(const struct grid *grid, size_t patient, size_t set)
 {
-    double all = 0, defined = 0;
-    for (size_t c = 0; c < summing->classes; c++) {
-        double sum = 0;
-        for (size_t s = 0; s < kind->seeds; s++)
-            sum += class_mean(summing->grid, &kind->first[s], c, times);
-        out[1 + c] = sum / (double)kind->seeds;
-        if (!isnan(out[1 + c])) {
-            all += out[1 + c];
+    return grid->trials[0].rows[patient * grid->set_count + set].truth;
+}
+
+/* Whether any of the patients that are counted holds the set; times NULL: of all. */
+static bool any_holds(const struct grid *grid, size_t set, const unsigned *times)
+{
+    for (size_t i = 0; i < grid->patient_count; i++)
+        if ((!times || times[i]) && is_held(grid, i, set))
+            return true;
+    return false;
+}
+
+/* Mean over the seeds that define it. */
+static double class_over_seeds(const struct summing *summing, const struct kind *kind, size_t set,
+                               const unsigned *times)
+{
+    double sum = 0, defined = 0;
+    for (size_t s = 0; s < kind->seeds; s++) {
+        double mean = class_mean(summing->grid, &kind->first[s], set, times);
+        if (!isnan(mean)) {
+            sum += mean;
             defined++;
         }
     }
-    out[0] = all / defined;
+    return sum / defined;
+}
+
+/* Fills in the mean over the classes that the true masks hold, then each class; over seeds. */
+static void kind_means(const struct summing *summing, const struct kind *kind,
+                       const unsigned *times, double *out)
+{
+    double all = 0, held = 0;
+    for (size_t c = 0; c < summing->classes; c++) {
+        out[1 + c] = class_over_seeds(summing, kind, c, times);
+        if (any_holds(summing->grid, c, times)) {
+            all += out[1 + c];
+            held++;
+        }
+    }
+    out[0] = all / held;
 }
 
 /* Draw 0 is all patients once; the others are resamplings of subjects. */
@@ -105,6 +137,30 @@ static void find_subjects(struct summing *summing)
     }
 }
 
+/* How many subjects hold a class, or, where set is the number of classes, any. */
+static size_t count_holders(const struct summing *summing, size_t set)
+{
+    const struct grid *grid = summing->grid;
+    size_t first = set < summing->classes ? set : 0,
+           end = set < summing->classes ? set + 1 : summing->classes, found = 0;
+    bool *holds = memory_grow(NULL, summing->subjects, sizeof *holds);
+    memset(holds, 0, summing->subjects * sizeof *holds);
+    for (size_t i = 0; i < grid->patient_count; i++)
+        for (size_t c = first; c < end; c++)
+            holds[summing->subject_of[i]] |= is_held(grid, i, c);
+    for (size_t s = 0; s < summing->subjects; s++)
+        found += holds[s];
+    free(holds);
+    return found;
+}
+
+static void find_holders(struct summing *summing)
+{
+    summing->holders = arena_array(&summing->arena, size_t, 1 + summing->classes);
+    for (size_t c = 0; c <= summing->classes; c++)
+        summing->holders[c] = count_holders(summing, c);
+}
+
 static bool sum_up(struct summing *summing, struct error *err)
 {
     const struct grid *grid = summing->grid;
@@ -114,6 +170,7 @@ static bool sum_up(struct summing *summing, struct error *err)
     summing->kind_count = grid->trial_count / seeds;
     summing->kinds = arena_array(&summing->arena, struct kind, summing->kind_count);
     find_subjects(summing);
+    find_holders(summing);
     for (size_t k = 0; k < summing->kind_count; k++) {
         struct kind *kind = &summing->kinds[k];
         kind->first = &grid->trials[k * seeds];
@@ -152,8 +209,18 @@ static double alone(double a, double b)
     return a;
 }
 
+/* How far a number would be from patient to patient, one patient cannot show: the interval takes
+ * two at least who have what is measured. */
+enum { HOLDERS_LEAST = 2 };
+
+static bool has_interval(const struct summing *summing, size_t column)
+{
+    return summing->holders[column ? column - 1 : summing->classes] >= HOLDERS_LEAST;
+}
+
 /* {mean, interval, lower95, upper95} of a column, 0 for the mean over classes, of one kind or of
- * two together. Resamplings in which it is not defined are left out. */
+ * two together. Resamplings in which it is not defined are left out; a ratio to 0 is greater than
+ * any number, and where it is an end, that is null: there is none. */
 static struct json *estimate(const struct summing *summing, const struct kind *kind,
                              const struct kind *other, size_t column,
                              double (*combine)(double, double))
@@ -162,10 +229,10 @@ static struct json *estimate(const struct summing *summing, const struct kind *k
     double *values = memory_grow(NULL, summing->draws, sizeof *values);
     struct json *object = json_new_object(), *interval = json_new_array();
     json_put_real(object, "mean", combine(kind->means[column], other->means[column]));
-    for (size_t draw = 1; draw < summing->draws; draw++) {
+    for (size_t draw = 1; has_interval(summing, column) && draw < summing->draws; draw++) {
         double value =
             combine(kind->means[draw * width + column], other->means[draw * width + column]);
-        if (isfinite(value))
+        if (!isnan(value))
             values[count++] = value;
     }
     sort_doubles(values, count);
@@ -193,16 +260,16 @@ static void put_kind(struct json *object, const struct trial *trial)
 /* Mean over classes of a trial's mean Dice. */
 static double trial_mean(const struct grid *grid, const struct trial *trial)
 {
-    double sum = 0, count = 0;
+    double sum = 0, held = 0;
     for (size_t c = 0; c < grid->set_count - grid->region_count; c++) {
+        if (!any_holds(grid, c, NULL))
+            continue;
         struct overlap_summary summary =
             overlap_summarise(trial->rows + c, grid->patient_count, grid->set_count);
-        if (summary.metric[METRIC_DICE].count) {
-            sum += summary.metric[METRIC_DICE].mean;
-            count++;
-        }
+        sum += summary.metric[METRIC_DICE].mean;
+        held++;
     }
-    return sum / count;
+    return sum / held;
 }
 
 /* Sets first … end - 1, with a summary each. */
@@ -427,22 +494,13 @@ static void put_counts(struct json *document, const struct summing *summing)
     json_put(document, "counts", counts);
 }
 
-/* Whether any patient's true mask holds the set. */
-static bool in_holdout(const struct grid *grid, size_t set)
-{
-    for (size_t i = 0; i < grid->patient_count; i++)
-        if (grid->trials[0].rows[i * grid->set_count + set].truth)
-            return true;
-    return false;
-}
-
 static void put_sets(struct json *document, const struct summing *summing)
 {
     const struct grid *grid = summing->grid;
     struct json *names[2] = { json_new_array(), json_new_array() }, *never = json_new_array();
     for (size_t c = 0; c < grid->set_count; c++) {
         json_push_string(names[c >= summing->classes], grid->sets[c].name);
-        if (!in_holdout(grid, c))
+        if (!any_holds(grid, c, NULL))
             json_push_string(never, grid->sets[c].name);
     }
     json_put(document, "classes", names[0]);

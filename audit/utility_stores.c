@@ -129,6 +129,14 @@ static void find_spacing(const struct dataset *store, struct patient *patient)
             ok ? scan[plane_axes[plane][i]] * (i < 2 ? (double)canvas / (double)size : 1) : 1;
 }
 
+/* Whether an image is of another scan than the one before it: of another subject or file, or the
+ * same plane again, as single images are that stand in one file (an array). */
+static bool begins_scan(const struct dataset_image *image, const struct dataset_image *before)
+{
+    return strcmp(before->source, image->source) != 0 ||
+           strcmp(before->subject, image->subject) != 0 || before->slice == image->slice;
+}
+
 /* Cuts the holdout into scans; their slices stand together and ascend. */
 static bool find_patients(struct grid *grid, size_t *held, size_t count, struct error *err)
 {
@@ -136,10 +144,8 @@ static bool find_patients(struct grid *grid, size_t *held, size_t count, struct 
     grid->patients = arena_array(&grid->arena, struct patient, count);
     for (size_t i = 0; i < count; i++) {
         const struct dataset_image *image = &store->index[held[i]];
-        struct patient *patient =
-            grid->patient_count ? &grid->patients[grid->patient_count - 1] : NULL;
-        if (!patient || strcmp(patient->scan, image->source) != 0 ||
-            strcmp(patient->subject, image->subject) != 0) {
+        struct patient *patient = i ? &grid->patients[grid->patient_count - 1] : NULL;
+        if (!patient || begins_scan(image, &store->index[held[i - 1]])) {
             patient = &grid->patients[grid->patient_count++];
             *patient = (struct patient){ .subject = image->subject,
                                          .scan = image->source,
@@ -148,7 +154,7 @@ static bool find_patients(struct grid *grid, size_t *held, size_t count, struct 
             find_spacing(store, patient);
         }
         patient->slices++;
-        if (image->slice != patient->first && image->slice < patient->first + patient->depth)
+        if (image->slice < patient->first + patient->depth)
             return error_set(err, "%s: the slices of %s do not ascend in index.csv", store->path,
                              image->subject);
         patient->depth = image->slice - patient->first + 1;

@@ -26,14 +26,16 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-/* "0.812 ± 0.05", or a dash where nothing defines it. */
+/* "0.812 ± 0.050", of one subject "0.812", or a dash where nothing defines it. */
 static void print_cell(const struct overlap_summary *summary, enum metric metric)
 {
     char cell[48] = "–";
     int width = 13;
-    if (summary->metric[metric].count)
+    if (summary->metric[metric].count > 1)
         snprintf(cell, sizeof cell, "%.3f ± %.3f", summary->metric[metric].mean,
                  summary->metric[metric].sd);
+    else if (summary->metric[metric].count)
+        snprintf(cell, sizeof cell, "%.3f", summary->metric[metric].mean);
     for (const char *byte = cell; *byte; byte++)
         width += ((unsigned char)*byte & 0xC0) == 0x80; /* columns, not bytes */
     printf("  %*s", width, cell);
@@ -43,7 +45,8 @@ static void print_table(const struct score *score)
 {
     static const char *const titles[METRIC_COUNT] = { "Dice",      "Hausdorff mm", "95th perc. mm",
                                                       "precision", "recall",       "volume ml" };
-    printf("%zu subjects; mean ± standard deviation\n%-12s", score->subject_count, "");
+    printf("%zu subject%s; mean ± standard deviation\n%-12s", score->subject_count,
+           score->subject_count == 1 ? "" : "s", "");
     for (int metric = 0; metric < METRIC_COUNT; metric++)
         printf("  %13s", titles[metric]);
     printf("  both/truth/pred. empty\n");

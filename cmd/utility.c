@@ -64,6 +64,70 @@ static double number(const struct json *object, const char *key)
     return json_get_real(object, key, &value, NULL) ? value : NAN;
 }
 
+/* "   0.812", or a dash where it is not defined. */
+static void add_cell(struct text *out, int width, double value)
+{
+    if (isnan(value))
+        text_format(out, "%*s–", width - 1, "");
+    else
+        text_format(out, "%*.3f", width, value);
+}
+
+static void add_interval(struct text *out, const struct json *of)
+{
+    text_add(out, "  ");
+    add_cell(out, 6, number(of, "lower95"));
+    text_add(out, " … ");
+    add_cell(out, 6, number(of, "upper95"));
+}
+
+/* The entry of a list that is of the same kind, or NULL. */
+static const struct json *entry_of(const struct json *list, const struct json *kind)
+{
+    static const char *const keys[] = { "source", "model", "augmentation" };
+    for (size_t i = 0; i < json_length(list); i++) {
+        bool same = true;
+        for (int key = 0; key < 3; key++)
+            same = same && strcmp(json_get_string(json_at(list, i), keys[key], NULL),
+                                  json_get_string(kind, keys[key], NULL)) == 0;
+        if (same)
+            return json_at(list, i);
+    }
+    return NULL;
+}
+
+static void add_kind(struct text *out, const struct json *kind, const struct json *relative)
+{
+    const struct json *dice = json_get(kind, "dice", NULL);
+    text_format(out, "%-24s %-5s %-6s ", json_get_string(kind, "source", NULL),
+                json_get_string(kind, "model", NULL), json_get_string(kind, "augmentation", NULL));
+    add_cell(out, 8, number(dice, "mean"));
+    text_add(out, "  ");
+    add_cell(out, 6, number(dice, "sd"));
+    add_interval(out, dice);
+    if (relative) {
+        text_add(out, "  ");
+        add_cell(out, 8, number(relative, "mean"));
+        add_interval(out, relative);
+    }
+    text_add(out, "\n");
+}
+
+/* What the intervals rest on. */
+static void add_tested(struct text *out, const struct json *counts)
+{
+    int64_t subjects = 0, scans = 0;
+    (void)json_get_integer(counts, "holdout_subjects", &subjects, NULL);
+    (void)json_get_integer(counts, "holdout_scans", &scans, NULL);
+    text_format(out, "tested on %" PRId64 " subject%s", subjects, subjects == 1 ? "" : "s");
+    if (scans != subjects)
+        text_format(out, " (%" PRId64 " scans)", scans);
+    if (subjects < UTILITY_SUBJECTS_FEW)
+        text_add(out, subjects == 1 ? "; one alone gives no interval"
+                                    : "; of so few, intervals are too narrow");
+    text_add(out, "\n");
+}
+
 /* A line a kind of training: Dice with its interval, and relative to real images. */
 static void summarise(const struct json *document, struct text *out)
 {
@@ -71,25 +135,9 @@ static void summarise(const struct json *document, struct text *out)
     const struct json *relative = json_get_array(document, "relative_dice", NULL);
     text_format(out, "%-24s %-5s %-6s %8s  %6s  %15s  %8s  %15s\n", "source", "model", "augm.",
                 "Dice", "sd", "95 % interval", "relative", "95 % interval");
-    for (size_t i = 0; i < json_length(summary); i++) {
-        const struct json *kind = json_at(summary, i), *dice = json_get(kind, "dice", NULL);
-        static const char *const keys[] = { "source", "model", "augmentation" };
-        text_format(out, "%-24s %-5s %-6s %8.3f  %6.3f  %6.3f … %6.3f",
-                    json_get_string(kind, keys[0], NULL), json_get_string(kind, keys[1], NULL),
-                    json_get_string(kind, keys[2], NULL), number(dice, "mean"), number(dice, "sd"),
-                    number(dice, "lower95"), number(dice, "upper95"));
-        for (size_t k = 0; k < json_length(relative); k++) {
-            const struct json *entry = json_at(relative, k);
-            bool same = true;
-            for (int key = 0; key < 3; key++)
-                same = same && strcmp(json_get_string(entry, keys[key], NULL),
-                                      json_get_string(kind, keys[key], NULL)) == 0;
-            if (same)
-                text_format(out, "  %8.3f  %6.3f … %6.3f", number(entry, "mean"),
-                            number(entry, "lower95"), number(entry, "upper95"));
-        }
-        text_add(out, "\n");
-    }
+    for (size_t i = 0; i < json_length(summary); i++)
+        add_kind(out, json_at(summary, i), entry_of(relative, json_at(summary, i)));
+    add_tested(out, json_get(document, "counts", NULL));
 }
 
 enum exit_code utility_measure(struct stage_work *work, const struct utility_job *job)

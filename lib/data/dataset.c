@@ -136,8 +136,8 @@ static bool read_index(struct dataset *dataset, struct error *err)
         int64_t image;
         int split;
         if (!text_to_integer(csv_cell(&table, i, "image"), &image) || image != (int64_t)i ||
-            !text_to_integer(csv_cell(&table, i, "slice"), &row->slice) ||
-            !find_name(split_names, csv_cell(&table, i, "split"), &split))
+            !text_to_integer(csv_cell(&table, i, "slice"), &row->slice) || row->slice < 0 ||
+            row->slice > INT32_MAX || !find_name(split_names, csv_cell(&table, i, "split"), &split))
             return error_set(err, "%s:%zu: image, slice or split is not valid", path, i + 2);
         row->split = (enum split)split;
         row->subject = csv_cell(&table, i, "subject");

@@ -128,6 +128,7 @@ static void empty_masks_are_counted_and_left_out(void **state)
     assert_true(fabs(summary.metric[METRIC_DICE].mean - 1.0 / 3) < 1e-15);
     assert_true(fabs(summary.metric[METRIC_DICE].sd - sqrt(1.0 / 3)) < 1e-15);
     assert_int_equal(summary.metric[METRIC_HAUSDORFF_95].count, 1);
+    assert_true(isnan(summary.metric[METRIC_HAUSDORFF_95].sd)); /* of one value there is none */
 }
 
 static void regions_are_unions_of_labels(void **state)

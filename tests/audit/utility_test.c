@@ -154,6 +154,9 @@ static void words_that_mean_nothing_are_refused(void **state)
     struct utility_settings twice = quick(SOURCES("real", "real"));
     assert_false(utility_settings_check(&twice, &err));
     assert_contains(err.message, "twice");
+    struct utility_settings alike = quick(SOURCES("0.5", "0.50"));
+    assert_false(utility_settings_check(&alike, &err));
+    assert_contains(err.message, "\"0.50\" stands there twice");
 }
 
 /* Before anything is written. */
@@ -483,6 +486,63 @@ static void a_class_without_truth_is_told_and_not_divided_by(void **state)
     json_free(document);
 }
 
+/* Predicted by one kind alone, it would halve that kind's mean. */
+static void a_class_that_nobody_has_is_in_no_mean_over_classes(void **state)
+{
+    (void)state;
+    struct numbers numbers;
+    struct error err;
+    make_numbers(&numbers, 0.8);
+    struct overlap *invented = &numbers.rows[SEEDS][0]; /* by the synthetic kind, in one seed */
+    invented->prediction = 5;
+    invented->value[METRIC_DICE] = 0;
+    struct json *document = document_of(&numbers);
+    const struct json *relative = json_at(json_get_array(document, "relative_dice", &err), 0);
+    assert_true(fabs(number(relative, "mean") - 0.8) < 1e-12);
+    assert_true(fabs(number(relative, "upper95") - 0.8) < 1e-12);
+    const struct json *run = json_at(json_get_array(document, "runs", &err), SEEDS);
+    assert_true(fabs(number(run, "dice") - 0.8 * 0.66) < 1e-12);
+    const struct json *summary = json_at(json_get_array(document, "summary", &err), 1);
+    const struct json *class = json_at(json_get_array(summary, "classes", &err), 0);
+    assert_true(number(json_get(class, "dice", &err), "mean") == 0); /* of the seed that has one */
+    assert_true(number(json_get(class, "dice_interval", &err), "mean") == 0);
+    json_free(document);
+}
+
+static void one_subject_alone_gives_no_interval(void **state)
+{
+    (void)state;
+    struct numbers numbers;
+    struct error err;
+    make_numbers(&numbers, 0.8);
+    for (int i = 0; i < PATIENTS; i++) /* scans of one subject */
+        numbers.patients[i].subject = "a";
+    struct json *document = document_of(&numbers);
+    const struct json *summary = json_at(json_get_array(document, "summary", &err), 0),
+                      *relative = json_at(json_get_array(document, "relative_dice", &err), 0);
+    assert_true(fabs(number(json_get(summary, "dice", &err), "mean") - 0.67) < 1e-12);
+    assert_true(json_has_null(json_get(summary, "dice", &err), "lower95"));
+    assert_true(json_has_null(json_get(relative, "difference", &err), "upper95"));
+    json_free(document);
+}
+
+/* A subject whose real images bring Dice 0: drawn often enough, there is no ratio to bound. */
+static void a_ratio_to_nothing_has_no_upper_end(void **state)
+{
+    (void)state;
+    struct numbers numbers;
+    struct error err;
+    make_numbers(&numbers, 0.8);
+    for (int t = 0; t < SEEDS; t++)
+        for (int i = 0; i + 1 < PATIENTS; i++) /* of all but one */
+            numbers.rows[t][2 * i + 1].value[METRIC_DICE] = 0;
+    struct json *document = document_of(&numbers);
+    const struct json *relative = json_at(json_get_array(document, "relative_dice", &err), 0);
+    assert_true(number(relative, "lower95") > 1);
+    assert_true(json_has_null(relative, "upper95"));
+    json_free(document);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
@@ -504,6 +564,9 @@ int main(void)
         TEST(a_grid_that_is_stopped_goes_on),
         TEST(relative_dice_is_paired_by_subject),
         TEST(a_class_without_truth_is_told_and_not_divided_by),
+        TEST(a_class_that_nobody_has_is_in_no_mean_over_classes),
+        TEST(one_subject_alone_gives_no_interval),
+        TEST(a_ratio_to_nothing_has_no_upper_end),
     };
     parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
     return cmocka_run_group_tests(tests, NULL, NULL);
