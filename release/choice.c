@@ -4,6 +4,7 @@
 #include "base/file.h"
 
 #include <math.h>
+#include <string.h>
 
 struct trial {
     struct json *entry;   /* of the document */
@@ -24,16 +25,26 @@ static void copy_numbers(const struct json *from, const char *const *names, stru
     }
 }
 
-/* Usefulness compared with real images: the first measure of the set alone. */
+const struct json *usefulness_of(const struct json *utility)
+{
+    const struct json *list = json_member(utility, "relative_dice");
+    for (size_t i = 0; i < json_length(list); i++) {
+        const char *source = json_as_string(json_member(json_at(list, i), "source"));
+        if (source && strcmp(source, "synthetic") == 0)
+            return json_at(list, i);
+    }
+    return NULL;
+}
+
 static double put_usefulness(const struct json *utility, struct json *entry)
 {
     static const char *const names[] = { "mean", "lower95", "upper95", NULL };
-    const struct json *first = json_at(json_member(utility, "relative_dice"), 0);
+    const struct json *measured = usefulness_of(utility);
     double mean;
-    if (!json_as_real(json_member(first, "mean"), &mean))
+    if (!json_as_real(json_member(measured, "mean"), &mean))
         return NAN;
     struct json *numbers = json_new_object();
-    copy_numbers(first, names, numbers);
+    copy_numbers(measured, names, numbers);
     json_put(entry, "relative_dice", numbers);
     return mean;
 }

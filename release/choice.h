@@ -31,6 +31,10 @@ struct choice_candidate {
     const char *utility;           /* NULL: not measured */
 };
 
+/* How useful the set alone is, compared with real images: of utility.json the first relative Dice
+ * whose source is the synthetic images, not these among others or a control. NULL: not measured. */
+const struct json *usefulness_of(const struct json *utility);
+
 /* The document; NULL and a message where something cannot be read. */
 struct json *choose(const struct choice_candidate *candidates, size_t count,
                     const struct policy_settings *policy, struct arena *arena,

@@ -257,22 +257,30 @@ static struct policy_result evaluate(const struct policy_row *row,
     return result;
 }
 
+/* A copy of a member that is an object, or an empty one. */
+static struct json *copy_of(const struct json *object, const char *key)
+{
+    const struct json *member = json_member(object, key);
+    return json_value_is_object(member) ? json_clone(member) : json_new_object();
+}
+
+static bool clear_count(void *flagged, const char *key, const struct json *value)
+{
+    (void)value;
+    if (text_starts_with(key, "by_"))
+        json_put_integer(flagged, key, 0);
+    return true;
+}
+
 void policy_without_flagged(struct json *memorization, int64_t images)
 {
-    static const char *const bounds[] = { "lower95", "upper95" };
-    static const char *const kept[] = { "train", "holdout", "subjects" };
-    struct json *flagged = json_new_object(), *counts = json_new_object();
-    double value;
+    struct json *flagged = copy_of(memorization, "flagged"),
+                *counts = copy_of(memorization, "counts");
     json_put_integer(flagged, "count", 0);
+    json_put_integer(flagged, "of", images);
     json_put_real(flagged, "fraction", 0);
-    for (size_t i = 0; i < sizeof bounds / sizeof *bounds; i++)
-        if (json_as_real(json_member(json_member(memorization, "flagged"), bounds[i]), &value))
-            json_put_real(flagged, bounds[i], value);
-    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
-        if (json_as_real(json_member(json_member(memorization, "counts"), kept[i]), &value))
-            json_put_real(counts, kept[i], value);
-    if (json_as_real(json_member(json_member(memorization, "flagged"), "spared_by_limits"), &value))
-        json_put_real(flagged, "spared_by_limits", value); /* none of these was left out */
+    json_each(json_member(memorization, "flagged"), clear_count, flagged);
+    json_put(flagged, "images", json_new_array());
     json_put_integer(counts, "synthetic", images);
     json_put(memorization, "flagged", flagged);
     json_put(memorization, "counts", counts);

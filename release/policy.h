@@ -72,9 +72,10 @@ struct policy_document {
 };
 
 /* Changes an audit's document to what it would say of the images that are left, `images` of them,
- * when the flagged ones are left out. Counts and fraction follow from what was removed; the bounds
- * stay, for they speak of the generator and not of the images that it happened to draw: leaving out
- * what was caught does not make what was not caught rarer. */
+ * when the flagged ones are left out. Counts and fraction of flagged images follow from what was
+ * removed; bounds and what chance brings stay, for they speak of the generator and not of the
+ * images that it happened to draw: leaving out what was caught does not make what was not caught
+ * rarer. */
 void policy_without_flagged(struct json *memorization, int64_t images);
 
 struct policy_result {

@@ -169,6 +169,42 @@ static void a_metric_of_no_document_is_refused_before_anything_runs(void **state
     }
 }
 
+static void without_what_was_flagged_counts_are_of_what_is_left(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "{ \"count\": 3, \"of\": 1000, \"fraction\": 0.003, \"upper95\": 0.01,"
+        "  \"by_identity\": 2, \"images\": [4, 5, 6], \"excess_p\": 0.2 }";
+    struct json *flagged = json_parse(text, strlen(text), "flagged", &err),
+                *counts = json_new_object();
+    assert_ok(flagged, err);
+    json_put_integer(counts, "synthetic", 1000);
+    json_put_integer(counts, "holdout_subjects", 25);
+    json_put(root, "flagged", flagged);
+    json_put(root, "counts", counts);
+    policy_without_flagged(root, 997);
+    static const struct {
+        const char *metric;
+        enum policy_bound bound;
+        double value;
+    } cases[] = {
+        { "memorization.flagged.count", BOUND_VALUE, 0 },
+        { "memorization.flagged.fraction", BOUND_VALUE, 0 },
+        { "memorization.flagged.fraction", BOUND_UPPER95, 0.01 },
+        { "memorization.flagged.of", BOUND_VALUE, 997 },
+        { "memorization.flagged.by_identity", BOUND_VALUE, 0 },
+        { "memorization.flagged.excess_p", BOUND_VALUE, 0.2 },
+        { "memorization.counts.synthetic", BOUND_VALUE, 997 },
+        { "memorization.counts.holdout_subjects", BOUND_VALUE, 25 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy_result result =
+            result_of((struct policy_row){ cases[i].metric, cases[i].bound, 0, 1 });
+        assert_true(result.measured && result.value == cases[i].value);
+    }
+    assert_int_equal(json_length(json_member(json_member(root, "flagged"), "images")), 0);
+}
+
 static void the_defaults_pass_a_clean_set_and_nothing_else(void **state)
 {
     (void)state;
@@ -231,6 +267,7 @@ int main(void)
         TEST(a_metric_of_no_document_is_refused_before_anything_runs),
         TEST(a_metric_that_there_can_never_be_is_refused_before_anything_runs),
         TEST(a_policy_that_everything_would_pass_is_refused),
+        TEST(without_what_was_flagged_counts_are_of_what_is_left),
         TEST(the_defaults_pass_a_clean_set_and_nothing_else),
         TEST(the_digest_changes_with_every_part_of_the_policy),
     };
