@@ -199,12 +199,26 @@ static void advise_width(const struct facts *facts, struct text *advice)
 
 /* ---- usefulness ------------------------------------------------------------------------------ */
 
+/* The number itself that a row about utility bounds; NaN where there is none. */
+static double value_of(const struct facts *facts, const struct policy_row *row)
+{
+    struct policy_row plain = { row->metric, BOUND_VALUE, RULE_OF_BOUND, 0 };
+    struct policy_settings settings = { .rows = { &plain, 1 } };
+    struct policy_result *results;
+    struct arena arena;
+    arena_init(&arena);
+    policy_judge(&settings, NULL, facts->utility, &arena, &results);
+    double value = results->measured ? results->value : NAN;
+    arena_release(&arena);
+    return value;
+}
+
 static void advise_utility(const struct facts *facts, struct text *advice)
 {
     const struct policy_result *row = failed(facts, "utility");
     if (!row)
         return;
-    double mean = fact_number(json_at(fact(facts->utility, "relative_dice"), 0), "mean");
+    double mean = value_of(facts, row->row);
     if (!facts->utility)
         text_add(advice, "A condition is about utility, which was not measured: give the plan a "
                          "section utility, as in utility: { sources: [real, synthetic] }.\n");

@@ -285,8 +285,8 @@ static void draw_bar(struct html *html, const struct chart_bar *bar, double y, d
              "<text class=\"label\" x=\"$n\" y=\"$f\" text-anchor=\"end\">$t</text>"
              "<rect class=\"bar $t\" x=\"$n\" y=\"$f\" width=\"$f\" height=\"18\" rx=\"2\"/>",
              (int64_t)(BAR_LEFT - 10), y + 14, bar->name, bar->tone, (int64_t)BAR_LEFT, y,
-             fmax(bar_x(bar->value, most) - BAR_LEFT, 0));
-    double end = bar_x(bar->value, most);
+             isnan(bar->value) ? 0 : bar_x(bar->value, most) - BAR_LEFT);
+    double end = isnan(bar->value) ? BAR_LEFT : bar_x(bar->value, most);
     if (!isnan(bar->low) && !isnan(bar->high)) {
         html_put(html, "<path class=\"whisker\" d=\"M$f,$fL$f,$fM$f,$fL$f,$fM$f,$fL$f,$f\"/>",
                  bar_x(bar->low, most), y + 9, bar_x(bar->high, most), y + 9, bar_x(bar->low, most),

@@ -38,23 +38,42 @@ static void put_integer(struct html *html, int64_t value)
     }
 }
 
-const char *html_real(char buffer[HTML_NUMBER], double value)
+/* A value that was just so many digits before it became binary stays what it is. */
+static double rounded(double value, int decimals, enum html_rounding rounding)
+{
+    const double slack = 1e-9;
+    double step = pow(10, decimals);
+    return rounding == HTML_AT_MOST    ? ceil(value * step - slack) / step
+           : rounding == HTML_AT_LEAST ? floor(value * step + slack) / step
+                                       : value;
+}
+
+/* As many as leave three digits or four; two below 0.01. */
+static int real_decimals(double size)
+{
+    return size < 0.1 ? 4 : size < 10 ? 3 : size < 1000 ? 1 : 0;
+}
+
+const char *html_real_bound(char buffer[HTML_NUMBER], double value, enum html_rounding rounding)
 {
     double size = fabs(value);
-    if (isnan(value))
+    if (!isfinite(value))
         snprintf(buffer, HTML_NUMBER, "%s", dash);
-    else if (value == round(value) && size < 1e6)
-        snprintf(buffer, HTML_NUMBER, "%.0f", value);
-    else if (size >= 1e-3 && size < 1e5)
-        snprintf(buffer, HTML_NUMBER, "%.*f",
-                 size < 0.01   ? 4
-                 : size < 10   ? 3
-                 : size < 1000 ? 1
-                               : 0,
-                 value);
-    else
-        snprintf(buffer, HTML_NUMBER, "%.2e", value);
+    else if (value == round(value) && size < 1e15)
+        snprintf(buffer, HTML_NUMBER, "%.0f", value + 0.0); /* no minus before a 0 */
+    else if (size >= 1e-3 && size < 1e5) {
+        int decimals = real_decimals(size);
+        snprintf(buffer, HTML_NUMBER, "%.*f", decimals, rounded(value, decimals, rounding));
+    } else {
+        double power = pow(10, floor(log10(size)));
+        snprintf(buffer, HTML_NUMBER, "%.2e", rounded(value / power, 2, rounding) * power);
+    }
     return buffer;
+}
+
+const char *html_real(char buffer[HTML_NUMBER], double value)
+{
+    return html_real_bound(buffer, value, HTML_NEAREST);
 }
 
 /* One decimal, or where that would leave less two digits that count: 0.0037 % is not 0.00 %. */
@@ -63,25 +82,24 @@ static int percent_decimals(double percent)
     return percent >= 1 || percent <= 0 ? 1 : 1 - (int)floor(log10(percent));
 }
 
-const char *html_percent(char buffer[HTML_NUMBER], double share)
+const char *html_percent_bound(char buffer[HTML_NUMBER], double share, enum html_rounding rounding)
 {
-    double percent = 100 * share, whole = round(percent);
-    if (isnan(share))
+    if (!isfinite(share)) {
         snprintf(buffer, HTML_NUMBER, "%s", dash);
-    else if (percent == whole || (whole > 0 && fabs(percent - whole) < 1e-9)) /* .07 is 7 % */
+        return buffer;
+    }
+    double percent = rounded(100 * share, percent_decimals(100 * share), rounding),
+           whole = round(percent);
+    if (percent == whole || (whole > 0 && fabs(percent - whole) < 1e-9)) /* .07 is 7 % */
         snprintf(buffer, HTML_NUMBER, "%.0f %%", percent);
     else
         snprintf(buffer, HTML_NUMBER, "%.*f %%", percent_decimals(percent), percent);
     return buffer;
 }
 
-const char *html_percent_at_most(char buffer[HTML_NUMBER], double share)
+const char *html_percent(char buffer[HTML_NUMBER], double share)
 {
-    if (isnan(share))
-        return html_percent(buffer, share);
-    double step = pow(10, percent_decimals(100 * share));
-    /* A share that was just so many digits before it became binary stays what it is. */
-    return html_percent(buffer, ceil(100 * share * step - 1e-9) / step / 100);
+    return html_percent_bound(buffer, share, HTML_NEAREST);
 }
 
 static void put_value(struct html *html, char kind, va_list *values)
@@ -106,7 +124,10 @@ static void put_value(struct html *html, char kind, va_list *values)
         put_text(html, html_percent(buffer, va_arg(*values, double)));
         return;
     case 'u':
-        put_text(html, html_percent_at_most(buffer, va_arg(*values, double)));
+        put_text(html, html_percent_bound(buffer, va_arg(*values, double), HTML_AT_MOST));
+        return;
+    case 'l':
+        put_text(html, html_percent_bound(buffer, va_arg(*values, double), HTML_AT_LEAST));
         return;
     case 'f':
         text_format(&html->text, "%.2f", va_arg(*values, double));

@@ -8,9 +8,10 @@
  *     $t  const char *   text, escaped; NULL: a dash
  *     $i  int64_t        a whole number, thousands apart by a narrow space
  *     $n  int64_t        a whole number, plain, for attributes
- *     $r  double         a real number, 4 significant digits; NaN: a dash
+ *     $r  double         a real number, three digits or four; whole ones whole; NaN: a dash
  *     $p  double         a share as a percentage; NaN: a dash
  *     $u  double         the same of an upper bound: never rounded down
+ *     $l  double         the same of a lower bound: never rounded up
  *     $f  double         a real number with 2 decimals, plain, for coordinates
  *     $$                 a dollar sign
  *
@@ -44,7 +45,10 @@ enum { HTML_NUMBER = 48 };
 const char *html_real(char buffer[HTML_NUMBER], double value);
 /* "0.42 %", "12.3 %", "0.0037 %", "0 %". */
 const char *html_percent(char buffer[HTML_NUMBER], double share);
-/* Rounded up: what is said to be at most so much is. */
-const char *html_percent_at_most(char buffer[HTML_NUMBER], double share);
+/* Both, of a number that bounds something: what is said to be at most so much is, and what is said
+ * to be at least so much. */
+enum html_rounding { HTML_NEAREST, HTML_AT_MOST, HTML_AT_LEAST };
+const char *html_real_bound(char buffer[HTML_NUMBER], double value, enum html_rounding rounding);
+const char *html_percent_bound(char buffer[HTML_NUMBER], double share, enum html_rounding rounding);
 
 #endif

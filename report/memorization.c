@@ -81,7 +81,7 @@ static const struct distribution distributions[] = {
 static void put_quantiles(struct html *html, const char *name, const struct json *of)
 {
     static const char *const keys[] = { "mean", "p50", "p95", "p99", "max" };
-    if (!of)
+    if (!json_value_is_object(of)) /* no such images */
         return;
     html_put(html, "<tr><th scope=\"row\">$t</th>", name);
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -109,12 +109,8 @@ static void write_quantiles(struct page *page)
     html_put(html, "</tbody></table></div>");
 }
 
-static void put_threshold(struct html *html, const struct json *audit, const char *key,
-                          const char *name)
+static void put_threshold(struct html *html, const struct json *threshold, const char *name)
 {
-    char path[96];
-    snprintf(path, sizeof path, "thresholds.%s", key);
-    const struct json *threshold = fact(audit, path);
     if (!threshold)
         return;
     double supported = fact_number(threshold, "supported");
@@ -150,7 +146,7 @@ static void put_calibration(struct html *html, const struct json *audit)
         json_as_real(json_at(interval, 1), &high))
         html_put(html,
                  "<tr><th scope=\"row\">… the true rate, with 95 % confidence</th>"
-                 "<td class=\"n\">$p to $p</td></tr>",
+                 "<td class=\"n\">$l to $u</td></tr>",
                  low, high);
     html_put(html,
              "<tr><th scope=\"row\">Flagged images that chance alone brings, on average</th>"
@@ -172,6 +168,33 @@ static const struct {
     { "tile_local_ratio", "local ratio of a piece" },
     { "lesion_local_ratio", "local ratio of a lesion" },
 };
+
+static void put_channel_count(struct page *page, const char *channel)
+{
+    struct arena *arena = &page->facts->arena;
+    double count;
+    if (json_as_real(json_member(fact(page->facts->memorization, "flagged"),
+                                 arena_format(arena, "by_channel_%s", channel)),
+                     &count))
+        put_number_row(page->html, arena_format(arena, "… by %s alone", channel), count);
+}
+
+static void put_channel_threshold(struct page *page, const char *channel)
+{
+    struct arena *arena = &page->facts->arena;
+    put_threshold(page->html,
+                  json_member(fact(page->facts->memorization, "thresholds"),
+                              arena_format(arena, "channel_%s", channel)),
+                  arena_format(arena, "correlation of %s alone", channel));
+}
+
+/* Where channels were compared each by itself, too. */
+static void put_channels(struct page *page, void (*put)(struct page *page, const char *channel))
+{
+    const struct json *channels = fact(page->facts->memorization, "channels");
+    for (size_t i = 0; i < json_length(channels); i++)
+        put(page, json_as_string(json_at(channels, i)));
+}
 
 /* What was looked for and found. A key that the audit does not have shows as a dash. */
 static void write_findings(struct page *page)
@@ -205,14 +228,17 @@ static void write_findings(struct page *page)
              "<div class=\"scroll\"><table class=\"facts\"><caption>What was found</caption><tbody>"
              "<tr><th scope=\"row\">Images flagged</th><td class=\"n\">$r of $r</td></tr>"
              "<tr><th scope=\"row\">Share of flagged images, with 95 % confidence</th>"
-             "<td class=\"n\">$p to $u</td></tr>",
+             "<td class=\"n\">$l to $u</td></tr>",
              fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
              fact_number(audit, "flagged.lower95"), fact_number(audit, "flagged.upper95"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (fact(audit, rows[i].path))
             put_number_row(html, rows[i].name, fact_number(audit, rows[i].path));
+    put_channels(page, put_channel_count);
     for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++)
-        put_threshold(html, audit, thresholds[i].key, thresholds[i].name);
+        put_threshold(html, json_member(fact(audit, "thresholds"), thresholds[i].key),
+                      thresholds[i].name);
+    put_channels(page, put_channel_threshold);
     put_calibration(html, audit);
     put_row(html, "Search", fact_string(audit, "engine"));
     html_put(html, "</tbody></table></div>");
@@ -226,6 +252,13 @@ static void bounds_of(const struct json *companion, double *low, double *high)
     *high = fact_number(companion, "upper95");
     if (interval && json_length(interval) == 2 && json_as_real(json_at(interval, 0), low))
         (void)json_as_real(json_at(interval, 1), high);
+}
+
+static void put_range(struct html *html, double low, double high)
+{
+    char from[HTML_NUMBER], to[HTML_NUMBER];
+    html_put(html, "<td class=\"n\">$t to $t</td></tr>", html_real_bound(from, low, HTML_AT_LEAST),
+             html_real_bound(to, high, HTML_AT_MOST));
 }
 
 static void put_companion(struct html *html, const char *name, const char *meaning,
@@ -248,7 +281,7 @@ static void put_companion(struct html *html, const char *name, const char *meani
     if (isnan(low))
         html_put(html, "<td class=\"n\">–</td></tr>");
     else
-        html_put(html, "<td class=\"n\">$r to $r</td></tr>", low, high);
+        put_range(html, low, high);
 }
 
 /* Measures from the literature, beside ours. */
@@ -319,7 +352,7 @@ static void write_preparation(struct page *page)
 bool has_unseen_control(const struct json *audit)
 {
     const char *used = fact_string(audit, "control.used");
-    return !used || strcmp(used, "other_subjects") != 0;
+    return used && strcmp(used, "other_subjects") != 0;
 }
 
 const char *control_people(const struct json *audit)
@@ -328,30 +361,51 @@ const char *control_people(const struct json *audit)
     if (used && strcmp(used, "matched_holdout") == 0)
         return "patients whom the generator never saw, changed to be as smooth as the synthetic "
                "ones";
-    return has_unseen_control(audit) ? "patients whom the generator never saw"
-                                     : "training patients, each held against the others";
+    return !used                       ? "nobody, for there was no control"
+           : has_unseen_control(audit) ? "patients whom the generator never saw"
+                                       : "training patients, each held against the others";
+}
+
+double unseen_patients(const struct json *audit)
+{
+    double subjects = fact_number(audit, "control.holdout.subjects");
+    return audit && isnan(subjects) ? 0 : subjects;
+}
+
+/* What was compared with what, and what came of it. */
+static void write_in_plain_words(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *audit = page->facts->memorization;
+    bool control = fact_string(audit, "control.used");
+    put_plain(html, "A generator can learn a patient by heart and show that patient again. So each "
+                    "synthetic image was compared with every training image");
+    if (control)
+        html_put(html,
+                 ", and the same was done with images of $t (in number: $r): they show how alike "
+                 "two strangers are. An image that is more alike than strangers are is flagged.",
+                 control_people(audit),
+                 fact_number(audit, has_unseen_control(audit) ? "control.holdout.subjects"
+                                                              : "control.other_subjects.subjects"));
+    else
+        html_put(html, ". There were no images of other people to show how alike two strangers "
+                       "are, so an image is flagged only by a limit that the plan sets, or as a "
+                       "real image itself, unchanged.");
+    html_put(html,
+             " Of $r images $r were flagged; with 95 % confidence, of images made in this way at "
+             "most $u would be.</p>",
+             fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.count"),
+             fact_number(audit, "flagged.upper95"));
 }
 
 void write_memorization(struct page *page)
 {
-    struct html *html = page->html;
     const struct json *audit = page->facts->memorization;
     if (!audit) {
-        html_put(html, "<p>The set was not audited for memorisation.</p>");
+        html_put(page->html, "<p>The set was not audited for memorisation.</p>");
         return;
     }
-    put_plain(
-        html,
-        "A generator can learn a patient by heart and show that patient again. So each synthetic image was "
-        "compared with every training image, and the same was done with images of $t (in number: $r): "
-        "they show how alike two strangers are. An image that is "
-        "more alike than strangers are is flagged. Of $r images $r were flagged; with 95 % "
-        "confidence, of images made in this way at most $u would be.</p>",
-        control_people(audit),
-        fact_number(audit, has_unseen_control(audit) ? "control.holdout.subjects"
-                                                     : "control.other_subjects.subjects"),
-        fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.count"),
-        fact_number(audit, "flagged.upper95"));
+    write_in_plain_words(page);
     write_preparation(page);
     for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
         write_distribution(page, &distributions[i]);

@@ -2,6 +2,7 @@
 #include "report/report.h"
 
 #include "base/file.h"
+#include "release/choice.h"
 #include "release/package.h"
 #include "report/advice.h"
 #include "report/assets.h"
@@ -77,13 +78,6 @@ static const char *verdict_sentence(const struct facts *facts)
                  "be released.";
 }
 
-/* The first relative Dice that the utility stage measured for images of the generator alone. */
-static double usefulness(const struct facts *facts)
-{
-    const struct json *list = fact(facts->utility, "relative_dice");
-    return list && json_length(list) ? fact_number(json_at(list, 0), "mean") : NAN;
-}
-
 static void put_verdict(struct page *page)
 {
     struct html *html = page->html;
@@ -103,7 +97,7 @@ static void put_verdict(struct page *page)
     html_put(html,
              "<div><dt>usefulness, where real images are 1</dt><dd>$r</dd></div>"
              "<div><dt>unseen patients as control</dt><dd>$r</dd></div></dl></div>",
-             usefulness(facts), fact_number(audit, "control.holdout.subjects"));
+             fact_number(usefulness_of(facts->utility), "mean"), unseen_patients(audit));
 }
 
 static bool is_shown(const struct page *page, const struct section *section)

@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- small parts ----------------------------------------------------------------------------- */
@@ -104,38 +105,71 @@ static const struct known_metric known_metrics[] = {
     { "utility.relative_dice", BOUND_VALUE, "Usefulness compared with real images", SHOWN_NUMBER },
 };
 
+/* Of utility the number of the whole comparison alone: that of a class, or a difference, is another
+ * than the words say. */
+static bool is_of_a_part(const char *metric)
+{
+    return text_starts_with(metric, "utility.") &&
+           (strstr(metric, "].classes") || strstr(metric, "].difference"));
+}
+
 static const struct known_metric *known(const struct policy_row *row)
 {
     for (size_t i = 0; i < sizeof known_metrics / sizeof *known_metrics; i++)
         if (text_starts_with(row->metric, known_metrics[i].metric) &&
-            row->bound == (int)known_metrics[i].bound)
+            row->bound == (int)known_metrics[i].bound && !is_of_a_part(row->metric))
             return &known_metrics[i];
     return NULL;
 }
 
-/* In words; what is said to be at most so much is rounded up. */
+/* In words; a bound is rounded so that it bounds. */
 static const char *measure(char buffer[HTML_NUMBER], enum shown shown, int bound, double value)
 {
+    static const enum html_rounding roundings[BOUND_COUNT] = {
+        [BOUND_UPPER95] = HTML_AT_MOST, [BOUND_LOWER95] = HTML_AT_LEAST
+    };
     if (shown == SHOWN_YES_NO)
         return value > 0 ? "yes" : "no";
-    if (shown == SHOWN_NUMBER)
-        return html_real(buffer, value);
-    return (bound == BOUND_UPPER95 ? html_percent_at_most : html_percent)(buffer, value);
+    return (shown == SHOWN_NUMBER ? html_real_bound : html_percent_bound)(buffer, value,
+                                                                          roundings[bound]);
 }
 
-/* What was measured; exactly, where it is beyond the limit by so little that both read alike. */
-static void put_measured(struct html *html, enum shown shown, const struct policy_result *result,
-                         const char *limit)
+/* A limit as the plan has it, to the last digit. */
+static const char *limit_words(char buffer[HTML_NUMBER], enum shown shown, double limit)
+{
+    if (shown == SHOWN_YES_NO)
+        return limit > 0 ? "yes" : "no";
+    if (shown == SHOWN_PERCENT)
+        snprintf(buffer, HTML_NUMBER, "%.12g %%", 100 * limit);
+    else
+        snprintf(buffer, HTML_NUMBER, "%.15g", limit);
+    return buffer;
+}
+
+/* Whether the number as it is written keeps the limit where the measured one does: 0.500 beside "at
+ * least 0.50001", not met, does not. */
+static bool reads_as_judged(const char *written, enum shown shown,
+                            const struct policy_result *result)
+{
+    const struct policy_row *row = result->row;
+    double value = strtod(written, NULL) / (shown == SHOWN_PERCENT ? 100 : 1),
+           slack = 1e-12 * fabs(row->limit);
+    bool at_most = strcmp(policy_rule_words(row), "at most") == 0;
+    return result->passed == (at_most ? value <= row->limit + slack : value >= row->limit - slack);
+}
+
+/* What was measured; exactly, too, where it would else seem to contradict the verdict. */
+static void put_measured(struct html *html, enum shown shown, const struct policy_result *result)
 {
     char buffer[HTML_NUMBER];
     const struct policy_row *row = result->row;
     const char *value = measure(buffer, shown, row->bound, result->value);
     html_put(html, "$t", value);
-    if (result->passed || shown == SHOWN_YES_NO || strcmp(value, limit) != 0)
+    if (shown == SHOWN_YES_NO || reads_as_judged(value, shown, result))
         return;
     char exact[HTML_NUMBER], of[HTML_NUMBER];
-    snprintf(exact, sizeof exact, "%.9g", result->value);
-    snprintf(of, sizeof of, "%.9g", row->limit);
+    snprintf(exact, sizeof exact, "%.15g", result->value);
+    snprintf(of, sizeof of, "%.15g", row->limit);
     html_put(html, "<small>exactly $t, of $t</small>", exact, of);
 }
 
@@ -148,11 +182,11 @@ static void put_policy_row(struct html *html, const struct policy_result *result
     if (row->bound != BOUND_VALUE)
         html_put(html, ", $t", policy_bound_names[row->bound]);
     char buffer[HTML_NUMBER];
-    const char *limit = measure(buffer, shown, BOUND_VALUE, row->limit);
     html_put(html, "</small></td><td class=\"n\">$t $t</td><td class=\"n\">",
-             shown == SHOWN_YES_NO ? "" : policy_rule_words(row), limit);
+             shown == SHOWN_YES_NO ? "" : policy_rule_words(row),
+             limit_words(buffer, shown, row->limit));
     if (result->measured)
-        put_measured(html, shown, result, limit);
+        put_measured(html, shown, result);
     else
         html_put(html, "not measured<small>$t</small>", result->reason);
     html_put(html, "</td><td><span class=\"badge $t\">$t</span></td></tr>",
@@ -408,11 +442,48 @@ static void put_risk(struct html *html, const char *name, const char *question, 
              tone, state, question);
 }
 
+/* Whether somebody's membership can be told takes patients who were no members. */
+static void write_inference(struct html *html, const struct json *audit, const char *tone)
+{
+    double auc = fact_number(audit, "companions.mia.auc.value");
+    bool measured = !isnan(auc);
+    put_risk(html, "Inference", "Can something about a person be deduced from the released data?",
+             measured ? tone : "no", measured ? "assessed in part" : "not assessed");
+    if (measured)
+        html_put(html,
+                 "<p>Measured: whether somebody who holds the released set and a patient's image "
+                 "can tell that this patient was in the training set: area under the curve $r (0.5 "
+                 "is a guess).",
+                 auc);
+    else
+        html_put(html,
+                 "<p>Not measured$t: whether somebody who holds the released set and a patient's "
+                 "image can tell that this patient was in the training set.",
+                 audit ? ", for there were no images of patients who were not" : "");
+    html_put(html, " Not measured: inference of other attributes, such as age, sex or diagnosis."
+                   "</p>");
+}
+
+/* A threshold from somebody's images, or none. */
+static void write_singling_out(struct html *html, const struct json *audit)
+{
+    html_put(html, "<p>Measured: for each synthetic image the nearest image of every training "
+                   "patient, by exact search");
+    if (fact_string(audit, "control.used"))
+        html_put(html, ", against a threshold from $t", control_people(audit));
+    html_put(
+        html,
+        ": $r of $r images flagged; at most $u of such images, with 95 % confidence. "
+        "Not measured: persons who can be recognised by a feature that leaves most of the image "
+        "as it is (an implant, a rare malformation).</p>",
+        fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
+        fact_number(audit, "flagged.upper95"));
+}
+
 static void write_risks(struct page *page)
 {
     struct html *html = page->html;
     const struct json *audit = page->facts->memorization;
-    double auc = fact_number(audit, "companions.mia.auc.value");
     const struct json *searched = fact(audit, "transforms.searched");
     const char *tone = audit ? "open" : "no", *partly = audit ? "assessed in part" : "not assessed";
     html_put(html, "<p>The Article 29 Working Party (Opinion 05/2014, WP216) names three risks by "
@@ -420,31 +491,17 @@ static void write_risks(struct page *page)
                    "what was not.</p>");
     put_risk(html, "Singling out", "Can one person be isolated in the released data?", tone,
              partly);
-    html_put(
-        html,
-        "<p>Measured: for each synthetic image the nearest image of every training patient, by "
-        "exact search, against a threshold from $t: "
-        "$r of $r images flagged; at most $u of such images, with 95 % confidence. "
-        "Not measured: persons who can be recognised by a feature that leaves most of the image "
-        "as it is (an implant, a rare malformation).</p>",
-        control_people(audit), fact_number(audit, "flagged.count"),
-        fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.upper95"));
+    if (audit)
+        write_singling_out(html, audit);
     put_risk(html, "Linkability", "Can records about one person be linked, within or across sets?",
              tone, partly);
-    html_put(
-        html,
-        "<p>Measured: how many synthetic images lie nearest to each patient. Copies in disguise "
-        "(mirrored, turned, in other greys) $t looked for. Not measured: linking with data "
-        "outside of this release that an attacker may hold.</p>",
-        searched && json_length(searched) ? "were" : "were not");
-    put_risk(html, "Inference", "Can something about a person be deduced from the released data?",
-             tone, partly);
-    html_put(
-        html,
-        "<p>Measured: whether somebody who holds the released set and a patient's image can tell "
-        "that this patient was in the training set: area under the curve $r (0.5 is a guess)."
-        " Not measured: inference of other attributes, such as age, sex or diagnosis.</p>",
-        auc);
+    if (audit)
+        html_put(html,
+                 "<p>Measured: how many synthetic images lie nearest to each patient. Copies in "
+                 "disguise (mirrored, turned, in other greys) $t looked for. Not measured: linking "
+                 "with data outside of this release that an attacker may hold.</p>",
+                 searched && json_length(searched) ? "were" : "were not");
+    write_inference(html, audit, tone);
 }
 
 /* ---- limits ---------------------------------------------------------------------------------- */
@@ -462,13 +519,16 @@ static void write_limits(struct page *page)
         "covers images drawn in the same way, not other uses of the model.</li>"
         "<li>The model's weights may hold more about patients than its images show. They are "
         "not part of the release.</li>"
-        "<li>Thresholds rest on the patients kept apart. A group of patients that is missing "
+        "<li>Thresholds rest on the patients of the control. A group of patients that is missing "
         "among them, or rare, is protected less surely.</li>"
         "<li>Images made by a generator can show findings that no patient has. They are for "
         "research and for training of software, not for diagnosis.</li></ul>");
     const struct json *audit = page->facts->memorization;
-    double subjects = fact_number(audit, "control.holdout.subjects");
-    if (subjects < 20)
+    double subjects = unseen_patients(audit);
+    if (subjects == 0)
+        html_put(html, "<p><span class=\"badge open\">note</span> No patients were kept apart as "
+                       "control: what an unseen patient looks like, this audit does not know.</p>");
+    else if (subjects < 20)
         html_put(html,
                  "<p><span class=\"badge open\">note</span> Patients kept apart as control: "
                  "just $r; with so few, the threshold is uncertain.</p>",

@@ -24,6 +24,8 @@ extern const struct section sections[]; /* ended by a row without a title */
 /* Whose images set the thresholds, as a person says it. */
 bool has_unseen_control(const struct json *audit);
 const char *control_people(const struct json *audit);
+/* How many unseen patients the audit had; NaN without an audit. */
+double unseen_patients(const struct json *audit);
 void write_memorization(struct page *page);
 void write_exposure(struct page *page);
 void write_pairs(struct page *page);

@@ -58,6 +58,15 @@ static void write_relative(struct page *page)
 
 /* ---- the table of the study's shape ---------------------------------------------------------- */
 
+/* "0.812 ± 0.050"; of one seed "0.812"; NULL where nothing defines it. */
+static const char *mean_words(struct arena *arena, const struct json *of, int decimals)
+{
+    double mean = fact_number(of, "mean"), sd = fact_number(of, "sd");
+    return isnan(mean) ? NULL
+           : isnan(sd) ? arena_format(arena, "%.*f", decimals, mean)
+                       : arena_format(arena, "%.*f ± %.*f", decimals, mean, decimals, sd);
+}
+
 /* mean ± deviation over seeds, below it the interval by patient and the distance, where there are.
  */
 static void put_cell(struct page *page, const struct json *of, const struct json *interval,
@@ -66,14 +75,11 @@ static void put_cell(struct page *page, const struct json *of, const struct json
     double low, high;
     struct arena *arena = &page->facts->arena;
     interval_of(interval, &low, &high);
-    html_put(page->html, "<td class=\"n\">$t",
-             arena_format(arena, "%.3f ± %.3f", fact_number(of, "mean"), fact_number(of, "sd")));
+    html_put(page->html, "<td class=\"n\">$t", mean_words(arena, of, 3));
     if (!isnan(low))
         html_put(page->html, "<small>$t</small>", arena_format(arena, "%.3f to %.3f", low, high));
-    if (distance)
-        html_put(page->html, "<small>$t</small>",
-                 arena_format(arena, "HD95 %.1f ± %.1f", fact_number(distance, "mean"),
-                              fact_number(distance, "sd")));
+    if (mean_words(arena, distance, 1))
+        html_put(page->html, "<small>HD95 $t</small>", mean_words(arena, distance, 1));
     html_put(page->html, "</td>");
 }
 
@@ -114,6 +120,44 @@ static void write_summary(struct page *page)
     for (size_t i = 0; i < count; i++)
         put_summary_row(page, json_at(summary, i));
     html_put(html, "</tbody></table></div>");
+}
+
+/* What the intervals rest on; with few patients they are narrower than they claim: see
+ * docs/utility.md. */
+static void write_tested(struct page *page)
+{
+    double subjects = fact_number(page->facts->utility, "counts.holdout_subjects");
+    const struct json *never = fact(page->facts->utility, "never_in_holdout");
+    if (!isnan(subjects))
+        html_put(page->html, "<p>Patients that it was tested on: $r.$t</p>", subjects,
+                 subjects == 1 ? " How far the numbers would be from one patient to the next, one "
+                                 "alone cannot show."
+                 : subjects < 20 ? " With so few, the 95 % intervals are too narrow."
+                                 : "");
+    for (size_t i = 0; never && i < json_length(never); i++)
+        html_put(page->html,
+                 "<p><span class=\"badge open\">note</span> None of these patients has $t: its "
+                 "numbers say nothing, and it is in no mean over classes.</p>",
+                 json_as_string(json_at(never, i)));
+}
+
+/* Below this Dice of training on real images, being as good as they are is no merit. */
+#define WEAK 0.2
+
+static void write_weak(struct page *page)
+{
+    const struct json *summary = fact(page->facts->utility, "summary");
+    for (size_t i = 0; i < json_length(summary); i++) {
+        const struct json *row = json_at(summary, i);
+        const char *source = fact_string(row, "source");
+        if (source && strcmp(source, "real") == 0 && fact_number(row, "dice.mean") < WEAK)
+            html_put(page->html,
+                     "<p><span class=\"badge open\">note</span> Even trained on real images ($t, "
+                     "augmentation $t) the program finds little (Dice $r), so it says little that "
+                     "synthetic ones are as good: train it longer, or on more.</p>",
+                     fact_string(row, "model"), fact_string(row, "augmentation"),
+                     fact_number(row, "dice.mean"));
+    }
 }
 
 /* ---- panels: real patients' images, so for the reviewer alone -------------------------------- */
@@ -161,5 +205,7 @@ void write_utility(struct page *page)
         "comes to the same program trained on real images, the more the images are worth.</p>");
     write_relative(page);
     write_summary(page);
+    write_tested(page);
+    write_weak(page);
     write_panels(page);
 }

@@ -175,6 +175,15 @@ static void utility_is_asked_for_or_measured_better_or_improved(void **state)
     advise_about(AUDIT(0, 0, 0.005, ""),
                  "{\"relative_dice\": [{\"mean\": 0.4, \"lower95\": 0.3, \"upper95\": 0.5}]}");
     assert_says("less useful than the policy asks for");
+    /* the row's own number, not the first that there is */
+    struct policy_row row = { "utility.relative_dice[1].mean", BOUND_LOWER95, 0, 0.7 };
+    struct policy_settings other = { .rows = { &row, 1 } }, usual = policy;
+    policy = other;
+    advise_about(AUDIT(0, 0, 0.005, ""),
+                 "{\"relative_dice\": [{\"mean\": 0.9, \"lower95\": 0.8, \"upper95\": 1},"
+                 " {\"mean\": 0.4, \"lower95\": 0.3, \"upper95\": 0.5}]}");
+    policy = usual;
+    assert_says("less useful than the policy asks for");
 }
 
 static void a_condition_that_no_advice_knows_is_told_as_it_is(void **state)

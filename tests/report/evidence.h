@@ -70,8 +70,8 @@ static inline void evidence_audit(const char *folder, int flagged)
         "{\"schema\": \"lethe/memorization/1\", \"engine\": \"certified\",\n"
         "\"counts\": {\"synthetic\": 10, \"train\": 9, \"holdout\": 3, \"subjects\": 3},\n"
         "\"warnings\": [\"the control is <small>\"],\n"
-        "\"nearest\": {\"mean\": 0.5, \"p50\": 0.5, \"p95\": 0.6, \"p99\": 0.7, \"max\": 0.8},\n"
-        "\"control\": {\"holdout\": {\"subjects\": 1, \"mean\": 0.5, \"p50\": 0.5, \"p95\": 0.6, \"p99\": 0.7, "
+        "\"nearest\": {\"mean\": 0.50004, \"p50\": 0.5, \"p95\": 0.6, \"p99\": 0.7, \"max\": 0.8},\n"
+        "\"control\": {\"used\": \"holdout\", \"holdout\": {\"subjects\": 1, \"mean\": 0.5, \"p50\": 0.5, \"p95\": 0.6, \"p99\": 0.7, "
         "\"max\": 0.7}},\n"
         "\"calibration\": {\"supported\": true, \"guaranteed_rate\": 0.05, \"across_subjects\": "
         "{\"images\": {\"count\": 0, \"of\": 0}, \"subjects\": {\"count\": 0, \"of\": 0}}},\n"
@@ -104,9 +104,13 @@ static inline void evidence_utility(const char *folder)
         "{\"schema\": \"lethe/utility/1\", \"classes\": [\"1\"],\n"
         "\"summary\": [{\"source\": \"real\", \"model\": \"unet\", \"augmentation\": \"none\",\n"
         "  \"dice\": {\"mean\": 0.8, \"sd\": 0.01, \"interval\": [0.7, 0.9]},\n"
-        "  \"classes\": [{\"name\": \"1\", \"dice\": {\"mean\": 0.8, \"sd\": 0.01}}]}],\n"
-        "\"relative_dice\": [{\"source\": \"synthetic\", \"model\": \"unet\", \"mean\": 0.9,\n"
-        "  \"interval\": [0.85, 0.95]}]}\n");
+        "  \"classes\": [{\"name\": \"1\", \"dice\": {\"mean\": 0.8, \"sd\": null}, "
+        "\"hausdorff_95\": {\"mean\": null, \"sd\": null}}]}],\n"
+        "\"relative_dice\": [{\"source\": \"synthetic+real\", \"model\": \"unet\", \"mean\": 1.1,\n"
+        "  \"interval\": [1.05, 1.15]}, {\"source\": \"synthetic\", \"model\": \"unet\", \"mean\": 0.9,\n"
+        "  \"interval\": [0.85, null]}, {\"source\": \"untrained\", \"model\": \"unet\", \"mean\": null,\n"
+        "  \"interval\": [null, null]}],\n"
+        "\"never_in_holdout\": [\"1\"], \"counts\": {\"holdout_subjects\": 1}}\n");
 }
 
 static inline void evidence_make(int flagged)

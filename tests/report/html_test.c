@@ -49,19 +49,45 @@ static void reals_have_digits_that_matter(void **state)
     assert_string_equal(html_percent(buffer, NAN), "–");
 }
 
+static void bounds_are_rounded_so_that_they_bound(void **state)
+{
+    (void)state;
+    char buffer[HTML_NUMBER];
+    assert_string_equal(html_percent_bound(buffer, 0.0299, HTML_AT_LEAST), "2.9 %");
+    assert_string_equal(html_percent_bound(buffer, 0.00025316, HTML_AT_LEAST), "0.025 %");
+    assert_string_equal(html_percent_bound(buffer, 0.07, HTML_AT_LEAST), "7 %");
+    assert_string_equal(html_percent_bound(buffer, 0.000999, HTML_AT_MOST), "0.10 %");
+    assert_string_equal(html_percent_bound(buffer, 0, HTML_AT_LEAST), "0 %");
+    assert_string_equal(html_real_bound(buffer, 0.54401, HTML_AT_MOST), "0.545");
+    assert_string_equal(html_real_bound(buffer, 0.7996, HTML_AT_LEAST), "0.799");
+    assert_string_equal(html_real_bound(buffer, 0.8, HTML_AT_LEAST), "0.800");
+    assert_string_equal(html_real_bound(buffer, -1.2341, HTML_AT_MOST), "-1.234");
+    assert_string_equal(html_real_bound(buffer, -1.2341, HTML_AT_LEAST), "-1.235");
+    assert_string_equal(html_real_bound(buffer, 1.231e-7, HTML_AT_MOST), "1.24e-07");
+    assert_string_equal(html_real_bound(buffer, NAN, HTML_AT_MOST), "–");
+}
+
+static void counts_are_told_to_the_last_digit(void **state)
+{
+    (void)state;
+    char buffer[HTML_NUMBER];
+    assert_string_equal(html_real(buffer, 1234567), "1234567");
+    assert_string_equal(html_real(buffer, -0.0), "0");
+}
+
 static void an_upper_bound_is_never_told_smaller_than_it_is(void **state)
 {
     (void)state;
     char buffer[HTML_NUMBER];
-    assert_string_equal(html_percent_at_most(buffer, 0.009141), "0.92 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.010004), "1.1 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.00003689), "0.0037 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.00999), "1 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.01), "1 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.07), "7 %");
-    assert_string_equal(html_percent_at_most(buffer, 0.123), "12.3 %");
-    assert_string_equal(html_percent_at_most(buffer, 1), "100 %");
-    assert_string_equal(html_percent_at_most(buffer, NAN), "–");
+    assert_string_equal(html_percent_bound(buffer, 0.009141, HTML_AT_MOST), "0.92 %");
+    assert_string_equal(html_percent_bound(buffer, 0.010004, HTML_AT_MOST), "1.1 %");
+    assert_string_equal(html_percent_bound(buffer, 0.00003689, HTML_AT_MOST), "0.0037 %");
+    assert_string_equal(html_percent_bound(buffer, 0.00999, HTML_AT_MOST), "1 %");
+    assert_string_equal(html_percent_bound(buffer, 0.01, HTML_AT_MOST), "1 %");
+    assert_string_equal(html_percent_bound(buffer, 0.07, HTML_AT_MOST), "7 %");
+    assert_string_equal(html_percent_bound(buffer, 0.123, HTML_AT_MOST), "12.3 %");
+    assert_string_equal(html_percent_bound(buffer, 1, HTML_AT_MOST), "100 %");
+    assert_string_equal(html_percent_bound(buffer, NAN, HTML_AT_MOST), "–");
 }
 
 static void what_is_not_there_is_a_dash(void **state)
@@ -95,9 +121,14 @@ static void an_image_is_a_data_uri(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(text_cannot_become_markup),     TEST(numbers_are_for_people),
-        TEST(reals_have_digits_that_matter), TEST(an_upper_bound_is_never_told_smaller_than_it_is),
-        TEST(what_is_not_there_is_a_dash),   TEST(a_document_cannot_end_its_script),
+        TEST(text_cannot_become_markup),
+        TEST(numbers_are_for_people),
+        TEST(reals_have_digits_that_matter),
+        TEST(an_upper_bound_is_never_told_smaller_than_it_is),
+        TEST(bounds_are_rounded_so_that_they_bound),
+        TEST(counts_are_told_to_the_last_digit),
+        TEST(what_is_not_there_is_a_dash),
+        TEST(a_document_cannot_end_its_script),
         TEST(an_image_is_a_data_uri),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

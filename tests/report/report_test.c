@@ -51,13 +51,14 @@ static void a_set_that_does_not_is_told_what_to_do(void **state)
     text_release(&result.advice);
 }
 
-/* 0.500 beside "at least 0.500", not met, would be a riddle. */
+/* 0.500 beside "at most 0.50001", not met, would be a riddle; so would a limit that is rounded. */
 static void what_misses_a_limit_by_less_than_is_shown_is_told_exactly(void **state)
 {
     (void)state;
     struct policy_row rows[] = {
-        { "memorization.nearest.mean", BOUND_VALUE, RULE_AT_LEAST, 0.50001 },
+        { "memorization.nearest.mean", BOUND_VALUE, RULE_AT_MOST, 0.50001 },
         { "memorization.nearest.p95", BOUND_VALUE, RULE_AT_MOST, 0.5 },
+        { "memorization.flagged.fraction", BOUND_UPPER95, RULE_AT_MOST, 0.00502 },
     };
     struct policy_settings policy = policy_defaults;
     struct error err;
@@ -66,14 +67,15 @@ static void what_misses_a_limit_by_less_than_is_shown_is_told_exactly(void **sta
     evidence_make(0);
     struct report_job job = evidence_job();
     policy.rows.items = rows;
-    policy.rows.count = 2;
+    policy.rows.count = 3;
     job.policy = &policy;
     assert_ok(report_write(&job, &result, &err), err);
     text_release(&result.advice);
     public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
     assert_ok(public_page, err);
-    assert_contains(public_page, "<small>exactly 0.5, of 0.50001</small>");
+    assert_contains(public_page, "<small>exactly 0.50004, of 0.50001</small>");
     assert_null(strstr(public_page, "exactly 0.6"));
+    assert_contains(public_page, "at most 0.502 %</td><td class=\"n\">0.50 %</td>");
 }
 
 /* The names of every subject and source, and the folders that they are in. */
@@ -152,6 +154,49 @@ static void measures_from_the_literature_have_their_intervals_and_what_chance_br
     assert_contains(public_page, "<td class=\"n\">0.400 to 0.600</td>");
     assert_contains(public_page, "<td class=\"n\">too few unseen images</td>");
     assert_null(strstr(public_page, "0 to 0<"));
+}
+
+/* Whatever stands first in the list: that of the set among real images is another number. */
+static void usefulness_is_that_of_the_set_alone(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_contains(public_page, "<dt>usefulness, where real images are 1</dt><dd>0.900</dd>");
+}
+
+static void what_is_undefined_is_no_number(void **state)
+{
+    (void)state;
+    write_report(0);
+    assert_contains(public_page, "<td class=\"n\">0.800</td>"); /* of one seed: no deviation */
+    assert_null(strstr(public_page, "nan"));
+    assert_contains(public_page, "tested on: 1. How far the numbers would be");
+    assert_contains(public_page, "None of these patients has 1: its numbers say nothing");
+    assert_null(strstr(public_page, "Even trained on real images"));
+}
+
+/* Nobody unseen: no threshold is theirs, and the attack was not tried. */
+static void without_a_control_nothing_is_said_of_one(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result result;
+    size_t size;
+    evidence_make(0);
+    write_text(scratch("audit/memorization.json"),
+               "{\"schema\": \"lethe/memorization/1\", \"counts\": {\"synthetic\": 10},"
+               "\"control\": {\"used\": null, \"holdout\": null}, \"companions\": {\"mia\": null},"
+               "\"flagged\": {\"count\": 0, \"upper95\": 0.31}}");
+    struct report_job job = evidence_job();
+    assert_ok(report_write(&job, &result, &err), err);
+    text_release(&result.advice);
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    assert_ok(public_page, err);
+    assert_null(strstr(public_page, "whom the generator never saw"));
+    assert_contains(public_page, "<dt>unseen patients as control</dt><dd>0</dd>");
+    assert_contains(public_page,
+                    "Not measured, for there were no images of patients who were not:");
+    assert_contains(public_page, "No patients were kept apart as control");
 }
 
 /* One sheet of synthetic images where the set passed; none where it did not: these may be patients.
@@ -289,6 +334,9 @@ int main(int argc, char **argv)
         TEST(images_that_were_prepared_otherwise_are_told_beside_the_count),
         TEST(one_patient_is_no_plural),
         TEST(measures_from_the_literature_have_their_intervals_and_what_chance_brings),
+        TEST(usefulness_is_that_of_the_set_alone),
+        TEST(what_is_undefined_is_no_number),
+        TEST(without_a_control_nothing_is_said_of_one),
         TEST(the_public_report_shows_no_patient),
         TEST(the_pages_depend_neither_on_time_nor_on_the_journal),
         TEST(pages_ask_nothing_of_any_server),
