@@ -195,14 +195,26 @@ static double our_step(struct race *race, int step)
 /* What was trained must still be numbers. */
 static void check_terms(const struct race *race)
 {
+    struct error err;
     for (int i = 0; i < race->of.training.phase_count; i++)
         for (int k = 0; k < race->of.training.phases[i].term_count; k++) {
             const struct term *term = &race->of.training.phases[i].terms[k];
             float value;
             plan_read(race->plans[i], term->value, &value);
+            if (!plan_check(race->plans[i], &err))
+                bench_fail("%s: %s", race->name, err.message);
             if (!isfinite(value))
                 bench_fail("%s: the term %s became %g", race->name, term->name, (double)value);
         }
+}
+
+/* A run in steps is much slower on a GPU than one that is replayed. */
+static void tell_refusals(const struct race *race)
+{
+    for (int i = 0; i < race->of.training.phase_count; i++)
+        if (plan_refusal(race->plans[i]))
+            printf("%s, %s: NOT replayed: %s\n", race->name, race->of.training.phases[i].name,
+                   plan_refusal(race->plans[i]));
 }
 
 /* The twin. */
@@ -352,6 +364,7 @@ static void run_case(struct bench *bench, const struct options *options, const c
     if (!options->no_peer)
         start_twin(&race);
     measure(&race);
+    tell_refusals(&race);
     report(&race, bench);
     for (int i = 0; options->profile && i < race.of.training.phase_count; i++) {
         printf("\n%s, %s\n", name, race.of.training.phases[i].name);

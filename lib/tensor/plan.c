@@ -58,7 +58,8 @@ struct plan {
     size_t block_bytes, workspace_bytes;
     size_t threads;
     bool measured, ran, unrecordable;
-    void *recording; /* of a run, by the backend's recorder; NULL: none */
+    void *recording;      /* of a run, by the backend's recorder; NULL: none */
+    struct error refusal; /* why it cannot be recorded */
     uint64_t runs;
     uint64_t part; /* of a batch, for random leaves */
 };
@@ -616,10 +617,12 @@ void plan_free(struct plan *plan)
 {
     if (!plan)
         return;
+    if (plan->backend->recorder && plan->ran) /* what steps have loaded may still run, */
+        plan->backend->recorder->wait();
+    if (plan->recording) /* and a recording refers to it */
+        plan->backend->recorder->erase(plan->recording);
     for (size_t i = 0; plan->backend->dispose && i < plan->prepared; i++)
         plan->backend->dispose(&plan->steps[i]);
-    if (plan->recording)
-        plan->backend->recorder->erase(plan->recording);
     plan->backend->release(plan->block);
     graph_free(plan->rewritten);
     free(plan->buffers);
@@ -670,6 +673,11 @@ void plan_read(const struct plan *plan, const struct node *output, void *host)
     CHECK(memory, "%s (%s:%d) is no output of the plan", ops[output->op].name, output->site.file,
           output->site.line);
     plan->backend->copy_out(host, memory, output->dtype, shape_count(output->shape));
+}
+
+bool plan_check(const struct plan *plan, struct error *err)
+{
+    return plan->backend->finish(err);
 }
 
 void *plan_memory(const struct plan *plan, const struct node *node)
@@ -752,9 +760,9 @@ static void run_recorded(struct plan *plan, struct run *run)
 {
     const struct recorder *recorder = plan->backend->recorder;
     if (!plan->recording && !plan->unrecordable) {
-        if (recorder->record(NULL)) {
+        if (recorder->record(&plan->refusal)) {
             run_steps(plan, run);
-            plan->recording = recorder->recorded(NULL);
+            plan->recording = recorder->recorded(&plan->refusal);
         }
         plan->unrecordable = !plan->recording;
     }
@@ -802,6 +810,11 @@ size_t plan_bytes(const struct plan *plan)
 bool plan_is_replayed(const struct plan *plan)
 {
     return plan->recording;
+}
+
+const char *plan_refusal(const struct plan *plan)
+{
+    return plan->unrecordable ? plan->refusal.message : NULL;
 }
 
 size_t plan_kernels(const struct plan *plan)

@@ -52,8 +52,10 @@ void plan_write(struct plan *plan, const struct node *input, const void *host);
  * failed. */
 bool plan_run(struct plan *plan, uint64_t step, uint64_t seed, struct error *err) MUST_USE;
 
-/* An output's value, of the last run. */
+/* An output's value, of the last run. A device works on while the host goes on, so it may fail when
+ * plan_run has long returned; what is read of it then is nothing. To be asked after reading: */
 void plan_read(const struct plan *plan, const struct node *output, void *host);
+bool plan_check(const struct plan *plan, struct error *err) MUST_USE;
 
 /* Where an input, a parameter or an output lies in the backend's memory; NULL when the plan has no
  * use for it. */
@@ -66,6 +68,8 @@ size_t plan_kernels(const struct plan *plan);
 
 /* Whether its last run was a recording's, done at once: from the second on, on devices that can. */
 bool plan_is_replayed(const struct plan *plan);
+/* Why a device that can could not record this one, which so goes on step by step; else NULL. */
+const char *plan_refusal(const struct plan *plan);
 
 /* Measures the time of each step from now on; plans begin with it on where the environment has
  * LETHE_PROFILE=1. plan_profile writes tables of time, arithmetic and memory traffic by kind of

@@ -162,3 +162,8 @@ void store_read(const struct store *store, const struct tensor *tensor, void *ho
 {
     store->backend->copy_out(host, tensor->memory, tensor->dtype, shape_count(tensor->shape));
 }
+
+bool store_check(const struct store *store, struct error *err)
+{
+    return store->backend->finish(err);
+}

@@ -61,4 +61,7 @@ struct tensor *store_require(struct store *store, const char *name, enum dtype d
 void store_write(struct store *store, struct tensor *tensor, const void *host);
 void store_read(const struct store *store, const struct tensor *tensor, void *host);
 
+/* To be asked after reading, as plan_check (plan.h): whether the device has not failed since. */
+bool store_check(const struct store *store, struct error *err) MUST_USE;
+
 #endif

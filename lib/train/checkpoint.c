@@ -60,7 +60,7 @@ static bool gather(const struct store *store, struct tensor_entry *entries, unsi
         store_read(store, tensor, memory);
         entries->data = memory;
         memory += entries->bytes;
-        if (!check_finite(entries++, err))
+        if (!store_check(store, err) || !check_finite(entries++, err))
             return false;
     }
     return true;

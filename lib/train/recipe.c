@@ -137,7 +137,7 @@ bool sampling_run(struct sampling *sampling, struct error *err)
     if (!plan_run(sampling->plan, 0, sampling->options.seed, err))
         return false;
     plan_read(sampling->plan, sampling->output, sampling->values[sampling->input_count]);
-    return true;
+    return plan_check(sampling->plan, err);
 }
 
 struct drawing {

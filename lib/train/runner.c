@@ -268,7 +268,7 @@ static bool run_part(struct runner *runner, int i, int64_t part, const struct gi
         plan_read(plan, phase->terms[k].value, &value);
         runner->terms[i][k] += (double)value / (double)training->parts;
     }
-    return true;
+    return plan_check(plan, err);
 }
 
 static bool run_phase(struct runner *runner, int i, const struct given *given, struct error *err)

@@ -388,6 +388,8 @@ bool segmenter_predict(struct segmenter *segmenter, const float *planes, size_t 
         if (!plan_run(segmenter->plan, 0, 0, err))
             return false;
         plan_read(segmenter->plan, segmentation->logits, segmenter->logits);
+        if (!plan_check(segmenter->plan, err))
+            return false;
         for (size_t i = 0; i < some; i++)
             choose(segmenter, segmenter->logits + i * taken, labels + (first + i) * pixels);
     }

@@ -121,8 +121,10 @@ static inline void trainee_run(struct trainee *trainee, int phase, int step)
 static inline float trainee_term(struct trainee *trainee, int phase, int term)
 {
     float value;
+    struct error err;
     const struct node *node = trainee->of.training.phases[phase].terms[term].value;
     plan_read(trainee->plans[phase], node, &value);
+    assert_ok(plan_check(trainee->plans[phase], &err), err);
     return value;
 }
 

@@ -85,6 +85,7 @@ static inline float **pair_run(struct pair *pair, const struct backend *backend,
         size_t elements = shape_count(outputs[i]->shape);
         result[i] = arena_array(&pair->arena, float, elements);
         plan_read(plan, outputs[i], result[i]);
+        assert_ok(plan_check(plan, &err), err);
         for (size_t k = elements; outputs[i]->dtype == DTYPE_BF16 && k-- > 0;)
             result[i][k] = bf16_to_float(((const uint16_t *)(const void *)result[i])[k]);
     }
