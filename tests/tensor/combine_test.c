@@ -22,7 +22,13 @@ static void allow(int allowed)
     setenv("LETHE_FUSED_ATTENTION", allowed & OWN ? "own" : allowed & ATTENTION ? "1" : "0", 1);
 }
 
-static bool recorded = true; /* whether the device is expected to record runs */
+static bool recorded = true; /* as far as the device is asked to refuse */
+
+static bool records(void)
+{
+    const char *wanted = getenv("LETHE_RECORD");
+    return recorded && !(wanted && strcmp(wanted, "0") == 0);
+}
 
 /* Small numbers for all parameters, zeros included, so that nothing is multiplied away. */
 static void fill_parameters(struct store *store)
@@ -54,9 +60,11 @@ static float *result_of(struct pair *pair, const struct backend *backend, enum p
         pair_write(pair, plan, run == 1);
         assert_ok(plan_run(plan, 3, 1, &err), err);
     }
-    assert_int_equal(plan_is_replayed(plan), backend->recorder && recorded);
+    assert_int_equal(plan_is_replayed(plan), backend->recorder && records());
+    assert_int_equal(plan_refusal(plan) != NULL, backend->recorder && !records());
     float *result = arena_array(&pair->arena, float, shape_count(y->shape));
     plan_read(plan, y, result);
+    assert_ok(plan_check(plan, &err), err);
     *steps = plan_kernels(plan);
     plan_free(plan);
     store_free(store);

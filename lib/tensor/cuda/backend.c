@@ -344,8 +344,10 @@ static void execute(const struct step *step, const struct run *run)
     struct made *made = step->state;
     if (!made->batch->compiled)
         compile(made->batch);
-    if (made->batch->failed)
+    if (made->batch->failed) {
+        device_fail("a plan", "its kernels could not be compiled");
         return;
+    }
     launching = made->batch->program[made->piece];
     if (made->matrix)
         matrix_run(made->matrix, run, launch);

@@ -38,9 +38,9 @@ static struct {
     cudaStream_t stream, copies;
     struct slot slot[SLOTS];
     int next;
-    cudaEvent_t began, ended; /* of what is measured */
-    char failure[256];        /* the first one; "" while there is none */
-    bool sound;               /* there was none when recording began */
+    cudaEvent_t began, ended;     /* of what is measured */
+    char failure[ERROR_CAPACITY]; /* the first that was not told yet; "" while there is none */
+    bool sound;                   /* there was none when recording began */
 } device;
 
 void *context_stream(void)
@@ -67,14 +67,18 @@ bool context_tf32(void)
 
 static bool check(cudaError_t code, const char *what, struct error *err)
 {
-    return code == cudaSuccess || error_set(err, "CUDA, %s: %s", what, cudaGetErrorString(code));
+    return code == cudaSuccess || error_set(err, "CUDA, %s: %s (%s)", what,
+                                            cudaGetErrorString(code), cudaGetErrorName(code));
 }
 
 /* For calls whose failure is told later, by device_check. */
 static void note(cudaError_t code, const char *what)
 {
-    if (code != cudaSuccess)
-        device_fail(what, cudaGetErrorString(code));
+    struct error why;
+    if (code == cudaSuccess)
+        return;
+    error_set(&why, "%s (%s)", cudaGetErrorString(code), cudaGetErrorName(code));
+    device_fail(what, why.message);
 }
 
 bool device_open(int number, struct error *err)
@@ -189,10 +193,24 @@ void device_fill(void *memory, int byte, size_t bytes)
     note(cudaMemsetAsync(memory, byte, bytes, device.stream), "filling memory");
 }
 
+/* What was refused (a kernel that cannot be started, a library's work) leaves a device as it was;
+ * what failed while it ran does not, and waiting then fails for ever. */
+static bool works(void)
+{
+    (void)cudaGetLastError();
+    return cudaStreamSynchronize(device.stream) == cudaSuccess &&
+           cudaStreamSynchronize(device.copies) == cudaSuccess;
+}
+
 bool device_check(struct error *err)
 {
     note(cudaPeekAtLastError(), "the device");
-    return !device.failure[0] || error_set(err, "%s", device.failure);
+    if (!device.failure[0])
+        return true;
+    error_set(err, "%s", device.failure);
+    if (works())
+        device.failure[0] = '\0';
+    return false;
 }
 
 void device_wait(void)
@@ -278,12 +296,21 @@ void *device_function(const struct program *program, const char *name, struct er
     return check(cudaLibraryGetKernel(&kernel, program->library, name), name, err) ? kernel : NULL;
 }
 
+/* With CUDA_LAUNCH_BLOCKING=1 also that of a kernel which fails while it runs. */
+static const char *name_of(const void *function)
+{
+    const char *name = NULL;
+    return cudaFuncGetName(&name, function) == cudaSuccess && name ? name : "a kernel";
+}
+
 void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
                    void **arguments, int count)
 {
     (void)count;
     dim3 grid = { blocks[0], blocks[1], 1 }, block = { threads[0], threads[1], 1 };
-    note(cudaLaunchKernel(function, grid, block, arguments, 0, device.stream), "starting a kernel");
+    cudaError_t code = cudaLaunchKernel(function, grid, block, arguments, 0, device.stream);
+    if (code != cudaSuccess)
+        note(code, name_of(function));
 }
 
 /* Recordings. */

@@ -24,7 +24,8 @@ void device_copy_out(void *host, const void *device, size_t bytes);
 void device_copy(void *to, const void *from, size_t bytes); /* within the device */
 void device_fill(void *memory, int byte, size_t bytes);
 
-/* Whether anything has failed so far; does not wait. */
+/* Whether nothing has failed since the last time; does not wait. A device that failed for good does
+ * so each time. */
 bool device_check(struct error *err) MUST_USE;
 void device_wait(void);
 /* Keeps the first failure for device_check. */

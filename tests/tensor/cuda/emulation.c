@@ -9,34 +9,36 @@
 
 #include <dlfcn.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 #include <unistd.h>
 
-/* CUDA's words, for the system's C++ compiler. */
+/* CUDA's words, for the system's C++ compiler. What a kernel's block shares lies in a section of
+ * the kernel's name, so that its size is known, and each block begins with other bytes than zeros.
+ */
 static const char words[] =
     "#include <math.h>\n#include <string.h>\n#include <utility>\n"
-    "#define __global__\n#define __device__\n#define __shared__ static\n"
+    "#define __global__\n#define __device__\n"
+    "#define __shared__ static __attribute__((section(SHARED)))\n"
     "#define __forceinline__ inline\n#define __launch_bounds__(n)\n"
     "#define __align__(n) __attribute__((aligned(n)))\n"
     "struct dim { unsigned x, y; };\n"
-    "extern \"C\" { dim threadIdx, blockIdx, blockDim; void (*barrier)(); }\n"
+    "extern \"C\" { dim threadIdx, blockIdx, blockDim; void (*barrier)(), (*meet)(); }\n"
     "static inline void __syncthreads() { barrier(); }\n"
     "static inline float __int_as_float(int i) { float f; memcpy(&f, &i, 4); return f; }\n"
     "static inline int __float_as_int(float f) { int i; memcpy(&i, &f, 4); return i; }\n"
     "static inline float __fdividef(float a, float b) { return a / b; }\n"
-    /* What a warp does at once: all threads of a block come here as often, so one barrier serves.
-     * It holds up more than a device would: a barrier missing just after these does not show here.
-     */
+    /* What a warp does at once: all of its threads meet, and no others. */
     "static inline int own() { return (int)(threadIdx.y * blockDim.x + threadIdx.x); }\n"
     "static inline float __shfl_xor_sync(unsigned, float x, int apart)\n"
     "{\n"
     "    static float shown[1024];\n"
     "    const int thread = own();\n"
-    "    shown[thread] = x; barrier();\n"
-    "    const float seen = shown[thread ^ apart]; barrier();\n"
+    "    shown[thread] = x; meet();\n"
+    "    const float seen = shown[thread ^ apart]; meet();\n"
     "    return seen;\n"
     "}\n"
     "static inline float bf16_at(const unsigned *r, int i)\n"
@@ -48,7 +50,7 @@ static const char words[] =
     "{\n"
     "    static unsigned shown_a[1024][4], shown_b[1024][2];\n"
     "    const int thread = own(), warp = thread & ~31, lane = thread & 31;\n"
-    "    memcpy(shown_a[thread], a, 16); memcpy(shown_b[thread], b, 8); barrier();\n"
+    "    memcpy(shown_a[thread], a, 16); memcpy(shown_b[thread], b, 8); meet();\n"
     "    for (int i = 0; i < 4; i++) {\n"
     "        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;\n"
     "        for (int k = 0; k < 16; k++) {\n"
@@ -58,7 +60,7 @@ static const char words[] =
     "                  * bf16_at(bt, k / 8 * 2 + k % 2);\n"
     "        }\n"
     "    }\n"
-    "    barrier();\n"
+    "    meet();\n"
     "}\n"
     "template <class... A, size_t... I>\n"
     "void invoke(void (*f)(A...), void **a, std::index_sequence<I...>) { f(*(A *)a[I]...); }\n"
@@ -70,20 +72,37 @@ struct program {
     struct {
         unsigned x, y;
     } * thread, *block, *size;
-    void (**barrier)(void);
+    void (**barrier)(void), (**meet)(void);
     struct function {
         char name[64];
         const struct program *program;
         void (*call)(void **arguments);
+        size_t (*shared)(char **begin); /* what a block shares */
         bool has_barriers;
+        size_t launches;
     } * functions;
     size_t count, capacity;
 };
 
+static void catch_traps(void);
+
 bool device_open(int number, struct error *err)
 {
+    catch_traps();
     return number == 0 || error_set(err, "there is no device %d", number);
 }
+
+/* Recordings: a list of what was asked for. NULL: it is done instead. */
+static struct recording *noting;
+
+static void refuse_while_noting(const char *what)
+{
+    CHECK(!noting, "%s while a run is recorded, which CUDA forbids", what);
+}
+
+/* Memory begins where CUDA's does, holds NaN, which nobody wrote, and stands between guards. */
+
+enum { ALIGNMENT = 256, GUARD = 256, SPOILED = 0xff, GUARDED = 0xa5 };
 
 static size_t available = SIZE_MAX;
 
@@ -94,16 +113,35 @@ void emulation_available(size_t bytes)
 
 void *device_allocate(size_t bytes, const char *what, struct error *err)
 {
-    if (bytes > available) {
+    size_t whole = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT + ALIGNMENT + GUARD;
+    refuse_while_noting("taking memory");
+    char *memory = bytes > available ? NULL : aligned_alloc(ALIGNMENT, whole);
+    if (!memory) {
         error_set(err, "%s: %zu bytes cannot be had", what, bytes);
         return NULL;
     }
-    return memory_allocate(bytes ? bytes : 1, 1, what, err);
+    memset(memory, GUARDED, whole);
+    memcpy(memory, &bytes, sizeof bytes);
+    return memset(memory + ALIGNMENT, SPOILED, bytes);
+}
+
+static void check_guard(const unsigned char *guard, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        CHECK(guard[i] == GUARDED, "something was written beside memory of the device");
 }
 
 void device_release(void *memory)
 {
-    memory_free(memory);
+    size_t bytes;
+    if (!memory)
+        return;
+    unsigned char *begin = (unsigned char *)memory - ALIGNMENT;
+    refuse_while_noting("giving memory back");
+    memcpy(&bytes, begin, sizeof bytes);
+    check_guard(begin + sizeof bytes, ALIGNMENT - sizeof bytes);
+    check_guard(begin + ALIGNMENT + bytes, GUARD);
+    free(begin);
 }
 
 size_t device_available(void)
@@ -124,20 +162,29 @@ void device_fail(const char *what, const char *why)
         snprintf(failure, sizeof failure, "%s: %s", what, why);
 }
 
+/* A failure is told once: none of an emulated device breaks it. */
 bool device_check(struct error *err)
 {
-    return !failure[0] || error_set(err, "%s", failure);
+    if (!failure[0])
+        return true;
+    error_set(err, "%s", failure);
+    failure[0] = '\0';
+    return false;
 }
 
-void device_wait(void) {}
+void device_wait(void)
+{
+    refuse_while_noting("waiting");
+}
 
-/* Recordings: a list of what was asked for. */
+/* What a recording holds. */
 
 enum { ARGUMENTS = 512 };
 
 struct request {
     const struct function *function; /* NULL: a copy */
     unsigned blocks[2], threads[2];
+    bool backwards;            /* from the last block to the first */
     void *argument[ARGUMENTS]; /* eight bytes each, as all arguments are */
     void (*matrix)(void *state, void *const *memory);
     void *to;
@@ -148,9 +195,10 @@ struct request {
 struct recording {
     struct request *requests;
     size_t count, capacity;
+    struct recording *next; /* of those that there are */
 };
 
-static struct recording *noting;
+static struct recording *recordings;
 
 static void do_kernel(const struct request *request);
 
@@ -176,9 +224,12 @@ static void ask(const struct request *request)
 
 bool device_record(struct error *err)
 {
-    (void)err;
+    const char *wanted = getenv("LETHE_RECORD");
+    if (wanted && strcmp(wanted, "0") == 0)
+        return error_set(err, "recording is switched off");
     noting = memory_grow(NULL, 1, sizeof *noting);
-    *noting = (struct recording){ 0 };
+    *noting = (struct recording){ .next = recordings };
+    recordings = noting;
     return true;
 }
 
@@ -208,20 +259,33 @@ void device_replay(const struct recording *recording)
 
 void device_erase(struct recording *recording)
 {
-    if (recording)
-        free(recording->requests);
+    struct recording **at = &recordings;
+    if (!recording)
+        return;
+    while (*at != recording)
+        at = &(*at)->next;
+    *at = recording->next;
+    free(recording->requests);
     free(recording);
+}
+
+static void check_unused(const struct program *program)
+{
+    for (const struct recording *r = recordings; r; r = r->next)
+        for (size_t i = 0; i < r->count; i++)
+            CHECK(!r->requests[i].function || r->requests[i].function->program != program,
+                  "%s is unloaded while a recording refers to it", r->requests[i].function->name);
 }
 
 void device_copy_in(void *device, const void *host, size_t bytes)
 {
-    CHECK(!noting, "copying in while a run is recorded");
+    refuse_while_noting("copying in");
     memcpy(device, host, bytes);
 }
 
 void device_copy_out(void *host, const void *device, size_t bytes)
 {
-    CHECK(!noting, "copying out while a run is recorded");
+    refuse_while_noting("copying out");
     memcpy(host, device, bytes);
 }
 
@@ -232,7 +296,7 @@ void device_copy(void *to, const void *from, size_t bytes)
 
 void device_fill(void *memory, int byte, size_t bytes)
 {
-    CHECK(!noting, "filling memory while a run is recorded");
+    refuse_while_noting("filling memory");
     memset(memory, byte, bytes);
 }
 
@@ -259,7 +323,7 @@ size_t emulation_run(int way)
 
 bool device_time(bool (*work)(void *context), void *context, double *seconds)
 {
-    CHECK(!noting, "measuring while a run is recorded");
+    refuse_while_noting("measuring");
     double began = clock_at;
     timing = true;
     bool ok = work(context);
@@ -279,11 +343,30 @@ static void count_run(int way)
 
 /* Programs. */
 
-/* After each kernel's text: a function that takes its arguments as device_launch gives them. */
-static void add_calls(struct text *text, const char *source, struct program *program)
+/* Before each kernel's text: in which section its block's memory lies; after it: that section, and
+ * a function that takes its arguments as device_launch gives them. */
+static void add_kernel(struct text *text, const struct function *function, const char *source,
+                       size_t length)
+{
+    const char *name = function->name;
+    text_format(text, "#undef SHARED\n#define SHARED \"shared_%s\"\n", name);
+    text_format(text, "%.*s\n", (int)length, source);
+    text_format(text, "extern \"C\" void call_%s(void **a) { invoke(%s, a); }\n", name, name);
+    text_format(text,
+                "extern \"C\" char __start_shared_%s[] __attribute__((weak, "
+                "visibility(\"hidden\"))),\n"
+                "    __stop_shared_%s[] __attribute__((weak, visibility(\"hidden\")));\n"
+                "extern \"C\" size_t shared_by_%s(char **begin)\n"
+                "{ *begin = __start_shared_%s; return __stop_shared_%s - __start_shared_%s; }\n",
+                name, name, name, name, name, name);
+}
+
+static void add_kernels(struct text *text, const char *source, struct program *program)
 {
     static const char mark[] = "extern \"C\" __global__ void ";
-    for (const char *at = strstr(source, mark); at;) {
+    const char *at = strstr(source, mark);
+    text_format(text, "%.*s", at ? (int)(at - source) : (int)strlen(source), source);
+    while (at) {
         const char *name = at + strlen(mark), *next = strstr(name, mark);
         if (strncmp(name, "__launch_bounds__", 17) == 0)
             name = strchr(name, ')') + 2;
@@ -293,31 +376,42 @@ static void add_calls(struct text *text, const char *source, struct program *pro
         snprintf(function->name, sizeof function->name, "%.*s", (int)strcspn(name, "("), name);
         const char *barrier = strstr(name, "__syncthreads");
         function->has_barriers = barrier && (!next || barrier < next);
-        text_format(text, "extern \"C\" void call_%s(void **a) { invoke(%s, a); }\n",
-                    function->name, function->name);
+        add_kernel(text, function, at, next ? (size_t)(next - at) : strlen(at));
         at = next;
     }
 }
+
+/* Traps stand where a device would fail, or go on with other numbers: addresses that are no
+ * multiples of what is moved at once, indices beyond an array or beyond their type. */
+static const char compiler[] =
+    "c++ -std=c++17 -O0 -w -fsanitize=alignment,bounds,signed-integer-overflow,shift,vla-bound,"
+    "integer-divide-by-zero -fsanitize-undefined-trap-on-error -shared -fPIC";
 
 static bool build(const char *source, const char *folder, struct program *program)
 {
     char path[256], command[1024];
     struct text text = { 0 };
     text_add(&text, words);
-    text_add(&text, source);
-    add_calls(&text, source, program);
+    add_kernels(&text, source, program);
     snprintf(path, sizeof path, "%s/program.cpp", folder);
     FILE *file = fopen(path, "w");
     bool ok = file && fwrite(text.bytes, 1, text.length, file) == text.length;
     ok = file && fclose(file) == 0 && ok;
     text_release(&text);
-    snprintf(command, sizeof command,
-             "c++ -std=c++17 -O0 -w -ffp-contract=fast -shared -fPIC -o %s/program.so %s", folder,
-             path);
+    snprintf(command, sizeof command, "%s -o %s/program.so %s", compiler, folder, path);
     ok = ok && system(command) == 0;
     snprintf(path, sizeof path, "%s/program.so", folder);
     program->library = ok ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
     return program->library;
+}
+
+static void find_symbol(const struct program *program, const char *prefix, const char *kernel,
+                        void *function)
+{
+    char name[96];
+    snprintf(name, sizeof name, "%s%s", prefix, kernel);
+    void *symbol = dlsym(program->library, name);
+    memcpy(function, &symbol, sizeof symbol);
 }
 
 static struct program *compile(const char *source, struct error *err)
@@ -337,11 +431,11 @@ static struct program *compile(const char *source, struct error *err)
     program->block = dlsym(program->library, "blockIdx");
     program->size = dlsym(program->library, "blockDim");
     program->barrier = dlsym(program->library, "barrier");
+    program->meet = dlsym(program->library, "meet");
     for (size_t i = 0; i < program->count; i++) {
-        char name[80];
-        snprintf(name, sizeof name, "call_%s", program->functions[i].name);
-        void *symbol = dlsym(program->library, name);
-        memcpy(&program->functions[i].call, &symbol, sizeof symbol);
+        struct function *function = &program->functions[i];
+        find_symbol(program, "call_", function->name, &function->call);
+        find_symbol(program, "shared_by_", function->name, &function->shared);
     }
     return program;
 }
@@ -350,6 +444,7 @@ bool device_compile(const char *const *sources, size_t count, struct program **p
                     struct error *err)
 {
     bool ok = true;
+    refuse_while_noting("loading a program");
     for (size_t i = 0; i < count; i++)
         ok = (programs[i] = ok ? compile(sources[i], err) : NULL) && ok;
     for (size_t i = 0; !ok && i < count; i++) {
@@ -363,6 +458,8 @@ void device_forget(struct program *program)
 {
     if (!program)
         return;
+    refuse_while_noting("unloading a program");
+    check_unused(program);
     if (program->library)
         dlclose(program->library);
     free(program->functions);
@@ -380,27 +477,40 @@ void *device_function(const struct program *program, const char *name, struct er
 
 /* Kernels. */
 
-enum { THREADS = 1024, STACK = 64 << 10 };
+enum { THREADS = 1024, STACK = 64 << 10, WARP = 32, SHARED_MOST = 48 << 10 };
+
+/* What a thread does, or waits for: the others of its warp, or of its block. */
+enum state { RUNS, MEETS, WAITS, ENDED };
 
 static struct {
     ucontext_t scheduler, thread[THREADS];
     char *stack;
-    bool ended[THREADS];
+    enum state state[THREADS];
     unsigned current;
     const struct request *request;
     void *arguments[ARGUMENTS];
 } block;
 
-static void yield(void)
+static void leave(enum state state)
 {
+    block.state[block.current] = state;
     swapcontext(&block.thread[block.current], &block.scheduler);
+}
+
+static void meet(void)
+{
+    leave(MEETS);
+}
+
+static void wait_for_block(void)
+{
+    leave(WAITS);
 }
 
 static void thread_main(void)
 {
     block.request->function->call(block.arguments);
-    block.ended[block.current] = true;
-    swapcontext(&block.thread[block.current], &block.scheduler);
+    leave(ENDED);
 }
 
 static void stand_on(const struct request *request, unsigned thread)
@@ -411,62 +521,151 @@ static void stand_on(const struct request *request, unsigned thread)
     program->thread->y = thread / request->threads[0];
 }
 
-static void run_coroutines(const struct request *request, unsigned threads)
+static void begin_threads(const struct request *request, unsigned threads)
 {
     if (!block.stack)
         block.stack = memory_grow(NULL, THREADS, STACK);
-    *request->function->program->barrier = yield;
+    *request->function->program->barrier = wait_for_block;
+    *request->function->program->meet = meet;
     for (unsigned i = 0; i < threads; i++) {
-        block.ended[i] = false;
+        block.state[i] = RUNS;
         getcontext(&block.thread[i]);
         block.thread[i].uc_stack.ss_sp = block.stack + (size_t)i * STACK;
         block.thread[i].uc_stack.ss_size = STACK;
         block.thread[i].uc_link = NULL;
         makecontext(&block.thread[i], thread_main, 0);
     }
-    bool alive = true;
-    for (unsigned pass = 0; alive; pass++) { /* in turns from either end: a missing barrier shows */
-        alive = false;
-        for (unsigned k = 0; k < threads; k++) {
-            unsigned i = pass % 2 ? threads - 1 - k : k;
-            if (block.ended[i])
+}
+
+/* How many of these threads are in this state. */
+static unsigned count_in(enum state state, unsigned first, unsigned count)
+{
+    unsigned found = 0;
+    for (unsigned i = first; i < first + count; i++)
+        found += block.state[i] == state;
+    return found;
+}
+
+/* A warp, until all of its threads wait for the block or have ended. They take turns from either
+ * end, so that it shows where one relies on what another has not done yet. */
+static void run_warp(const struct request *request, unsigned first, unsigned count, bool backwards)
+{
+    while (count_in(RUNS, first, count)) {
+        for (unsigned k = 0; k < count; k++) {
+            unsigned i = first + (backwards ? count - 1 - k : k);
+            if (block.state[i] != RUNS)
                 continue;
             stand_on(request, i);
             swapcontext(&block.scheduler, &block.thread[i]);
-            alive = true;
         }
+        unsigned met = count_in(MEETS, first, count);
+        CHECK(met == 0 || met == count, "%s: %u threads of a warp do together what all must",
+              request->function->name, met);
+        for (unsigned i = first; met && i < first + count; i++)
+            block.state[i] = RUNS;
+        backwards = !backwards;
+    }
+}
+
+/* From barrier to barrier, one warp is through before the next begins, which a device may do, too:
+ * a barrier missing shows. */
+static void run_threads(const struct request *request, unsigned threads)
+{
+    unsigned warps = (threads + WARP - 1) / WARP;
+    begin_threads(request, threads);
+    for (unsigned pass = 0; count_in(RUNS, 0, threads); pass++) {
+        for (unsigned k = 0; k < warps; k++) {
+            unsigned first = (pass % 2 ? warps - 1 - k : k) * WARP;
+            run_warp(request, first, first + WARP < threads ? WARP : threads - first, pass % 2);
+        }
+        unsigned waiting = count_in(WAITS, 0, threads);
+        CHECK(waiting == 0 || waiting == threads, "%s: %u of %u threads come to a barrier",
+              request->function->name, waiting, threads);
+        for (unsigned i = 0; waiting && i < threads; i++)
+            block.state[i] = RUNS;
+    }
+}
+
+/* A trap of a kernel tells whose it is. */
+static void tell_trap(int signal)
+{
+    static const char before[] = "\nthe emulated device: a trap, or memory that is not there, in ";
+    const char *name = block.request ? block.request->function->name : "no kernel";
+    (void)!write(STDERR_FILENO, before, sizeof before - 1);
+    (void)!write(STDERR_FILENO, name, strlen(name));
+    (void)!write(STDERR_FILENO, "\n", 1);
+    _exit(128 + signal);
+}
+
+static void catch_traps(void)
+{
+    static char stack[64 << 10];
+    struct sigaction action = { .sa_handler = tell_trap, .sa_flags = SA_ONSTACK };
+    sigaltstack(&(stack_t){ .ss_sp = stack, .ss_size = sizeof stack }, NULL);
+    sigaction(SIGILL, &action, NULL);
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+static void do_block(const struct request *request, unsigned threads, bool backwards)
+{
+    char *shared;
+    size_t bytes = request->function->shared(&shared);
+    memset(shared, SPOILED, bytes);
+    if (request->function->has_barriers) {
+        run_threads(request, threads);
+        return;
+    }
+    for (unsigned i = 0; i < threads; i++) {
+        stand_on(request, backwards ? threads - 1 - i : i);
+        request->function->call(block.arguments);
     }
 }
 
 static void do_kernel(const struct request *request)
 {
+    bool backwards = request->backwards;
+    const unsigned *blocks = request->blocks;
     const struct program *program = request->function->program;
-    unsigned threads = request->threads[0] * request->threads[1];
     block.request = request;
     for (int i = 0; i < ARGUMENTS; i++)
         block.arguments[i] = (void *)(uintptr_t)&request->argument[i];
     program->size->x = request->threads[0];
     program->size->y = request->threads[1];
-    for (unsigned y = 0; y < request->blocks[1]; y++)
-        for (unsigned x = 0; x < request->blocks[0]; x++) {
-            program->block->x = x;
-            program->block->y = y;
-            if (request->function->has_barriers) {
-                run_coroutines(request, threads);
-                continue;
-            }
-            for (unsigned i = 0; i < threads; i++) {
-                stand_on(request, i);
-                request->function->call(block.arguments);
-            }
+    for (unsigned y = 0; y < blocks[1]; y++)
+        for (unsigned x = 0; x < blocks[0]; x++) {
+            program->block->x = backwards ? blocks[0] - 1 - x : x;
+            program->block->y = backwards ? blocks[1] - 1 - y : y;
+            do_block(request, request->threads[0] * request->threads[1], backwards);
         }
+    block.request = NULL;
 }
 
-void device_launch(void *function, const unsigned blocks[2], const unsigned threads[2],
+/* What every device refuses, of compute capability 8.0 and later; and that a kernel's code is
+ * loaded by its first launch, which must not be recorded. */
+static void check_launch(const struct function *function, const unsigned blocks[2],
+                         const unsigned threads[2], int count)
+{
+    char *shared;
+    size_t all = (size_t)threads[0] * threads[1], bytes = function->shared(&shared);
+    CHECK(blocks[0] >= 1 && blocks[0] <= INT32_MAX && blocks[1] >= 1 && blocks[1] <= 65535,
+          "%s: a grid of %u × %u blocks", function->name, blocks[0], blocks[1]);
+    CHECK(all >= 1 && all <= THREADS, "%s: blocks of %zu threads", function->name, all);
+    CHECK(bytes <= SHARED_MOST, "%s: a block shares %zu bytes", function->name, bytes);
+    CHECK((size_t)count * sizeof(void *) <= 4096, "%s: %d arguments", function->name, count);
+    CHECK(!noting || function->launches, "%s runs for the first time while a run is recorded",
+          function->name);
+}
+
+/* No block may rely on another, so every second launch goes backwards. */
+void device_launch(void *kernel, const unsigned blocks[2], const unsigned threads[2],
                    void **arguments, int count)
 {
+    struct function *function = kernel;
     struct request request = { .function = function };
     CHECK(count <= ARGUMENTS, "%d arguments", count);
+    check_launch(function, blocks, threads, count);
+    request.backwards = function->launches++ % 2;
     memcpy(request.blocks, blocks, sizeof request.blocks);
     memcpy(request.threads, threads, sizeof request.threads);
     for (int i = 0; i < count; i++)
@@ -580,13 +779,22 @@ static void do_convolution(void *state, void *const *memory)
     free(sum);
 }
 
+/* What cudnn.c and cublas.c promise of all addresses. */
+static void check_addresses(void *const *tensor, const void *scratch)
+{
+    for (int i = 0; i < WORK_TENSORS; i++)
+        CHECK((uintptr_t)tensor[i] % 16 == 0, "a library is given what begins between lines");
+    CHECK((uintptr_t)scratch % ALIGNMENT == 0, "a library's scratch memory lies anywhere");
+}
+
 /* Asks for the work, in scratch memory that is its own while it runs. False: this way fails. */
 static bool ask_way(struct prepared *of, int way, void (*matrix)(void *state, void *const *memory),
                     void *const *tensor, void *scratch)
 {
     struct request request = { .matrix = matrix, .to = of };
     memcpy(request.argument, tensor, WORK_TENSORS * sizeof *tensor);
-    memset(scratch, 0xff, (size_t)(way + 1) * EMULATED_SCRATCH);
+    check_addresses(tensor, scratch);
+    memset(scratch, SPOILED, (size_t)(way + 1) * EMULATED_SCRATCH);
     count_run(way);
     ask(&request);
     return cost[way] >= 0;
@@ -718,8 +926,6 @@ bool attention_prepare(const struct heads *heads, void **state, size_t *scratch,
 void attention_run(void *state, void *q, void *k, void *v, void *y, void *scratch)
 {
     void *tensor[WORK_TENSORS] = { q, k, v, y };
-    for (int i = 0; i < WORK_TENSORS; i++)
-        CHECK((uintptr_t)tensor[i] % 16 == 0, "attention of what begins between lines");
     if (!ask_way(state, 0, do_attention, tensor, scratch))
         device_fail("an emulated attention", "its way fails");
 }

@@ -5,6 +5,12 @@
  * A program is compiled as C++ by the system's compiler, with CUDA's words defined as what they
  * mean here. A kernel's threads run one after the other; where it has barriers, each is a coroutine
  * that yields there. Matrix work is done by plain loops in double precision.
+ *
+ * It is as strict as it can be (emulation_test.c): memory, a block's too, holds NaN until it is
+ * written; addresses that are no multiples of what is moved at once, grids, blocks and arguments
+ * beyond a device's limits, shuffles in half a warp, barriers in half a block, and in a recording
+ * all that CUDA forbids there end the process; warps run as far ahead of each other as barriers let
+ * them, and blocks in either order.
  */
 #ifndef TESTS_CUDA_EMULATION_H
 #define TESTS_CUDA_EMULATION_H
