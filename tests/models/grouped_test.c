@@ -64,7 +64,8 @@ static void stylegan2_has_the_same_bits(void **state)
     check_case("stylegan2", PRECISION_F32, SMALL_STYLEGAN2);
 }
 
-int main(void)
+/* An argument is a pattern: only tests whose names it fits. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_unet_has_the_same_bits),
@@ -72,6 +73,8 @@ int main(void)
         cmocka_unit_test(ddpm_has_the_same_bits),
         cmocka_unit_test(stylegan2_has_the_same_bits),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     parallel_set_threads(1); /* tests run side by side: waiting threads would only spin */
     return cmocka_run_group_tests_name("models/grouped", tests, NULL, NULL);
 }

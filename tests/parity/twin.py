@@ -86,6 +86,7 @@ def use_device(arguments):
 def flops_per_image(arguments):
     """Counted on a batch of 4, the group of the minibatch stddev, as PyTorch runs it uncompiled."""
     use_device(arguments)
+    torch.backends.cudnn.benchmark = False   # nothing is timed, and measuring kernels takes long
     arguments.compile = False
     case = build(arguments, batch=4)
     draws = case.draw()

@@ -77,6 +77,7 @@ static float *run_with(struct pair *pair, const struct layer *layer, enum algori
     float *values = arena_array(&pair->arena, float, count);
     for (int i = 0, at = 0; i < OUTPUTS; at += (int)shape_count(layer->out[i++]->shape))
         plan_read(plan, layer->out[i], values + at);
+    assert_ok(plan_check(plan, &err), err);
     plan_free(plan);
     store_free(store);
     return values;
@@ -138,11 +139,14 @@ static void in_bf16_the_fastest_are_as_exact_as_the_others(void **state)
     check_layers(PRECISION_BF16, HALF, HALF);
 }
 
-int main(void)
+/* An argument is a pattern: only tests whose names it fits. */
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fastest_are_exact_to_tf32_and_leave_the_others_their_bits),
         cmocka_unit_test(in_bf16_the_fastest_are_as_exact_as_the_others),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("tensor/algorithms", tests, NULL, NULL);
 }

@@ -127,6 +127,19 @@ static char *cache_path(struct arena *arena, const char *source)
                : NULL;
 }
 
+/* Where LETHE_SOURCES names a folder, what is built is kept there, to look into. */
+static void keep_source(struct arena *arena, const char *source)
+{
+    const char *folder = getenv("LETHE_SOURCES");
+    char hex[DIGEST_HEX];
+    if (!folder || !*folder || !folder_create(folder, NULL))
+        return;
+    size_t length = strlen(source);
+    struct digest digest = digest_of(source, length);
+    const char *path = arena_format(arena, "%s/%.16s.cu", folder, digest_hex(&digest, hex));
+    (void)!file_write(path, source, length, NULL);
+}
+
 struct job {
     const char *const *sources;
     bool anew;
@@ -141,6 +154,7 @@ static void build(void *context, size_t i)
     struct arena arena;
     arena_init(&arena);
     char *path = cache_path(&arena, job->sources[i]);
+    keep_source(&arena, job->sources[i]);
     *code = (struct code){ 0 };
     if (path && !job->anew && path_kind(path) == PATH_FILE)
         code->bytes = file_read(path, CACHED_MOST, &code->size, NULL);

@@ -47,6 +47,16 @@ static bool check(cudnnStatus_t status, struct error *err)
            error_set(err, "cuDNN: %s", cudnnGetErrorString(status));
 }
 
+/* In more words than the status, where the library has them. */
+static void fail_with(cudnnStatus_t status)
+{
+    char detail[384] = "";
+    struct error err;
+    cudnnGetLastErrorString(detail, sizeof detail);
+    error_set(&err, "%s %s", cudnnGetErrorString(status), detail);
+    device_fail("cuDNN", err.message);
+}
+
 static cudnnDataType_t type_of(enum dtype dtype)
 {
     return dtype == DTYPE_BF16 ? CUDNN_DATA_BFLOAT16 : CUDNN_DATA_FLOAT;
@@ -458,7 +468,7 @@ void convolution_run(void *opaque, void *image, void *weight, void *output, void
 {
     cudnnStatus_t status = execute(opaque, (void *[]){ image, weight, output }, scratch);
     if (status != CUDNN_STATUS_SUCCESS)
-        device_fail("cuDNN", cudnnGetErrorString(status));
+        fail_with(status);
 }
 
 void convolution_dispose(void *state)
@@ -521,7 +531,7 @@ void attention_run(void *opaque, void *q, void *k, void *v, void *y, void *scrat
     struct state *state = opaque;
     cudnnStatus_t status = execute(state, (void *[]){ q, k, v, y, &state->scale }, scratch);
     if (status != CUDNN_STATUS_SUCCESS)
-        device_fail("cuDNN", cudnnGetErrorString(status));
+        fail_with(status);
 }
 
 void attention_dispose(void *state)

@@ -13,6 +13,7 @@
 #include "cuda/filter.h"
 
 #include "base/arena.h"
+#include "base/file.h"
 #include "models/ddpm.h"
 #include "models/swin.h"
 #include "nn/layer.h"
@@ -263,6 +264,33 @@ static void code_is_kept_and_can_be_replaced(void **state)
     unsetenv("XDG_CACHE_HOME");
 }
 
+/* Three files of the texts, to look into, whether they had to be compiled or not. */
+static void sources_are_kept_where_they_are_asked_for(void **state)
+{
+    (void)state;
+    struct error err;
+    struct code codes[3];
+    struct arena arena;
+    char **files, *text;
+    size_t count, size;
+    arena_init(&arena);
+    aim(sm_90);
+    setenv("LETHE_SOURCES", scratch("sources"), 1);
+    assert_ok(build_three(NULL, false, codes, &err), err);
+    unsetenv("LETHE_SOURCES");
+    assert_ok(folder_walk(scratch("sources"), &arena, &files, &count, &err), err);
+    assert_int_equal(count, 3);
+    for (size_t i = 0; i < count; i++) {
+        text = file_read(path_join(&arena, scratch("sources"), files[i]), 1 << 10, &size, &err);
+        assert_ok(text, err);
+        assert_contains(text, "__global__ void");
+        free(text);
+    }
+    arena_release(&arena);
+    programs += 3;
+    release_three(codes);
+}
+
 static void one_source_that_fails_fails_all(void **state)
 {
     (void)state;
@@ -283,6 +311,8 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(code_is_kept_and_can_be_replaced, scratch_make,
+                                        scratch_remove),
+        cmocka_unit_test_setup_teardown(sources_are_kept_where_they_are_asked_for, scratch_make,
                                         scratch_remove),
         cmocka_unit_test(one_source_that_fails_fails_all),
         cmocka_unit_test(kernels_of_the_search_compile),
