@@ -264,6 +264,8 @@ bool feature_network_run(struct feature_network *network, const void *const *pla
         if (!plan_run(network->plan, 0, 0, err))
             return false;
         plan_read(network->plan, network->features, network->values);
+        if (!plan_check(network->plan, err))
+            return false;
         memcpy(values + first * FEATURES, network->values, some * FEATURES * sizeof(float));
     }
     return true;
