@@ -56,7 +56,7 @@ static const char *verdict_of(const struct policy_result *result)
 
 static const char *limit_text(const struct policy_row *row, char text[64])
 {
-    snprintf(text, 64, "%s %.6g", policy_rule_words(row), row->limit);
+    snprintf(text, 64, "%s %.15g", policy_rule_words(row), row->limit);
     return text;
 }
 
@@ -74,6 +74,9 @@ static void add_table(const struct package_report *report, struct text *out)
         const char *bound = result->row->bound ? policy_bound_names[result->row->bound] : "";
         snprintf(metric, sizeof metric, "%s %s", result->row->metric, bound);
         snprintf(measured, sizeof measured, "%.6g", result->value);
+        if (!result->passed && strtod(measured, NULL) == result->row->limit)
+            snprintf(measured, sizeof measured, "%.15g",
+                     result->value); /* or it would be a riddle */
         text_format(out, "%-*s  %-16s  %-12s  %s%s%s\n", (int)width, metric,
                     limit_text(result->row, limit), result->measured ? measured : "-",
                     verdict_of(result), result->measured ? "" : ": ",
@@ -119,9 +122,9 @@ static void summarise(const struct package_report *report, struct text *out)
                     report->removed == 1 ? "" : "s");
     if (report->finding_count)
         text_format(out,
-                    "%s\nREFUSED: the privacy lint found %zu things that could lead back to a "
+                    "%s\nREFUSED: the privacy lint found %zu thing%s that could lead back to a "
                     "patient or a machine (above)\n",
-                    report->findings, report->finding_count);
+                    report->findings, report->finding_count, report->finding_count == 1 ? "" : "s");
     else if (!report->released)
         add_refusal(report, out);
     else
@@ -242,6 +245,21 @@ static const char *if_file(const char *path)
     return path_kind(path) == PATH_FILE ? path : NULL;
 }
 
+/* Whom to ask, who reviews, and when it is to be assessed again: the plan has it stand in the
+ * public report, so the lint is not to find a date or an address there. */
+static struct yaml_strings said_in_report(const struct report_settings *report, struct arena *arena)
+{
+    const char **items = arena_array(arena, const char *, report->reviewers.count + 2);
+    struct yaml_strings said = { items, 0 };
+    for (size_t i = 0; i < report->reviewers.count; i++)
+        items[said.count++] = report->reviewers.items[i];
+    if (report->contact)
+        items[said.count++] = report->contact;
+    if (report->reassess)
+        items[said.count++] = report->reassess;
+    return said;
+}
+
 static struct package_job job_of_plan(const struct release_plan *plan, struct arena *arena)
 {
     const char *utility = stage_folder(plan, "utility", arena);
@@ -257,6 +275,7 @@ static struct package_job job_of_plan(const struct release_plan *plan, struct ar
         .report_public = if_file(path_join(arena, report, "report.public.html")),
         .report_internal = if_file(path_join(arena, report, "report.internal.html")),
         .review = if_file(path_join(arena, plan->run, "review.json")),
+        .said = said_in_report(&plan->report, arena),
         .plan_sha256 = plan->sha256,
         .out = path_join(arena, plan->run, "release"),
         .created = source_date(),

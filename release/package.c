@@ -379,6 +379,8 @@ static struct lint *make_lint(const struct packaging *packaging, struct error *e
             lint_allow(lint, allowed[i]);
     for (size_t i = 0; i < card->creators.count; i++)
         lint_allow(lint, card->creators.items[i]);
+    for (size_t i = 0; i < job->said.count; i++)
+        lint_allow(lint, job->said.items[i]);
     if (!job->dataset)
         return lint;
     struct dataset real;

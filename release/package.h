@@ -47,6 +47,7 @@ struct package_job {
     bool made_elsewhere;                         /* by no model of ours: there is none to check */
     const char *report_public, *report_internal; /* files, or NULL */
     const char *review;                          /* a reviewer's marks, or NULL */
+    struct yaml_strings said;                    /* in the public report, and meant to be */
     const char *plan_sha256;                     /* or NULL */
     const char *out;                             /* folder; made if missing */
     int64_t created;                             /* seconds since 1970; < 0: of the date */
