@@ -4,11 +4,28 @@
 #include <math.h>
 #include <string.h>
 
+/* What either end of an interval may err, where so many candidates share its 5 %. */
+static double side_of(double candidates)
+{
+    return 0.025 / (candidates > 1 ? candidates : 1);
+}
+
 double images_needed(double limit, double candidates)
 {
     if (!(limit > 0) || limit >= 1)
         return 0;
-    return ceil(log(0.025 / (candidates > 1 ? candidates : 1)) / log1p(-limit));
+    return ceil(log(side_of(candidates)) / log1p(-limit));
+}
+
+/* What a standard normal variable exceeds with this probability: 1.96 of 0.025. */
+static double normal_deviate(double tail)
+{
+    double low = 0, high = 10;
+    for (int i = 0; i < 60; i++) {
+        double middle = (low + high) / 2;
+        *(erfc(middle / sqrt(2)) / 2 > tail ? &low : &high) = middle;
+    }
+    return low;
 }
 
 /* The first row that failed and whose metric begins so; NULL: there is none. */
@@ -170,6 +187,7 @@ static void advise_width(const struct facts *facts, struct text *advice)
     double share = fact_number(facts->memorization, "flagged.fraction");
     double candidates = fact_number(facts->memorization, "flagged.candidates");
     double limit = row ? row->row->limit : NAN;
+    char shown[TEXT_SHORT];
     if (!row || !row->measured || row->row->bound != BOUND_UPPER95)
         return;
     if (share >= limit && share > 0) {
@@ -180,20 +198,20 @@ static void advise_width(const struct facts *facts, struct text *advice)
         advise_room(share, fact_number(facts->memorization, "flagged.expected_by_chance") / images,
                     limit, advice);
     } else if (share > 0) { /* by the normal approximation */
-        double needed =
-            ceil(1.96 * 1.96 * share * (1 - share) / ((limit - share) * (limit - share)));
+        double z = normal_deviate(side_of(candidates)),
+               needed = ceil(z * z * share * (1 - share) / ((limit - share) * (limit - share)));
         text_format(advice,
                     "%.3g %% of the images are flagged, and %.0f images show no better than "
-                    "%.3g %%. Were the share to stay, about %.0f images would show the limit of "
-                    "%.3g %%: draw more (sample: count).\n",
-                    100 * share, images, 100 * row->value,
+                    "%s %%. Were the share to stay, about %.0f images would show the limit of "
+                    "%.6g %%: draw more (sample: count).\n",
+                    100 * share, images, text_upper_bound(shown, 100 * row->value),
                     fmax(needed, images_needed(limit, candidates)), 100 * limit);
     } else {
-        text_format(
-            advice,
-            "No image is flagged, but %.0f images show no better than %.3g %%. The limit of "
-            "%.3g %% takes %.0f images, none of them flagged: draw more (sample: count).\n",
-            images, 100 * row->value, 100 * limit, images_needed(limit, candidates));
+        text_format(advice,
+                    "No image is flagged, but %.0f images show no better than %s %%. The limit of "
+                    "%.6g %% takes %.0f images, none of them flagged: draw more (sample: count).\n",
+                    images, text_upper_bound(shown, 100 * row->value), 100 * limit,
+                    images_needed(limit, candidates));
     }
 }
 
@@ -257,7 +275,7 @@ static void advise_others(const struct facts *facts, struct text *advice)
             is_known = is_known || text_starts_with(result->row->metric, known[k]);
         if (!is_known && result->measured)
             text_format(advice,
-                        "%s is %.4g, and has to be %s %.4g (docs/audit.md says what it is).\n",
+                        "%s is %.9g, and has to be %s %.9g (docs/audit.md says what it is).\n",
                         result->row->metric, result->value, policy_rule_words(result->row),
                         result->row->limit);
         else if (!is_known)

@@ -10,6 +10,7 @@ should be: to the nearest; up, where it bounds from above; down, where it bounds
 """
 import base64
 import csv
+import hashlib
 import json
 import math
 import re
@@ -505,10 +506,12 @@ def check_utility(run, page):
             check_cell(cell, kind["dice"], kind["dice_interval"], kind["hausdorff_95"])
     (count,) = re.findall(r"Patients that it was tested on: (\d+)\.", part.text())
     assert int(count) == run.utility["counts"]["holdout_subjects"]
-    assert re.findall(r"these patients has (\S+): its", part.text()) == run.utility["never_in_holdout"]
+    never = re.findall(r"these patients has (\S+): its", part.text())
+    assert never == run.utility["never_in_holdout"]
     weak = [entry["dice"]["mean"] for entry in run.utility["summary"] if entry["source"] == "real"]
     weak = [value for value in weak if value is not None and value < 0.2]
-    for shown, value in zip(re.findall(r"finds little \(Dice (\S+)\)", part.text()), weak, strict=True):
+    told = re.findall(r"finds little \(Dice (\S+)\)", part.text())
+    for shown, value in zip(told, weak, strict=True):
         expect(shown, value)
 
 
@@ -741,6 +744,48 @@ def check_terminal(run, plan, summaries):
                 assert math.isclose(float(share), wanted, rel_tol=5.1e-3)
 
 
+def check_package(run, out):
+    """The table of the gate is the report's."""
+    lines = out.splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("metric "))
+    for line, row in zip(lines[place + 1:], run.report["policy"]):
+        words = line.split()
+        assert words[0] == row["metric"] and (row["bound"] == "value" or words[1] == row["bound"])
+        found = re.search(r"(at most|at least) (\S+) +(\S+) +(passed|FAILED|MISSING)", line)
+        rule, limit, value, verdict = found.groups()
+        assert rule.replace(" ", "_") == row["must_be"] and float(limit) == row["limit"], line
+        assert verdict.lower() == row["verdict"], line
+        if row["measured"] is None:
+            assert value == "-"
+            continue
+        assert math.isclose(float(value), row["measured"], rel_tol=5.1e-6, abs_tol=1e-12), line
+        at_most = row["must_be"] == "at_most"
+        reads = float(value) <= row["limit"] if at_most else float(value) >= row["limit"]
+        assert reads == (verdict == "passed"), line
+    left_out = re.findall(r"(\d+) flagged images? left out", out)
+    flagged, of = run.audit["flagged"]["count"], run.audit["counts"]["synthetic"]
+    assert left_out in ([], [str(flagged)]) and (not left_out or 0 < flagged < of)
+    packed = re.findall(r": (\d+) images?, \d+ files", out)
+    assert packed == ([str(of - (flagged if left_out else 0))] if run.report["passed"] else [])
+
+
+def check_choice(run, out):
+    lines = out.splitlines()
+    for line, entry in zip(lines[1:], run.choice["candidates"]):
+        found = re.fullmatch(r"(\S+) +(\d+)  (\d+) of (\d+) +(\S+) % +(\S+)  (\d+) of (\d+)"
+                             r"(  chosen)?", line)
+        name, steps, count, of, bound, useful, met, rows, chosen = found.groups()
+        flagged, dice = entry["flagged"], entry.get("relative_dice")
+        assert (name, int(steps)) == (entry["name"], entry["trained_steps"])
+        assert [int(count), int(of)] == [flagged["count"], flagged["of"]]
+        high = 100 * flagged["upper95"]
+        assert high - 1e-9 <= float(bound) <= 1.011 * high
+        assert abs(float(useful) - dice["mean"]) <= 0.5001e-3 if dice else useful == "-"
+        assert [int(met), int(rows)] == [sum(r["verdict"] == "passed" for r in entry["rows"]),
+                                         len(entry["rows"])]
+        assert bool(chosen) == (name == run.choice["chosen"])
+
+
 # ---- worlds --------------------------------------------------------------------------------------
 
 POLICY = """
@@ -756,7 +801,8 @@ policy:
     - {{ metric: memorization.flagged.by_identity, limit: 0 }}
     - {{ metric: memorization.nearest.p50, limit: 0.99999 }}
 {more}
-report: {{ salt: pepper, reassess: "2027-01-01", reviewers: [Somebody] }}
+report:
+  {{ salt: pepper, reassess: "2027-01-01", reviewers: [Somebody], contact: who@where.example }}
 package: {{ version: "1.0", date: "2026-11-22", format: png }}
 """
 SEGMENTER = "training: { images: 32, batch: 8, base: 4, levels: 2, rate: 0.02 }"
@@ -775,11 +821,12 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
     path.write_text(f"name: {name}\nseed: 3\nrun: run-{name}\n" + plan + POLICY.format(
         quarantine=quarantine, limit=limit, supported=supported, unseen=unseen, more=more))
     summaries = {}
-    for stage in ("ingest", "train", "sample", "audit", "utility", "choose", "report"):
+    for stage in ("ingest", "train", "sample", "audit", "utility", "choose", "report", "package"):
         wanted = {"train": "train:" in plan, "utility": "utility:" in plan,
                   "choose": "candidates:" in plan}.get(stage, True)
         if wanted:
-            summaries[stage] = lethe(stage, path, "--threads", "1")
+            summaries[stage] = lethe(stage, path, "--threads", "1", fails=(
+                0 if passes or stage != "package" else 1,))
     run = Run(HERE / f"run-{name}")
     assert run.report["passed"] == passes, (name, run.report["policy"])
     dropped = quarantine == "drop" and run.audit["flagged"]["count"] > 0 and (
@@ -793,9 +840,51 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
         check_risks(run, page)
     check_internal(run)
     check_leaks(run, "cohort")
-    if not run.choice:
+    check_package(run, summaries["package"])
+    if run.choice:
+        check_choice(run, summaries["choose"])
+    else:
         check_terminal(run, path, summaries)
     return run
+
+
+def check_review(name):
+    """Marks are counted in the internal report; the public one tells of a copy that was taken back,
+    and of nobody who marked."""
+    path, folder = HERE / f"{name}.yaml", HERE / f"run-{name}"
+
+    def review(who, marks, passed):
+        audit = (folder / "audit/memorization.json").read_bytes()
+        entries = [{"synthetic": pair["synthetic"], "training": pair["training"], "mark": mark,
+                    "note": "a secret note"}
+                   for pair, mark in zip(json.loads(audit)["pairs"], marks)]
+        (HERE / "marks.json").write_text(json.dumps({
+            "schema": "lethe/review/1", "memorization_sha256": hashlib.sha256(audit).hexdigest(),
+            "reviewer": who, "marks": entries}))
+        lethe("review", path, "--import", HERE / "marks.json", fails=(0, 1))
+        lethe("report", path)
+        run, counts = Run(folder), json.loads((folder / "review.json").read_text())["counts"]
+        assert run.report["passed"] == passed
+        told = re.search(r"by (\D+): (\d+) marked as a copy, (\d+) as not a copy, (\d+) unsure, "
+                         r"(\d+) not marked", section(run.internal, "pairs").text())
+        assert told[1] == who and [int(n) for n in told.groups()[1:]] == [
+            counts[key] for key in ("copy", "not_a_copy", "unsure", "unmarked")]
+        assert [counts[key] for key in ("copy", "not_a_copy", "unsure")] == [
+            marks.count(key) for key in ("copy", "not_a_copy", "unsure")]
+        public = (folder / "report/report.public.html").read_text()
+        assert not any(word in public for word in ("A. Reviewer", "B. Reviewer", "secret note"))
+        return run
+
+    flagged = json.loads((folder / "audit/memorization.json").read_text())["flagged"]["images"]
+    pairs = json.loads((folder / "audit/memorization.json").read_text())["pairs"]
+    kept = [pair["synthetic"] not in flagged for pair in pairs]
+    first = ["copy" if free else "unsure" for free in kept]
+    assert "copy" in first
+    review("A. Reviewer", first, False)
+    run = review("B. Reviewer", ["not_a_copy"] * len(pairs), True)
+    (count,) = re.findall(r"note (\d+) of these images (?:was|were) once marked as a copy",
+                          run.public.root.text())
+    assert int(count) == first.count("copy")
 
 
 def make_sets():
@@ -837,6 +926,8 @@ def main():
     assert run.audit["flagged"]["count"] > 0 and run.usefulness() is not None
     # limits that the bound misses, or keeps, by less than is shown
     world("near-yes", near, True, limit=f"{bound + 1e-3:.3f}")
+    world("reviewed", near.replace("pairs: 3", "pairs: 9"), True)
+    check_review("reviewed")
     world("near-no", near, False, limit=f"{bound - 1e-7:.9f}")
     world("refused", held + FROM.format(store="mixed") + AUDIT.format(more="seed: 1") + UTILITY % 1,
           False, quarantine="refuse", supported=1)
