@@ -19,8 +19,8 @@ enum { BATCH_CPU = 8, BATCH_DEVICE = 64 };
 enum { RANDOM_SEED = 1 };
 static const char random_recipe[] =
     "Inception v3 (models/inception.h); weights normal of variance 2/fan-in by "
-    "random_fill_normal, seed 1, from the streams of their names; batch normalisation at its "
-    "beginning";
+    "random_fill_normal, seed 1, from the streams of their names; all filters but the first "
+    "layer's centred, times sqrt(1 / (1 - 1/pi)); batch normalisation at its beginning";
 
 struct feature_network {
     struct feature_format format;
@@ -96,7 +96,27 @@ static struct plan *plan_first_values(struct feature_network *network, struct st
     return plan;
 }
 
-static bool copy_tensors(const struct store *from, struct store *to, struct error *err)
+/* Through tens of layers of ReLU the features of all images come to point one way, as each layer
+ * adds to the mean that they share. So filters sum to zero and do not see that mean, all but the
+ * first layer's, whose images are not of one sign; what varies keeps its variance by the gain
+ * (Brock, De and Smith, ICLR 2021). docs/networks.md has what it brings. */
+static void centre_filters(const struct tensor *tensor, float *values)
+{
+    const struct shape *shape = &tensor->shape;
+    if (shape->rank != 4 || shape->size[1] == 3)
+        return;
+    size_t count = shape_count(*shape) / (size_t)shape->size[0];
+    float gain = (float)sqrt(1 / (1 - 1 / M_PI));
+    for (float *filter = values; filter < values + shape_count(*shape); filter += count) {
+        double sum = 0;
+        for (size_t i = 0; i < count; i++)
+            sum += (double)filter[i];
+        for (size_t i = 0; i < count; i++)
+            filter[i] = (filter[i] - (float)(sum / (double)count)) * gain;
+    }
+}
+
+static bool take_drawn(const struct store *from, struct store *to, struct error *err)
 {
     bool ok = true;
     for (size_t i = 0; ok && i < store_count(from); i++) {
@@ -106,6 +126,7 @@ static bool copy_tensors(const struct store *from, struct store *to, struct erro
         ok = copy;
         if (ok) {
             store_read(from, tensor, values);
+            centre_filters(tensor, values);
             store_write(to, copy, values);
         }
         free(values);
@@ -118,8 +139,7 @@ static bool draw_weights(struct feature_network *network, struct error *err)
 {
     struct store *drawn = store_new(&cpu_backend);
     struct plan *plan = plan_first_values(network, drawn, err);
-    bool ok =
-        plan && plan_run(plan, 0, RANDOM_SEED, err) && copy_tensors(drawn, network->store, err);
+    bool ok = plan && plan_run(plan, 0, RANDOM_SEED, err) && take_drawn(drawn, network->store, err);
     plan_free(plan);
     store_free(drawn);
     struct digest digest = digest_of(random_recipe, strlen(random_recipe));
