@@ -208,9 +208,12 @@ static void check_terms(const struct race *race)
         }
 }
 
-/* A run in steps is much slower on a GPU than one that is replayed. */
+/* What makes a GPU slower than it should be: runs in steps instead of replays, and layers that no
+ * library takes. */
 static void tell_refusals(const struct race *race)
 {
+    for (int i = 0; i < race->of.training.phase_count; i++)
+        (void)plan_makeshifts(race->plans[i], stdout);
     for (int i = 0; i < race->of.training.phase_count; i++)
         if (plan_refusal(race->plans[i]))
             printf("%s, %s: NOT replayed: %s\n", race->name, race->of.training.phases[i].name,

@@ -817,6 +817,28 @@ const char *plan_refusal(const struct plan *plan)
     return plan->unrecordable ? plan->refusal.message : NULL;
 }
 
+static void tell_makeshift(const struct step *step, FILE *out)
+{
+    char shape[SHAPE_TEXT];
+    fprintf(out, "%s (%s:%d) of", ops[step->node->op].name, step->node->site.file,
+            step->node->site.line);
+    for (int i = 0; i < step->node->sources; i++)
+        fprintf(out, "%s %s %s", i ? "," : "", dtype_name(step->in[i].dtype),
+                shape_text(step->in[i].shape, shape));
+    fprintf(out, ": %s\n", step->makeshift);
+}
+
+size_t plan_makeshifts(const struct plan *plan, FILE *out)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < plan->step_count; i++)
+        if (plan->steps[i].makeshift) {
+            tell_makeshift(&plan->steps[i], out);
+            count++;
+        }
+    return count;
+}
+
 size_t plan_kernels(const struct plan *plan)
 {
     size_t count = 0;

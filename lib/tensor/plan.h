@@ -71,6 +71,9 @@ bool plan_is_replayed(const struct plan *plan);
 /* Why a device that can could not record this one, which so goes on step by step; else NULL. */
 const char *plan_refusal(const struct plan *plan);
 
+/* How many steps are not done as they should be, as no library takes them so; a line on each. */
+size_t plan_makeshifts(const struct plan *plan, FILE *out);
+
 /* Measures the time of each step from now on; plans begin with it on where the environment has
  * LETHE_PROFILE=1. plan_profile writes tables of time, arithmetic and memory traffic by kind of
  * step and by layer, of all runs measured so far. */

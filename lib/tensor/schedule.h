@@ -87,6 +87,7 @@ struct step {
     enum algorithms algorithms; /* as the store asks for; for prepare to heed */
     size_t scratch;             /* bytes that it needs while it runs; set by prepare */
     void *state;                /* the backend's, made by prepare */
+    const char *makeshift;      /* how it is done where not as it should be; set by prepare */
     double flops;
     double seconds;  /* measured, when profiling */
     bool once;       /* depends on constants alone: its first run is its last */

@@ -192,6 +192,7 @@ static bool race(struct bench *bench, const struct options *options, const struc
                name, ways[way].name, plan_kernels(plans[way]), (double)plan_bytes(plans[way]) / 1e6,
                apart, kind->tolerance,
                !backend->recorder || plan_is_replayed(plans[way]) ? "" : "; NOT replayed");
+        (void)plan_makeshifts(plans[way], stdout);
         if (plan_refusal(plans[way]))
             printf("%s, %s: %s\n", name, ways[way].name, plan_refusal(plans[way]));
     }

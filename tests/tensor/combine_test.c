@@ -163,6 +163,39 @@ static void a_run_that_cannot_be_recorded_goes_on_in_steps(void **state)
     emulation_refuse_recording(false);
 }
 
+/* By libraries as emulation.c has them: none for padding that differs, or for sums of one product;
+ * planes alone for f32 images of an odd number of channels. */
+static void what_libraries_do_not_take_is_told_of(void **state)
+{
+    (void)state;
+    struct error err;
+    struct pair pair;
+    char *told;
+    size_t length;
+    pair_init(&pair);
+    struct node *even = pair_input(&pair, SHAPE(1, 4, 6, 6), NORMAL),
+                *odd = pair_input(&pair, SHAPE(1, 3, 6, 6), NORMAL),
+                *w = pair_input(&pair, SHAPE(2, 4, 3, 3), NORMAL),
+                *v = pair_input(&pair, SHAPE(2, 3, 3, 3), NORMAL),
+                *column = pair_input(&pair, SHAPE(5, 1), NORMAL),
+                *row = pair_input(&pair, SHAPE(1, 4), NORMAL);
+    struct node *y[] = { t_conv(even, w, .pad = 1), t_conv(even, w, .pads = { { 0, 1 }, { 1, 1 } }),
+                         t_conv(odd, v, .pad = 1), t_matmul(column, row) };
+    struct store *store = store_new(PAIR_BACKEND);
+    struct plan *plan = plan_create(store, y, 4, NULL, 0, &err);
+    assert_ok(plan, err);
+    FILE *file = open_memstream(&told, &length);
+    assert_int_equal(plan_makeshifts(plan, file), 3);
+    fclose(file);
+    assert_contains(told, "f32 (1,4,6,6), f32 (2,4,3,3): by plain loops, slowly");
+    assert_contains(told, "f32 (1,3,6,6), f32 (2,3,3,3): images are copied to planes");
+    assert_contains(told, "f32 (5,1), f32 (1,4): by plain loops, slowly");
+    free(told);
+    plan_free(plan);
+    store_free(store);
+    pair_release(&pair);
+}
+
 static void a_bias_that_the_library_refuses_is_added_afterwards(void **state)
 {
     (void)state;
@@ -460,6 +493,7 @@ int main(int argc, char **argv)
 #ifdef TESTS_CUDA_EMULATION_H
         cmocka_unit_test(a_run_that_cannot_be_recorded_goes_on_in_steps),
         cmocka_unit_test(a_bias_that_the_library_refuses_is_added_afterwards),
+        cmocka_unit_test(what_libraries_do_not_take_is_told_of),
 #endif
         cmocka_unit_test(a_bias_that_a_loop_adds_anyway_stays_there),
         cmocka_unit_test(a_product_that_is_read_elsewhere_stays),

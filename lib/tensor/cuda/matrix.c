@@ -95,14 +95,16 @@ static double convolution_flops(const struct convolution *c)
  * and back. Where it has none at all (false, without a message), direct.c does it. */
 static const struct attempt {
     bool result_like_sources, planar, rounded;
-} attempts[] = { { false, false, false },
-                 { true, false, false },
-                 { false, true, false },
-                 { true, true, false },
-                 { false, false, true } };
+    const char *makeshift;
+} attempts[] = { { false, false, false, NULL },
+                 { true, false, false, NULL },
+                 { false, true, false, "images are copied to planes and back" },
+                 { true, true, false, "images are copied to planes and back" },
+                 { false, false, true, "factors are rounded to TF32" } };
+static const char slowly[] = "by plain loops, slowly, as no library takes it";
 
-static bool find_convolution(struct matrix *matrix, struct convolution *c, size_t *scratch,
-                             struct error *err)
+static bool find_convolution(struct step *step, struct matrix *matrix, struct convolution *c,
+                             size_t *scratch, struct error *err)
 {
     const struct convolution wanted = *c;
     err->message[0] = '\0';
@@ -115,8 +117,10 @@ static bool find_convolution(struct matrix *matrix, struct convolution *c, size_
         c->result_dtype = attempt->result_like_sources ? wanted.dtype : wanted.result_dtype;
         c->planar = attempt->planar;
         c->rounded = attempt->rounded;
-        if (convolution_prepare(c, &matrix->state, scratch, err))
+        if (convolution_prepare(c, &matrix->state, scratch, err)) {
+            step->makeshift = attempt->makeshift;
             return true;
+        }
         if (err->message[0])
             return false;
     }
@@ -144,8 +148,9 @@ static bool prepare_convolution(struct step *step, struct matrix *matrix, const 
     };
     size_t scratch = 0;
     step->flops = convolution_flops(&c);
-    bool found = find_convolution(matrix, &c, &scratch, err);
+    bool found = find_convolution(step, matrix, &c, &scratch, err);
     if (!found && !err->message[0]) {
+        step->makeshift = slowly;
         generate_convolution(step, name, source, &matrix->direct);
         return true;
     }
@@ -331,6 +336,7 @@ static bool prepare_product(struct step *step, struct matrix *matrix, const char
     bool found = find_product(matrix, &turned, name, source, &scratch, err);
     if (!found && !err->message[0]) {
         step->scratch = 0;
+        step->makeshift = slowly;
         char direct_name[KERNEL_NAME];
         snprintf(direct_name, sizeof direct_name, "%.24s_direct", name);
         generate_product(step, direct_name, source, &matrix->direct);
