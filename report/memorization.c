@@ -196,18 +196,31 @@ static void put_channels(struct page *page, void (*put)(struct page *page, const
         put(page, json_as_string(json_at(channels, i)));
 }
 
-/* What was looked for and found. A key that the audit does not have shows as a dash. */
+/* A key that the audit does not have has no row; one that is null shows as a dash. */
+struct finding {
+    const char *name, *path;
+};
+static void put_findings(struct page *page, const struct finding *rows)
+{
+    const struct json *audit = page->facts->memorization;
+    for (; rows->name; rows++)
+        if (fact(audit, rows->path))
+            put_number_row(page->html, rows->name, fact_number(audit, rows->path));
+}
+
+/* What was looked for and found. */
 static void write_findings(struct page *page)
 {
-    static const struct {
-        const char *name, *path;
-    } rows[] = {
+    static const struct finding ways[] = {
         { "… as a real image itself, unchanged", "flagged.by_identity" },
         { "… by likeness", "flagged.by_correlation" },
         { "… by being nearer than strangers are", "flagged.by_local_ratio" },
         { "… as copies in disguise (mirrored, turned, brighter)", "flagged.by_disguise" },
         { "… by a part of the image", "flagged.by_tile" },
         { "… by a lesion", "flagged.by_lesion" },
+        { 0 },
+    };
+    static const struct finding others[] = {
         { "Images that only a limit in the plan kept from being flagged",
           "flagged.spared_by_limits" },
         { "Control images all but equal to a training image", "control.near_copies.count" },
@@ -221,6 +234,7 @@ static void write_findings(struct page *page)
           "control.matched_holdout.smoothness.smoother.value" },
         { "Pairs of nearly equal synthetic images", "duplicates.synthetic.pairs" },
         { "Pairs of nearly equal training images", "duplicates.train.pairs" },
+        { 0 },
     };
     struct html *html = page->html;
     const struct json *audit = page->facts->memorization;
@@ -231,10 +245,9 @@ static void write_findings(struct page *page)
              "<td class=\"n\">$l to $u</td></tr>",
              fact_number(audit, "flagged.count"), fact_number(audit, "counts.synthetic"),
              fact_number(audit, "flagged.lower95"), fact_number(audit, "flagged.upper95"));
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        if (fact(audit, rows[i].path))
-            put_number_row(html, rows[i].name, fact_number(audit, rows[i].path));
+    put_findings(page, ways);
     put_channels(page, put_channel_count);
+    put_findings(page, others);
     for (size_t i = 0; i < sizeof thresholds / sizeof *thresholds; i++)
         put_threshold(html, json_member(fact(audit, "thresholds"), thresholds[i].key),
                       thresholds[i].name);
@@ -378,6 +391,7 @@ static void write_in_plain_words(struct page *page)
     struct html *html = page->html;
     const struct json *audit = page->facts->memorization;
     bool control = fact_string(audit, "control.used");
+    double flagged = fact_number(audit, "flagged.count");
     put_plain(html, "A generator can learn a patient by heart and show that patient again. So each "
                     "synthetic image was compared with every training image");
     if (control)
@@ -392,9 +406,9 @@ static void write_in_plain_words(struct page *page)
                        "are, so an image is flagged only by a limit that the plan sets, or as a "
                        "real image itself, unchanged.");
     html_put(html,
-             " Of $r images $r were flagged; with 95 % confidence, of images made in this way at "
+             " Of $r images $r $t flagged; with 95 % confidence, of images made in this way at "
              "most $u would be.</p>",
-             fact_number(audit, "counts.synthetic"), fact_number(audit, "flagged.count"),
+             fact_number(audit, "counts.synthetic"), flagged, flagged == 1 ? "was" : "were",
              fact_number(audit, "flagged.upper95"));
 }
 

@@ -389,7 +389,7 @@ def check_memorisation(run, page):
     numbers = re.findall(r"\(in number: (\S+)\)", plain.text())
     used = audit["control"]["used"]
     assert numbers == ([str(audit["control"][used]["subjects"])] if used else []), plain.text()
-    of, count, bound = re.search(r"Of (\S+) images (\S+) were flagged; .* most (\S+ %) would be",
+    of, count, bound = re.search(r"Of (\S+) images (\S+) (?:was|were) flagged; .* most (\S+ %) would be",
                                  plain.text()).groups()
     expect(of, audit["counts"]["synthetic"])
     expect(count, audit["flagged"]["count"])
