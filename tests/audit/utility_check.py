@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""lethe utility against an independent implementation: cohorts written with nibabel, predictions as
-lethe segment writes them, measured with SciPy; and every number of utility.json computed again from
-the table of scores, intervals from all resamplings that there are.
+"""lethe utility, and lethe score, against an independent implementation: cohorts are written with
+nibabel, predictions by lethe segment, and measured with SciPy; and every number of utility.json is
+computed again from the table of scores, intervals from all resamplings that there are.
 
     utility_check.py LETHE
 """
 import csv
 import itertools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -180,6 +181,44 @@ def check_scores(out, store, source, spacing, through=2):
                     defined[metric][int(np.isnan(row[metric]))] += 1
         assert next(at, None) is None
     return defined
+
+
+def check_folders(truth, predicted, spacing):
+    """lethe score of whole volumes: table, summary and terminal."""
+    table = HERE / "scores.csv"
+    words = ["score", "--truth", truth, "--pred", predicted, "--csv", table, "--threads", 1]
+    document = json.loads(lethe(*words, "--json").stdout)
+    printed = lethe(*words).stdout.splitlines()
+    rows, by_class = read_rows(table), {}
+    assert {row["subject"] for row in rows} == {entry["subject"] for entry in document["subjects"]}
+    for row in rows:
+        name = row["subject"]
+        masks = [np.asarray(nibabel.load(next(folder.rglob(f"{name}_*seg.nii.gz"))).dataobj)
+                 for folder in (truth, predicted)]
+        labels = SETS[row["class"]]
+        wanted = measured(*(np.isin(mask, labels) for mask in masks),
+                          spacing[name.split("_")[0].removeprefix("sub-")])
+        (entry,) = [e for e in document["subjects"] if e["subject"] == name]
+        for key, value in wanted.items():
+            told = entry["classes"][row["class"]][key]
+            for seen in (row[key], np.nan if told is None else told):
+                assert same(seen, value), (name, row["class"], key, seen, value)
+        by_class.setdefault(row["class"], []).append(row)
+    assert printed[0].startswith(f"{len(document['subjects'])} subjects")
+    for entry, line in zip(document["classes"] + document["regions"], printed[2:], strict=True):
+        mine, empty = by_class[entry["name"]], entry["empty"]
+        assert empty == empties(mine) and entry["subjects"] == len(mine)
+        assert entry["occurs_in_truth"] == any(row["truth_voxels"] for row in mine)
+        cells = re.split(r"  +", line.strip())
+        assert cells[0] == entry["name"]
+        assert cells[-1] == "/".join(str(empty[key]) for key in ("both", "truth", "prediction"))
+        for metric, cell in zip(METRICS, cells[1:-1], strict=True):
+            values = [row[metric] for row in mine]
+            assert entry[metric]["count"] == int(np.isfinite(values).sum())
+            close(entry[metric]["mean"], mean(values), metric)
+            close(entry[metric]["sd"], deviation(values), metric)
+            shown = [entry[metric][key] for key in ("mean", "sd") if entry[metric][key] is not None]
+            assert cell == (" ± ".join(f"{value:.3f}" for value in shown) or "–"), (cell, shown)
 
 
 # ---- summing up ----------------------------------------------------------------------------------
@@ -367,6 +406,7 @@ def check_volumes():
           "--seeds", 2, *QUICK)
     defined = check_scores(HERE / "volumes", HERE / "store", HERE / "axial", SPACING)
     assert all(min(defined[metric]) > 0 for metric in METRICS[:5]), defined  # both happened
+    check_folders(HERE / "axial", HERE / "labelled-volumes-real_unet_none_1", SPACING)
     document = check_sums(HERE / "volumes")
     assert document["counts"]["holdout_scans"] == 6 and document["regions"] == [
         "whole", "core", "enhancing"]
