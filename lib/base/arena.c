@@ -32,13 +32,26 @@ void arena_release(struct arena *arena)
     arena_init(arena);
 }
 
+/* Descriptions have no way back to whoever waits for an answer: it is "could not tell", the exit
+ * code of all that the machine could not do. */
+static _Noreturn void give_up(size_t bytes)
+{
+    enum { COULD_NOT_TELL = 2 };
+    fprintf(stderr,
+            "lethe: out of memory: %zu more bytes could not be had; free some, raise the limit "
+            "(ulimit -v, or the job's), or use fewer threads. What was finished is not lost\n",
+            bytes);
+    _Exit(COULD_NOT_TELL);
+}
+
 static void add_block(struct arena *arena, size_t at_least)
 {
     size_t capacity = arena->capacity ? 2 * arena->capacity : FIRST_BLOCK;
     if (capacity < at_least)
         capacity = at_least;
     struct arena_block *block = calloc(1, sizeof *block + capacity);
-    CHECK(block, "out of memory: an arena needed %zu more bytes", capacity);
+    if (!block)
+        give_up(capacity);
     block->next = arena->blocks;
     arena->blocks = block;
     arena->capacity = capacity;
@@ -125,6 +138,7 @@ void *memory_grow(void *pointer, size_t count, size_t size)
     size_t bytes;
     CHECK(size_multiply(count, size, &bytes), "an array of %zu × %zu bytes", count, size);
     void *grown = realloc(pointer, bytes ? bytes : 1);
-    CHECK(grown, "out of memory: %zu bytes", bytes);
+    if (!grown)
+        give_up(bytes);
     return grown;
 }

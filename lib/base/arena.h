@@ -6,7 +6,7 @@
  *     arena_release(&arena);                  // everything at once
  *
  * Allocations are zeroed, aligned to 16 bytes, and never move. There is no freeing of single
- * ones. Running out of memory aborts: an arena holds descriptions, never voxels or tensors;
+ * ones. Running out of memory ends all: an arena holds descriptions, never voxels or tensors;
  * large buffers are allocated with memory_allocate below, which reports instead.
  */
 #ifndef BASE_ARENA_H
@@ -42,7 +42,7 @@ void *memory_allocate(size_t count, size_t size, const char *what, struct error 
 void *memory_reserve(size_t count, size_t size, const char *what, struct error *err) MUST_USE;
 void memory_free(void *pointer);
 
-/* realloc that aborts when out of memory; for small growing arrays of descriptions. */
+/* realloc that ends the program when out of memory; for small growing arrays of descriptions. */
 void *memory_grow(void *pointer, size_t count, size_t size) MUST_USE;
 
 /* Makes room for one more element in a growing array: doubles `*capacity` when it is full. */

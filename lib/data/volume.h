@@ -75,7 +75,7 @@ void volume_frame_plane(const struct volume *volume, int64_t frame, enum plane p
  * count them. */
 void volume_stored_index(const struct volume *volume, const int64_t index[3], int64_t stored[3]);
 
-/* Least and greatest value; false when there is a NaN or an infinity, naming the voxel as stored. */
+/* Least and greatest value; false, naming the voxel as stored, for a NaN or an infinity. */
 bool volume_range(const struct volume *volume, double *least, double *greatest,
                   struct error *err) MUST_USE;
 

@@ -141,11 +141,26 @@ def check(name, source, predictions, truth):
     return share
 
 
+def refuses_what_is_no_number(folder, weights, random):
+    """Ingest would refuse it, so no segmenter has learnt what to make of it."""
+    voxels, _ = head(random)
+    voxels = voxels.astype("f4")
+    voxels[1, 2, 3] = numpy.nan
+    source, out = os.path.join(folder, "broken"), os.path.join(folder, "none")
+    save(os.path.join(source, "X_t1.nii"), voxels, world((1, 1, 2), 0), (1, 1))
+    result = subprocess.run([sys.argv[1], "segment", "--weights", weights, "--source", source,
+                             "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True)
+    assert result.returncode == 2 and "X_t1.nii: voxel (1, 2, 3) is NaN" in result.stderr, result
+    assert not os.path.exists(out) and not os.path.exists(out + ".partial")
+
+
 def main():
     random = numpy.random.default_rng(7)
     with tempfile.TemporaryDirectory() as folder:
         weights = train(folder, random)
         source, predictions = os.path.join(folder, "scans"), os.path.join(folder, "predictions")
+        refuses_what_is_no_number(folder, weights, random)
         truth = write_scans(source, random)
         lethe("segment", "--weights", weights, "--source", source, "--out", predictions)
         shares = {name: check(name, source, predictions, truth[name]) for name in truth}
