@@ -337,7 +337,7 @@ struct estimate probability_below(const struct sample *first, const struct sampl
 
 struct share share_of(size_t count, size_t of, double confidence)
 {
-    return (struct share){ count, of, of ? (double)count / (double)of : 0,
+    return (struct share){ count, of, of ? (double)count / (double)of : NAN,
                            clopper_pearson(count, of, confidence) };
 }
 
@@ -351,6 +351,6 @@ struct share share_below(const double *a, const double *b, size_t count, double 
         twice += a[i] < b[i] ? 2 : a[i] == b[i];
     }
     struct share share = share_of(twice / 2, of, confidence);
-    share.fraction = of ? (double)twice / 2 / (double)of : 0;
+    share.fraction = of ? (double)twice / 2 / (double)of : NAN;
     return share;
 }

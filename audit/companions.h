@@ -71,7 +71,7 @@ struct estimate probability_below(const struct sample *first, const struct sampl
 
 struct share {
     size_t count, of;
-    double fraction;
+    double fraction;          /* of nothing: NAN */
     struct interval interval; /* Clopper–Pearson's */
 };
 struct share share_of(size_t count, size_t of, double confidence);

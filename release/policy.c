@@ -206,14 +206,18 @@ static bool walk(const char *metric, const struct json *root, struct place *plac
 /* ---- evaluating ------------------------------------------------------------------------------ */
 
 /* An end of the interval beside the value: as a key of its own or as interval: [low, high]. */
-static bool bound_beside(const struct place *place, enum policy_bound bound, double *value)
+static bool bound_beside(const struct place *place, enum policy_bound bound, double *value,
+                         const char **reason)
 {
-    const struct json *holder = json_value_is_object(place->value) ? place->value : place->parent;
-    if (json_as_real(json_member(holder, policy_bound_names[bound]), value))
-        return true;
-    const struct json *interval = json_member(holder, "interval");
-    return json_length(interval) == 2 &&
-           json_as_real(json_at(interval, bound == BOUND_UPPER95), value);
+    const struct json *holder = json_value_is_object(place->value) ? place->value : place->parent,
+                      *end = json_member(holder, policy_bound_names[bound]),
+                      *interval = json_member(holder, "interval");
+    *reason = end || interval
+                  ? "no end of its 95 % interval could be given, as of one subject alone"
+                  : "no 95 % interval stands beside it";
+    return json_as_real(end, value) ||
+           (json_length(interval) == 2 &&
+            json_as_real(json_at(interval, bound == BOUND_UPPER95), value));
 }
 
 static bool measure(const struct policy_row *row, const struct json *root, const char *keys,
@@ -222,11 +226,10 @@ static bool measure(const struct policy_row *row, const struct json *root, const
     struct place place;
     if (!walk(keys, root, &place, arena, reason))
         return false;
-    bool found = row->bound == BOUND_VALUE
-                     ? json_as_real(place.value, value)
-                     : bound_beside(&place, (enum policy_bound)row->bound, value);
-    *reason = row->bound == BOUND_VALUE ? "it is no number" : "no 95 % interval stands beside it";
-    return found;
+    if (row->bound != BOUND_VALUE)
+        return bound_beside(&place, (enum policy_bound)row->bound, value, reason);
+    *reason = "it is no number";
+    return json_as_real(place.value, value);
 }
 
 static const struct policy_document *document_of(const struct policy_document *documents,

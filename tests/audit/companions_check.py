@@ -221,6 +221,8 @@ def main():
     check([60, 3, 1], [45, 30, 2], [90, 20], spread=24, twice=2, copies=20)
     check([70, 65], [50, 55, 40], [60, 60], spread=30)  # cells of their own
     one = check([12, 3], [30], [25, 25])  # one unseen subject alone
+    across = one["calibration"]["across_subjects"]["subjects"]
+    assert across["of"] == 0 and across["fraction"] is None, across
     assert one["preparation"]["farther"]["interval"] == [None, None]
     assert one["smoothness"]["smoother"]["interval"] == [None, None]
     check([40], [5, 6, 2], [8, 8])  # one training subject alone

@@ -12,6 +12,7 @@ static const char memorization[] =
     "  \"preparation\": { \"mean_images\": { \"alike\": true } },"
     "  \"note\": \"text\","
     "  \"relative\": { \"mean\": 0.9, \"interval\": [0.85, 0.95] },"
+    "  \"alone\": { \"mean\": 0.9, \"lower95\": null, \"upper95\": null },"
     "  \"runs\": [ { \"source\": \"a\", \"seed\": 1, \"dice\": 0.5 },"
     "              { \"source\": \"b\", \"seed\": 1, \"dice\": 0.6 },"
     "              { \"source\": \"b\", \"seed\": 2, \"dice\": 0.7 } ] }";
@@ -109,6 +110,7 @@ static void what_is_missing_fails_and_says_why(void **state)
         { { "memorization.note", 0, 0, 1 }, "no number" },
         { { "memorization.flagged", 0, 0, 1 }, "no number" },
         { { "memorization.counts.synthetic", BOUND_UPPER95, 0, 1 }, "no 95 % interval" },
+        { { "memorization.alone.mean", BOUND_LOWER95, 0, 0 }, "no end of its 95 % interval" },
         { { "utility.relative_dice.mean", 0, 0, 1 }, "not measured: lethe utility" },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
