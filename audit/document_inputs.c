@@ -88,37 +88,12 @@ struct json *counts_json(const struct audit_run *run)
     return counts;
 }
 
-static struct json *input_json(const struct audit_set *set)
-{
-    enum { FILES_LISTED = 16 }; /* of folders with more, the digest of their list says as much */
-    char hex[DIGEST_HEX];
-    struct json *input = json_new_object(), *files = json_new_array();
-    json_put_string(input, "name", path_name(set->path));
-    json_put_string(input, "kind", set->kind);
-    put_count(input, "images", set->images.count);
-    put_count(input, "height", set->images.height);
-    put_count(input, "width", set->images.width);
-    json_put_string(input, "type", element_info[set->images.type].name);
-    json_put_bool(input, "subjects_known", set->subjects_known);
-    put_count(input, "files_count", set->file_count);
-    json_put_string(input, "sha256", digest_hex(&set->digest, hex));
-    for (size_t i = 0; i < set->file_count && set->file_count <= FILES_LISTED; i++) {
-        struct json *file = json_new_object();
-        json_put_string(file, "path", set->files[i].path);
-        put_count(file, "size", set->files[i].size);
-        json_put_string(file, "sha256", digest_hex(&set->files[i].digest, hex));
-        json_push(files, file);
-    }
-    json_put(input, "files", files);
-    return input;
-}
-
 struct json *inputs_json(const struct audit_run *run)
 {
     struct json *inputs = json_new_object();
     for (enum set_role role = 0; role < SET_COUNT; role++)
         if (role != SET_HOLDOUT || run->sets.holdout)
-            json_put(inputs, set_role_names[role], input_json(&run->sets.of[role]));
+            json_put(inputs, set_role_names[role], set_json(&run->sets.of[role]));
     return inputs;
 }
 

@@ -329,3 +329,30 @@ void sets_close(struct sets *sets)
     arena_release(&sets->arena);
     *sets = (struct sets){ 0 };
 }
+
+/* ---- telling --------------------------------------------------------------------------------- */
+
+struct json *set_json(const struct audit_set *set)
+{
+    enum { FILES_LISTED = 16 }; /* of folders with more, the digest of their list says as much */
+    char hex[DIGEST_HEX];
+    struct json *input = json_new_object(), *files = json_new_array();
+    json_put_string(input, "name", path_name(set->path));
+    json_put_string(input, "kind", set->kind);
+    json_put_integer(input, "images", (int64_t)set->images.count);
+    json_put_integer(input, "height", (int64_t)set->images.height);
+    json_put_integer(input, "width", (int64_t)set->images.width);
+    json_put_string(input, "type", element_info[set->images.type].name);
+    json_put_bool(input, "subjects_known", set->subjects_known);
+    json_put_integer(input, "files_count", (int64_t)set->file_count);
+    json_put_string(input, "sha256", digest_hex(&set->digest, hex));
+    for (size_t i = 0; i < set->file_count && set->file_count <= FILES_LISTED; i++) {
+        struct json *file = json_new_object();
+        json_put_string(file, "path", set->files[i].path);
+        json_put_integer(file, "size", (int64_t)set->files[i].size);
+        json_put_string(file, "sha256", digest_hex(&set->files[i].digest, hex));
+        json_push(files, file);
+    }
+    json_put(input, "files", files);
+    return input;
+}

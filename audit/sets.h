@@ -18,6 +18,7 @@
 
 #include "audit/search.h"
 #include "base/digest.h"
+#include "base/json.h"
 #include "base/yaml.h"
 
 enum set_role { SET_TRAIN, SET_SYNTHETIC, SET_HOLDOUT, SET_COUNT };
@@ -63,5 +64,8 @@ struct sets {
  * subjects that does not fit. */
 bool sets_open(const struct sets_request *request, struct sets *sets, struct error *err) MUST_USE;
 void sets_close(struct sets *sets);
+
+/* What was read, for an audit's document: its size and the digests of its files. */
+struct json *set_json(const struct audit_set *set) MUST_USE;
 
 #endif

@@ -97,6 +97,11 @@ static bool check_counts(const struct release_plan *plan, size_t count, struct e
                          "intervals that hold for %zu candidates together need "
                          "audit: { bootstrap: %zu } at least, not %" PRId64,
                          count, 40 * count, plan->audit.bootstrap);
+    if (plan->fidelity.bootstrap < 40 * (int64_t)count)
+        return error_set(err,
+                         "intervals that hold for %zu candidates together need "
+                         "fidelity: { bootstrap: %zu } at least, not %" PRId64,
+                         count, 40 * count, plan->fidelity.bootstrap);
     return true;
 }
 

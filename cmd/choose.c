@@ -78,19 +78,24 @@ static bool save(const char *folder, const struct json *choice, struct arena *ar
     return false;
 }
 
+static const char *folder_if_wanted(const struct release_plan *plan, const struct stage *stage,
+                                    struct arena *arena)
+{
+    return stage->is_wanted(plan) ? stage_folder_of(stage, plan, arena) : NULL;
+}
+
 static enum exit_code work_on(struct stage_work *work)
 {
     const struct release_plan *plan = work->plan;
     struct choice_candidate candidates[CANDIDATES_MAX];
     for (size_t i = 0; i < plan->candidate_count; i++) {
         const struct release_plan variant = candidate_variant(plan, i);
-        const struct stage *utility = stage_find("utility");
         candidates[i] = (struct choice_candidate){
             .name = plan->candidates[i].name,
             .synthetic = stage_folder(&variant, "sample", work->arena),
             .audit = stage_folder(&variant, "audit", work->arena),
-            .utility =
-                utility->is_wanted(plan) ? stage_folder(&variant, "utility", work->arena) : NULL,
+            .utility = folder_if_wanted(&variant, &stage_utility, work->arena),
+            .fidelity = folder_if_wanted(&variant, &stage_fidelity, work->arena),
         };
     }
     struct json *choice =
@@ -125,7 +130,7 @@ const struct stage stage_choose = {
     .name = "choose",
     .folder = "choice",
     .product = file_name,
-    .needs = { "sample", "audit", "utility" },
+    .needs = { "sample", "audit", "utility", "fidelity" },
     .of_candidate = STAGE_OF_ALL_CANDIDATES,
     .add_inputs = add_inputs,
     .is_wanted = is_wanted,

@@ -50,6 +50,7 @@ extern const struct command
     command_choose,
     command_curves,
     command_doctor,
+    command_fidelity,
     command_import_weights,
     command_ingest,
     command_init,

@@ -23,6 +23,7 @@ const struct command *const commands[] = {
     &command_sample,
     &command_audit,
     &command_utility,
+    &command_fidelity,
     &command_choose,
     &command_score,
     &command_segment,

@@ -14,7 +14,7 @@
 #include <string.h>
 
 struct options {
-    const char *name, *synthetic, *audit, *utility, *dataset, *model, *report, *out;
+    const char *name, *synthetic, *audit, *utility, *fidelity, *dataset, *model, *report, *out;
     const char *policy_file, *lint, *scrub;
     bool rebuild_check;
     struct policy_settings policy;
@@ -31,6 +31,8 @@ static const struct yaml_field options[] = {
     OPTION(name, YAML_STRING, .metavar = "NAME", .help = "of the release"),
     OPTION(utility, YAML_STRING, .metavar = "FOLDER",
            .help = "what its usefulness was found to be"),
+    OPTION(fidelity, YAML_STRING, .metavar = "FOLDER",
+           .help = "how like patients' images its images were found to be"),
     OPTION(dataset, YAML_STRING, .metavar = "STORE", .help = "the data that were trained on"),
     OPTION(model, YAML_STRING, .metavar = "FOLDER", .help = "the folder of training"),
     OPTION(report, YAML_STRING, .metavar = "FILE", .help = "the public report, to be packed"),
@@ -86,7 +88,7 @@ static void add_table(const struct package_report *report, struct text *out)
 
 static void add_chain(const struct package_report *report, struct text *out)
 {
-    for (size_t i = 0; i < CHAIN_LINKS; i++) {
+    for (size_t i = 0; i < CHAIN_LINKS && report->links[i].name; i++) {
         const struct chain_link *link = &report->links[i];
         text_format(out, "%-7s  %s%s%s\n", link_state_names[link->state], link->claim,
                     link->reason ? ": " : "", link->reason ? link->reason : "");
@@ -263,12 +265,16 @@ static struct yaml_strings said_in_report(const struct report_settings *report, 
 static struct package_job job_of_plan(const struct release_plan *plan, struct arena *arena)
 {
     const char *utility = stage_folder(plan, "utility", arena);
+    const char *fidelity = stage_folder(plan, "fidelity", arena);
     const char *report = stage_folder(plan, "report", arena);
+    bool likened = stage_fidelity.is_wanted(plan) &&
+                   path_kind(path_join(arena, fidelity, "fidelity.json")) == PATH_FILE;
     struct package_job job = {
         .name = plan->name,
         .synthetic = stage_folder(plan, "sample", arena),
         .audit = stage_folder(plan, "audit", arena),
         .utility = if_file(path_join(arena, utility, "utility.json")) ? utility : NULL,
+        .fidelity = likened ? fidelity : NULL,
         .dataset = stage_folder(plan, "ingest", arena),
         .model = plan->sample.made_elsewhere ? NULL : stage_folder(plan, "train", arena),
         .made_elsewhere = plan->sample.made_elsewhere != NULL,
@@ -314,6 +320,9 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
                 (long long)source_date());
     if (!add_file_digest(path_join(arena, stage_folder(plan, "utility", arena), "utility.json"),
                          inputs, err) ||
+        (stage_fidelity.is_wanted(plan) &&
+         !add_file_digest(path_join(arena, stage_folder(plan, "fidelity", arena), "fidelity.json"),
+                          inputs, err)) ||
         !add_file_digest(
             path_join(arena, stage_folder(plan, "report", arena), "report.internal.html"), inputs,
             err) ||
@@ -411,6 +420,7 @@ static enum exit_code run_alone(struct invocation *invocation, struct options *v
                                .synthetic = values->synthetic,
                                .audit = values->audit,
                                .utility = values->utility,
+                               .fidelity = values->fidelity,
                                .dataset = values->dataset,
                                .model = values->model,
                                .report_public = values->report,

@@ -19,6 +19,8 @@ const struct yaml_field plan_fields[] = {
     FIELD(audit, YAML_SECTION, .section = audit_fields,
           .help = "whether the set holds copies of training images"),
     FIELD(utility, YAML_SECTION, .section = utility_fields, .help = "what the set is worth"),
+    FIELD(fidelity, YAML_SECTION, .section = fidelity_fields,
+          .help = "whether its images look like patients' images, and are as varied"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     FIELD(report, YAML_SECTION, .section = report_fields, .help = "what the report tells"),
     FIELD(package, YAML_SECTION, .section = package_fields, .help = "from a set to an archive"),
@@ -51,6 +53,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->sample = sample_defaults;
     plan->audit = audit_defaults;
     plan->utility = utility_defaults;
+    plan->fidelity = fidelity_defaults;
     plan->policy = policy_defaults;
     plan->report = report_defaults;
     plan->package = package_defaults;
@@ -71,12 +74,25 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
         plan->audit.seed = plan->seed;
     if (plan->utility.seed < 0)
         plan->utility.seed = plan->seed;
+    if (plan->fidelity.seed < 0)
+        plan->fidelity.seed = plan->seed;
     plan->run = beside_plan(plan, plan->run, arena);
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);
     plan->ingest.subjects_file = beside_plan(plan, plan->ingest.subjects_file, arena);
     plan->sample.made_elsewhere = beside_plan(plan, plan->sample.made_elsewhere, arena);
+    if (fidelity_weights(&plan->fidelity))
+        plan->fidelity.weights = beside_plan(plan, plan->fidelity.weights, arena);
     for (size_t i = 0; i < plan->package.include.count; i++)
         plan->package.include.items[i] = beside_plan(plan, plan->package.include.items[i], arena);
     return candidates_load(plan, arena, err) || error_prefix(err, "%s: train", path);
+}
+
+bool plan_policy_asks(const struct release_plan *plan, const char *document)
+{
+    const struct policy_row *rows = plan->policy.rows.items;
+    for (size_t i = 0; i < plan->policy.rows.count; i++)
+        if (policy_is_of(&rows[i], document))
+            return true;
+    return false;
 }

@@ -3,6 +3,7 @@
 #ifndef CMD_PLAN_H
 #define CMD_PLAN_H
 
+#include "audit/fidelity.h"
 #include "audit/memorization.h"
 #include "audit/utility.h"
 #include "data/ingest.h"
@@ -21,6 +22,7 @@ struct release_plan {
     struct sample_settings sample;
     struct audit_settings audit;
     struct utility_settings utility;
+    struct fidelity_settings fidelity;
     struct policy_settings policy;
     struct report_settings report;
     struct package_settings package;
@@ -33,5 +35,8 @@ extern const struct yaml_field plan_fields[];
 /* Reads and checks a plan. Strings belong to the arena. */
 bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
                struct error *err) MUST_USE;
+
+/* Whether the policy has a row about the document of that name, which would fail without it. */
+bool plan_policy_asks(const struct release_plan *plan, const char *document);
 
 #endif

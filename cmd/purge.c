@@ -1,10 +1,10 @@
 /* lethe purge: after a release, removes what was derived from patients.
  *
  * What goes: the dataset store, the weights (which may hold patients), all audit and utility
- * results that name subjects or show their images, the internal report, and trainings
- * that were set aside, and all of candidates that were not chosen. What stays: the release, the
- * synthetic set, the public report, the journal. The scans themselves are not in the run folder and
- * are not touched.
+ * results that name subjects or show their images, those of fidelity (unfinished ones hold features
+ * of images), the internal report, and trainings that were set aside, and all of candidates that
+ * were not chosen. What stays: the release, the synthetic set, the public report, the journal. The
+ * scans themselves are not in the run folder and are not touched.
  */
 #include "candidates.h"
 #include "history.h"
@@ -51,6 +51,7 @@ static const struct {
     { "utility", "utility" },
     { "utility.partial", NULL },
     { "utility.replaced", NULL },
+    { "fidelity", "fidelity" },
     { "report/report.internal.html", NULL },
     { "report.internal.html", NULL },
     { "report.internal.pdf", NULL },

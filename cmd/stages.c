@@ -18,6 +18,7 @@ const struct stage *const stages[] = {
     &stage_sample,
     &stage_audit,
     &stage_utility,
+    &stage_fidelity,
     &stage_choose,
     &stage_report,
     &stage_package,
@@ -84,7 +85,7 @@ int stage_title_width(const struct release_plan *plan)
     for (size_t i = 0; i < plan->candidate_count; i++)
         if (strlen(plan->candidates[i].name) > longest)
             longest = strlen(plan->candidates[i].name);
-    return (int)(longest ? strlen("utility ") + longest : 9);
+    return (int)(longest ? strlen("fidelity ") + longest : 9);
 }
 
 size_t stage_variants(const struct stage *stage, const struct release_plan *plan,

@@ -81,6 +81,7 @@ struct stage {
 extern const struct stage
     stage_audit,
     stage_choose,
+    stage_fidelity,
     stage_ingest,
     stage_package,
     stage_report,

@@ -189,22 +189,13 @@ static bool accepts(const struct release_plan *plan, struct error *err)
     return utility_settings_check(&plan->utility, err) || error_prefix(err, "%s", plan->path);
 }
 
-static bool policy_asks(const struct release_plan *plan)
-{
-    const struct policy_row *rows = plan->policy.rows.items;
-    for (size_t i = 0; i < plan->policy.rows.count; i++)
-        if (policy_is_of(&rows[i], "utility"))
-            return true;
-    return false;
-}
-
 /* Training takes long: lethe run does it where the plan's section says anything about it, or the
  * policy has a row that would fail without. */
 static bool is_wanted(const struct release_plan *plan)
 {
     struct utility_settings silent = utility_defaults;
     silent.seed = plan->utility.seed; /* may be the plan's own */
-    return !yaml_same(utility_fields, &plan->utility, &silent) || policy_asks(plan);
+    return !yaml_same(utility_fields, &plan->utility, &silent) || plan_policy_asks(plan, "utility");
 }
 
 const struct stage stage_utility = {

@@ -65,7 +65,7 @@ static bool list_store(const struct json *description, const char *folder,
     return true;
 }
 
-/* The digest that a record of an audit or of utility has for one file of a set. */
+/* The digest that a record of an audit, of utility or of fidelity has for one file of a set. */
 static const char *recorded(const struct json *record, const char *set, const char *name)
 {
     const struct json *files =
@@ -151,6 +151,17 @@ static enum link_state check_used(const struct check *check)
     if (!check->chain->utility)
         return fail(check, LINK_UNKNOWN, "usefulness was not measured");
     return same_store(check, check->chain->utility, "synthetic", store->description, store->path);
+}
+
+static bool is_likened(const struct chain *chain)
+{
+    return chain->fidelity;
+}
+
+static enum link_state check_likened(const struct check *check)
+{
+    const struct dataset *store = check->chain->synthetic;
+    return same_store(check, check->chain->fidelity, "synthetic", store->description, store->path);
 }
 
 static enum link_state check_compared(const struct check *check)
@@ -258,7 +269,8 @@ static enum link_state check_trained(const struct check *check)
 static const struct {
     const char *name, *claim;
     enum link_state (*check)(const struct check *check);
-    bool needed; /* must hold: not knowing is not enough */
+    bool needed;                                 /* must hold: not knowing is not enough */
+    bool (*is_there)(const struct chain *chain); /* NULL: always */
 } links_table[CHAIN_LINKS] = {
     { "policy", "the limits are those that were fixed before the audit ran", check_policy, true },
     { "intact", "the synthetic set is what its description says", check_intact, true },
@@ -266,6 +278,8 @@ static const struct {
     { "reviewed", "no image that is packed was marked as a copy by a reviewer", check_reviewed,
       false },
     { "used", "what is packed is what usefulness was measured on", check_used, false },
+    { "likened", "what is packed is what fidelity was measured on", check_likened, false,
+      is_likened },
     { "compared", "it was compared with the data that were ingested", check_compared, false },
     { "generated", "the images were drawn from the model", check_generated, false },
     { "trained", "the model was trained on the data that were ingested", check_trained, false },
@@ -275,20 +289,26 @@ bool chain_check(const struct chain *chain, struct chain_link links[CHAIN_LINKS]
                  struct arena *arena)
 {
     bool ok = true;
+    struct chain_link *link = links;
     for (size_t i = 0; i < CHAIN_LINKS; i++) {
-        links[i] = (struct chain_link){ links_table[i].name, links_table[i].claim, 0, NULL };
-        const struct check check = { chain, arena, &links[i].reason };
-        links[i].state = links_table[i].check(&check);
-        ok = ok && links[i].state != LINK_BROKEN &&
-             (links[i].state == LINK_HOLDS || !links_table[i].needed);
+        if (links_table[i].is_there && !links_table[i].is_there(chain))
+            continue;
+        *link = (struct chain_link){ links_table[i].name, links_table[i].claim, 0, NULL };
+        const struct check check = { chain, arena, &link->reason };
+        link->state = links_table[i].check(&check);
+        ok = ok && link->state != LINK_BROKEN &&
+             (link->state == LINK_HOLDS || !links_table[i].needed);
+        link++;
     }
+    for (; link < links + CHAIN_LINKS; link++)
+        *link = (struct chain_link){ 0 };
     return ok;
 }
 
 struct json *chain_json(const struct chain_link links[CHAIN_LINKS])
 {
     struct json *array = json_new_array();
-    for (size_t i = 0; i < CHAIN_LINKS; i++) {
+    for (size_t i = 0; i < CHAIN_LINKS && links[i].name; i++) {
         struct json *link = json_new_object();
         json_put_string(link, "claim", links[i].claim);
         json_put_string(link, "link", links[i].name);

@@ -63,18 +63,18 @@ static void put_origin(const struct json *description, struct json *entry)
 }
 
 static void judge_one(const struct choice_candidate *candidate,
-                      const struct policy_settings *policy, struct json *memorization,
-                      const struct json *utility, struct trial *trial, struct arena *arena)
+                      const struct policy_settings *policy, const struct policy_evidence *evidence,
+                      struct trial *trial, struct arena *arena)
 {
     static const char *const flagged[] = { "count",   "of",         "fraction",   "lower95",
                                            "upper95", "confidence", "candidates", NULL };
     struct json *numbers = json_new_object();
     struct policy_result *results;
     json_put_string(trial->entry, "name", candidate->name);
-    copy_numbers(json_member(memorization, "flagged"), flagged, numbers);
+    copy_numbers(json_member(evidence->memorization, "flagged"), flagged, numbers);
     json_put(trial->entry, "flagged", numbers);
-    trial->relative_dice = put_usefulness(utility, trial->entry);
-    bool passed = policy_judge(policy, memorization, utility, arena, &results);
+    trial->relative_dice = put_usefulness(evidence->utility, trial->entry);
+    bool passed = policy_judge(policy, evidence, arena, &results);
     for (size_t i = 0; i < policy->rows.count; i++)
         trial->unmet += !results[i].passed;
     json_put(trial->entry, "rows", policy_results_json(results, policy->rows.count));
@@ -94,15 +94,22 @@ static bool try_one(const struct choice_candidate *candidate, const struct polic
             ? json_load_schema(path_join(arena, candidate->utility, "utility.json"),
                                "lethe/utility/1", err)
             : NULL;
-    bool ok = description && (utility || !candidate->utility);
+    struct json *fidelity =
+        description && candidate->fidelity
+            ? json_load_schema(path_join(arena, candidate->fidelity, "fidelity.json"),
+                               "lethe/fidelity/1", err)
+            : NULL;
+    bool ok = description && (utility || !candidate->utility) && (fidelity || !candidate->fidelity);
     *trial = (struct trial){ .entry = json_new_object() };
     if (ok) {
-        judge_one(candidate, policy, memorization, utility, trial, arena);
+        const struct policy_evidence evidence = { memorization, utility, fidelity };
+        judge_one(candidate, policy, &evidence, trial, arena);
         put_origin(description, trial->entry);
     }
     json_free(memorization);
     json_free(description);
     json_free(utility);
+    json_free(fidelity);
     return ok;
 }
 

@@ -15,6 +15,7 @@
 
 const char *const manifest_claim_names[CLAIM_COUNT] = {
     [CLAIM_DATASET] = "dataset_sha256",
+    [CLAIM_FIDELITY] = "fidelity_sha256",
     [CLAIM_MEMORIZATION] = "memorization_sha256",
     [CLAIM_PLAN] = "plan_sha256",
     [CLAIM_POLICY] = "policy_sha256",
@@ -210,9 +211,24 @@ static bool volume_form(struct form *f, void *item)
            literal(f, "}");
 }
 
+/* Stands there with a digest, or not at all. */
+static bool fidelity_form(struct form *f, struct manifest *m)
+{
+    static const char key[] = ",\n    \"fidelity_sha256\": ";
+    bool *known = &m->claims.known[CLAIM_FIDELITY];
+    if (!f->out)
+        *known = comes(f, key);
+    return !*known || (literal(f, key) && sha256(f, &m->claims.sha256[CLAIM_FIDELITY]));
+}
+
 static bool claims_form(struct form *f, struct manifest *m)
 {
     for (int i = 0; i < CLAIM_COUNT; i++) {
+        if (i == CLAIM_FIDELITY) {
+            if (!fidelity_form(f, m))
+                return false;
+            continue;
+        }
         if (i == CLAIM_WEIGHTS && /* "verdict" comes before "weights_sha256" */
             !(literal(f, ",\n    \"verdict\": ") && verdict(f, &m->claims.verdict)))
             return false;

@@ -1,6 +1,6 @@
-/* What memorization.json and utility.json can hold: every key that either audit writes, in the
- * order in which they are written. See metric.h; docs/audit.md and docs/utility.md say what the
- * numbers mean. */
+/* What memorization.json, utility.json and fidelity.json can hold: every key that the audits write,
+ * in the order in which they are written. See metric.h; docs/audit.md, docs/utility.md and
+ * docs/fidelity.md say what the numbers mean. */
 #include "release/metric.h"
 
 #define NUMBER(name)                                                                               \
@@ -297,9 +297,54 @@ static members utility = {
     OBJECTS("relative_dice", relative), OBJECTS("runs", trial), OBJECT("inputs", stores), END
 };
 
+/* ---- fidelity.json --------------------------------------------------------------------------- */
+
+static members fidelity_settings = { NUMBER("images"), NUMBER("bootstrap"), NUMBER("seed"), END };
+static members features = {
+    TEXT("backbone"), TEXT("weights"), TEXT("device"), NUMBER("count"), END
+};
+static members real_count = { NUMBER("images"), NUMBER("drawn"), NUMBER("subjects"), END };
+static members synthetic_count = { NUMBER("images"), NUMBER("drawn"), END };
+static members fidelity_counts = {
+    OBJECT("train", real_count), OBJECT("synthetic", synthetic_count),
+    OBJECT("holdout", real_count), END
+};
+static members compared_with = {
+    NUMBER("images"), NUMBER("reference_images"), NUMBER("reference_subjects"),
+    NUMBER("control_subjects"), END
+};
+static members compared = {
+    OBJECT("holdout", compared_with), OBJECT("training", compared_with), END
+};
+
+static members bounded_value = { WITH_BOTH("value"), END };
+static members measure = {
+    WITH_BOTH("value"), OBJECT("control", bounded_value), OBJECT("difference", bounded_value), END
+};
+static members frechet = { NUMBER("value"), NUMBER("control"), NUMBER("ratio"), END };
+static members likeness = {
+    OBJECT("kid", measure), OBJECT("fid", frechet), OBJECT("precision", measure),
+    OBJECT("recall", measure), OBJECT("density", measure), OBJECT("coverage", measure), END
+};
+static members fidelity_mean = {
+    OBJECT("holdout", likeness), OBJECT("training", likeness), END
+};
+static members fidelity_channel = {
+    TEXT("name"), OBJECT("holdout", likeness), OBJECT("training", likeness), END
+};
+
+static members fidelity = {
+    TEXT("schema"), NUMBER("candidates"), OBJECT("tool", utility_tool),
+    OBJECT("settings", fidelity_settings), OBJECT("features", features),
+    OBJECT("counts", fidelity_counts), OBJECT("compared", compared), TEXTS("warnings"),
+    OBJECT("mean", fidelity_mean), OBJECTS("channels", fidelity_channel),
+    OBJECT("inputs", inputs), END
+};
+
 /* clang-format on */
 
 const struct metric_document metric_documents[METRIC_DOCUMENTS] = {
     { "memorization", "audit", memorization },
     { "utility", "utility", utility },
+    { "fidelity", "fidelity", fidelity },
 };

@@ -21,7 +21,7 @@ struct packaging {
     struct arena *arena;
     struct error *err;
     struct dataset store;
-    struct json *memorization, *utility, *review;
+    struct json *memorization, *utility, *fidelity, *review;
     struct included *included; /* of each path that is to be */
     size_t *images;            /* to be packed */
     const char *root, *seen;   /* seen: what the inputs were like at the beginning, below */
@@ -52,6 +52,7 @@ static const char *describe_inputs(const struct packaging *packaging)
     const char *const others[] = {
         path_join(arena, job->audit, "memorization.json"),
         job->utility ? path_join(arena, job->utility, "utility.json") : NULL,
+        job->fidelity ? path_join(arena, job->fidelity, "fidelity.json") : NULL,
         job->dataset ? path_join(arena, job->dataset, "dataset.json") : NULL,
         job->report_public,
         job->report_internal,
@@ -135,6 +136,12 @@ static bool open_inputs(struct packaging *packaging)
         if (!packaging->utility)
             return false;
     }
+    if (job->fidelity) {
+        const char *fidelity = path_join(packaging->arena, job->fidelity, "fidelity.json");
+        packaging->fidelity = json_load_schema(fidelity, "lethe/fidelity/1", err);
+        if (!packaging->fidelity)
+            return false;
+    }
     if (job->review) {
         packaging->review = json_load_schema(job->review, REVIEW_SCHEMA, err);
         if (!packaging->review)
@@ -213,6 +220,7 @@ static bool decide(struct packaging *packaging)
     struct chain chain = { .synthetic = &packaging->store,
                            .memorization = packaging->memorization,
                            .utility = packaging->utility,
+                           .fidelity = packaging->fidelity,
                            .dataset = job->dataset,
                            .model = job->model,
                            .made_elsewhere = job->made_elsewhere,
@@ -222,12 +230,13 @@ static bool decide(struct packaging *packaging)
     report->linked = chain_check(&chain, report->links, packaging->arena);
     if (!choose_images(packaging))
         return false;
-    const struct policy_document documents[] = {
-        { "memorization", "audit", packaging->memorization },
-        { "utility", "utility", packaging->utility },
-    };
+    const struct policy_evidence evidence = { packaging->memorization, packaging->utility,
+                                              packaging->fidelity };
+    struct policy_document documents[METRIC_DOCUMENTS];
     struct policy_result *results;
-    report->passed = policy_evaluate(job->policy, documents, 2, packaging->arena, &results);
+    policy_documents(&evidence, documents);
+    report->passed =
+        policy_evaluate(job->policy, documents, METRIC_DOCUMENTS, packaging->arena, &results);
     report->results = results;
     report->result_count = job->policy->rows.count;
     report->released = report->linked && report->passed && report->images;
@@ -432,6 +441,8 @@ static bool fill_claims(const struct packaging *packaging, const struct digest *
                     err) &&
            remember(manifest, CLAIM_UTILITY,
                     job->utility ? path_join(arena, job->utility, "utility.json") : NULL, err) &&
+           remember(manifest, CLAIM_FIDELITY,
+                    job->fidelity ? path_join(arena, job->fidelity, "fidelity.json") : NULL, err) &&
            remember(manifest, CLAIM_REPORT_PUBLIC, job->report_public, err) &&
            remember(manifest, CLAIM_REPORT_INTERNAL, job->report_internal, err);
 }
@@ -638,6 +649,7 @@ bool package(const struct package_job *job, struct package_report *report, struc
     bool ok = run(&packaging);
     json_free(packaging.memorization);
     json_free(packaging.utility);
+    json_free(packaging.fidelity);
     json_free(packaging.review);
     if (packaging.store.path)
         dataset_close(&packaging.store);

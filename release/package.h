@@ -42,7 +42,8 @@ extern const struct yaml_field package_fields[];
 
 struct package_job {
     const char *name;                            /* of the release */
-    const char *synthetic, *audit, *utility;     /* folders; utility may be NULL */
+    const char *synthetic, *audit;               /* folders */
+    const char *utility, *fidelity;              /* likewise; NULL: not measured */
     const char *dataset, *model;                 /* NULL: not given */
     bool made_elsewhere;                         /* by no model of ours: there is none to check */
     const char *report_public, *report_internal; /* files, or NULL */
@@ -57,8 +58,8 @@ struct package_job {
 
 struct package_report {
     bool released;
-    bool linked, passed; /* no link is broken; every row passes */
-    struct chain_link links[CHAIN_LINKS];
+    bool linked, passed;                  /* no link is broken; every row passes */
+    struct chain_link links[CHAIN_LINKS]; /* up to one without a name */
     const struct policy_result *results;
     size_t result_count;
     size_t images, removed, files; /* no image is left: not released, whatever passes */

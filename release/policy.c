@@ -2,7 +2,6 @@
 #include "release/policy.h"
 
 #include "base/text.h"
-#include "release/metric.h"
 
 #include <math.h>
 #include <string.h>
@@ -302,14 +301,22 @@ bool policy_evaluate(const struct policy_settings *settings,
     return passed;
 }
 
-bool policy_judge(const struct policy_settings *settings, struct json *memorization,
-                  const struct json *utility, struct arena *arena, struct policy_result **results)
+void policy_documents(const struct policy_evidence *evidence,
+                      struct policy_document documents[METRIC_DOCUMENTS])
 {
-    const struct json *const roots[METRIC_DOCUMENTS] = { memorization, utility };
-    struct policy_document documents[METRIC_DOCUMENTS];
+    const struct json *const roots[METRIC_DOCUMENTS] = { evidence->memorization, evidence->utility,
+                                                         evidence->fidelity };
     for (size_t i = 0; i < METRIC_DOCUMENTS; i++)
         documents[i] = (struct policy_document){ metric_documents[i].name,
                                                  metric_documents[i].made_by, roots[i] };
+}
+
+bool policy_judge(const struct policy_settings *settings, const struct policy_evidence *evidence,
+                  struct arena *arena, struct policy_result **results)
+{
+    struct json *memorization = evidence->memorization;
+    struct policy_document documents[METRIC_DOCUMENTS];
+    policy_documents(evidence, documents);
     double images = 0, flagged = 0;
     json_as_real(json_member(json_member(memorization, "counts"), "synthetic"), &images);
     json_as_real(json_member(json_member(memorization, "flagged"), "count"), &flagged);

@@ -25,6 +25,7 @@
 #include "base/digest.h"
 #include "base/json.h"
 #include "base/yaml.h"
+#include "release/metric.h"
 
 #define POLICY_SCHEMA "lethe/policy/1"
 
@@ -90,10 +91,20 @@ bool policy_evaluate(const struct policy_settings *settings,
                      const struct policy_document *documents, size_t document_count,
                      struct arena *arena, struct policy_result **results);
 
+/* What was measured of one set; any may be NULL. */
+struct policy_evidence {
+    struct json *memorization;
+    const struct json *utility, *fidelity;
+};
+
+/* The documents that metrics come from, in the order of metric_documents. */
+void policy_documents(const struct policy_evidence *evidence,
+                      struct policy_document documents[METRIC_DOCUMENTS]);
+
 /* As the package step will judge: flagged images are first taken out of the audit's document where
- * the policy leaves them out of the release. Either document may be NULL. */
-bool policy_judge(const struct policy_settings *settings, struct json *memorization,
-                  const struct json *utility, struct arena *arena, struct policy_result **results);
+ * the policy leaves them out of the release. */
+bool policy_judge(const struct policy_settings *settings, const struct policy_evidence *evidence,
+                  struct arena *arena, struct policy_result **results);
 
 /* "at most" or "at least". */
 const char *policy_rule_words(const struct policy_row *row);

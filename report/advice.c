@@ -225,7 +225,8 @@ static double value_of(const struct facts *facts, const struct policy_row *row)
     struct policy_result *results;
     struct arena arena;
     arena_init(&arena);
-    policy_judge(&settings, NULL, facts->utility, &arena, &results);
+    policy_judge(&settings, &(struct policy_evidence){ .utility = facts->utility }, &arena,
+                 &results);
     double value = results->measured ? results->value : NAN;
     arena_release(&arena);
     return value;
@@ -255,19 +256,47 @@ static void advise_utility(const struct facts *facts, struct text *advice)
                          "(train: candidates); the audit says whether they still pass.\n");
 }
 
+/* ---- fidelity -------------------------------------------------------------------------------- */
+
+static void advise_fidelity(const struct facts *facts, struct text *advice)
+{
+    const struct policy_result *row = failed(facts, "fidelity");
+    if (!row)
+        return;
+    size_t channels = json_length(fact(facts->fidelity, "channels"));
+    double images = fact_number(facts->fidelity, "compared.holdout.images");
+    if (!facts->fidelity)
+        text_add(advice, "A condition is about fidelity, which was not measured: lethe run PLAN "
+                         "measures it.\n");
+    else if (!row->measured)
+        text_format(advice,
+                    "The condition on %s speaks of what was not measured: %s. Numbers that take "
+                    "images of more people are null: keep more patients apart (ingest: holdout).\n",
+                    row->row->metric, row->reason);
+    else
+        text_format(advice,
+                    "%s is %.4g, and has to be %s %.4g, measured on %.0f synthetic images, in %zu "
+                    "channel%s. Where as many real images (control) are no better, too few "
+                    "patients were kept apart to ask for that (ingest: holdout). Else train the "
+                    "generator longer, or name larger ones as candidates (train: candidates); the "
+                    "audit says whether they still pass.\n",
+                    row->row->metric, row->value, policy_rule_words(row->row), row->row->limit,
+                    images, channels, channels == 1 ? "" : "s");
+}
+
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
     advise_audit,        advise_preparation, advise_memorised,  advise_marked,
     advise_few_patients, advise_duplicates,  advise_smoothness, advise_quarantine,
-    advise_threshold,    advise_width,       advise_utility,
+    advise_threshold,    advise_width,       advise_utility,    advise_fidelity,
 };
 
 /* Rows that no adviser knows are told as they are. */
 static void advise_others(const struct facts *facts, struct text *advice)
 {
     static const char *const known[] = { "memorization.flagged", "memorization.thresholds.",
-                                         "utility" };
+                                         "utility", "fidelity" };
     for (size_t i = 0; facts->memorization && i < facts->result_count; i++) {
         const struct policy_result *result = &facts->results[i];
         bool is_known = result->passed;

@@ -82,8 +82,8 @@ static bool judge(struct facts *facts, const char *memorization, struct error *e
 {
     if (!load(memorization, "lethe/memorization/1", &facts->judged, err))
         return false;
-    facts->passed = policy_judge(facts->job->policy, facts->judged, facts->utility, &facts->arena,
-                                 &facts->results);
+    const struct policy_evidence evidence = { facts->judged, facts->utility, facts->fidelity };
+    facts->passed = policy_judge(facts->job->policy, &evidence, &facts->arena, &facts->results);
     facts->result_count = facts->job->policy->rows.count;
     facts->marked = marks_judge(facts->review, facts->memorization,
                                 facts->job->policy->quarantine != QUARANTINE_DROP,
@@ -103,8 +103,11 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
         job->audit ? path_join(&facts->arena, job->audit, "memorization.json") : NULL;
     const char *utility =
         job->utility ? path_join(&facts->arena, job->utility, "utility.json") : NULL;
+    const char *fidelity =
+        job->fidelity ? path_join(&facts->arena, job->fidelity, "fidelity.json") : NULL;
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/1", &facts->utility, err) &&
+              load(fidelity, "lethe/fidelity/1", &facts->fidelity, err) &&
               load(job->review, REVIEW_SCHEMA, &facts->review, err) &&
               load(job->choice, CHOICE_SCHEMA, &facts->choice, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
@@ -120,6 +123,7 @@ void facts_close(struct facts *facts)
     json_free(facts->memorization);
     json_free(facts->judged);
     json_free(facts->utility);
+    json_free(facts->fidelity);
     json_free(facts->review);
     json_free(facts->choice);
     if (facts->has_real)

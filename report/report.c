@@ -102,7 +102,8 @@ static void put_verdict(struct page *page)
 
 static bool is_shown(const struct page *page, const struct section *section)
 {
-    return page->internal || !section->internal_only;
+    return (page->internal || !section->internal_only) &&
+           (!section->is_there || section->is_there(page->facts));
 }
 
 static void put_contents(struct page *page)
@@ -171,6 +172,7 @@ static bool write_json(struct facts *facts, const struct report_result *result, 
         { "synthetic", "dataset.json", offsetof(struct report_job, synthetic) },
         { "memorization", "memorization.json", offsetof(struct report_job, audit) },
         { "utility", "utility.json", offsetof(struct report_job, utility) },
+        { "fidelity", "fidelity.json", offsetof(struct report_job, fidelity) },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const char *where = *(const char *const *)((const char *)job + files[i].folder);

@@ -103,14 +103,26 @@ static const struct known_metric known_metrics[] = {
     { "utility.relative_dice", BOUND_LOWER95,
       "Usefulness compared with real images, with 95 % confidence", SHOWN_NUMBER },
     { "utility.relative_dice", BOUND_VALUE, "Usefulness compared with real images", SHOWN_NUMBER },
+    { "fidelity.mean.holdout.kid.difference", BOUND_UPPER95,
+      "Distance from unseen patients' images, beyond that of real images (KID)", SHOWN_NUMBER },
+    { "fidelity.mean.holdout.kid.difference", BOUND_VALUE,
+      "Distance from unseen patients' images, beyond that of real images (KID)", SHOWN_NUMBER },
+    { "fidelity.mean.holdout.fid.ratio", BOUND_VALUE,
+      "Distance from unseen patients' images, over that of real images (FID)", SHOWN_NUMBER },
+    { "fidelity.mean.holdout.coverage", BOUND_LOWER95,
+      "Share of unseen patients' images that have a synthetic one near by", SHOWN_PERCENT },
+    { "fidelity.mean.holdout.coverage", BOUND_VALUE,
+      "Share of unseen patients' images that have a synthetic one near by", SHOWN_PERCENT },
 };
 
 /* Of utility the number of the whole comparison alone: that of a class, or a difference, is another
- * than the words say. */
+ * than the words say. So is that of fidelity's control, and how far it is from it. */
 static bool is_of_a_part(const char *metric)
 {
-    return text_starts_with(metric, "utility.") &&
-           (strstr(metric, "].classes") || strstr(metric, "].difference"));
+    return (text_starts_with(metric, "utility.") &&
+            (strstr(metric, "].classes") || strstr(metric, "].difference"))) ||
+           (text_starts_with(metric, "fidelity.mean.holdout.coverage.") &&
+            (strstr(metric, ".control") || strstr(metric, ".difference")));
 }
 
 static const struct known_metric *known(const struct policy_row *row)
@@ -575,6 +587,8 @@ static void write_evidence(struct page *page)
         facts->has_synthetic ? fact_string(facts->synthetic.description, "origin.weights") : NULL);
     put_digest_row(html, "Memorisation audit", digest_in(facts, job->audit, "memorization.json"));
     put_digest_row(html, "Utility", digest_in(facts, job->utility, "utility.json"));
+    if (has_fidelity(facts))
+        put_digest_row(html, "Fidelity", digest_in(facts, job->fidelity, "fidelity.json"));
     if (page->internal) {
         put_digest_row(html, "Training set (dataset.json)",
                        digest_in(facts, job->dataset, "dataset.json"));
@@ -632,6 +646,8 @@ const struct section sections[] = {
     { "pairs", "The worst pairs, for review", true, write_pairs },
     { "exposure", "Exposure by patient", true, write_exposure },
     { "utility", "Utility: are the images worth having?", false, write_utility },
+    { "fidelity", "Fidelity: are the images like patients' images, and as varied?", false,
+      write_fidelity, has_fidelity },
     { "training", "Training", false, write_training },
     { "risks", "The three risks", false, write_risks },
     { "limits", "Limits, in plain words", false, write_limits },

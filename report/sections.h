@@ -17,10 +17,11 @@ struct section {
     const char *id, *title;
     bool internal_only;
     void (*write)(struct page *page);
+    bool (*is_there)(const struct facts *facts); /* NULL: in every report */
 };
 extern const struct section sections[]; /* ended by a row without a title */
 
-/* memorization.c, utility.c */
+/* memorization.c, utility.c, fidelity.c */
 /* Whose images set the thresholds, as a person says it. */
 bool has_unseen_control(const struct json *audit);
 const char *control_people(const struct json *audit);
@@ -30,6 +31,8 @@ void write_memorization(struct page *page);
 void write_exposure(struct page *page);
 void write_pairs(struct page *page);
 void write_utility(struct page *page);
+bool has_fidelity(const struct facts *facts);
+void write_fidelity(struct page *page);
 
 /* The verdict in one word, and its class in the style. */
 const char *verdict_word(const struct facts *facts);

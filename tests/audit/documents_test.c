@@ -1,7 +1,8 @@
 /* Policies can name just what the documents hold: the tables of release/metric_documents.c against
- * what both audits write, in both directions. */
+ * what the audits write, in both directions. */
 #include "stores.h"
 
+#include "audit/fidelity.h"
 #include "audit/memorization.h"
 #include "audit/utility.h"
 #include "base/text.h"
@@ -273,6 +274,44 @@ static void policies_can_name_what_usefulness_is(void **state)
     text_release(&seen);
 }
 
+/* ---- fidelity.json --------------------------------------------------------------------------- */
+
+static void measure_likeness(const char *holdout, const char *out, struct text *seen)
+{
+    const char *channels[] = { "t1" };
+    struct fidelity_settings settings = fidelity_defaults;
+    struct fidelity_report report;
+    struct error err;
+    settings.channels = (struct yaml_strings){ channels, 1 };
+    settings.bootstrap = 40;
+    struct fidelity_job job = { .train = scratch("real"),
+                                .holdout = holdout,
+                                .synthetic = scratch("synthetic"),
+                                .out = scratch(out),
+                                .candidates = 2,
+                                .settings = &settings };
+    assert_ok(fidelity(&job, &report, &err), err);
+    hold_against(metric_documents[2].members, "fidelity", report.document, seen);
+    fidelity_report_release(&report);
+}
+
+/* With a holdout, and without: then what is held against it is null. */
+static void policies_can_name_what_fidelity_is(void **state)
+{
+    (void)state;
+    struct text seen = { 0 };
+    struct store_spec spec = { .role = ROLE_REAL, .subjects = 2, .slices = 2, .whole = true };
+    store_write(scratch("real"), &spec);
+    spec.first = 2;
+    store_write(scratch("holdout"), &spec);
+    spec = (struct store_spec){ .role = ROLE_SYNTHETIC, .subjects = 2, .slices = 1 };
+    store_write(scratch("synthetic"), &spec);
+    measure_likeness(scratch("holdout"), "with", &seen);
+    find_all(metric_documents[2].members, "fidelity", &seen);
+    measure_likeness(NULL, "without", &seen);
+    text_release(&seen);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
@@ -280,6 +319,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(policies_can_name_what_an_audit_measures),
         TEST(policies_can_name_what_usefulness_is),
+        TEST(policies_can_name_what_fidelity_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -29,6 +29,10 @@ static void what_audits_measure_can_be_asked_for(void **state)
           true },
         { "utility.summary[source=synthetic-b,augmentation=usual].dice", true },
         { "utility.runs[seed=3,source=real].regions[0].hausdorff_95.mean", false },
+        { "fidelity.mean.holdout.kid", true }, /* the interval in it */
+        { "fidelity.mean.holdout.kid.difference", true },
+        { "fidelity.mean.training.fid.ratio", false },
+        { "fidelity.channels[name=t1].holdout.coverage.value", true },
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_ok(metric_check(good[i].metric, good[i].bounded, &err), err);
@@ -65,6 +69,10 @@ static void what_they_never_measure_is_named_with_what_was_meant(void **state)
         { "memorization.flagged.images[-1]", "entries are counted from 0, not [-1]" },
         { "memorization.flagged.images[image=1]", "are picked by number, not by [image=1]" },
         { "utility.relative_dice.mean", "pick an entry, as in relative_dice[source=synthetic]" },
+        { "fidelity.mean.holdout.fid.value", "fid.value of fidelity.json has no 95 % interval",
+          true },
+        { "fidelity.channels.holdout.kid", "pick an entry, as in channels[name=…]" },
+        { "fidelity.mean.heldout.kid", "did you mean \"holdout\"?" },
         { "utility.relative_dice[synthetic].mean",
           "[synthetic] picks nothing; expected a number or KEY=VALUE" },
         { "utility.relative_dice[sauce=synthetic].mean",
@@ -74,7 +82,7 @@ static void what_they_never_measure_is_named_with_what_was_meant(void **state)
         { "utility.relative_dice[model=unet,augmentation=usaul].mean", "did you mean \"usual\"?" },
         { "utility.relative_dice[classes=1].mean", "is no value that could pick an entry" },
         { "memorisation.flagged.count", "did you mean \"memorization\"?" },
-        { "fidelity.fid", "is of no document that is measured" },
+        { "realism.fid", "is of no document that is measured" },
         { "memorization", "is no metric" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {

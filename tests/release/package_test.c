@@ -315,6 +315,64 @@ static void a_record_without_digests_is_a_refusal(void **state)
     assert_int_equal(state_of("audited", "holds no digest of"), LINK_BROKEN);
 }
 
+static void measure_fidelity(double ratio)
+{
+    struct json *record = json_new_object(), *fid = json_new_object(), *against = json_new_object(),
+                *mean = json_new_object(), *inputs = json_new_object();
+    json_put_string(record, "schema", "lethe/fidelity/1");
+    json_put_real(fid, "ratio", ratio);
+    json_put(against, "fid", fid);
+    json_put(mean, "holdout", against);
+    json_put(record, "mean", mean);
+    json_put(inputs, "synthetic", files_of(in_scratch("synthetic")));
+    json_put(record, "inputs", inputs);
+    assert_ok(folder_create(in_scratch("fidelity"), &err), err);
+    assert_ok(json_save(record, in_scratch("fidelity/fidelity.json"), &err), err);
+    json_free(record);
+    job.fidelity = in_scratch("fidelity");
+}
+
+/* Its digest stands in the manifest, its link in policy.json; where nobody asked, neither. */
+static void what_fidelity_was_measured_on_is_what_is_packed(void **state)
+{
+    (void)state;
+    struct manifest manifest;
+    struct digest digest;
+    expect_released();
+    assert_null(report.links[CHAIN_LINKS - 1].name);
+    assert_ok(manifest_load(report.manifest, &manifest, &arena, &err), err);
+    assert_false(manifest.claims.known[CLAIM_FIDELITY]);
+    measure_fidelity(1.2);
+    expect_released();
+    assert_int_equal(state_of("likened", NULL), LINK_HOLDS);
+    assert_ok(manifest_load(report.manifest, &manifest, &arena, &err), err);
+    assert_ok(digest_file(in_scratch("fidelity/fidelity.json"), &digest, &err), err);
+    assert_true(manifest.claims.known[CLAIM_FIDELITY] &&
+                digest_equal(&manifest.claims.sha256[CLAIM_FIDELITY], &digest));
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_UINT8, IMAGES, 77);
+    audit(NULL, 0); /* audited anew, and not measured anew */
+    expect_refused();
+    assert_int_equal(state_of("likened", "is not the file that was looked at"), LINK_BROKEN);
+}
+
+static void a_policy_may_ask_for_fidelity(void **state)
+{
+    (void)state;
+    struct policy_row rows[] = {
+        { "memorization.flagged.count", BOUND_VALUE, 0, 0 },
+        { "fidelity.mean.holdout.fid.ratio", BOUND_VALUE, 0, 1.5 },
+    };
+    policy.rows = (struct yaml_rows){ rows, 2 };
+    audit(NULL, 0);
+    expect_refused(); /* it was not measured */
+    assert_contains(report.results[1].reason, "lethe fidelity");
+    measure_fidelity(1.6);
+    expect_refused();
+    assert_true(report.results[1].measured && !report.results[1].passed);
+    measure_fidelity(1.5);
+    expect_released();
+}
+
 /* A model that says which data it was trained on, and a set that says which checkpoint it is of. */
 static void write_model(const char *data_digest)
 {
@@ -644,6 +702,8 @@ int main(void)
         TEST(other_training_data_than_the_audited_ones_are_a_refusal),
         TEST(a_record_without_digests_is_a_refusal),
         TEST(a_set_of_which_every_image_is_flagged_is_refused),
+        TEST(what_fidelity_was_measured_on_is_what_is_packed),
+        TEST(a_policy_may_ask_for_fidelity),
         TEST(every_link_back_to_the_data_holds),
         TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
         TEST(a_leak_in_what_is_included_is_a_refusal),

@@ -162,12 +162,12 @@ static void a_policy_that_everything_would_pass_is_refused(void **state)
 static void a_metric_of_no_document_is_refused_before_anything_runs(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "memorisation.flagged.count", "fidelity.fid", "utilit.x" };
+    static const char *const bad[] = { "memorisation.flagged.count", "realism.fid", "utilit.x" };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct policy_row row = { .metric = bad[i] };
         struct policy_settings settings = { .rows = { &row, 1 } };
         assert_false(policy_check(&settings, &err));
-        assert_contains(err.message, "a metric begins with memorization or utility");
+        assert_contains(err.message, "a metric begins with memorization, utility or fidelity");
     }
 }
 

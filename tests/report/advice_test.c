@@ -11,6 +11,7 @@ static struct error err;
 static struct facts facts;
 static struct report_job job;
 static struct text advice;
+static const char *likeness; /* what fidelity.json says; NULL: there is none */
 
 static const struct policy_row rows[] = {
     { .metric = "memorization.flagged.fraction", .bound = BOUND_UPPER95, .limit = 0.01 },
@@ -36,7 +37,9 @@ static void advise_about(const char *audit, const char *utility)
     facts.memorization = parse(audit);
     facts.judged = parse(audit);
     facts.utility = parse(utility);
-    facts.passed = policy_judge(&policy, facts.judged, facts.utility, &facts.arena, &facts.results);
+    facts.fidelity = parse(likeness);
+    const struct policy_evidence evidence = { facts.judged, facts.utility, facts.fidelity };
+    facts.passed = policy_judge(&policy, &evidence, &facts.arena, &facts.results);
     facts.result_count = policy.rows.count;
     text_clear(&advice);
     text_add(&advice, "");
@@ -186,6 +189,28 @@ static void utility_is_asked_for_or_measured_better_or_improved(void **state)
     assert_says("less useful than the policy asks for");
 }
 
+static void fidelity_is_asked_for_or_explained(void **state)
+{
+    (void)state;
+    static const struct policy_row row[] = {
+        { .metric = "fidelity.mean.holdout.fid.ratio", .limit = 1.5 },
+    };
+    const struct policy_settings before = policy;
+    policy.rows = (struct yaml_rows){ (void *)(uintptr_t)row, 1 };
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("about fidelity, which was not measured");
+    likeness = "{\"channels\": [{}], \"compared\": {\"holdout\": {\"images\": 12}},"
+               " \"mean\": {\"holdout\": {\"fid\": {\"ratio\": 1.7}}}}";
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("fidelity.mean.holdout.fid.ratio is 1.7, and has to be at most 1.5");
+    assert_says("measured on 12 synthetic images, in 1 channel");
+    likeness = "{\"mean\": {\"holdout\": {\"fid\": {\"ratio\": null}}}}";
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("keep more patients apart");
+    likeness = NULL;
+    policy = before;
+}
+
 static void a_condition_that_no_advice_knows_is_told_as_it_is(void **state)
 {
     (void)state;
@@ -210,6 +235,7 @@ int main(void)
         cmocka_unit_test(a_small_control_asks_for_so_many_patients),
         cmocka_unit_test(without_an_audit_it_is_asked_for),
         cmocka_unit_test(utility_is_asked_for_or_measured_better_or_improved),
+        cmocka_unit_test(fidelity_is_asked_for_or_explained),
         cmocka_unit_test(a_condition_that_no_advice_knows_is_told_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, release);

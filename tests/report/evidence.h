@@ -113,6 +113,38 @@ static inline void evidence_utility(const char *folder)
         "\"never_in_holdout\": [\"1\"], \"counts\": {\"holdout_subjects\": 1}}\n");
 }
 
+/* Not part of every run: the job has to name its folder. */
+static inline void evidence_fidelity(const char *folder)
+{
+    static const char estimate[] = "\"value\": %g, \"lower95\": %g, \"upper95\": %g";
+    static const char *const names[] = { "kid", "precision", "recall", "density", "coverage" };
+    struct text likeness = { 0 }, document = { 0 };
+    char path[300], value[100];
+    for (int m = 0; m < 5; m++) {
+        double v = 0.1 * (m + 1);
+        snprintf(value, sizeof value, estimate, v, v - 0.04, v + 0.04);
+        text_format(&likeness, "\"%s\": {%s, \"control\": {%s}, \"difference\": {%s}}, ", names[m],
+                    value, value, value);
+    }
+    text_add(&likeness, "\"fid\": {\"value\": 12.5, \"control\": 5, \"ratio\": 2.5}");
+    text_format(&document,
+                "{\"schema\": \"lethe/fidelity/1\", \"features\": {\"backbone\": \"random\",\n"
+                " \"weights\": \"abcd\", \"device\": \"cpu\", \"count\": 2048},\n"
+                "\"compared\": {\"holdout\": {\"images\": 10, \"reference_images\": 3,\n"
+                " \"reference_subjects\": 1, \"control_subjects\": 3}},\n"
+                "\"warnings\": [\"the held-out set is of 1 person\"],\n"
+                "\"mean\": {\"holdout\": {%s}, \"training\": null},\n"
+                "\"channels\": [{\"name\": \"t1\", \"holdout\": {%s}, \"training\": null},\n"
+                " {\"name\": \"flair\", \"holdout\": {%s}, \"training\": null}],\n"
+                "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
+                likeness.bytes, likeness.bytes, likeness.bytes);
+    assert_ok(folder_create(folder, &evidence_err), evidence_err);
+    snprintf(path, sizeof path, "%s/fidelity.json", folder);
+    write_text(path, document.bytes);
+    text_release(&likeness);
+    text_release(&document);
+}
+
 static inline void evidence_make(int flagged)
 {
     evidence_store(scratch("dataset"), ROLE_REAL, EVIDENCE_REAL);

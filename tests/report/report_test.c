@@ -308,6 +308,43 @@ static void what_was_not_measured_is_said(void **state)
     text_release(&result.advice);
 }
 
+/* In the public one as well: nothing in it is of a single patient. */
+static void fidelity_has_a_section_where_it_was_measured(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    assert_null(strstr(public_page, "id=\"fidelity\""));
+    text_release(&result.advice);
+    memory_free(public_page);
+    memory_free(internal_page);
+    struct error err;
+    struct report_job job = evidence_job();
+    size_t size;
+    evidence_fidelity(scratch("fidelity"));
+    job.fidelity = scratch("fidelity");
+    assert_ok(report_write(&job, &result, &err), err);
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    internal_page = file_read(scratch("report/report.internal.html"), 1 << 24, &size, &err);
+    const char *const pages[] = { public_page, internal_page };
+    for (int i = 0; i < 2; i++) {
+        assert_contains(pages[i], "id=\"fidelity\"");
+        assert_contains(pages[i], "href=\"#fidelity\"");
+        assert_contains(pages[i], "by more than chance explains in: distance.");
+        assert_contains(pages[i], "0.0600 to 0.140"); /* kid's interval */
+        assert_contains(pages[i], "2.500 times");     /* fid over its control */
+        assert_contains(pages[i], "with random weights");
+        assert_contains(pages[i], "the held-out set is of 1 person");
+        assert_contains(pages[i], "flair");
+        assert_null(strstr(pages[i], "whom it learned from</h3>")); /* was not measured */
+    }
+    assert_null(strstr(public_page, "Hiddenvault"));
+    struct json *document = json_load_schema(scratch("report/report.json"), REPORT_SCHEMA, &err);
+    assert_ok(document, err);
+    assert_true(json_has(json_get(document, "sha256", &err), "fidelity"));
+    json_free(document);
+    text_release(&result.advice);
+}
+
 static void a_damaged_document_is_refused(void **state)
 {
     (void)state;
@@ -328,6 +365,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_set_that_meets_the_policy_passes),
         TEST(a_set_that_does_not_is_told_what_to_do),
+        TEST(fidelity_has_a_section_where_it_was_measured),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
         TEST(the_public_report_names_no_patient_and_no_path),

@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""lethe fidelity, from images to numbers: killed and resumed it ends with the bytes of a run in one
+go, of any number of threads, and takes up the features that were computed; copies of training images
+are nearer to training than unseen ones are; what is refused leaves nothing behind.
+
+    fidelity_check.py LETHE
+"""
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+LETHE = str(Path(sys.argv[1]).resolve())
+HERE = Path(tempfile.mkdtemp(prefix="lethe-fidelity-"))
+MAKE = Path(__file__).resolve().parent / "make_set.py"
+FEATURES = HERE / "out" / "work" / "features"
+
+
+def make(name, seed, count):
+    subprocess.run([sys.executable, MAKE, HERE / name, str(seed), str(count), "1", "24"], check=True)
+
+
+def start(*more, synthetic="synthetic.npy", out="out"):
+    return subprocess.Popen([LETHE, "fidelity", "--train", "train.npy", "--synthetic", synthetic,
+                             "--holdout", "holdout.npy", "--out", out, "--bootstrap", "40",
+                             "--quiet", *more],
+                            cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def run(*more, **keywords):
+    process = start(*more, **keywords)
+    _, said = process.communicate()
+    assert process.returncode == 0, said
+    out = HERE / keywords.get("out", "out")
+    assert [p.name for p in out.iterdir()] == ["fidelity.json"], list(out.iterdir())
+    return (out / "fidelity.json").read_bytes()
+
+
+def blocks():
+    try:
+        return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in FEATURES.glob("*.npy")}
+    except FileNotFoundError:  # all is done, and removed
+        return {}
+
+
+def wait_for_blocks(process, count):
+    while len(blocks()) < count:
+        assert process.poll() is None, "no more than %s" % blocks()
+        time.sleep(0.002)
+    return blocks()
+
+
+def refused(message, *more, **keywords):
+    process = start(*more, out="refused", **keywords)
+    _, said = process.communicate()
+    assert process.returncode == 2 and message in said, (process.returncode, said)
+    assert not (HERE / "refused").exists()
+
+
+for name, seed, count in [("train", 1, 4), ("synthetic", 2, 3), ("holdout", 3, 4)]:
+    make(name + ".npy", seed, count)
+np.save(HERE / "copies.npy", np.load(HERE / "train.npy")[[1, 0, 3, 2]])
+(HERE / "bad.safetensors").write_bytes(b"nothing")
+
+whole = run("--threads", "1", out="whole")
+
+process = start()
+before = wait_for_blocks(process, 1)
+process.kill()
+process.communicate()
+before = blocks()  # one, or two
+assert len(before) < 3 and not (HERE / "out" / "fidelity.json").exists()
+process = start("--threads", "2")
+now = wait_for_blocks(process, len(before) + 1)
+assert all(now[name] == before[name] for name in before), (before, now)
+process.kill()
+process.communicate()
+next(FEATURES.glob("*.npy")).write_bytes(b"damaged")  # as by a disk: computed again
+assert run("--threads", "2") == whole
+
+process = start("--seed", "2", "--images", "2")  # others' features are of no use here
+wait_for_blocks(process, 1)
+process.kill()
+process.communicate()
+assert run() == whole
+
+copied = json.loads(run(synthetic="copies.npy", out="copied"))["mean"]
+own, others = copied["training"], copied["holdout"]
+assert own["fid"]["value"] < 0.7 * own["fid"]["control"], own["fid"]
+assert own["fid"]["value"] < 0.7 * others["fid"]["value"], (own["fid"], others["fid"])
+assert own["kid"]["value"] < others["kid"]["value"]
+assert own["precision"]["value"] == 1
+
+refused("weights: none.safetensors: no such file", "--weights", "none.safetensors")
+refused("bad.safetensors", "--weights", "bad.safetensors")
+refused("there is no channel \"t1\"", "--channels", "t1")
+refused("THE SYNTHETIC SET IS THE TRAINING SET", synthetic="train.npy")
+subprocess.run(["rm", "-r", str(HERE)], check=True)
