@@ -198,18 +198,39 @@ static bool label_scan(struct predictor *predictor, const struct scan *scan, str
 
 /* ---- the folder ------------------------------------------------------------------------------ */
 
+/* Whether these are volumes of the channels that were trained on. */
+static bool check_list(const struct predictor *predictor, struct error *err)
+{
+    const struct scan_list *list = &predictor->list;
+    const struct segmenter_format *format = predictor->format;
+    const char *source = predictor->job->source;
+    if (list->layout == LAYOUT_PNG || list->layout == LAYOUT_NPY ||
+        (list->count && (list->scans[0].slice >= 0 || !nifti_is_name(list->scans[0].files[0]))))
+        return error_set(err, "%s: a layout of %s; NIfTI volumes are labelled", source,
+                         layout_names[list->layout]);
+    bool same = list->channel_count == format->channels;
+    for (size_t c = 0; same && c < format->channels; c++)
+        same = strcmp(list->channels[c], format->channel_names[c]) == 0;
+    return same ||
+           error_set(err, "%s: %zu channels from %s on, but %s learned from %zu, from %s on",
+                     source, list->channel_count, list->channels[0], format->checkpoint,
+                     format->channels, format->channel_names[0]);
+}
+
 static bool find_scans(struct predictor *predictor, struct error *err)
 {
     const struct segmenter_format *format = predictor->format;
     struct layout_request request = { .source = predictor->job->source,
-                                      .channels = { format->channel_names, format->channels },
+                                      .layout = predictor->job->layout,
+                                      .channels = predictor->job->channels,
                                       .without_masks = true };
     struct scan_list *list = &predictor->list;
+    if (!request.channels.count)
+        request.channels = (struct yaml_strings){ format->channel_names, format->channels };
     if (!layout_find(&request, list, &predictor->report->problems, &predictor->arena, err))
         return false;
-    if (list->layout != LAYOUT_BRATS && list->layout != LAYOUT_BIDS)
-        return error_set(err, "%s: a layout of %s; NIfTI scans are labelled", request.source,
-                         layout_names[list->layout]);
+    if (!check_list(predictor, err))
+        return false;
     if (predictor->report->problems.count || !list->count)
         return error_set(err, "%s: %zu bad scans of %zu; nothing was labelled", request.source,
                          predictor->report->problems.count,

@@ -1,7 +1,8 @@
 /* Predictions for people: a folder of scans, labelled by a trained segmenter, as NIfTI masks that
  * lie over the scans in any viewer.
  *
- *     struct predict_job job = { "run/utility/trials/real_unet_none_1", "scans", "out", 0 };
+ *     struct predict_job job = { .weights = "run/utility/trials/real_unet_none_1",
+ *                                .source = "scans", .out = "out" };
  *     ok = predict_folder(&job, &report, err);
  *
  * Each scan becomes SUBJECT_seg.nii.gz, of the scan's shape, spacing and place, its axes in
@@ -17,6 +18,8 @@
 struct predict_job {
     const char *weights; /* a checkpoint, or a folder of training */
     const char *source, *out;
+    enum layout layout;           /* of NIfTI */
+    struct yaml_strings channels; /* glob: NAME=PATTERN; none: the training's */
     int64_t canvas;     /* 0: the trained size where it holds the planes, else the power of two */
     const char *device; /* as device_backend takes it (tensor/device.h); NULL: auto */
 };

@@ -8,16 +8,25 @@
 
 struct options {
     const char *weights, *source, *out, *device;
+    struct yaml_strings channels;
     int64_t canvas;
+    int layout;
 };
 
 #define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
+/* The first of layout_names: those of volumes. */
+static const char *const volume_layouts[] = { "auto", "brats", "bids", "glob", NULL };
 
 static const struct yaml_field options[] = {
     OPTION(weights, YAML_STRING, .metavar = "FOLDER",
            .help = "a training of lethe utility (trials/NAME), or a checkpoint"),
     OPTION(source, YAML_STRING, .metavar = "FOLDER", .help = "scans, as lethe ingest reads them"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "folder to write; must not exist"),
+    OPTION(layout, YAML_CHOICE, .choices = volume_layouts,
+           .help = "how files are named; auto recognises all but glob"),
+    OPTION(channels, YAML_STRINGS, .metavar = "NAME=PATTERN",
+           .help = "glob: those of the training, in their order, with a pattern each"),
     OPTION(canvas, YAML_INTEGER, .minimum = 0, .maximum = 32768, .metavar = "PIXELS",
            .help =
                "as ingested with; 0: the size of training where planes fit, else the power of two"),
@@ -45,8 +54,15 @@ static enum exit_code run(struct invocation *invocation)
     if (!values->weights || !values->source || !values->out)
         return command_refuse(invocation,
                               "give --weights FOLDER, --source FOLDER and --out FOLDER");
-    struct predict_job job = { values->weights, values->source, values->out, values->canvas,
-                               values->device };
+    struct predict_job job = {
+        .weights = values->weights,
+        .source = values->source,
+        .out = values->out,
+        .layout = (enum layout)values->layout,
+        .channels = values->channels,
+        .canvas = values->canvas,
+        .device = values->device,
+    };
     struct predict_report report;
     bool ok = predict_folder(&job, &report, &invocation->err);
     for (size_t i = 0; i < report.problems.count; i++)

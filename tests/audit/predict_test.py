@@ -155,12 +155,24 @@ def refuses_what_is_no_number(folder, weights, random):
     assert not os.path.exists(out) and not os.path.exists(out + ".partial")
 
 
+def finds_scans_by_a_pattern(folder, weights, random):
+    """As nnU-Net names them."""
+    voxels, labels = head(random)
+    source, out = os.path.join(folder, "nnunet"), os.path.join(folder, "found")
+    save(os.path.join(source, "imagesTr", "A_1_0000.nii.gz"), voxels, world((1, 1, 2), 0), (1, 1))
+    lethe("segment", "--weights", weights, "--source", source, "--out", out, "--layout", "glob",
+          "--channels", "t1=imagesTr/{subject}_0000.nii.gz")
+    mask = nibabel.load(os.path.join(out, "A_1_seg.nii.gz"))
+    assert dice(numpy.asarray(mask.dataobj) == 1, labels == 1) > 0.8
+
+
 def main():
     random = numpy.random.default_rng(7)
     with tempfile.TemporaryDirectory() as folder:
         weights = train(folder, random)
         source, predictions = os.path.join(folder, "scans"), os.path.join(folder, "predictions")
         refuses_what_is_no_number(folder, weights, random)
+        finds_scans_by_a_pattern(folder, weights, random)
         truth = write_scans(source, random)
         lethe("segment", "--weights", weights, "--source", source, "--out", predictions)
         shares = {name: check(name, source, predictions, truth[name]) for name in truth}
