@@ -13,11 +13,18 @@
 
 enum { WORKSPACE = 32 << 20, ALIGNMENT = 16, CHOICES = WORK_WAYS };
 
+/* A way of doing it. */
+struct proposal {
+    cublasLtMatmulAlgo_t algorithm;
+    size_t workspace;
+};
+
 struct state {
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t layout[3];
-    cublasLtMatmulAlgo_t algorithm;
-    size_t workspace;
+    struct proposal now, others[CHOICES]; /* what is taken, and what may be in its place */
+    int other_count;
+    size_t scratch; /* the most that any of them takes */
     bool bias;
 };
 
@@ -153,10 +160,9 @@ static cublasStatus_t propose(const struct state *state, const struct product *p
     return *usable ? CUBLAS_STATUS_SUCCESS : CUBLAS_STATUS_NOT_SUPPORTED;
 }
 
-static void take(struct state *state, const cublasLtMatmulHeuristicResult_t *found)
+static struct proposal proposal_of(const cublasLtMatmulHeuristicResult_t *found)
 {
-    state->algorithm = found->algo;
-    state->workspace = found->workspaceSize;
+    return (struct proposal){ found->algo, found->workspaceSize };
 }
 
 static cublasStatus_t multiply(const struct state *state, const void *a, const void *b,
@@ -168,9 +174,10 @@ static cublasStatus_t multiply(const struct state *state, const void *a, const v
         status = cublasLtMatmulDescSetAttribute(state->operation, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
                                                 &bias, sizeof bias);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b,
-                                state->layout[1], &zero, d, state->layout[2], d, state->layout[2],
-                                &state->algorithm, scratch, state->workspace, context_stream());
+        status =
+            cublasLtMatmul(handle, state->operation, &one, a, state->layout[0], b, state->layout[1],
+                           &zero, d, state->layout[2], d, state->layout[2], &state->now.algorithm,
+                           scratch, state->now.workspace, context_stream());
     return status;
 }
 
@@ -182,7 +189,7 @@ struct race {
 static bool run_way(void *context, int way, void *const *tensor, void *scratch)
 {
     struct race *race = context;
-    take(race->state, &race->found[way]);
+    race->state->now = proposal_of(&race->found[way]);
     return multiply(race->state, tensor[0], tensor[1], tensor[3], tensor[2], scratch) ==
            CUBLAS_STATUS_SUCCESS;
 }
@@ -208,14 +215,22 @@ static int measure(struct state *state, const struct product *p,
 }
 
 /* The first of the library's choices, for one library and device always the same; or the fastest.
- */
+ * The others in their order, should it then refuse to do what it has proposed. */
 static cublasStatus_t choose(struct state *state, const struct product *p)
 {
     cublasLtMatmulHeuristicResult_t found[CHOICES];
     int count;
     cublasStatus_t status = propose(state, p, found, &count);
-    if (status == CUBLAS_STATUS_SUCCESS)
-        take(state, &found[p->fastest ? measure(state, p, found, count) : 0]);
+    if (status != CUBLAS_STATUS_SUCCESS)
+        return status;
+    int best = p->fastest ? measure(state, p, found, count) : 0;
+    state->now = proposal_of(&found[best]);
+    for (int i = 0; i < count; i++) {
+        if (i != best)
+            state->others[state->other_count++] = proposal_of(&found[i]);
+        if (found[i].workspaceSize > state->scratch)
+            state->scratch = found[i].workspaceSize;
+    }
     return status;
 }
 
@@ -231,7 +246,7 @@ bool product_prepare(const struct product *product, void **out, size_t *scratch,
         status = choose(state, product);
     if (status == CUBLAS_STATUS_SUCCESS) {
         *out = state;
-        *scratch = state->workspace;
+        *scratch = state->scratch;
         return true;
     }
     product_dispose(state);
@@ -239,10 +254,23 @@ bool product_prepare(const struct product *product, void **out, size_t *scratch,
     return status == CUBLAS_STATUS_NOT_SUPPORTED || product->bias ? false : check(status, err);
 }
 
+/* That it will not do what it has proposed. What fails otherwise (a recording, say, or the device)
+ * would fail by other ways too, and none may be changed for that: bits are those of the first run.
+ */
+static bool is_refusal(cublasStatus_t status)
+{
+    return status == CUBLAS_STATUS_NOT_SUPPORTED || status == CUBLAS_STATUS_INVALID_VALUE;
+}
+
 void product_run(void *opaque, const void *a, const void *b, const void *bias, void *d,
                  void *scratch)
 {
-    cublasStatus_t status = multiply(opaque, a, b, bias, d, scratch);
+    struct state *state = opaque;
+    cublasStatus_t status = multiply(state, a, b, bias, d, scratch);
+    for (int i = 0; is_refusal(status) && i < state->other_count; i++) {
+        state->now = state->others[i];
+        status = multiply(state, a, b, bias, d, scratch);
+    }
     if (status != CUBLAS_STATUS_SUCCESS)
         device_fail("cuBLASLt", cublasLtGetStatusString(status));
 }
