@@ -7,7 +7,7 @@
  * Three files appear in the folder:
  *
  *     report.public.html     for everybody: no training subject, path, image of a patient, nor any
- *                            value of a single patient stands in it
+ *                            value that is told of a single patient stands in it
  *     report.internal.html   for the reviewer: all of the public one, and the worst pairs side by
  *                            side, exposure by subject, and the means to go through them
  *     report.json            the verdict with its rows, and the digests that bind the two to each

@@ -68,13 +68,17 @@ static const char *mean_words(struct arena *arena, const struct json *of, int de
 }
 
 /* mean ± deviation over seeds, below it the interval by patient and the distance, where there are.
- */
+ * What has no interval is of one patient alone, if of any, and not for everybody. */
 static void put_cell(struct page *page, const struct json *of, const struct json *interval,
                      const struct json *distance)
 {
     double low, high;
     struct arena *arena = &page->facts->arena;
     interval_of(interval, &low, &high);
+    if (!page->internal && interval && isnan(low) && mean_words(arena, of, 3)) {
+        html_put(page->html, "<td class=\"n\">–<small>fewer than two patients</small></td>");
+        return;
+    }
     html_put(page->html, "<td class=\"n\">$t", mean_words(arena, of, 3));
     if (!isnan(low))
         html_put(page->html, "<small>$t</small>", arena_format(arena, "%.3f to %.3f", low, high));
