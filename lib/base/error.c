@@ -7,11 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Replaces the end of a full message by an ellipsis, never cutting a character in two. */
-static void end_in_ellipsis(struct error *err)
+/* Cuts a message to `length` bytes that end in an ellipsis, never cutting a character in two. */
+static void end_in_ellipsis(struct error *err, size_t length)
 {
     static const char ellipsis[] = "…";
-    char *at = err->message + sizeof err->message - sizeof ellipsis;
+    char *at = err->message + length + 1 - sizeof ellipsis;
     while (at > err->message && ((unsigned char)*at & 0xc0) == 0x80)
         at--;
     memcpy(at, ellipsis, sizeof ellipsis);
@@ -29,7 +29,7 @@ static void put(struct error *err, size_t offset, const char *format, va_list ar
         snprintf(made.message, room, "%s", format);
     memcpy(err->message + offset, made.message, strlen(made.message) + 1);
     if (length >= 0 && (size_t)length >= room)
-        end_in_ellipsis(err);
+        end_in_ellipsis(err, sizeof err->message - 1);
 }
 
 bool error_set(struct error *err, const char *format, ...)
@@ -61,7 +61,12 @@ bool error_set_errno(struct error *err, const char *format, ...)
     va_start(arguments, format);
     put(err, 0, format, arguments);
     va_end(arguments);
-    append(err, ": %s", strerror(number));
+    /* A path may be as long as a message: what is cut is the path, not the reason. */
+    const char *reason = strerror(number);
+    size_t room = sizeof err->message - 1 - strlen(": ") - strlen(reason);
+    if (strlen(err->message) > room)
+        end_in_ellipsis(err, room);
+    append(err, ": %s", reason);
     return false;
 }
 

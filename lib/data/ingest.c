@@ -240,9 +240,9 @@ static bool split_at_random(struct job *job, struct error *err)
     size_t validation = share_of(settings->validation, subjects);
     if (holdout + validation >= subjects)
         return error_set(err,
-                         "%zu subjects are too few to hold out %zu and validate on %zu; add "
+                         "%zu subject%s too few to hold out %zu and validate on %zu; add "
                          "subjects, or lower holdout and validation",
-                         subjects, holdout, validation);
+                         subjects, subjects == 1 ? " is" : "s are", holdout, validation);
     size_t *order = arena_array(&job->arena, size_t, subjects);
     random_permutation((uint64_t)settings->seed, random_stream("ingest/split"), subjects, order);
     for (size_t i = 0; i < holdout + validation; i++)

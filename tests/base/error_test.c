@@ -35,6 +35,19 @@ static void a_message_that_does_not_fit_ends_in_an_ellipsis(void **state)
     assert_contains(err.message, "context: ");
 }
 
+static void a_long_path_does_not_push_out_the_reason(void **state)
+{
+    (void)state;
+    struct error err;
+    char path[ERROR_CAPACITY];
+    memset(path, 'd', sizeof path - 1);
+    path[sizeof path - 1] = '\0';
+    errno = ENAMETOOLONG;
+    assert_false(error_set_errno(&err, "%s: cannot be listed", path));
+    assert_contains(err.message, "ddd…: File name too long");
+    assert_int_equal(strlen(err.message), ERROR_CAPACITY - 1);
+}
+
 static void the_old_message_may_be_part_of_the_new_one(void **state)
 {
     (void)state;
@@ -74,6 +87,7 @@ int main(void)
         cmocka_unit_test(messages_gain_context_from_the_outside_in),
         cmocka_unit_test(errno_is_spelled_out),
         cmocka_unit_test(a_message_that_does_not_fit_ends_in_an_ellipsis),
+        cmocka_unit_test(a_long_path_does_not_push_out_the_reason),
         cmocka_unit_test(the_old_message_may_be_part_of_the_new_one),
         cmocka_unit_test(an_ellipsis_cuts_no_character_in_two),
         cmocka_unit_test(no_error_wanted_is_fine),
