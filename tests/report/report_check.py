@@ -156,6 +156,7 @@ class Run:
         chosen = folder / "candidates" / self.choice["chosen"] if self.choice else folder
         self.audit = load(chosen / "audit/memorization.json")
         self.utility = load(chosen / "utility/utility.json")
+        self.fidelity = load(chosen / "fidelity/fidelity.json")
         self.made = chosen / "synthetic"
         if (folder / "sample").is_dir():
             self.made = folder / "sample"
@@ -190,7 +191,7 @@ def metric(document, path):
 def measured(run, row, dropped):
     """What a row of the policy is about: evaluated here, from the documents."""
     name, path = row["metric"].split(".", 1)
-    document = run.audit if name == "memorization" else run.utility
+    document = {"memorization": run.audit, "utility": run.utility, "fidelity": run.fidelity}[name]
     if dropped and path == "flagged.count" or dropped and path.startswith("flagged.by_"):
         return 0
     if dropped and path == "flagged.fraction" and row["bound"] == "value":
@@ -519,6 +520,66 @@ def check_utility(run, page):
         expect(shown, value)
 
 
+LIKENESS = ["kid", "fid", "precision", "recall", "density", "coverage"]
+
+
+def check_estimate(cell, of):
+    """A value, and its interval in small print, rounded so that it bounds."""
+    expect(cell.text(without=("small",)), of["value"])
+    small = [s.text() for s in cell.all("small")]
+    if of["lower95"] is not None:
+        low, high = small.pop(0).split(" to ")
+        expect(low, of["lower95"], AT_LEAST)
+        expect(high, of["upper95"], AT_MOST)
+    assert not small, small
+
+
+def check_likeness(part, compared, mean, table):
+    """One comparison: what stands above its table, and the table."""
+    counts = [compared[key] for key in ("images", "reference_images", "reference_subjects",
+                                        "control_subjects")]
+    assert re.search(r"%d synthetic images beside %d images of [a-z ]+ \(%d in number\); the control "
+                     r"are as many real images, of [a-z ]+ \(%d in number\)" % tuple(counts),
+                     part.text()), (counts, part.text())
+    for (label, _, cells), name in zip(rows_of(table), LIKENESS, strict=True):
+        assert label.lower() == name
+        of = mean[name]
+        if name == "fid":
+            expect(cells[0].text(), of["value"])
+            expect(cells[1].text(), of["control"])
+            expect(cells[2].text().removesuffix(" times"), of["ratio"])
+        else:
+            for cell, side in zip(cells, (of, of["control"], of["difference"]), strict=True):
+                check_estimate(cell, side)
+
+
+def check_fidelity(run, page):
+    parts = [node for node in page.root.all("section") if node.attributes["id"] == "fidelity"]
+    assert len(parts) == bool(run.fidelity)
+    if not parts:
+        return
+    (part,), mean = parts, run.fidelity["mean"]
+    keys = [key for key in ("holdout", "training") if mean[key]]
+    bars = [side["value"] for key in keys for name in LIKENESS[2:]
+            for side in (mean[key][name], mean[key][name]["control"])]
+    for text, value in zip([t.text() for t in part.all("text", "value")],
+                           [value for value in bars if value is not None], strict=True):
+        expect(text, value)
+    for key, table in zip(keys, tables(part, "Mean over channels"), strict=True):
+        check_likeness(part, run.fidelity["compared"][key], mean[key], table)
+    (table,) = tables(part, "Each channel")
+    for (label, _, cells), channel in zip(rows_of(table), run.fidelity["channels"], strict=True):
+        assert label == channel["name"]
+        for cell, name in zip(cells, LIKENESS, strict=True):
+            of = channel[keys[0]][name]
+            control = of["control"] if name == "fid" else of["control"]["value"]
+            expect(cell.text(without=("small",)), of["value"])
+            expect(next(cell.all("small")).text(), control)
+    assert run.fidelity["features"]["weights"] in part.text()
+    for warning in run.fidelity["warnings"]:
+        assert warning in part.text(), warning
+
+
 def check_making(run, page):
     (table,) = tables(section(page, "made"))
     shown = {label: cells[0].text() for label, _, cells in rows_of(table)}
@@ -720,6 +781,27 @@ def check_terminal(run, plan, summaries):
         done = re.search(r"(\d+) of (\d+) trainings done", summaries["utility"])
         assert done[1] == done[2] == str(len(run.utility["runs"]))
 
+    if run.fidelity:
+        lines = [line for line in summaries["fidelity"].splitlines() if line.split()[0] in LIKENESS]
+        wanted = [(key, name) for key in ("holdout", "training") if run.fidelity["mean"][key]
+                  for name in LIKENESS]
+        for line, (key, name) in zip(lines, wanted, strict=True):
+            of, words = run.fidelity["mean"][key][name], line.replace("…", " ").split()
+            sides = [{"value": of["value"]}, {"value": of["control"]}] if name == "fid" else [
+                of, of["control"]]
+            assert words.pop(0) == name
+            for side in sides:
+                shown = words.pop(0)
+                assert (shown == "–") == (side["value"] is None), line
+                if side["value"] is not None:
+                    assert math.isclose(float(shown), side["value"], rel_tol=5.1e-4), line
+                if side.get("lower95") is not None:
+                    low, high = float(words.pop(0)), float(words.pop(0))
+                    slack = 1e-9 + 1.1e-2 * max(abs(side["lower95"]), abs(side["upper95"]))
+                    assert side["lower95"] - slack <= low <= side["lower95"] + 1e-9, line
+                    assert side["upper95"] - 1e-9 <= high <= side["upper95"] + slack, line
+            assert not words, line
+
     met = sum(row["verdict"] == "passed" for row in run.report["policy"])
     words = "passed" if run.report["passed"] else "not passed"
     assert f"{words}, {met} of {len(run.report['policy'])} conditions met" in summaries["report"]
@@ -825,8 +907,10 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
     path.write_text(f"name: {name}\nseed: 3\nrun: run-{name}\n" + plan + POLICY.format(
         quarantine=quarantine, limit=limit, supported=supported, unseen=unseen, more=more))
     summaries = {}
-    for stage in ("ingest", "train", "sample", "audit", "utility", "choose", "report", "package"):
+    for stage in ("ingest", "train", "sample", "audit", "utility", "fidelity", "choose", "report",
+                  "package"):
         wanted = {"train": "train:" in plan, "utility": "utility:" in plan,
+                  "fidelity": "fidelity:" in plan,
                   "choose": "candidates:" in plan}.get(stage, True)
         if wanted:
             summaries[stage] = lethe(stage, path, "--threads", "1", fails=(
@@ -840,6 +924,7 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
         check_candidates(run, page)
         check_memorisation(run, page)
         check_utility(run, page)
+        check_fidelity(run, page)
         check_making(run, page)
         check_risks(run, page)
     check_internal(run)
@@ -936,7 +1021,14 @@ def main():
     world("refused", held + FROM.format(store="mixed") + AUDIT.format(more="seed: 1") + UTILITY % 1,
           False, quarantine="refuse", supported=1)
     matched = PLAIN + ", control: matched_holdout, per_channel: true"
-    world("left-out", held + FROM.format(store="mixed") + AUDIT.format(more=matched), True, limit=1)
+    like = """
+    - { metric: fidelity.mean.holdout.fid.ratio, limit: 1000 }
+    - { metric: "fidelity.channels[name=flair].holdout.coverage", bound: lower95, limit: 0 }
+"""
+    run = world("left-out", held + FROM.format(store="mixed") + AUDIT.format(more=matched) +
+                "fidelity: { images: 12, bootstrap: 100, channels: [t1, flair] }\n", True, like,
+                limit=1)
+    assert run.fidelity["mean"]["holdout"]["coverage"]["lower95"] is not None
     run = world("no-holdout", SCANS.format(more=", holdout: 0") + FROM.format(store="fresh") +
                 AUDIT.format(more=PLAIN), False)
     assert run.audit["control"]["used"] == "other_subjects" and not run.unseen()
