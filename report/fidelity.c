@@ -114,13 +114,25 @@ static void put_measure(struct page *page, size_t m, const struct json *measure)
     html_put(page->html, "</tr>");
 }
 
+/* Everybody may see what several people's images say together, not those of one. */
+static bool is_for_everybody(const struct json *compared)
+{
+    return fact_number(compared, "reference_subjects") != 1 &&
+           fact_number(compared, "control_subjects") != 1;
+}
+
+static const struct json *compared_with(const struct page *page, const char *key)
+{
+    return fact(fact(page->facts->fidelity, "compared"), key);
+}
+
 static void write_comparison(struct page *page, size_t c)
 {
     struct html *html = page->html;
     const struct json *document = page->facts->fidelity;
     const char *key = comparisons[c].key;
     const struct json *mean = fact(fact(document, "mean"), key),
-                      *compared = fact(fact(document, "compared"), key);
+                      *compared = compared_with(page, key);
     if (!mean || !json_value_is_object(mean))
         return;
     html_put(html,
@@ -130,6 +142,11 @@ static void write_comparison(struct page *page, size_t c)
              fact_number(compared, "reference_images"), comparisons[c].reference,
              fact_number(compared, "reference_subjects"), comparisons[c].control,
              fact_number(compared, "control_subjects"));
+    if (!page->internal && !is_for_everybody(compared)) {
+        html_put(html, "<p>One patient alone is no measure, and what that patient's images show "
+                       "is not for everybody: the numbers stand in the internal report.</p>");
+        return;
+    }
     write_chart(page, mean, c);
     html_put(html, "<div class=\"scroll\"><table><caption>Mean over channels, below it the 95 % "
                    "interval, by patient</caption><thead><tr><th scope=\"col\">Measure</th>"
@@ -150,7 +167,7 @@ static void write_channels(struct page *page)
     size_t count = list ? json_length(list) : 0;
     const char *key =
         json_value_is_object(fact(page->facts->fidelity, "mean.holdout")) ? "holdout" : "training";
-    if (count < 2)
+    if (count < 2 || (!page->internal && !is_for_everybody(compared_with(page, key))))
         return;
     html_put(html,
              "<div class=\"scroll\"><table><caption>Each channel beside images of $t: the value "

@@ -114,7 +114,7 @@ static inline void evidence_utility(const char *folder)
 }
 
 /* Not part of every run: the job has to name its folder. */
-static inline void evidence_fidelity(const char *folder)
+static inline void evidence_fidelity(const char *folder, int people)
 {
     static const char estimate[] = "\"value\": %g, \"lower95\": %g, \"upper95\": %g";
     static const char *const names[] = { "kid", "precision", "recall", "density", "coverage" };
@@ -131,13 +131,13 @@ static inline void evidence_fidelity(const char *folder)
                 "{\"schema\": \"lethe/fidelity/1\", \"features\": {\"backbone\": \"random\",\n"
                 " \"weights\": \"abcd\", \"device\": \"cpu\", \"count\": 2048},\n"
                 "\"compared\": {\"holdout\": {\"images\": 10, \"reference_images\": 3,\n"
-                " \"reference_subjects\": 1, \"control_subjects\": 3}},\n"
-                "\"warnings\": [\"the held-out set is of 1 person\"],\n"
+                " \"reference_subjects\": %d, \"control_subjects\": 3}},\n"
+                "\"warnings\": [\"the held-out set is of few\"],\n"
                 "\"mean\": {\"holdout\": {%s}, \"training\": null},\n"
                 "\"channels\": [{\"name\": \"t1\", \"holdout\": {%s}, \"training\": null},\n"
                 " {\"name\": \"flair\", \"holdout\": {%s}, \"training\": null}],\n"
                 "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
-                likeness.bytes, likeness.bytes, likeness.bytes);
+                people, likeness.bytes, likeness.bytes, likeness.bytes);
     assert_ok(folder_create(folder, &evidence_err), evidence_err);
     snprintf(path, sizeof path, "%s/fidelity.json", folder);
     write_text(path, document.bytes);

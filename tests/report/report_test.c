@@ -308,23 +308,30 @@ static void what_was_not_measured_is_said(void **state)
     text_release(&result.advice);
 }
 
-/* In the public one as well: nothing in it is of a single patient. */
-static void fidelity_has_a_section_where_it_was_measured(void **state)
+static void write_with_fidelity(int people)
 {
-    (void)state;
-    struct report_result result = write_report(0);
-    assert_null(strstr(public_page, "id=\"fidelity\""));
+    struct error err;
+    struct report_result result;
+    size_t size;
+    struct report_job job = evidence_job();
+    evidence_fidelity(scratch("fidelity"), people);
+    job.fidelity = scratch("fidelity");
+    assert_ok(report_write(&job, &result, &err), err);
     text_release(&result.advice);
     memory_free(public_page);
     memory_free(internal_page);
-    struct error err;
-    struct report_job job = evidence_job();
-    size_t size;
-    evidence_fidelity(scratch("fidelity"));
-    job.fidelity = scratch("fidelity");
-    assert_ok(report_write(&job, &result, &err), err);
     public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
     internal_page = file_read(scratch("report/report.internal.html"), 1 << 24, &size, &err);
+}
+
+static void fidelity_has_a_section_where_it_was_measured(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    assert_null(strstr(public_page, "id=\"fidelity\""));
+    write_with_fidelity(2);
     const char *const pages[] = { public_page, internal_page };
     for (int i = 0; i < 2; i++) {
         assert_contains(pages[i], "id=\"fidelity\"");
@@ -333,7 +340,7 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
         assert_contains(pages[i], "0.0600 to 0.140"); /* kid's interval */
         assert_contains(pages[i], "2.500 times");     /* fid over its control */
         assert_contains(pages[i], "with random weights");
-        assert_contains(pages[i], "the held-out set is of 1 person");
+        assert_contains(pages[i], "the held-out set is of few");
         assert_contains(pages[i], "flair");
         assert_null(strstr(pages[i], "whom it learned from</h3>")); /* was not measured */
     }
@@ -342,7 +349,19 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
     assert_ok(document, err);
     assert_true(json_has(json_get(document, "sha256", &err), "fidelity"));
     json_free(document);
+}
+
+static void what_one_patients_images_show_is_not_for_everybody(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
     text_release(&result.advice);
+    write_with_fidelity(1);
+    assert_contains(internal_page, "2.500 times");
+    assert_contains(internal_page, "Each channel beside");
+    assert_contains(public_page, "One patient alone is no measure");
+    assert_null(strstr(public_page, "2.500 times"));
+    assert_null(strstr(public_page, "Each channel beside"));
 }
 
 static void a_damaged_document_is_refused(void **state)
@@ -366,6 +385,7 @@ int main(int argc, char **argv)
         TEST(a_set_that_meets_the_policy_passes),
         TEST(a_set_that_does_not_is_told_what_to_do),
         TEST(fidelity_has_a_section_where_it_was_measured),
+        TEST(what_one_patients_images_show_is_not_for_everybody),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
         TEST(the_public_report_names_no_patient_and_no_path),
