@@ -27,8 +27,9 @@ static struct json *estimate_object(struct estimate estimate)
     return object;
 }
 
-/* Where every image counts alike no resampling differs, however few they are: then the interval is
- * the exact one, of the people as one trial each. */
+/* Where every image counts alike no resampling differs, however few they are: then a share's
+ * interval is the exact one, of the people as one trial each, and of what is no share nothing is
+ * known. */
 static struct estimate side_estimate(const struct fidelity_run *run, enum against against,
                                      enum side side, enum measure measure, const double *numbers)
 {
@@ -36,11 +37,11 @@ static struct estimate side_estimate(const struct fidelity_run *run, enum agains
     size_t people =
         measure_info[measure].of_reference ? compared->reference_people : compared->people[side];
     struct estimate estimate = replicates_estimate(numbers, stride_of(run) - 1, confidence_of(run));
-    if (measure_info[measure].is_share && estimate.interval.low == estimate.interval.high &&
-        (estimate.value == 0 || estimate.value == 1))
+    bool alike = estimate.interval.low == estimate.interval.high;
+    if (measure_info[measure].is_share && alike && (estimate.value == 0 || estimate.value == 1))
         estimate.interval =
             clopper_pearson(estimate.value == 1 ? people : 0, people, confidence_of(run));
-    else if (people < 2)
+    else if (people < 2 || alike)
         estimate.interval = (struct interval){ NAN, NAN };
     return estimate;
 }

@@ -24,10 +24,10 @@ def make(name, seed, count):
     subprocess.run([sys.executable, MAKE, HERE / name, str(seed), str(count), "1", "24"], check=True)
 
 
-def start(*more, synthetic="synthetic.npy", out="out"):
+def start(*more, synthetic="synthetic.npy", holdout="holdout.npy", out="out"):
     return subprocess.Popen([LETHE, "fidelity", "--train", "train.npy", "--synthetic", synthetic,
-                             "--holdout", "holdout.npy", "--out", out, "--bootstrap", "40",
-                             "--quiet", *more],
+                             "--holdout", holdout, "--out", out, "--bootstrap", "40", "--quiet",
+                             *more],
                             cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -94,6 +94,14 @@ assert own["fid"]["value"] < 0.7 * own["fid"]["control"], own["fid"]
 assert own["fid"]["value"] < 0.7 * others["fid"]["value"], (own["fid"], others["fid"])
 assert own["kid"]["value"] < others["kid"]["value"]
 assert own["precision"]["value"] == 1
+
+make("more.npy", 4, 6)
+noise = np.random.default_rng(5).integers(0, 256, np.load(HERE / "more.npy").shape)
+np.save(HERE / "noise.npy", noise.astype(np.uint8))
+far = json.loads(run(synthetic="noise.npy", holdout="more.npy", out="far"))["mean"]["holdout"]
+assert far["precision"]["value"] == far["density"]["value"] == 0, far
+assert far["precision"]["upper95"] > 0.3  # of four images: the exact bound
+assert far["density"]["interval"] == [None, None], far["density"]  # no resampling says otherwise
 
 refused("weights: none.safetensors: no such file", "--weights", "none.safetensors")
 refused("bad.safetensors", "--weights", "bad.safetensors")
