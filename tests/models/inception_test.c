@@ -55,7 +55,8 @@ static void backends_agree(void **state)
     for (size_t i = 0; i < IMAGES * 3 * SIDE * SIDE; i++)
         images[i] = (float)(2 * random_uniform(4, 1, i) - 1);
     features_on(&ref_backend, 1, x, images, features, expected);
-    features_on(PAIR_BACKEND, 2, x, images, features, values); /* what the first left must not show */
+    features_on(PAIR_BACKEND, 2, x, images, features,
+                values); /* what the first left must not show */
     double spread = pair_error(expected, expected + INCEPTION_FEATURES, INCEPTION_FEATURES);
     double error = pair_error(values, expected, IMAGES * INCEPTION_FEATURES);
     assert_true(spread > 1e-4); /* the two images are told apart */
