@@ -8,7 +8,6 @@
 #include "release/policy.h"
 
 #include <stdio.h>
-#include <string.h>
 
 struct options {
     const char *train, *synthetic, *holdout, *subjects, *holdout_subjects, *out, *policy;
@@ -42,22 +41,12 @@ static const struct yaml_field options[] = {
     { 0 },
 };
 
-/* Warnings go to standard error, a line each; the document holds them, too. */
-static void print_warnings(const char *warnings)
-{
-    while (warnings && *warnings) {
-        size_t length = strcspn(warnings, "\n");
-        fprintf(stderr, "lethe audit: warning: %.*s\n", (int)length, warnings);
-        warnings += length + (warnings[length] == '\n');
-    }
-}
-
 static enum exit_code run_job(struct stage_work *work, const struct audit_job *job)
 {
     struct audit_report report;
     if (!audit(job, &report, work->err))
         return EXIT_ERROR;
-    print_warnings(report.warnings.bytes);
+    command_warn("audit", report.warnings.bytes);
     work->document = report.document; /* taken over */
     work->summary = report.summary;
     report.document = NULL;

@@ -92,16 +92,19 @@ static bool check_counts(const struct release_plan *plan, size_t count, struct e
     if (count > CANDIDATES_MAX)
         return error_set(err, "%zu candidates; at most %d can be tried", count,
                          (int)CANDIDATES_MAX);
-    if (plan->audit.bootstrap < 40 * (int64_t)count)
-        return error_set(err,
-                         "intervals that hold for %zu candidates together need "
-                         "audit: { bootstrap: %zu } at least, not %" PRId64,
-                         count, 40 * count, plan->audit.bootstrap);
-    if (plan->fidelity.bootstrap < 40 * (int64_t)count)
-        return error_set(err,
-                         "intervals that hold for %zu candidates together need "
-                         "fidelity: { bootstrap: %zu } at least, not %" PRId64,
-                         count, 40 * count, plan->fidelity.bootstrap);
+    const struct {
+        const char *section;
+        int64_t bootstrap;
+    } resampled[] = {
+        { "audit", plan->audit.bootstrap },
+        { "fidelity", plan->fidelity.bootstrap },
+    };
+    for (size_t i = 0; i < sizeof resampled / sizeof *resampled; i++)
+        if (resampled[i].bootstrap < 40 * (int64_t)count)
+            return error_set(err,
+                             "intervals that hold for %zu candidates together need "
+                             "%s: { bootstrap: %zu } at least, not %" PRId64,
+                             count, resampled[i].section, 40 * count, resampled[i].bootstrap);
     return true;
 }
 

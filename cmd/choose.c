@@ -78,12 +78,6 @@ static bool save(const char *folder, const struct json *choice, struct arena *ar
     return false;
 }
 
-static const char *folder_if_wanted(const struct release_plan *plan, const struct stage *stage,
-                                    struct arena *arena)
-{
-    return stage->is_wanted(plan) ? stage_folder_of(stage, plan, arena) : NULL;
-}
-
 static enum exit_code work_on(struct stage_work *work)
 {
     const struct release_plan *plan = work->plan;
@@ -94,8 +88,8 @@ static enum exit_code work_on(struct stage_work *work)
             .name = plan->candidates[i].name,
             .synthetic = stage_folder(&variant, "sample", work->arena),
             .audit = stage_folder(&variant, "audit", work->arena),
-            .utility = folder_if_wanted(&variant, &stage_utility, work->arena),
-            .fidelity = folder_if_wanted(&variant, &stage_fidelity, work->arena),
+            .utility = stage_folder_if_wanted(&stage_utility, &variant, work->arena),
+            .fidelity = stage_folder_if_wanted(&stage_fidelity, &variant, work->arena),
         };
     }
     struct json *choice =

@@ -362,6 +362,15 @@ enum exit_code command_failed(const struct invocation *invocation)
     return EXIT_ERROR;
 }
 
+void command_warn(const char *command, const char *warnings)
+{
+    while (warnings && *warnings) {
+        size_t length = strcspn(warnings, "\n");
+        fprintf(stderr, "lethe %s: warning: %.*s\n", command, (int)length, warnings);
+        warnings += length + (warnings[length] == '\n');
+    }
+}
+
 enum exit_code command_refuse(struct invocation *invocation, const char *format, ...)
 {
     char message[ERROR_CAPACITY];

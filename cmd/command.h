@@ -100,4 +100,7 @@ enum exit_code command_failed(const struct invocation *invocation);
 /* As command_failed, with a message of its own. */
 enum exit_code command_refuse(struct invocation *invocation, const char *format, ...) PRINTF(2, 3);
 
+/* Warnings of a command, a line each, to standard error; NULL: none. Documents hold them, too. */
+void command_warn(const char *command, const char *warnings);
+
 #endif

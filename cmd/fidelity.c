@@ -103,22 +103,12 @@ static void describe(const char *folder, const struct json *document, struct tex
                   "for kid and fid\n");
 }
 
-/* Warnings go to standard error, a line each; the document holds them, too. */
-static void print_warnings(const char *warnings)
-{
-    while (warnings && *warnings) {
-        size_t length = strcspn(warnings, "\n");
-        fprintf(stderr, "lethe fidelity: warning: %.*s\n", (int)length, warnings);
-        warnings += length + (warnings[length] == '\n');
-    }
-}
-
 static enum exit_code measure(struct stage_work *work, const struct fidelity_job *job)
 {
     struct fidelity_report report;
     if (!fidelity(job, &report, work->err))
         return EXIT_ERROR;
-    print_warnings(report.warnings.bytes);
+    command_warn("fidelity", report.warnings.bytes);
     describe(job->out, report.document, &work->summary);
     work->document = report.document; /* taken over */
     report.document = NULL;

@@ -85,9 +85,7 @@ static void summarise(struct stage_work *work, const struct report_result *resul
 
 static const char *folder_if_wanted(const struct stage_work *work, const char *name)
 {
-    const struct stage *stage = stage_find(name);
-    bool wanted = !stage->is_wanted || stage->is_wanted(work->plan);
-    return wanted ? stage_folder(work->plan, name, work->arena) : NULL;
+    return stage_folder_if_wanted(stage_find(name), work->plan, work->arena);
 }
 
 /* Candidates that were audited in this run and that the plan names no more: what was looked at and

@@ -41,6 +41,13 @@ const char *stage_folder(const struct release_plan *plan, const char *name, stru
     return stage_folder_of(stage, plan, arena);
 }
 
+const char *stage_folder_if_wanted(const struct stage *stage, const struct release_plan *plan,
+                                   struct arena *arena)
+{
+    bool wanted = !stage->is_wanted || stage->is_wanted(plan);
+    return wanted ? stage_folder_of(stage, plan, arena) : NULL;
+}
+
 /* ---- candidates ------------------------------------------------------------------------------ */
 
 static bool is_made_for_each(const struct stage *stage)
@@ -81,11 +88,14 @@ const char *stage_title(const struct stage *stage, const struct release_plan *pl
 
 int stage_title_width(const struct release_plan *plan)
 {
-    size_t longest = 0;
+    size_t longest = 0, stage = 0;
     for (size_t i = 0; i < plan->candidate_count; i++)
         if (strlen(plan->candidates[i].name) > longest)
             longest = strlen(plan->candidates[i].name);
-    return (int)(longest ? strlen("fidelity ") + longest : 9);
+    for (size_t i = 0; stages[i]; i++)
+        if (is_made_for_each(stages[i]) && strlen(stages[i]->name) > stage)
+            stage = strlen(stages[i]->name);
+    return (int)(longest ? stage + 1 + longest : 9);
 }
 
 size_t stage_variants(const struct stage *stage, const struct release_plan *plan,

@@ -98,6 +98,9 @@ const struct stage *stage_find(const char *name);
 const char *stage_folder(const struct release_plan *plan, const char *name, struct arena *arena);
 const char *stage_folder_of(const struct stage *stage, const struct release_plan *plan,
                             struct arena *arena);
+/* NULL where the plan does not ask for the stage. */
+const char *stage_folder_if_wanted(const struct stage *stage, const struct release_plan *plan,
+                                   struct arena *arena);
 
 /* The plans that a stage is made with: one for each of its candidates, in order; else the plan
  * itself, told what was chosen where that comes first. Returns how many; they belong to the arena.
