@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 
-static const double W_AVERAGE_DECAY = 0.995, MAPPING_RATE = 0.01;
+static const double MAPPING_RATE = 0.01;
 
 static int width(const struct stylegan2 *config, int r)
 {
@@ -50,15 +50,12 @@ struct node *stylegan2_w_average(const struct stylegan2 *config, struct graph *g
 
 struct node *stylegan2_w_average_next(struct node *average, struct node *w)
 {
-    struct node *mean = t_reshape(t_mean(t_detach(w), AXES(0)), average->shape);
-    return t_add(mean, t_scale(t_sub(average, mean), W_AVERAGE_DECAY));
+    return nn_follow_styles(average, w);
 }
 
 struct node *stylegan2_styles(const struct stylegan2 *config, struct node *w)
 {
-    int64_t n = dim(w, 0), width_w = dim(w, 1);
-    return t_broadcast(t_reshape(w, SHAPE(n, 1, width_w)),
-                       SHAPE(n, stylegan2_styles_count(config), width_w));
+    return nn_styles(w, stylegan2_styles_count(config));
 }
 
 struct node *stylegan2_truncate(struct node *w, struct node *average, double psi)
@@ -69,14 +66,7 @@ struct node *stylegan2_truncate(struct node *w, struct node *average, double psi
 struct node *stylegan2_mix(const struct stylegan2 *config, struct node *w, struct node *other,
                            struct node *cutoff)
 {
-    int layers = stylegan2_styles_count(config);
-    float number[STYLEGAN2_LAYERS * 2];
-    CHECK(layers <= STYLEGAN2_LAYERS, "%d layers", layers);
-    for (int i = 0; i < layers; i++)
-        number[i] = (float)i;
-    struct node *layer = t_constant(w->graph, SHAPE(layers, 1), number);
-    return t_where(t_greater(layer, cutoff), stylegan2_styles(config, other),
-                   stylegan2_styles(config, w)); /* (N,L,w) */
+    return nn_mix_styles(w, other, stylegan2_styles_count(config), cutoff);
 }
 
 /* Synthesis. */

@@ -214,13 +214,33 @@ struct node *nn_downsample_at(struct site at, struct node *x)
     return t_upfirdn(x, nn_filter1331(x->graph, 1), .down = 2, .pad = 1);
 }
 
+struct node *nn_blur_at(struct site at, struct node *x)
+{
+    static const float taps[] = { 0.25F, 0.5F, 0.25F };
+    return t_upfirdn(x, t_constant(x->graph, SHAPE(3), taps), .pad = 1);
+}
+
+/* sums (O,I,k+1,k+1): of the kernels' 2×2 neighbours, zeros beyond their edges. */
+static struct node *conv_boxed(struct site at, struct node *x, struct node *w, int up,
+                               bool mirrored)
+{
+    int pad = (int)dim(w, 2) / 2;
+    struct node *sums = t_upfirdn(w, box(at, x->graph, up == 2 ? 1 : 0.5F), .pad = 1);
+    if (up != 2)
+        return t_conv(x, sums, .stride = 2, .pad = pad);
+    sums = mirrored ? sums : t_flip(sums, AXES(2, 3)); /* which a transposed convolution mirrors */
+    return t_conv_transpose(x, t_permute(sums, 1, 0, 2, 3), .stride = 2, .pad = pad);
+}
+
 struct node *nn_conv_resampled_at(struct site at, struct node *x, struct node *w,
                                   struct resample_options options)
 {
     int size = (int)dim(w, 2), up = options.up ? options.up : 1;
     int down = options.down ? options.down : 1;
-    if (up * down > 2 || (size != 1 && size != 3) || (up == 2 && size == 1))
+    if (up * down > 2 || (size != 1 && size != 3) || (up == 2 && size == 1 && !options.box))
         bug_at(at.file, at.line, "conv_resampled: up %d, down %d, kernel %d", up, down, size);
+    if (options.box && up * down == 2)
+        return conv_boxed(at, x, w, up, options.mirrored);
     if (up == 2) { /* the sum of the filter is 2 along each axis: half of the pixels are zeros */
         struct node *y = t_conv_transpose(x, t_permute(w, 1, 0, 2, 3), .stride = 2);
         return t_upfirdn(y, nn_filter1331(x->graph, 2), .pad = 1); /* of (N,O,2H+1,2W+1) */

@@ -1,4 +1,5 @@
-/* Resampling of images (N,C,H,W): pooling, nearest, bilinear, bicubic, and by the [1,3,3,1] filter.
+/* Resampling of images (N,C,H,W): pooling, nearest, bilinear, bicubic, by the [1,3,3,1] filter, and
+ * blurring by [1,2,1].
  *
  * Maxima are taken over views of the image, what goes to any size is two products with constant
  * matrices; all else is one `upfirdn`, which is closed under differentiation.
@@ -57,11 +58,22 @@ struct node *nn_downsample_at(struct site at, struct node *x);
 #define nn_filter1331(graph, gain) nn_filter1331_at(HERE, graph, gain)
 struct node *nn_filter1331_at(struct site at, struct graph *graph, double gain);
 
+/* StyleGAN's blur by [1,2,1]/4 along both axes. Zeros beyond the edges. */
+#define nn_blur(x) nn_blur_at(HERE, x)
+struct node *nn_blur_at(struct site at, struct node *x);
+
 /* A convolution with resampling (conv2d_resample of stylegan2-ada): x (N,I,H,W), w (O,I,k,k), k 1
  * or 3 → (N,O,up·H/down,up·W/down). up 2: transposed convolution, then the filter, and the weights
- * act mirrored; down 2: the filter, then every second pixel; neither: a plain convolution. */
+ * act mirrored; down 2: the filter, then every second pixel; neither: a plain convolution.
+ *
+ * box (upscale2d_conv2d, conv2d_downscale2d of ProGAN and StyleGAN): up 2: each pixel repeated in a
+ * square, then a convolution; down 2: a convolution, then the means of squares. Each is computed as
+ * one strided convolution whose kernel of k + 1 taps is the weights summed over squares: the same
+ * by linearity. Where the official code computes it so, too (fused_scale), its weights act mirrored
+ * when they enlarge; `mirrored` does that. */
 struct resample_options {
     int up, down; /* 0: 1 */
+    bool box, mirrored;
 };
 #define nn_conv_resampled(x, w, ...)                                                               \
     nn_conv_resampled_at(HERE, x, w, (struct resample_options){ __VA_ARGS__ })

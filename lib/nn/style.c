@@ -4,7 +4,8 @@
 
 #include <math.h>
 
-static const double EPSILON = 1e-8;
+enum { RANGE_MAX = 64 };
+static const double EPSILON = 1e-8, AVERAGE_DECAY = 0.995;
 
 struct node *nn_bias_act_at(struct site at, struct node *x, struct bias_act_options options)
 {
@@ -17,7 +18,7 @@ struct node *nn_bias_act_at(struct site at, struct node *x, struct bias_act_opti
     }
     if (options.lrelu)
         x = t_leaky_relu(x, 0.2);
-    x = t_scale(x, options.lrelu ? gain * M_SQRT2 : gain);
+    x = t_scale(x, options.lrelu && !options.he ? gain * M_SQRT2 : gain);
     return options.clamp > 0 ? t_clamp(x, -options.clamp, options.clamp) : x;
 }
 
@@ -32,9 +33,9 @@ struct node *nn_dense_at(struct site at, struct node *x, const char *name, int64
     struct node *weight = t_parameter(graph, "weight", first);
     struct node *bias =
         t_parameter(graph, "bias", t_full_at(at, graph, DTYPE_F32, SHAPE(outputs), options.bias));
-    struct node *scaled = t_scale(weight, rate / sqrt((double)inputs));
+    struct node *scaled = t_scale(weight, rate * (options.he ? M_SQRT2 : 1) / sqrt((double)inputs));
     struct node *y = nn_bias_act(t_matmul(x, t_transpose(scaled)), .bias = t_scale(bias, rate),
-                                 .lrelu = options.lrelu);
+                                 .lrelu = options.lrelu, .he = options.he);
     graph_pop(graph);
     return y;
 }
@@ -50,11 +51,42 @@ struct node *nn_equal_conv_at(struct site at, struct node *x, const char *name, 
     struct node *bias = NULL;
     if (!options.no_bias)
         bias = t_parameter(graph, "bias", initial_zeros(graph, SHAPE(outputs)));
-    struct node *y = nn_conv_resampled(x, t_scale(weight, 1 / sqrt(fan)), .down = options.down);
-    y = nn_bias_act(y, .bias = bias, .lrelu = options.lrelu, .gain = gain,
+    struct node *scaled = t_scale(weight, (options.he ? M_SQRT2 : 1) / sqrt(fan));
+    struct node *y = nn_conv_resampled(x, scaled, .up = options.up, .down = options.down,
+                                       .box = options.box, .mirrored = options.mirrored);
+    y = nn_bias_act(y, .bias = bias, .lrelu = options.lrelu, .he = options.he, .gain = gain,
                     .clamp = options.clamp * gain);
     graph_pop(graph);
     return y;
+}
+
+struct node *nn_styles_at(struct site at, struct node *w, int64_t layers)
+{
+    int64_t n = dim(w, 0), width = dim(w, 1);
+    return t_broadcast(t_reshape(w, SHAPE(n, 1, width)), SHAPE(n, layers, width));
+}
+
+struct node *nn_mix_styles_at(struct site at, struct node *w, struct node *other, int64_t layers,
+                              struct node *cutoff)
+{
+    struct node *layer = t_reshape(nn_range(w->graph, layers), SHAPE(layers, 1));
+    return t_where(t_greater(layer, cutoff), nn_styles(other, layers), nn_styles(w, layers));
+}
+
+struct node *nn_follow_styles_at(struct site at, struct node *average, struct node *w)
+{
+    struct node *mean = t_reshape(t_mean(t_detach(w), AXES(0)), average->shape);
+    return t_add(mean, t_scale(t_sub(average, mean), AVERAGE_DECAY));
+}
+
+struct node *nn_range_at(struct site at, struct graph *graph, int64_t count)
+{
+    float number[RANGE_MAX];
+    if (count > RANGE_MAX)
+        bug_at(at.file, at.line, "a range of %lld numbers", (long long)count);
+    for (int64_t i = 0; i < count; i++)
+        number[i] = (float)i;
+    return t_constant(graph, SHAPE(count), number);
 }
 
 /* w (O,I,k,k), style (N,I) → (N,O): 1 / √(Σ over I,k,k of (w s)² + ε). */

@@ -177,6 +177,52 @@ static void convolutions_with_resampling_have_the_right_size_and_derivatives(voi
     }
 }
 
+/* Up: twice as many pixels, then the convolution; down: the convolution, then means. */
+static void one_strided_convolution_equals_boxes_and_a_convolution(void **state)
+{
+    (void)state;
+    for (int size = 1; size <= 3; size += 2) {
+        struct rig rig;
+        rig_init(&rig);
+        struct node *x = rig_input(&rig, SHAPE(2, 2, 4, 6), NORMAL);
+        struct node *w = rig_input(&rig, SHAPE(3, 2, size, size), NORMAL);
+        struct node *flipped = t_flip(w, AXES(2, 3));
+        struct node *up = t_conv(nn_nearest2(x), w, .pad = size / 2);
+        struct node *mirrored = t_conv(nn_nearest2(x), flipped, .pad = size / 2);
+        struct node *down = nn_average_pool2(t_conv(x, w, .pad = size / 2));
+        struct node *pairs[][2] = {
+            { up, nn_conv_resampled(x, w, .up = 2, .box = true) },
+            { mirrored, nn_conv_resampled(x, w, .up = 2, .box = true, .mirrored = true) },
+            { down, nn_conv_resampled(x, w, .down = 2, .box = true) },
+        };
+        for (int i = 0; i < 3; i++) {
+            struct node *off = t_sum_all(t_square(t_sub(pairs[i][0], pairs[i][1])));
+            assert_true(*rig_evaluate(&rig, off) < 1e-24);
+            rig_check_layer(&rig, t_silu(pairs[i][1]), "conv_resampled by boxes");
+        }
+        rig_release(&rig);
+    }
+}
+
+static void a_blurred_pixel_is_spread_over_its_neighbours(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_init(&rig);
+    struct node *point = t_constant(rig.graph, SHAPE(1, 1, 1, 1), ((float[]){ 16 }));
+    const double *inside = rig_evaluate(&rig, nn_blur(t_pad(t_pad(point, 2, 1, 1), 3, 1, 1)));
+    static const double spread[] = { 1, 2, 1, 2, 4, 2, 1, 2, 1 };
+    for (int i = 0; i < 9; i++)
+        assert_close(inside[i], spread[i], 0);
+    assert_close(*rig_evaluate(&rig, nn_blur(point)), 4, 0); /* what lies beyond the edge is lost */
+    rig_release(&rig);
+}
+
+static struct node *blur(struct node *x)
+{
+    return nn_blur(t_silu(x));
+}
+
 static struct node *max_pool2(struct node *x)
 {
     return nn_max_pool2(x);
@@ -216,7 +262,7 @@ static void resampling_has_the_right_derivatives(void **state)
 {
     (void)state;
     struct node *(*const layers[])(struct node *) = { max_pool2, average_pool2, nearest2, bilinear2,
-                                                      max_pool3, average_pool3, bicubic };
+                                                      max_pool3, average_pool3, bicubic,  blur };
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++) {
         struct rig rig;
         rig_init(&rig);
@@ -236,6 +282,8 @@ int main(void)
         cmocka_unit_test(a_convolution_of_size_one_commutes_with_bilinear),
         cmocka_unit_test(the_1331_filter_keeps_constants_inside),
         cmocka_unit_test(convolutions_with_resampling_have_the_right_size_and_derivatives),
+        cmocka_unit_test(one_strided_convolution_equals_boxes_and_a_convolution),
+        cmocka_unit_test(a_blurred_pixel_is_spread_over_its_neighbours),
         cmocka_unit_test(resampling_has_the_right_derivatives),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,6 +91,28 @@ static void bias_activation_gain_and_clamp_come_in_that_order(void **state)
     rig_release(&rig);
 }
 
+/* √2·W x + b instead of √2·(W x + b), so the two agree where there is no bias, and the bias of the
+ * one counts √2 times as much. */
+static void the_gain_of_he_is_in_the_weight_alone(void **state)
+{
+    (void)state;
+    for (int biased = 0; biased < 2; biased++) {
+        struct rig rig;
+        rig_init(&rig);
+        struct node *x = rig_input(&rig, SHAPE(3, 5), NORMAL);
+        struct node *image = rig_input(&rig, SHAPE(2, 3, 4, 4), NORMAL);
+        double bias = biased ? 100 : 0; /* with it all is on the positive side */
+        struct node *he = nn_dense(x, "fc", 4, .lrelu = true, .he = true, .bias = bias);
+        struct node *usual = nn_dense(x, "fc", 4, .lrelu = true, .bias = bias);
+        struct node *conv = nn_equal_conv(image, "conv", 4, 3, .lrelu = true, .he = true);
+        struct node *same = nn_equal_conv(image, "conv", 4, 3, .lrelu = true);
+        rig_initialise(&rig);
+        assert_true(largest_difference(&rig, t_shift(he, (M_SQRT2 - 1) * bias), usual) < 1e-12);
+        assert_true(largest_difference(&rig, conv, same) < 1e-12);
+        rig_release(&rig);
+    }
+}
+
 static void equal_images_have_no_deviation_and_others_have_theirs(void **state)
 {
     (void)state;
@@ -136,6 +158,7 @@ int main(void)
         cmocka_unit_test(modulated_convolutions_have_the_right_derivatives),
         cmocka_unit_test(the_learning_rate_multiplier_leaves_the_function_alone),
         cmocka_unit_test(bias_activation_gain_and_clamp_come_in_that_order),
+        cmocka_unit_test(the_gain_of_he_is_in_the_weight_alone),
         cmocka_unit_test(equal_images_have_no_deviation_and_others_have_theirs),
         cmocka_unit_test(the_whole_batch_is_one_group_when_it_is_smaller),
         cmocka_unit_test(minibatch_stddev_has_the_right_derivatives),
