@@ -11,15 +11,17 @@ from typing import Callable
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-from models import ddpm, stylegan2, swin, unet
+from models import ddpm, stylegan, stylegan2, swin, unet
 
 
 @dataclass
 class Phase:
     """`loss` maps a step's draws to {name: term}; what is minimised is the sum of weight * term,
     those without a weight are shown. `name` tells the phase's optimiser state and gradients apart.
-    Gradients are clipped to the norm `clip`, which makes their norm a term, where it is not 0."""
+    Gradients are clipped to the norm `clip`, which makes their norm a term, where it is not 0.
+    `then` is called after its optimiser."""
     name: str
     module: torch.nn.Module
     optimiser: torch.optim.Optimizer
@@ -27,6 +29,7 @@ class Phase:
     weights: dict
     clip: float = 0
     twice: bool = False   # the loss holds a gradient
+    then: Callable = lambda: None
 
 
 class Case:
@@ -46,7 +49,7 @@ class Case:
         self.dtype, self.layout = dtype, layout
         self.modules, self.phases, self.done = {}, [], 0
         self.averages = {}
-        self.fill = fill or (lambda module: None)
+        self.fill, self.filled = fill or (lambda module: None), bool(fill)
         self.build()
 
     def add(self, name, module):
@@ -113,6 +116,7 @@ class Case:
                 group["lr"] = group.setdefault("full", group["lr"]) * factor
             terms.update(self.gradients(phase, draws))
             phase.optimiser.step()
+            phase.then()
         self.after(draws)
         self.done += 1
         return terms
@@ -220,6 +224,81 @@ class DdpmLearned(Ddpm):
         return draws
 
 
+class StyleGan(Case):
+    """Discriminator, with R1, and generator, with style mixing, at a level that fades in by another
+    share in every step."""
+    BENCHMARK = dict(resolution=64, side=64, fading=False, channels=5, z_width=512, w_width=512,
+                     channel_base=4096, channel_max=256), 16
+    SMALL = dict(resolution=32, side=16, fading=True, channels=5, z_width=16, w_width=16,
+                 channel_base=128, channel_max=16), 8
+    LARGE = dict(resolution=256, side=256, fading=False, channels=5, z_width=512, w_width=512,
+                 channel_base=16384, channel_max=512), 8
+
+    def build(self):
+        s = dict(self.settings)
+        self.resolution, self.side, self.fading = s["resolution"], s["side"], s["fading"]
+        g = stylegan.Generator(**s)
+        if self.filled:   # positive everywhere, its bias would have no gradient but rounding's
+            nn.init.normal_(dict(g.named_parameters())["G_synthesis.4x4.Const.const"])
+        g = self.g = self.add("G", g)
+        for name in ("z_width", "w_width"):
+            del s[name]
+        d = self.d = self.add("D", stylegan.Discriminator(**s))
+        self.averages["G"] = copy.deepcopy(g).requires_grad_(False)
+        r1 = stylegan.r1_weight(10, self.resolution, self.side)
+        self.phases = [Phase("Dmain", d, stylegan.optimiser(d), self.d_main,
+                             {"d_fake": 1, "d_real": 1, "r1": r1}, twice=True,
+                             then=self.average),
+                       Phase("Gmain", g, stylegan.optimiser(g), self.g_main, {"g": 1})]
+
+    def parts(self):
+        return [self.g.G_mapping, self.g.G_synthesis, self.d]
+
+    def draw(self):
+        """Names: as of StyleGan2, and "alpha"."""
+        side = self.resolution
+        draws = {"x": self.random((self.batch, self.settings["channels"], side, side), uniform=True)}
+        if self.fading:
+            draws["alpha"] = torch.rand([]).to(self.dtype)
+        for phase in self.phases:
+            draws |= {f"{phase.name}.{key}": value for key, value in self.latents().items()}
+        return draws
+
+    def latents(self):
+        synthesis, n = self.g.G_synthesis, self.batch
+        cutoff = (torch.randint(1, synthesis.layers, []) if torch.rand([]) < 0.9
+                  else torch.tensor(synthesis.layers))
+        named = {f"noise.{i}": value.to(self.dtype) for i, value in enumerate(synthesis.noise(n))}
+        return {"z": self.random((n, self.g.z_width)), "other": self.random((n, self.g.z_width)),
+                "cutoff": cutoff} | named
+
+    def noise(self, draws, phase):
+        return [draws[f"{phase}.noise.{i}"] for i in range(self.g.G_synthesis.layers)]
+
+    def judge(self, draws):
+        return lambda images: self.d(images, draws.get("alpha"))
+
+    def shown(self, draws):
+        return stylegan.shown(draws["x"], self.side, draws.get("alpha"))
+
+    def generate(self, draws, phase):
+        ws = self.g.mixed_styles(*(draws[f"{phase}.{key}"] for key in ("z", "other", "cutoff")))
+        return self.g.G_synthesis(ws, self.noise(draws, phase), draws.get("alpha"))
+
+    def d_main(self, draws):
+        images, d, real = self.generate(draws, "Dmain"), self.judge(draws), self.shown(draws)
+        fake, real_loss = stylegan2.discriminator_losses(d, images, real)
+        return {"d_fake": fake, "d_real": real_loss, "r1": stylegan2.r1_penalty(d, real)}
+
+    def g_main(self, draws):
+        return {"g": stylegan2.generator_loss(self.judge(draws), self.generate(draws, "Gmain"))}
+
+    def average(self):
+        """Before the generator's step, as in the official loop."""
+        stylegan.update_average(self.averages["G"], self.g, self.batch,
+                                half_life=self.batch * 10 / 32 * 1000)
+
+
 class StyleGan2(Case):
     """Generator, discriminator and R1 phases in each step, style mixing with probability .9.
 
@@ -319,5 +398,5 @@ class StyleGan2Path(StyleGan2):
     PATH_LENGTH = True
 
 
-CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan2": StyleGan2,
-         "stylegan2-path": StyleGan2Path}
+CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan": StyleGan,
+         "stylegan2": StyleGan2, "stylegan2-path": StyleGan2Path}
