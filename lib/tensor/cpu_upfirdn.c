@@ -15,12 +15,12 @@
 #include "tensor/cpu_parts.h"
 
 #include "tensor/cpu_math.h"
+#include "tensor/fir.h"
 
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "base/simd.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,7 +51,8 @@ struct filter {
     bool separable;
 };
 
-/* For taps f[0 … count-1]; `tag` receives which tap a term is of. */
+/* For taps f[0 … count-1], in the order in which they meet the image; `tag` receives which tap a
+ * term is of. */
 static struct taps tabulate(const struct upfirdn *u, int axis, int64_t in, int64_t out,
                             const float *f, int count, int **tag)
 {
@@ -64,12 +65,11 @@ static struct taps tabulate(const struct upfirdn *u, int axis, int64_t in, int64
         taps.first[o] = terms;
         for (int k = 0; k < count; k++) {
             int64_t position = o * u->down[axis] + k - u->pad[axis][0];
-            int tap = u->flip ? k : count - 1 - k;
             if (position < 0 || position % u->up[axis] || position / u->up[axis] >= in)
                 continue;
             taps.from[terms] = (int)(position / u->up[axis]);
-            taps.weight[terms] = f[tap];
-            tags[terms++] = tap;
+            taps.weight[terms] = f[k];
+            tags[terms++] = k;
         }
     }
     taps.first[out] = terms;
@@ -91,10 +91,9 @@ static struct lanes cut_into_lanes(const struct upfirdn *u, const float *f, int 
             if (position % up)
                 continue;
             int pixel = position / up, from = (pixel % down + down) % down;
-            lanes.lane[lanes.count++] = (struct lane){ .from = from,
-                                                       .to = to,
-                                                       .shift = (pixel - from) / down,
-                                                       .weight = f[u->flip ? k : count - 1 - k] };
+            lanes.lane[lanes.count++] = (struct lane){
+                .from = from, .to = to, .shift = (pixel - from) / down, .weight = f[k]
+            };
         }
     return lanes;
 }
@@ -104,23 +103,6 @@ static void release_taps(struct taps *taps)
     free(taps->first);
     free(taps->from);
     free(taps->weight);
-}
-
-/* f = vertical ⊗ horizontal, where it is one: both taken through its largest element. */
-static bool factorise(const float *f, int rows, int columns, float *vertical, float *horizontal)
-{
-    int best = 0;
-    for (int i = 0; i < rows * columns; i++)
-        best = fabsf(f[i]) > fabsf(f[best]) ? i : best;
-    float pivot = f[best];
-    for (int i = 0; i < rows; i++)
-        vertical[i] = f[i * columns + best % columns];
-    for (int i = 0; i < columns; i++)
-        horizontal[i] = pivot != 0 ? f[best / columns * columns + i] / pivot : 0;
-    for (int i = 0; i < rows * columns; i++)
-        if (fabsf(vertical[i / columns] * horizontal[i % columns] - f[i]) > 1e-6f * fabsf(pivot))
-            return false;
-    return true;
 }
 
 /* A worker's: the combined row, the output row where it is rounded, an input row as float; and
@@ -134,42 +116,31 @@ static size_t scratch_floats(const struct step *step)
 bool cpu_prepare_upfirdn(struct step *step, struct error *err)
 {
     (void)err;
-    const struct node *node = step->node, *constant = node->src[1];
-    const float *f = constant->constant.values;
-    struct shape shape = constant->shape, x = step->in[0].shape, y = step->out.shape;
-    int rows = (int)shape.size[0], columns = (int)shape.size[shape.rank - 1];
-    float fill[1] = { (float)constant->constant.fill };
-    float *flat = memory_grow(NULL, (size_t)(rows * columns), sizeof *flat);
-    for (int i = 0; i < rows * columns; i++) {
-        const float *values = f ? f : fill;
-        flat[i] = shape.rank == 2 ? values[f ? i : 0]
-                                  : values[f ? i / columns : 0] * values[f ? i % columns : 0];
-    }
+    const struct node *node = step->node;
+    struct shape x = step->in[0].shape, y = step->out.shape;
+    struct fir fir = fir_of(node);
     struct filter *filter = memory_grow(NULL, 1, sizeof *filter);
-    *filter = (struct filter){ 0 };
-    float *vertical = memory_grow(NULL, (size_t)rows, sizeof *vertical);
-    float *horizontal = memory_grow(NULL, (size_t)columns, sizeof *horizontal);
-    filter->separable = factorise(flat, rows, columns, vertical, horizontal);
-    for (int i = 0; i < rows && !filter->separable; i++)
-        vertical[i] = 1;
-    filter->rows = filter->separable ? 1 : rows;
-    filter->row =
-        tabulate(&node->upfirdn, 0, x.size[2], y.size[2], vertical, rows, &filter->filter_row);
+    *filter = (struct filter){ .separable = fir.vertical, .rows = fir.vertical ? 1 : fir.rows };
+    float *ones = memory_grow(NULL, (size_t)fir.rows, sizeof *ones);
+    for (int i = 0; i < fir.rows; i++)
+        ones[i] = 1;
+    filter->row = tabulate(&node->upfirdn, 0, x.size[2], y.size[2],
+                           filter->separable ? fir.vertical : ones, fir.rows, &filter->filter_row);
     filter->column = memory_grow(NULL, (size_t)filter->rows, sizeof *filter->column);
     if (x.size[1] < NARROW)
         filter->lanes = memory_grow(NULL, (size_t)filter->rows, sizeof *filter->lanes);
     for (int i = 0; i < filter->rows; i++) {
-        const float *along = filter->separable ? horizontal : flat + i * columns;
-        filter->column[i] = tabulate(&node->upfirdn, 1, x.size[3], y.size[3], along, columns, NULL);
+        const float *along = filter->separable ? fir.horizontal : fir.matrix + i * fir.columns;
+        filter->column[i] =
+            tabulate(&node->upfirdn, 1, x.size[3], y.size[3], along, fir.columns, NULL);
         if (filter->lanes)
-            filter->lanes[i] = cut_into_lanes(&node->upfirdn, along, columns);
+            filter->lanes[i] = cut_into_lanes(&node->upfirdn, along, fir.columns);
     }
-    free(flat);
-    free(vertical);
-    free(horizontal);
     step->state = filter;
     step->scratch = (size_t)parallel_threads() * scratch_floats(step) * sizeof(float);
-    step->flops = 2 * (double)shape_count(y) * (rows + columns);
+    step->flops = 2 * (double)shape_count(y) * (fir.rows + fir.columns);
+    free(ones);
+    fir_release(&fir);
     return true;
 }
 

@@ -167,6 +167,28 @@ static void filters_agree_of_narrow_and_wide_images(void **state)
     }
 }
 
+/* Images so large that what goes down an image makes several rows of it, with taps enough for a row
+ * to be of use to many. */
+static void long_filters_agree_of_large_images(void **state)
+{
+    (void)state;
+    static const struct {
+        int side, up, down, pads[2];
+    } geometry[] = { { 96, 2, 1, { 4, 2 } }, { 193, 1, 2, { 3, 2 } }, { 97, 1, 1, { -2, 7 } } };
+    for (size_t i = 0; i < sizeof geometry / sizeof *geometry; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        int side = geometry[i].side, *pads = (int[]){ geometry[i].pads[0], geometry[i].pads[1] };
+        struct node *x = pair_input(&pair, SHAPE(4, 16, side, side), NORMAL);
+        struct node *filter =
+            t_constant(pair.graph, SHAPE(7), ((float[]){ 1, -3, 5, 9, 7, .5f, -2 }));
+        struct node *y = t_upfirdn(x, filter, .up = geometry[i].up, .down = geometry[i].down,
+                                   .pads = { { pads[0], pads[1] }, { pads[0], pads[1] } });
+        pair_expect(&pair, &y, 1, 1e-10, "upfirdn");
+        pair_release(&pair);
+    }
+}
+
 /* Matrices of all kinds, one an image: none, turned, much smaller, much larger, flattened to a
  * line, to a point, and far outside. */
 enum { PLANES = 7 };
@@ -324,6 +346,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(large_images_of_bf16_agree),
         cmocka_unit_test(movement_agrees),
         cmocka_unit_test(filters_agree_of_narrow_and_wide_images),
+        cmocka_unit_test(long_filters_agree_of_large_images),
         cmocka_unit_test(warps_agree_and_are_each_others_adjoint),
         cmocka_unit_test(warps_of_bf16_agree),
         cmocka_unit_test(matrix_products_agree_however_their_factors_lie),

@@ -19,10 +19,6 @@ enum {
     SHARED_MOST = 32 << 10 /* bytes; every device gives a block 48 KB */
 };
 
-static const char *const type_names[DTYPE_COUNT] = {
-    [DTYPE_F32] = "float", [DTYPE_BF16] = "bf16", [DTYPE_I32] = "int"
-};
-
 /* The expression of each instruction over a, b, c, d and the numbers s (scale), t (shift). */
 static const char *const expressions[LOOP_OPS] = {
     [OP_EXP] = "expf(a)",
@@ -322,7 +318,7 @@ static void add_parameters(struct text *source, const struct loop *loop, bool sc
     for (int k = 0; k < loop->operands; k++) {
         const struct operand *operand = &loop->operand[k];
         text_format(source, "%s%s%s *%sp%d", k ? ", " : "",
-                    operand->use == OPERAND_LOAD ? "const " : "", type_names[operand->dtype],
+                    operand->use == OPERAND_LOAD ? "const " : "", generate_types[operand->dtype],
                     is_read_only(loop, operand) ? "__restrict__ " : "", k);
     }
     if (scratch)
@@ -736,7 +732,7 @@ static void add_pointers(struct text *source, const struct loop *loop)
     for (int k = 0; k < loop->operands; k++) {
         const struct operand *operand = &loop->operand[k];
         const char *constant = operand->use == OPERAND_LOAD ? "const " : "";
-        const char *type = type_names[operand->dtype];
+        const char *type = generate_types[operand->dtype];
         text_format(source, "    %s%s *%sp%d = (%s%s *)at[%d];\n", constant, type,
                     is_read_only(loop, operand) ? "__restrict__ " : "", k, constant, type, k);
     }

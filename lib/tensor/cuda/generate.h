@@ -37,6 +37,7 @@ struct kernel {
 
 /* What all the others use: types, loads and stores, elementary functions, random numbers. */
 extern const char generate_prelude[];
+extern const char *const generate_types[DTYPE_COUNT];
 
 void generate_loop(const struct loop *loop, const char *name, struct text *source,
                    struct kernel *kernel);

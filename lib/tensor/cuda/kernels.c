@@ -1,4 +1,4 @@
-/* The texts that are no loops: the prelude, filters, warps, random numbers; see generate.h. */
+/* The texts that are no loops: the prelude, warps, random numbers; see generate.h. */
 #include "cuda/generate.h"
 
 #include "base/random.h"
@@ -151,7 +151,7 @@ static unsigned blocks_for(size_t count)
     return (unsigned)((count + KERNEL_THREADS - 1) / KERNEL_THREADS);
 }
 
-static const char *const type_names[DTYPE_COUNT] = {
+const char *const generate_types[DTYPE_COUNT] = {
     [DTYPE_F32] = "float", [DTYPE_BF16] = "bf16", [DTYPE_I32] = "int"
 };
 
@@ -180,84 +180,6 @@ void generate_random(const struct step *step, const char *name, struct text *sou
         step->node->op == OP_NORMAL ? "normals" : "uniforms", count);
 }
 
-/* The filter as a matrix, in the order in which it meets the image. */
-static void add_filter(struct text *source, const struct node *node, const char *name)
-{
-    const struct node *constant = node->src[1];
-    const float *f = constant->constant.values;
-    struct shape shape = constant->shape;
-    int rows = (int)shape.size[0], columns = (int)shape.size[shape.rank - 1];
-    text_format(source, "__device__ const float %s_filter[%d] = { ", name, rows * columns);
-    for (int i = 0; i < rows * columns; i++) {
-        int at = node->upfirdn.flip ? i : rows * columns - 1 - i;
-        double fill = constant->constant.fill;
-        double value = shape.rank == 2 ? (f ? (double)f[at] : fill)
-                       : f             ? (double)f[at / columns] * (double)f[at % columns]
-                                       : fill * fill;
-        text_format(source, "%.9ef, ", value);
-    }
-    text_add(source, "};\n");
-}
-
-/* How many neighbouring channels a thread can read as one. */
-static int channels_at_once(const struct step *step)
-{
-    bool suits = step->out.shape.size[1] % 4 == 0 && step->out.offset % 4 == 0 &&
-                 step->in[0].offset % 4 == 0;
-    return suits ? 4 : 1;
-}
-
-/* A thread for some channels of a pixel. Images lie channels-last. */
-void generate_upfirdn(const struct step *step, const char *name, struct text *source,
-                      struct kernel *kernel)
-{
-    const struct node *node = step->node;
-    const struct upfirdn *u = &node->upfirdn;
-    struct shape x = step->in[0].shape, y = step->out.shape, f = node->src[1]->shape;
-    int lanes = channels_at_once(step);
-    size_t threads = shape_count(y) / (size_t)lanes;
-    bool wide = shape_count(y) >= INT32_MAX - KERNEL_THREADS || shape_count(x) >= INT32_MAX;
-    const char *index = wide ? "u64" : "u32";
-    *kernel = (struct kernel){ .pieces = 1, .threads = { KERNEL_THREADS, 1 }, .arguments = 2 };
-    snprintf(kernel->name, sizeof kernel->name, "%s", name);
-    kernel->blocks = blocks_for(threads);
-    add_filter(source, node, name);
-    text_format(source,
-                "extern \"C\" __global__ void __launch_bounds__(%d) %s("
-                "const %s *__restrict__ x, %s *y)\n"
-                "{\n    enum { LANES = %d };\n"
-                "    const %s index = (%s)blockIdx.x * %d + threadIdx.x;\n"
-                "    if (index >= %zu) return;\n"
-                "    %s rest = index;\n"
-                "    const int c = (int)(rest %% %" PRId64 ") * LANES; rest /= %" PRId64 ";\n"
-                "    const int column = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
-                "    const int row = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n",
-                KERNEL_THREADS, name, type_names[step->in[0].dtype], type_names[step->out.dtype],
-                lanes, index, index, KERNEL_THREADS, threads, index, y.size[1] / lanes,
-                y.size[1] / lanes, y.size[3], y.size[3], y.size[2], y.size[2]);
-    text_format(source,
-                "    float sum[LANES] = { 0 };\n"
-                "    for (int i = 0; i < %" PRId64 "; i++) {\n"
-                "        const int v = row * %d + i - %d;\n"
-                "        if (v < 0 || v %% %d || v / %d >= %" PRId64 ") continue;\n"
-                "        float part[LANES] = { 0 };\n"
-                "        for (int k = 0; k < %" PRId64 "; k++) {\n"
-                "            const int h = column * %d + k - %d;\n"
-                "            if (h < 0 || h %% %d || h / %d >= %" PRId64 ") continue;\n"
-                "            float value[LANES];\n"
-                "            load%d(x + ((rest * %" PRId64 " + v / %d) * %" PRId64
-                " + h / %d) * %" PRId64 " + c, value);\n"
-                "            UNROLL for (int l = 0; l < LANES; l++)\n"
-                "                part[l] += %s_filter[i * %" PRId64 " + k] * value[l];\n"
-                "        }\n"
-                "        UNROLL for (int l = 0; l < LANES; l++) sum[l] += part[l];\n    }\n"
-                "    store%d(y + (u64)index * LANES, sum);\n}\n",
-                f.size[0], u->down[0], u->pad[0][0], u->up[0], u->up[0], x.size[2],
-                f.size[f.rank - 1], u->down[1], u->pad[1][0], u->up[1], u->up[1], x.size[3], lanes,
-                x.size[2], u->up[0], x.size[3], u->up[1], x.size[1], name, f.size[f.rank - 1],
-                lanes);
-}
-
 /* The beginning of a kernel that has a thread for each value of the result: image `rest`, row,
  * column, channel c, and m, the image's matrix. */
 static void begin_warp(const struct step *step, const char *name, struct text *source,
@@ -280,9 +202,9 @@ static void begin_warp(const struct step *step, const char *name, struct text *s
                 "    const int row = (int)(rest %% %" PRId64 "); rest /= %" PRId64 ";\n"
                 "    const float *m = matrix + rest * 6;\n"
                 "    float sum = 0, value[1], u, v;\n",
-                KERNEL_THREADS, name, type_names[step->in[0].dtype], type_names[step->out.dtype],
-                KERNEL_THREADS, count, y.size[1], y.size[1], y.size[3], y.size[3], y.size[2],
-                y.size[2]);
+                KERNEL_THREADS, name, generate_types[step->in[0].dtype],
+                generate_types[step->out.dtype], KERNEL_THREADS, count, y.size[1], y.size[1],
+                y.size[3], y.size[3], y.size[2], y.size[2]);
 }
 
 /* The middle of an image's rows (axis 2) or columns (axis 3). */
