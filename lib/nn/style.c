@@ -103,6 +103,11 @@ static struct node *by_image(struct site at, struct node *factor)
     return t_reshape(factor, SHAPE(dim(factor, 0), dim(factor, 1), 1, 1));
 }
 
+static int padding(const struct modulated_options *options, struct node *w)
+{
+    return options->pad ? options->pad : (int)dim(w, 2) / 2;
+}
+
 /* One group an image: x as (1,N·I,H,W) and weights (N·O,I,k,k). */
 static struct node *grouped_conv(struct site at, struct node *x, struct node *w, struct node *style,
                                  const struct modulated_options *options)
@@ -111,10 +116,12 @@ static struct node *grouped_conv(struct site at, struct node *x, struct node *w,
     struct node *each = t_mul(w, t_reshape(style, SHAPE(n, 1, i, 1, 1))); /* (N,O,I,k,k) */
     if (!options->plain)
         each = t_mul(each, t_reshape(demodulation(at, w, style), SHAPE(n, o, 1, 1, 1)));
+    if (options->gain)
+        each = t_mul(each, options->gain);
     struct node *row = t_reshape(x, SHAPE(1, n * i, dim(x, 2), dim(x, 3)));
     if (options->up != 2) {
-        struct node *y = t_conv(row, t_reshape(each, SHAPE(n * o, i, k, k)), .pad = (int)k / 2,
-                                .groups = (int)n);
+        struct node *y = t_conv(row, t_reshape(each, SHAPE(n * o, i, k, k)),
+                                .pad = padding(options, w), .groups = (int)n);
         return t_reshape(y, SHAPE(n, o, dim(y, 2), dim(y, 3)));
     }
     each = t_reshape(t_permute(each, 0, 2, 1, 3, 4), SHAPE(n * i, o, k, k));
@@ -128,8 +135,10 @@ struct node *nn_modulated_conv_at(struct site at, struct node *x, struct node *w
 {
     if (options.grouped)
         return grouped_conv(at, x, w, style, &options);
-    struct node *y =
-        nn_conv_resampled(t_mul(x, by_image(at, style)), w, .up = options.up); /* (N,O,H,W) */
+    struct node *factor = options.gain ? t_mul(style, options.gain) : style;
+    x = t_mul(x, by_image(at, factor));
+    struct node *y = options.up == 2 ? nn_conv_resampled(x, w, .up = 2)
+                                     : t_conv(x, w, .pad = padding(&options, w)); /* (N,O,H,W) */
     return options.plain ? y : t_mul(y, by_image(at, demodulation(at, w, style)));
 }
 

@@ -74,8 +74,11 @@ struct node *nn_range_at(struct site at, struct graph *graph, int64_t count);
  * the same by linearity, and what libraries do fast. `grouped` scales the weights for each image
  * instead and convolves once with a group an image, as the official code does. */
 struct modulated_options {
-    int up;     /* 0: 1 */
-    bool plain; /* without demodulation */
+    int up;            /* 0: 1 */
+    int pad;           /* without up; 0: what keeps the size */
+    struct node *gain; /* a scalar by which x is multiplied, which demodulation does not take back;
+                          NULL: 1 */
+    bool plain;        /* without demodulation */
     bool grouped;
 };
 #define nn_modulated_conv(x, w, style, ...)                                                        \
