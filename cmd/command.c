@@ -179,6 +179,29 @@ static bool set_option(struct invocation *invocation, const struct yaml_field *f
     }
 }
 
+/* Models have settings of the same name, each in a section of its own: the option sets all of them,
+ * and the model takes its own. */
+static void set_namesakes(const struct yaml_field *fields, char *values,
+                          const struct yaml_field *set, const void *value)
+{
+    static const size_t sizes[YAML_ROWS + 1] = {
+        [YAML_STRING] = sizeof(const char *), [YAML_INTEGER] = sizeof(int64_t),
+        [YAML_REAL] = sizeof(double),         [YAML_BOOL] = sizeof(bool),
+        [YAML_CHOICE] = sizeof(int),          [YAML_STRINGS] = sizeof(struct yaml_strings)
+    };
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        char *own = values + field->offset;
+        if (field->kind == YAML_SECTION)
+            set_namesakes(field->section, own, set, value);
+        if (field->kind == YAML_SECTION || strcmp(field->key, set->key) != 0 || own == value)
+            continue;
+        CHECK(field->kind == set->kind && field->choices == set->choices &&
+                  field->minimum == set->minimum && field->maximum == set->maximum,
+              "two options --%s that do not take the same", set->key);
+        memcpy(own, value, sizes[field->kind]);
+    }
+}
+
 /* ---- parsing --------------------------------------------------------------------------------- */
 
 struct parsing {
@@ -248,18 +271,21 @@ static bool parse_option(struct parsing *parsing, char **argv, int left, int *ta
         return unknown_option(invocation, name, length);
     if (!invocation->setting && is_setting(parsing, field))
         invocation->setting = arena_substring(&invocation->arena, name, length);
-    bool first = !seen_before(parsing, field);
+    bool first = !seen_before(parsing, field), on = field->kind == YAML_BOOL;
     if (!first && field->kind != YAML_STRINGS)
         return error_set(&invocation->err, "--%s is given twice", field->key);
-    if (field->kind == YAML_BOOL) {
-        *(bool *)(values + field->offset) = !negated;
-        return !equals || error_set(&invocation->err, "--%s takes no value", field->key);
-    }
-    if (!equals && left < 2)
+    if (on && equals)
+        return error_set(&invocation->err, "--%s takes no value", field->key);
+    if (!on && !equals && left < 2)
         return error_set(&invocation->err, "--%.*s needs a value", (int)length, name);
-    *taken = equals ? 1 : 2;
-    return set_option(invocation, field, values + field->offset, equals ? equals + 1 : argv[1],
-                      first);
+    *taken = on || equals ? 1 : 2;
+    char *value = values + field->offset;
+    if (on)
+        *(bool *)(void *)value = !negated;
+    else if (!set_option(invocation, field, value, equals ? equals + 1 : argv[1], first))
+        return false;
+    set_namesakes(invocation->command->options, invocation->values, field, value);
+    return true;
 }
 
 static bool parse(struct parsing *parsing, int argc, char **argv)
@@ -293,13 +319,31 @@ static bool parse(struct parsing *parsing, int argc, char **argv)
 
 /* ---- help ------------------------------------------------------------------------------------ */
 
-static void each_option(const struct yaml_field *fields, option_visitor *visit, void *context)
+/* The one that the help is of, where several sections have one of that name. */
+static const struct yaml_field *first_named(const struct yaml_field *fields, const char *key)
+{
+    for (const struct yaml_field *field = fields; field && field->key; field++) {
+        const struct yaml_field *found = field;
+        if (field->kind == YAML_SECTION)
+            found = first_named(field->section, key);
+        else if (field->kind == YAML_ROWS || strcmp(field->key, key) != 0)
+            found = NULL;
+        if (found)
+            return found;
+    }
+    return NULL;
+}
+
+static void each_option(const struct yaml_field *all, const struct yaml_field *fields,
+                        option_visitor *visit, void *context)
 {
     for (const struct yaml_field *field = fields; field && field->key; field++) {
         if (field->kind == YAML_SECTION)
-            each_option(field->section, visit, context);
+            each_option(all, field->section, visit, context);
         if (field->kind == YAML_SECTION || field->kind == YAML_ROWS)
             continue; /* rows are for plans alone */
+        if (first_named(all, field->key) != field)
+            continue;
         struct text name = { 0 };
         for (const char *byte = field->key; *byte; byte++)
             text_add_bytes(&name, *byte == '_' ? "-" : byte, 1);
@@ -310,8 +354,8 @@ static void each_option(const struct yaml_field *fields, option_visitor *visit, 
 
 void command_each_option(const struct command *command, option_visitor *visit, void *context)
 {
-    each_option(command->options, visit, context);
-    each_option(common_of(command), visit, context);
+    each_option(command->options, command->options, visit, context);
+    each_option(common_of(command), common_of(command), visit, context);
 }
 
 void option_values(const struct yaml_field *field, struct text *out)
