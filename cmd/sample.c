@@ -4,9 +4,9 @@
 
 #include "base/json.h"
 #include "base/text.h"
-#include "train/checkpoint.h"
 #include "train/elsewhere.h"
 #include "train/join.h"
+#include "train/train.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -42,6 +42,7 @@ static struct json *describe(const struct sample_job *job, const struct sample_r
     json_put_integer(document, "first", job->settings->first);
     json_put_string(document, "model", report->model);
     json_put_integer(document, "trained_steps", (int64_t)report->step);
+    json_put_integer(document, "side", (int64_t)report->side);
     json_put_string(document, "weights", report->weights);
     json_put_real(document, "seconds", report->seconds);
     return document;
@@ -55,6 +56,11 @@ static enum exit_code draw(struct stage_work *work, const struct sample_job *job
     work->document = describe(job, &report);
     text_format(&work->summary, "%s: %" PRId64 " images of %s after %" PRIu64 " steps\n", job->out,
                 job->settings->count, report.model, report.step);
+    if (report.side < report.size)
+        text_format(
+            &work->summary,
+            "%s: the model has grown to %zu × %zu so far; pixels are repeated to %zu × %zu\n",
+            job->out, report.side, report.side, report.size, report.size);
     return EXIT_YES;
 }
 
@@ -94,8 +100,7 @@ static bool find_weights(const struct stage_work *work, const char **from)
     *from = stage_folder(work->plan, "train", work->arena);
     if (!candidate || !candidate->images)
         return true;
-    return checkpoint_after(path_join(work->arena, *from, "checkpoints"),
-                            (uint64_t)candidate->images, work->arena, from, work->err) ||
+    return train_checkpoint(*from, (uint64_t)candidate->images, work->arena, from, work->err) ||
            error_prefix(work->err, "the candidate %s", candidate->name);
 }
 

@@ -5,6 +5,7 @@
 #include "base/arena.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const double CLIP_EPSILON = 1e-6;
 
@@ -18,6 +19,11 @@ void updates_release(struct updates *updates)
 {
     free(updates->items);
     *updates = (struct updates){ 0 };
+}
+
+bool optimiser_owns(const char *tensor)
+{
+    return strncmp(tensor, "adam", 4) == 0 || strncmp(tensor, "sgd.", 4) == 0;
 }
 
 /* The value that the parameter will have after the updates: its own, if they leave it alone. */

@@ -18,6 +18,9 @@
 #include "tensor/compose.h"
 #include "tensor/plan.h"
 
+/* Whether a tensor of this name is an optimiser's own: its moments, its corrections. */
+bool optimiser_owns(const char *tensor);
+
 /* A growing list of assignments. */
 struct updates {
     struct assign *items;

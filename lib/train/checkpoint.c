@@ -276,7 +276,7 @@ bool checkpoint_read(const char *path, struct checkpoint_record *record, struct 
     return ok;
 }
 
-bool checkpoint_after(const char *folder, uint64_t images, struct arena *arena, const char **path,
+bool checkpoint_after(const char *folder, uint64_t step, struct arena *arena, const char **path,
                       struct error *err)
 {
     struct checkpoint_record latest;
@@ -287,11 +287,11 @@ bool checkpoint_after(const char *folder, uint64_t images, struct arena *arena, 
         return error_set(err, "%s: there is no checkpoint", folder);
     if (!checkpoint_read(last, &latest, arena, err))
         return false;
-    uint64_t batch = latest.step ? latest.images / latest.step : 0;
-    uint64_t step = batch ? (images + batch - 1) / batch : 0;
-    if (!step || step > latest.step)
-        return error_set(err, "%s: it was trained on %" PRIu64 " images so far, not on %" PRIu64,
-                         folder, latest.images, images);
+    if (step > latest.step)
+        return error_set(err,
+                         "%s: it was trained on %" PRIu64 " images so far, in %" PRIu64
+                         " steps, not in %" PRIu64,
+                         folder, latest.images, latest.step, step);
     *path = path_join(arena, folder, name_of_step(step, arena));
     return path_kind(*path) == PATH_FILE ||
            error_set(err,

@@ -23,6 +23,9 @@
  * loading. */
 #define CHECKPOINT_PASSING "accumulated."
 
+/* The dataset of weights that were imported. */
+#define CHECKPOINT_IMPORTED "imported"
+
 /* What stands beside the tensors. */
 struct checkpoint_record {
     uint64_t step, images; /* done so far */
@@ -60,9 +63,8 @@ const char *checkpoint_best(const char *folder, struct arena *arena);
 bool checkpoint_latest(const char *folder, struct arena *arena, const char **path,
                        struct error *err) MUST_USE;
 
-/* The path of the checkpoint after `images` images (rounded up to whole steps). The batch is that
- * of the latest one. Fails where it was never reached, or is gone. */
-bool checkpoint_after(const char *folder, uint64_t images, struct arena *arena, const char **path,
+/* The path of the checkpoint after a step. Fails where it was never reached, or is gone. */
+bool checkpoint_after(const char *folder, uint64_t step, struct arena *arena, const char **path,
                       struct error *err) MUST_USE;
 
 /* The record of a checkpoint; strings belong to the arena. */

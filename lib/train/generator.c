@@ -2,6 +2,7 @@
 #include "train/generator.h"
 
 #include "base/file.h"
+#include "nn/resample.h"
 #include "tensor/device.h"
 #include "train/checkpoint.h"
 #include "train/recipe.h"
@@ -47,22 +48,36 @@ static bool find_checkpoint(struct generator *generator, const char *from, struc
     return *path || error_set(err, "%s: no checkpoint; train into it first", from);
 }
 
+/* The stage of growth that ended in so many steps. Imported weights have grown; one without weights
+ * begins so too, as that takes most memory. */
+static void take_stage(struct sampling *sampling, const struct checkpoint_record *record,
+                       bool without_weights)
+{
+    struct growth growth = recipe_growth(&sampling->settings, (int)record->size);
+    bool grown = without_weights || strcmp(record->dataset, CHECKPOINT_IMPORTED) == 0;
+    sampling->stage = grown ? growth_last_stage(&growth)
+                            : growth_stage(&growth, record->step ? record->step - 1 : 0);
+    sampling->share = growth_alpha(&growth, &sampling->stage, growth_images(&growth, record->step));
+}
+
 /* The format of a record; its strings, and those of the settings, are the caller's. */
 static bool take_record(struct generator *generator, const struct train_settings *settings,
-                        const struct checkpoint_record *record, struct error *err)
+                        const struct checkpoint_record *record, bool without_weights,
+                        struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
     struct generator_format *format = &generator->format;
     sampling->settings = *settings;
     if (!train_settings_resolve(&sampling->settings, (int)record->size, err) ||
-        !recipe_of(settings)->check(&sampling->settings, (int)record->channel_count,
-                                    (int)record->size, err))
+        !recipe_check(&sampling->settings, (int)record->channel_count, (int)record->size, err))
         return false;
+    take_stage(sampling, record, without_weights);
     format->model = model_names[settings->model];
     format->channels = record->channel_count;
     format->size = record->size;
     format->masks = record->masks;
     format->step = record->step;
+    format->side = (size_t)sampling->stage.side;
     format->channel_names = checkpoint_channel_names(record, &sampling->arena);
     sampling->channels = (int)format->channels;
     sampling->size = (int)format->size;
@@ -78,7 +93,7 @@ static bool read_settings(struct generator *generator, struct error *err)
     if (!checkpoint_read(path, &record, arena, err) ||
         !train_settings_parse(record.settings, path, &settings, arena, err))
         return false;
-    return take_record(generator, &settings, &record, err) || error_prefix(err, "%s", path);
+    return take_record(generator, &settings, &record, false, err) || error_prefix(err, "%s", path);
 }
 
 static bool set_aside(struct sampling *sampling, struct error *err)
@@ -94,6 +109,20 @@ static bool set_aside(struct sampling *sampling, struct error *err)
     return true;
 }
 
+static void release_network(struct sampling *sampling)
+{
+    for (int i = 0; i <= RECIPE_INPUTS; i++) {
+        memory_free(sampling->values[i]);
+        sampling->values[i] = NULL;
+    }
+    plan_free(sampling->plan);
+    graph_free(sampling->graph);
+    diffusion_release(&sampling->diffusion);
+    sampling->plan = NULL;
+    sampling->graph = NULL;
+    sampling->input_count = 0;
+}
+
 static bool make_plan(struct generator *generator, struct sampling *sampling, struct error *err)
 {
     sampling->plan = plan_create(generator->store, &sampling->output, 1, NULL, 0, err);
@@ -105,9 +134,10 @@ static bool set_precision(struct generator *generator, struct error *err)
 {
     const struct sampling *sampling = &generator->sampling;
     const struct recipe *recipe = recipe_of(&sampling->settings);
+    int64_t context =
+        recipe->bf16_context ? recipe->bf16_context(&sampling->settings, sampling->size) : 0;
     if (recipe->accepts_bf16)
-        store_set_precision_where(generator->store, recipe->accepts_bf16,
-                                  recipe->bf16_context(&sampling->settings, sampling->size));
+        store_set_precision_where(generator->store, recipe->accepts_bf16, context);
     return store_set_precision(generator->store, (enum precision)sampling->options.precision, err);
 }
 
@@ -117,6 +147,8 @@ static bool build(struct generator *generator, struct error *err)
     sampling->batch = GENERATOR_BATCH;
     sampling->graph = graph_new();
     recipe_of(&sampling->settings)->build_sampling(sampling);
+    while (dim(sampling->output, 2) < sampling->size)
+        sampling->output = nn_nearest2(sampling->output);
     generator->format.steps = sampling->options.steps;
     const char *device = sampling->options.device ? sampling->options.device : "auto";
     const struct backend *backend = device_backend(device, err);
@@ -170,16 +202,36 @@ struct generator *generator_beside(const struct train_settings *settings,
                                    const struct draw_options *options, struct error *err)
 {
     struct generator *generator = generator_new(options);
-    if (take_record(generator, settings, record, err) && build(generator, err) &&
+    if (take_record(generator, settings, record, true, err) && build(generator, err) &&
         build_validation(generator, err))
         return generator;
     generator_free(generator);
     return NULL;
 }
 
-void generator_follow(struct generator *generator, const struct store *training)
+/* Makes its network anew where training has grown. */
+static bool follow_growth(struct generator *generator, uint64_t step, struct error *err)
+{
+    struct sampling *sampling = &generator->sampling;
+    struct growth growth = recipe_growth(&sampling->settings, sampling->size);
+    struct stage stage = growth_stage(&growth, step ? step - 1 : 0);
+    sampling->share = growth_alpha(&growth, &stage, growth_images(&growth, step));
+    if (stage.number == sampling->stage.number)
+        return true;
+    release_network(sampling);
+    store_free(generator->store);
+    generator->store = NULL;
+    sampling->stage = stage;
+    generator->format.side = (size_t)stage.side;
+    return build(generator, err);
+}
+
+bool generator_follow(struct generator *generator, const struct store *training, uint64_t step,
+                      struct error *err)
 {
     struct arena arena;
+    if (!follow_growth(generator, step, err))
+        return false;
     arena_init(&arena);
     for (size_t i = 0; i < store_count(generator->store); i++) {
         struct tensor *to = store_tensor(generator->store, i);
@@ -192,6 +244,7 @@ void generator_follow(struct generator *generator, const struct store *training)
         free(host);
     }
     arena_release(&arena);
+    return true;
 }
 
 const struct store *generator_store(const struct generator *generator)
@@ -235,11 +288,7 @@ bool generator_validate(struct generator *generator, const float *images, size_t
 
 static void release_sampling(struct sampling *sampling)
 {
-    for (int i = 0; i <= RECIPE_INPUTS; i++)
-        memory_free(sampling->values[i]);
-    plan_free(sampling->plan);
-    graph_free(sampling->graph);
-    diffusion_release(&sampling->diffusion);
+    release_network(sampling);
     arena_release(&sampling->arena);
 }
 
@@ -261,5 +310,7 @@ const struct generator_format *generator_format(const struct generator *generato
 bool generator_draw(struct generator *generator, uint64_t batch, float *images, struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
+    if (sampling->stage.fading)
+        *sampling->values[sampling->alpha] = (float)sampling->share;
     return recipe_of(&sampling->settings)->draw(sampling, batch * GENERATOR_BATCH, images, err);
 }

@@ -7,7 +7,7 @@
  * While training goes on, one can be kept beside it:
  *
  *     struct generator *generator = generator_beside(&settings, &record, &options, err);
- *     generator_follow(generator, store);               // takes the averages that training has now
+ *     generator_follow(generator, store, step, err);    // takes the averages that training has now
  *     generator_validate(generator, images, 20, &loss, err);
  *
  * Image i is a function of (weights, options, i) alone. Whatever images are asked for, whole
@@ -31,6 +31,8 @@ struct generator_format {
     const char **channel_names;
     bool masks;            /* the last channel is the mask */
     uint64_t step;         /* of training */
+    size_t side;           /* of what the network draws; less than size while it still grows, then
+                              pixels are repeated */
     int64_t steps;         /* ddpm: of sampling */
     struct digest weights; /* of the tensors used, see checkpoint_load_some */
 };
@@ -48,8 +50,10 @@ struct store;
 struct generator *generator_beside(const struct train_settings *settings,
                                    const struct checkpoint_record *record,
                                    const struct draw_options *options, struct error *err) MUST_USE;
-/* Copies the running averages out of a store of training. */
-void generator_follow(struct generator *generator, const struct store *training);
+/* Copies the running averages out of a store of training, after so many steps. The error: too
+ * little memory for what the model has grown to. */
+bool generator_follow(struct generator *generator, const struct store *training, uint64_t step,
+                      struct error *err) MUST_USE;
 
 /* What it draws with, and the name that a tensor of it has in a checkpoint. */
 const struct store *generator_store(const struct generator *generator);

@@ -13,6 +13,7 @@
 static const char *const prefixes[MODEL_COUNT] = {
     [MODEL_DDPM] = "model.",
     [MODEL_STYLEGAN2] = "G.",
+    [MODEL_PROGAN] = "G.",
 };
 
 struct import {
@@ -51,6 +52,14 @@ static bool is_buffer_of_stylegan2(const struct tensor_entry *entry, struct text
     return filter || text_ends_with(entry->name, ".noise_const");
 }
 
+/* The official networks keep the layers that made images while they grew. */
+static bool is_of_smaller_sides(const struct tensor_entry *entry, struct text *differences)
+{
+    (void)differences;
+    return strcmp(entry->name, "lod") == 0 || (text_starts_with(entry->name, "ToRGB_lod") &&
+                                               !text_starts_with(entry->name, "ToRGB_lod0."));
+}
+
 static bool is_nothing(const struct tensor_entry *entry, struct text *differences)
 {
     (void)entry, (void)differences;
@@ -60,6 +69,7 @@ static bool is_nothing(const struct tensor_entry *entry, struct text *difference
 static foreign_known *const known[MODEL_COUNT] = {
     [MODEL_DDPM] = is_nothing,
     [MODEL_STYLEGAN2] = is_buffer_of_stylegan2,
+    [MODEL_PROGAN] = is_of_smaller_sides,
 };
 
 /* A tensor that drawing asks for, into the store under its name in a checkpoint. */
@@ -104,7 +114,7 @@ static bool describe(struct import *import, struct error *err)
         return false;
     train_settings_text(&settings, false, &import->settings);
     import->record = (struct checkpoint_record){ .settings = import->settings.bytes,
-                                                 .dataset = "imported",
+                                                 .dataset = CHECKPOINT_IMPORTED,
                                                  .channels = job->channels,
                                                  .masks = strcmp(last ? last + 1 : "", "seg") == 0,
                                                  .channel_count = count,

@@ -28,13 +28,14 @@ struct trainer {
     struct feed *feed;
     struct checkpoint_record record;
     const char *folder; /* of checkpoints */
-    uint64_t batch, step, last_step, saved;
+    struct growth growth;
+    uint64_t step, images, last_step, saved; /* images: seen before the step */
     bool has_saved;
     double sums[SLOTS]; /* of loss terms since the last line of metrics */
     uint64_t counts[SLOTS];
-    double shown[SLOTS]; /* smoothed, for the live line */
-    double started, line_at, line_waited;
-    uint64_t line_step;
+    double shown[SLOTS];                          /* smoothed, for the live line */
+    double started, line_at, waited, line_waited; /* waited: for feeds that are closed */
+    uint64_t line_images;
     FILE *metrics;
     int lock;
     struct progress progress;
@@ -70,8 +71,18 @@ static struct json *begin_line(const struct trainer *trainer)
 {
     struct json *line = json_new_object();
     json_put_integer(line, "step", (int64_t)trainer->step);
-    json_put_integer(line, "images", (int64_t)(trainer->step * trainer->batch));
+    json_put_integer(line, "images", (int64_t)trainer->images);
     return line;
+}
+
+/* How far a model that grows has come. */
+static void put_growth(const struct trainer *trainer, struct json *line)
+{
+    const struct stage *stage = &trainer->training->stage;
+    if (trainer->growth.first == trainer->growth.size)
+        return;
+    json_put_integer(line, "side", stage->side);
+    json_put_real(line, "alpha", growth_alpha(&trainer->growth, stage, trainer->images));
 }
 
 /* The means of each phase's terms; new ones begin. */
@@ -126,18 +137,18 @@ static void take_sums(struct trainer *trainer, const char *text)
 static bool log_line(struct trainer *trainer, struct error *err)
 {
     struct json *line = begin_line(trainer);
-    double now = clock_seconds(), batch = (double)trainer->batch;
-    double waited = feed_waited(trainer->feed);
+    double now = clock_seconds(), waited = trainer->waited + feed_waited(trainer->feed);
+    put_growth(trainer, line);
     json_put(line, "loss", take_means(trainer));
     json_put_real(line, "images_per_second",
-                  (double)(trainer->step - trainer->line_step) * batch /
+                  (double)(trainer->images - trainer->line_images) /
                       fmax(now - trainer->line_at, 1e-9));
     json_put_real(line, "seconds", now - trainer->started);
     json_put_real(line, "waited", waited - trainer->line_waited);
     json_put_integer(line, "memory", (int64_t)memory_so_far());
     trainer->line_at = now;
     trainer->line_waited = waited;
-    trainer->line_step = trainer->step;
+    trainer->line_images = trainer->images;
     return write_line(trainer, line, err);
 }
 
@@ -211,10 +222,15 @@ static bool resume(struct trainer *trainer, const char *path, struct error *err)
     if (strcmp(found.dataset, loop->record.dataset) != 0)
         return error_set(err, "%s: was trained on other data than %s", path,
                          loop->data ? loop->data : "asked for now");
+    /* A checkpoint is of the stage of its last step. */
+    uint64_t last = found.step ? found.step - 1 : 0;
+    if (!runner_is_for(loop->runner, last) && !runner_move(loop->runner, last, err))
+        return false;
     if (!checkpoint_load(path, loop->runner->store, err) ||
         !checkpoint_update_best(trainer->folder, err))
         return false;
     trainer->step = trainer->saved = found.step;
+    trainer->images = growth_images(&trainer->growth, trainer->step);
     trainer->has_saved = true;
     take_sums(trainer, found.losses);
     snprintf(trainer->report->checkpoint, sizeof trainer->report->checkpoint, "%s", path);
@@ -227,26 +243,32 @@ static bool keep_candidates(struct trainer *trainer, struct error *err)
 {
     const struct train_candidate *candidates = trainer->loop->candidates;
     uint64_t *steps = arena_array(&trainer->arena, uint64_t, trainer->loop->candidate_count);
-    uint64_t batch = trainer->batch;
     struct checkpoint_record *record = &trainer->record;
     record->kept = steps;
     for (size_t i = 0; i < trainer->loop->candidate_count; i++) {
         const char *path;
         if (!candidates[i].images)
             continue;
-        uint64_t step = ((uint64_t)candidates[i].images + batch - 1) / batch;
+        uint64_t step = growth_steps(&trainer->growth, (uint64_t)candidates[i].images);
         if (step > trainer->last_step)
             return error_set(err,
                              "the candidate %s is to be taken after %" PRId64
                              " images, but training ends after %" PRIu64,
-                             candidates[i].name, candidates[i].images, trainer->last_step * batch);
+                             candidates[i].name, candidates[i].images,
+                             growth_images(&trainer->growth, trainer->last_step));
         if (step <= trainer->step &&
-            !checkpoint_after(trainer->folder, (uint64_t)candidates[i].images, &trainer->arena,
-                              &path, err))
+            !checkpoint_after(trainer->folder, step, &trainer->arena, &path, err))
             return error_prefix(err, "the candidate %s", candidates[i].name);
         steps[record->kept_count++] = step;
     }
     return true;
+}
+
+static bool open_feed(struct trainer *trainer, struct error *err)
+{
+    size_t batch = (size_t)trainer->training->batch;
+    trainer->feed = feed_open(&trainer->loop->source, trainer->images, batch, err);
+    return trainer->feed;
 }
 
 static bool begin(struct trainer *trainer, struct error *err)
@@ -259,11 +281,10 @@ static bool begin(struct trainer *trainer, struct error *err)
         return false;
     if (!keep_candidates(trainer, err))
         return false;
-    trainer->feed =
-        feed_open(&loop->source, trainer->step * trainer->batch, (size_t)trainer->batch, err);
-    trainer->report->resumed_at = trainer->line_step = trainer->step;
+    trainer->report->resumed_at = trainer->step;
+    trainer->line_images = trainer->images;
     trainer->started = trainer->line_at = clock_seconds();
-    return trainer->feed && open_metrics(trainer, err);
+    return open_feed(trainer, err) && open_metrics(trainer, err);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -309,8 +330,9 @@ static bool take_step(struct trainer *trainer, struct error *err)
         !note_terms(trainer, err))
         return false;
     trainer->step++;
+    trainer->images += (uint64_t)trainer->training->batch;
     show(trainer);
-    progress_add(&trainer->progress, trainer->batch);
+    progress_add(&trainer->progress, (uint64_t)trainer->training->batch);
     return true;
 }
 
@@ -319,7 +341,7 @@ static bool validate(struct trainer *trainer, struct error *err)
 {
     trainer->record.validation = NAN;
     if (trainer->loop->preview &&
-        !preview_validate(trainer->loop->preview, trainer->loop->runner->store,
+        !preview_validate(trainer->loop->preview, trainer->loop->runner->store, trainer->step,
                           &trainer->record.validation, err))
         return false;
     if (!isfinite(trainer->record.validation))
@@ -336,7 +358,7 @@ static bool save(struct trainer *trainer, struct error *err)
     if (!validate(trainer, err))
         return false;
     trainer->record.step = trainer->step;
-    trainer->record.images = trainer->step * trainer->batch;
+    trainer->record.images = trainer->images;
     struct error why;
     struct text losses = { 0 };
     sums_text(trainer, &losses);
@@ -375,6 +397,40 @@ static bool is_due(const struct trainer *trainer)
     return trainer->step % (uint64_t)trainer->loop->checkpoint == 0;
 }
 
+/* ---- growth ---------------------------------------------------------------------------------- */
+
+/* The bar is of a stage, as images of another side take another time: what is told to be left is
+ * left of the stage. */
+static void begin_progress(struct trainer *trainer)
+{
+    const struct stage *stage = &trainer->training->stage;
+    const char *unit = "images";
+    uint64_t left = trainer->last_step > trainer->step ? trainer->last_step - trainer->step : 0;
+    if (stage->steps != UINT64_MAX && stage->step + stage->steps < trainer->last_step)
+        left = stage->step + stage->steps - trainer->step;
+    if (trainer->growth.first != trainer->growth.size)
+        unit = arena_format(&trainer->arena, "images of side %d", stage->side);
+    progress_begin(&trainer->progress, trainer->loop->what, unit,
+                   left * (uint64_t)trainer->training->batch);
+}
+
+/* Goes on with the stage of the next step. What was learnt is saved first: should there be too
+ * little memory now, nothing is lost. */
+static bool grow(struct trainer *trainer, struct error *err)
+{
+    struct error why;
+    if (!save(trainer, err))
+        return false;
+    trainer->waited += feed_waited(trainer->feed);
+    feed_close(trainer->feed);
+    trainer->feed = NULL;
+    if (!runner_grow(trainer->loop->runner, trainer->step, &why) || !open_feed(trainer, &why))
+        return stopped(trainer, why.message, err);
+    progress_end(&trainer->progress);
+    begin_progress(trainer);
+    return true;
+}
+
 static bool run_steps(struct trainer *trainer, struct error *err)
 {
     const struct train_loop *loop = trainer->loop;
@@ -385,6 +441,8 @@ static bool run_steps(struct trainer *trainer, struct error *err)
             trainer->report->end = interrupted() ? TRAIN_SIGNAL : TRAIN_TIME;
             break;
         }
+        if (!runner_is_for(loop->runner, trainer->step) && !grow(trainer, err))
+            return false;
         if (!take_step(trainer, err) || !draw_samples(trainer, err))
             return false;
         if (trainer->step % (uint64_t)loop->log == 0 && !log_line(trainer, err))
@@ -411,12 +469,11 @@ static bool write_profile(struct trainer *trainer, struct error *err)
 
 static bool run_from_here(struct trainer *trainer, struct error *err)
 {
-    uint64_t left = trainer->last_step > trainer->step ? trainer->last_step - trainer->step : 0;
-    progress_begin(&trainer->progress, trainer->loop->what, "images", left * trainer->batch);
+    begin_progress(trainer);
     bool ok = run_steps(trainer, err);
     progress_end(&trainer->progress);
     trainer->report->step = trainer->step;
-    trainer->report->images = trainer->step * trainer->batch;
+    trainer->report->images = trainer->images;
     trainer->report->seconds = clock_seconds() - trainer->started;
     return ok && write_profile(trainer, err);
 }
@@ -434,13 +491,12 @@ static void end(struct trainer *trainer)
 bool train_loop_run(const struct train_loop *loop, struct train_report *report, struct error *err)
 {
     const struct training *training = &loop->runner->training;
-    uint64_t batch = (uint64_t)training->batch;
     struct trainer trainer = { .loop = loop,
                                .training = training,
                                .report = report,
                                .record = loop->record,
-                               .batch = batch,
-                               .last_step = ((uint64_t)loop->images + batch - 1) / batch,
+                               .growth = training->growth,
+                               .last_step = growth_steps(&training->growth, (uint64_t)loop->images),
                                .lock = -1 };
     struct interrupts before;
     *report = (struct train_report){ 0 };

@@ -8,13 +8,17 @@
  *     checkpoints/step-*.safetensors     see checkpoint.h
  *     checkpoints/best.safetensors       the one of the least loss on images held out
  *     samples/step-*.png                 pictures of the same latents every `samples` steps
- *     metrics.jsonl                      a line every `log` steps: step, images, the mean of each
+ *     metrics.jsonl                      a line every `log` steps: step, images, of a model that
+ *                                        grows side and alpha (growth.h), the mean of each
  *                                        loss term since the line before by phase, and
  *                                        images_per_second, seconds (of this call), waited (of
  *                                        them, for input), memory (bytes, the most so far); another
  *                                        line with "validation" for each checkpoint that has one
- *     profile.txt                        with LETHE_PROFILE=1: where the time of this call went
+ *     profile.txt                        with LETHE_PROFILE=1: where the time of this call went (of
+ *                                        a model that grows: since it grew last)
  *     lock                               held while a run writes here
+ *
+ * A model that grows is given the next stage's graph between two steps, after a checkpoint.
  *
  * A run that finds checkpoints goes on from the latest, after checking that data and settings are
  * the same. Everything drawn is a function of seed and step, and a checkpoint holds all else, so

@@ -136,8 +136,8 @@ bool preview_draw(struct preview *preview, const struct store *training, uint64_
                   struct error *err)
 {
     struct arena arena;
-    generator_follow(preview->generator, training);
-    if (!folder_create(preview->folder, err) ||
+    if (!generator_follow(preview->generator, training, step, err) ||
+        !folder_create(preview->folder, err) ||
         !generator_draw(preview->generator, 0, preview->batch, err))
         return false;
     struct dataset samples = as_dataset(preview);
@@ -148,13 +148,13 @@ bool preview_draw(struct preview *preview, const struct store *training, uint64_
     return ok;
 }
 
-bool preview_validate(struct preview *preview, const struct store *training, double *loss,
-                      struct error *err)
+bool preview_validate(struct preview *preview, const struct store *training, uint64_t step,
+                      double *loss, struct error *err)
 {
     *loss = NAN;
     if (!preview->held_out_count)
         return true;
-    generator_follow(preview->generator, training);
-    return generator_validate(preview->generator, preview->held_out, preview->held_out_count, loss,
+    return generator_follow(preview->generator, training, step, err) &&
+           generator_validate(preview->generator, preview->held_out, preview->held_out_count, loss,
                               err);
 }

@@ -29,7 +29,7 @@ bool preview_draw(struct preview *preview, const struct store *training, uint64_
                   struct error *err) MUST_USE;
 
 /* NaN where the model has no such loss or the store no such images. */
-bool preview_validate(struct preview *preview, const struct store *training, double *loss,
-                      struct error *err) MUST_USE;
+bool preview_validate(struct preview *preview, const struct store *training, uint64_t step,
+                      double *loss, struct error *err) MUST_USE;
 
 #endif

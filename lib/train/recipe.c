@@ -3,12 +3,16 @@
 
 #include "base/parallel.h"
 #include "base/random.h"
+#include "nn/resample.h"
 #include "tensor/gradient.h"
 #include "train/checkpoint.h"
+
+#include <math.h>
 
 static const struct recipe *const recipes[MODEL_COUNT] = {
     [MODEL_DDPM] = &recipe_ddpm,
     [MODEL_STYLEGAN2] = &recipe_stylegan2,
+    [MODEL_PROGAN] = &recipe_progan,
 };
 
 const struct recipe *recipe_of(const struct train_settings *settings)
@@ -25,28 +29,108 @@ void training_open(struct training *training, uint64_t seed, int64_t batch, int6
     training->batch = batch;
     training->parts = parts;
     training->part = batch / parts;
+    training->growth = growth_none(1, (uint64_t)batch);
+    training->stage = growth_stage(&training->growth, 0);
     training->later = t_input(training->graph, "later", DTYPE_F32, SHAPE());
     training->scheduled = t_input(training->graph, scheduled, DTYPE_F32, SHAPE());
 }
 
 static double decay_at(const struct training *training, uint64_t step)
 {
-    return recipe_of(&training->settings)->decay(&training->settings, step);
+    return recipe_of(&training->settings)->decay(training, step);
 }
 
-bool training_init(struct training *training, const struct train_settings *settings, int channels,
-                   int size, struct error *err)
+/* ---- growth ---------------------------------------------------------------------------------- */
+
+struct growth recipe_growth(const struct train_settings *settings, int size)
+{
+    const struct growth_settings *from = &settings->growth;
+    if (!recipe_of(settings)->grows)
+        return growth_none(size, (uint64_t)settings->batch);
+    return (struct growth){ .first = (int)from->first_side,
+                            .size = size,
+                            .stable = (uint64_t)llround(from->stable_kimg * 1000),
+                            .fade = (uint64_t)llround(from->fade_kimg * 1000),
+                            .batch = (uint64_t)settings->batch,
+                            .batch_most = (uint64_t)from->batch_most };
+}
+
+static bool is_power_of_2(int64_t number)
+{
+    return number > 0 && !(number & (number - 1));
+}
+
+static bool check_growth(const struct train_settings *settings, int size, struct error *err)
+{
+    struct growth growth = recipe_growth(settings, size);
+    if (!is_power_of_2(size) || size < 4 || size > 1024)
+        return error_set(err,
+                         "images of side %d; it takes a power of 2 from 4 to 1024: ingest with "
+                         "such a canvas or size",
+                         size);
+    if (!is_power_of_2(growth.first) || growth.first < 4 || growth.first > size)
+        return error_set(err, "first_side %d; it begins with a power of 2 from 4 to %d",
+                         growth.first, size);
+    for (int side = growth.first; side <= size; side *= 2) {
+        uint64_t batch = growth_batch(&growth, side);
+        if (batch % (uint64_t)settings->accumulate)
+            return error_set(err,
+                             "a batch of %llu at the side %d cannot be computed in %lld equal "
+                             "parts (accumulate)",
+                             (unsigned long long)batch, side, (long long)settings->accumulate);
+    }
+    return true;
+}
+
+bool recipe_check(const struct train_settings *settings, int channels, int size, struct error *err)
+{
+    const struct recipe *recipe = recipe_of(settings);
+    return ((!recipe->grows || check_growth(settings, size, err)) &&
+            recipe->check(settings, channels, size, err)) ||
+           error_prefix(err, "%s", recipe->name);
+}
+
+/* (N,C,S,S) → (N,C,side,side): means over squares. */
+static struct node *shrink(struct node *x, int64_t side)
+{
+    int64_t n = dim(x, 0), c = dim(x, 1), by = dim(x, 2) / side;
+    if (by == 1)
+        return x;
+    struct node *squares = t_reshape(x, SHAPE(n, c, side, by, side, by));
+    return t_reshape(t_mean(squares, AXES(3, 5)), SHAPE(n, c, side, side));
+}
+
+/* Images as the stage is shown them: while it fades, mixed with those of the level before
+ * (process_reals of the official train.py). */
+static struct node *show(struct training *training)
+{
+    struct node *now = shrink(training->real, training->stage.side);
+    if (!training->stage.fading)
+        return now;
+    training->alpha = t_input(training->graph, "alpha", DTYPE_F32, SHAPE());
+    struct node *before = nn_nearest2(shrink(now, training->stage.side / 2));
+    return t_add(before, t_mul(t_sub(now, before), training->alpha));
+}
+
+bool training_init_at(struct training *training, const struct train_settings *settings,
+                      int channels, int size, uint64_t step, struct error *err)
 {
     *training = (struct training){ .settings = *settings, .channels = channels, .size = size };
     const struct recipe *recipe = recipe_of(settings);
     const struct train_settings *resolved = &training->settings;
-    if (!train_settings_resolve(&training->settings, size, err) ||
-        !recipe->check(resolved, channels, size, err))
+    if (!train_settings_resolve(&training->settings, size, err))
         return error_prefix(err, "%s", recipe->name);
-    training_open(training, (uint64_t)resolved->seed, resolved->batch, resolved->accumulate,
+    if (!recipe_check(resolved, channels, size, err))
+        return false;
+    struct growth growth = recipe_growth(resolved, size);
+    struct stage stage = growth_stage(&growth, step);
+    training_open(training, (uint64_t)resolved->seed, (int64_t)stage.batch, resolved->accumulate,
                   "decay");
+    training->growth = growth;
+    training->stage = stage;
     training->real =
         t_input(training->graph, "real", DTYPE_F32, SHAPE(training->part, channels, size, size));
+    training->shown = show(training);
     training->decay = training->scheduled;
     training->schedule = decay_at;
     training->precision = resolved->precision;
@@ -56,6 +140,12 @@ bool training_init(struct training *training, const struct train_settings *setti
         training->bf16_context = recipe->bf16_context(resolved, size);
     recipe->build(training);
     return true;
+}
+
+bool training_init(struct training *training, const struct train_settings *settings, int channels,
+                   int size, struct error *err)
+{
+    return training_init_at(training, settings, channels, size, 0, err);
 }
 
 void training_release(struct training *training)
@@ -128,6 +218,14 @@ struct node *sampling_input(struct sampling *sampling, const char *name, enum dt
     CHECK(sampling->input_count < RECIPE_INPUTS, "more than %d inputs", RECIPE_INPUTS);
     struct node *input = t_input(sampling->graph, name, dtype, shape);
     return sampling->inputs[sampling->input_count++] = input;
+}
+
+struct node *sampling_alpha(struct sampling *sampling)
+{
+    if (!sampling->stage.fading)
+        return NULL;
+    sampling->alpha = sampling->input_count;
+    return sampling_input(sampling, "alpha", DTYPE_F32, SHAPE());
 }
 
 bool sampling_run(struct sampling *sampling, struct error *err)

@@ -5,6 +5,11 @@
  * sampling, whose weights are the running averages. The loop (loop.h) and the generator
  * (generator.h) know nothing of any model. A new model is one file and one row.
  *
+ * A recipe that grows (growth.h) builds each stage as a graph of its own: networks for stage.side,
+ * and while it fades, `alpha`, the share of the new layers. They hold the tensors that the stage
+ * has a use for; those that the next stage has too keep their values, so each has one name for
+ * ever. Phases and terms are the same in all stages.
+ *
  *     struct training training;
  *     if (!training_init(&training, &settings, channels, size, err)) …
  *     … training.phases[i].terms, training.phases[i].updates …
@@ -16,6 +21,7 @@
 #include "base/arena.h"
 #include "models/diffusion.h"
 #include "nn/optimiser.h"
+#include "train/growth.h"
 #include "train/settings.h"
 
 enum { RECIPE_PHASES = 6, RECIPE_TERMS = 4, RECIPE_INPUTS = 40 };
@@ -48,6 +54,7 @@ struct training {
     uint64_t seed;
     int64_t batch, parts, part; /* images a step; computed in so many parts; of so many images */
     struct node *real;   /* an input of images, (part,channels,size,size): what is learnt from */
+    struct node *shown;  /* the same as the stage of growth shows them, (part,channels,side,side) */
     struct node *labels; /* segmenters: an input, i32 (part,size,size); else NULL */
     struct node *output; /* logits, or the diffusion model's output; for tests to look at */
     struct node *later;  /* the input "later", a scalar: 0 with the first part of a step, then 1 */
@@ -62,10 +69,13 @@ struct training {
     int algorithms;                                           /* enum algorithms */
     bool (*accepts_bf16)(const char *scope, int64_t context); /* see struct recipe */
     int64_t bf16_context;
+    struct growth growth;
+    struct stage stage; /* what this graph trains */
     struct arena arena;
 
     /* Generators alone. */
-    struct train_settings settings; /* resolved */
+    struct train_settings settings; /* resolved; its batch is that of the data's side */
+    struct node *alpha;             /* a scalar input, growth_alpha; NULL: nothing is fading */
     int channels, size;             /* of the images */
     struct node *decay;             /* `scheduled` */
     struct diffusion diffusion;     /* ddpm */
@@ -80,6 +90,9 @@ struct sampling {
     struct node *inputs[RECIPE_INPUTS], *output;
     int input_count;
     float *values[RECIPE_INPUTS + 1]; /* host memory of each input, then of the output */
+    struct stage stage;               /* of growth, that the weights are of */
+    int alpha;                        /* the number of the input, see sampling_alpha … */
+    double share;                     /* … and its value */
     struct plan *plan;
     struct diffusion diffusion; /* ddpm: as it was trained on */
     int *times;                 /* ddpm: the times that are visited, ascending */
@@ -95,8 +108,10 @@ struct recipe {
      * the images' size decide; NULL: all do. */
     bool (*accepts_bf16)(const char *scope, int64_t context);
     int64_t (*bf16_context)(const struct train_settings *settings, int size);
+    bool grows;
     /* The running averages' decay at a step. */
-    double (*decay)(const struct train_settings *settings, uint64_t step);
+    double (*decay)(const struct training *training, uint64_t step);
+    /* Where it grows, the output has the stage's side; it is enlarged afterwards. */
     void (*build_sampling)(struct sampling *sampling);
     /* Images first … first + batch - 1 into `images`, in about [-1,1]. */
     bool (*draw)(struct sampling *sampling, uint64_t first, float *images, struct error *err);
@@ -107,15 +122,23 @@ struct recipe {
     bool (*validate)(struct sampling *validation, uint64_t first, const float *images,
                      float *losses, struct error *err);
 };
-extern const struct recipe recipe_ddpm, recipe_stylegan2;
+extern const struct recipe recipe_ddpm, recipe_stylegan2, recipe_progan;
 const struct recipe *recipe_of(const struct train_settings *settings);
+
+/* How resolved settings grow; and whether a network can be what they ask for. */
+struct growth recipe_growth(const struct train_settings *settings, int size);
+bool recipe_check(const struct train_settings *settings, int channels, int size,
+                  struct error *err) MUST_USE;
 
 /* An empty graph of training; the inputs of images are still to be given it. */
 void training_open(struct training *training, uint64_t seed, int64_t batch, int64_t parts,
                    const char *scheduled);
-/* Builds a generator's graph of training. The settings are resolved first, and kept. */
+/* Builds a generator's graph of training, of the first stage or of the one that a step belongs to.
+ * The settings are resolved first, and kept. */
 bool training_init(struct training *training, const struct train_settings *settings, int channels,
                    int size, struct error *err) MUST_USE;
+bool training_init_at(struct training *training, const struct train_settings *settings,
+                      int channels, int size, uint64_t step, struct error *err) MUST_USE;
 void training_release(struct training *training);
 
 /* ---- for recipes ----------------------------------------------------------------------------- */
@@ -129,6 +152,8 @@ void phase_differentiate(struct training *training, struct phase *phase, const c
 /* An input of sampling with host memory of its own, at values[i] for the i-th. */
 struct node *sampling_input(struct sampling *sampling, const char *name, enum dtype dtype,
                             struct shape shape);
+/* The scalar input that is the share of new layers; NULL where nothing is fading. */
+struct node *sampling_alpha(struct sampling *sampling);
 /* Writes all inputs, runs the plan, and reads the output into values[input_count]. */
 bool sampling_run(struct sampling *sampling, struct error *err) MUST_USE;
 /* Standard normal numbers for images first … first + batch - 1 into values[input], each image's

@@ -69,9 +69,9 @@ static void build(struct training *training)
 
 /* The decay asked for; (1 + step)/(10 + step) while that is less, so that a short run's average is
  * not of its first weights. */
-static double decay(const struct train_settings *settings, uint64_t step)
+static double decay(const struct training *training, uint64_t step)
 {
-    return fmin(settings->ddpm.average, (1.0 + (double)step) / (10.0 + (double)step));
+    return fmin(training->settings.ddpm.average, (1.0 + (double)step) / (10.0 + (double)step));
 }
 
 /* ---- sampling -------------------------------------------------------------------------------- */

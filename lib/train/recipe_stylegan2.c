@@ -234,8 +234,9 @@ static void build(struct training *training)
 }
 
 /* A half-life of images, at most a share of the images so far. */
-static double decay(const struct train_settings *settings, uint64_t step)
+static double decay(const struct training *training, uint64_t step)
 {
+    const struct train_settings *settings = &training->settings;
     double batch = (double)settings->batch, half_life = settings->stylegan2.average_kimg * 1000;
     if (settings->stylegan2.average_ramp > 0)
         half_life = fmin(half_life, settings->stylegan2.average_ramp * batch * (double)step);

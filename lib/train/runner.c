@@ -145,6 +145,16 @@ static bool take_memory(struct runner *runner, struct error *err)
     return ok;
 }
 
+/* Whether it can be made, as far as memory goes; nothing is kept. */
+static bool fits(const struct runner_source *source, int64_t parts, const struct backend *planning,
+                 struct error *err)
+{
+    struct runner runner;
+    bool ok = build(&runner, source, parts, planning, err) && take_memory(&runner, err);
+    runner_release(&runner);
+    return ok;
+}
+
 /* Tries more and more parts than `taken` until a step fits, and says so in addition to why the
  * whole does not. */
 static bool suggest(const struct runner_source *source, long long batch, int64_t taken,
@@ -154,12 +164,7 @@ static bool suggest(const struct runner_source *source, long long batch, int64_t
     if (!source->divisible)
         return error_prefix(err, "with a batch of %lld (a smaller --batch takes less)", batch);
     for (int64_t parts = taken + 1; parts <= batch; parts++) {
-        struct runner runner;
-        if (batch % parts)
-            continue;
-        bool fits = build(&runner, source, parts, &planning, NULL) && take_memory(&runner, NULL);
-        runner_release(&runner);
-        if (fits)
+        if (batch % parts == 0 && fits(source, parts, &planning, NULL))
             return error_set(err,
                              "a batch of %lld does not fit: %s. %lld images at a time do: "
                              "--accumulate %lld computes the same batch in parts",
@@ -181,9 +186,12 @@ bool runner_open(struct runner *runner, const struct runner_source *source, stru
     return built && suggest(source, batch, parts, device, err);
 }
 
+/* ---- generators ------------------------------------------------------------------------------ */
+
 struct generator_source {
     const struct train_settings *settings;
     int channels, size;
+    uint64_t step; /* whose stage of growth it is */
 };
 
 static bool build_generator(const void *context, int64_t parts, struct training *training,
@@ -192,15 +200,54 @@ static bool build_generator(const void *context, int64_t parts, struct training 
     const struct generator_source *generator = context;
     struct train_settings settings = *generator->settings;
     settings.accumulate = parts ? parts : settings.accumulate;
-    return training_init(training, &settings, generator->channels, generator->size, err);
+    return training_init_at(training, &settings, generator->channels, generator->size,
+                            generator->step, err);
+}
+
+static struct runner_source source_of(const struct generator_source *generator)
+{
+    return (struct runner_source){ build_generator, generator, generator->settings->device, true };
+}
+
+/* A run must not fail for want of memory after a week: whether each stage that is to come fits is
+ * found out at once. A stage takes most while it fades in. */
+static bool foretell(const struct train_settings *settings, int channels, int size,
+                     struct error *err)
+{
+    struct train_settings resolved = *settings;
+    if (!recipe_of(settings)->grows)
+        return true;
+    if (!train_settings_resolve(&resolved, size, err) ||
+        !recipe_check(&resolved, channels, size, err))
+        return false;
+    const struct backend *device = device_backend(settings->device, err);
+    struct growth growth = recipe_growth(&resolved, size);
+    struct stage stage = growth_stage(&growth, 0);
+    while (device && growth_next(&growth, &stage) && stage.image < (uint64_t)resolved.images) {
+        struct backend planning = planning_backend(device);
+        struct generator_source generator = { &resolved, channels, size, stage.step };
+        struct runner_source source = source_of(&generator);
+        if ((stage.fading || !growth.fade) && !fits(&source, 0, &planning, err))
+            return suggest(&source, (long long)stage.batch, resolved.accumulate, device, err) ||
+                   error_prefix(err, "when it has grown to the side %d", stage.side);
+    }
+    return device;
+}
+
+static bool open_at(struct runner *runner, const struct train_settings *settings, int channels,
+                    int size, uint64_t step, struct error *err)
+{
+    struct generator_source generator = { settings, channels, size, step };
+    struct runner_source source = source_of(&generator);
+    return runner_open(runner, &source, err);
 }
 
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err)
 {
-    struct generator_source generator = { settings, channels, size };
-    struct runner_source source = { build_generator, &generator, settings->device, true };
-    return runner_open(runner, &source, err);
+    *runner = (struct runner){ 0 };
+    return foretell(settings, channels, size, err) &&
+           open_at(runner, settings, channels, size, 0, err);
 }
 
 void runner_release(struct runner *runner)
@@ -220,6 +267,69 @@ bool runner_begin(struct runner *runner, struct error *err)
     struct plan *plan = training_plan_initial(&runner->training, runner->store, err);
     bool ok = plan && plan_run(plan, 0, runner->training.seed, err);
     plan_free(plan);
+    return ok;
+}
+
+/* ---- growth ---------------------------------------------------------------------------------- */
+
+bool runner_is_for(const struct runner *runner, uint64_t step)
+{
+    const struct training *training = &runner->training;
+    return growth_stage(&training->growth, step).number == training->stage.number;
+}
+
+bool runner_move(struct runner *runner, uint64_t step, struct error *err)
+{
+    const struct train_settings settings = runner->training.settings;
+    int channels = runner->training.channels, size = runner->training.size;
+    runner_release(runner);
+    return open_at(runner, &settings, channels, size, step, err);
+}
+
+/* A tensor's value, while the store that it was in makes place for the next. */
+struct carried {
+    char *name;
+    struct shape shape;
+    void *value;
+};
+
+static struct carried *take_values(const struct store *store)
+{
+    struct carried *carried = memory_grow(NULL, store_count(store) + 1, sizeof *carried);
+    for (size_t i = 0; i < store_count(store); i++) {
+        const struct tensor *tensor = store_tensor(store, i);
+        size_t length = strlen(tensor->name) + 1;
+        carried[i] = (struct carried){ memory_grow(NULL, length, 1), tensor->shape, NULL };
+        memcpy(carried[i].name, tensor->name, length);
+        carried[i].value =
+            memory_grow(NULL, shape_count(tensor->shape), dtype_bytes(tensor->dtype));
+        store_read(store, tensor, carried[i].value);
+    }
+    return carried;
+}
+
+static void give_value(struct store *store, const struct carried *carried)
+{
+    struct tensor *tensor = store_find(store, carried->name);
+    if (!tensor || optimiser_owns(carried->name))
+        return;
+    CHECK(shape_equal(tensor->shape, carried->shape), "%s has grown", carried->name);
+    store_write(store, tensor, carried->value);
+}
+
+bool runner_grow(struct runner *runner, uint64_t step, struct error *err)
+{
+    size_t count = store_count(runner->store);
+    struct carried *carried = take_values(runner->store);
+    bool ok = store_check(runner->store, err) && runner_move(runner, step, err) &&
+              runner_begin(runner, err);
+    for (size_t i = 0; i < count; i++) {
+        if (ok)
+            give_value(runner->store, &carried[i]);
+        free(carried[i].name);
+        free(carried[i].value);
+    }
+    free(carried);
     return ok;
 }
 
@@ -246,20 +356,31 @@ struct given {
     const int32_t *labels;
 };
 
+void training_write_step(const struct training *training, struct plan *plan, uint64_t step)
+{
+    float scheduled = (float)training->schedule(training, step);
+    plan_write(plan, training->scheduled, &scheduled);
+    if (!training->alpha)
+        return;
+    float alpha = (float)growth_alpha(&training->growth, &training->stage,
+                                      growth_images(&training->growth, step));
+    plan_write(plan, training->alpha, &alpha);
+}
+
 static bool run_part(struct runner *runner, int i, int64_t part, const struct given *given,
                      struct error *err)
 {
     const struct training *training = &runner->training;
     const struct phase *phase = &training->phases[i];
     struct plan *plan = runner->parts[i];
-    float later = part > 0, scheduled = (float)training->schedule(training, given->step);
+    float later = part > 0;
     size_t at = (size_t)part;
     plan_write(plan, training->real, given->images + at * shape_count(training->real->shape));
     if (training->labels)
         plan_write(plan, training->labels,
                    given->labels + at * shape_count(training->labels->shape));
     plan_write(plan, training->later, &later);
-    plan_write(plan, training->scheduled, &scheduled);
+    training_write_step(training, plan, given->step);
     plan_part(plan, (uint64_t)part);
     if (!plan_run(plan, given->step, training->seed, err))
         return false;
@@ -281,8 +402,7 @@ static bool run_phase(struct runner *runner, int i, const struct given *given, s
             return false;
     if (!runner->updates[i])
         return true;
-    float scheduled = (float)training->schedule(training, given->step);
-    plan_write(runner->updates[i], training->scheduled, &scheduled);
+    training_write_step(training, runner->updates[i], given->step);
     return plan_run(runner->updates[i], given->step, training->seed, err);
 }
 
@@ -291,6 +411,7 @@ bool runner_step(struct runner *runner, uint64_t step, const float *images, cons
 {
     const struct training *training = &runner->training;
     struct given given = { step, images, labels };
+    CHECK(runner_is_for(runner, step), "a step of another stage of growth");
     CHECK(!training->labels == !labels, "labels are for segmenters, and for all of their steps");
     for (int i = 0; i < training->phase_count; i++) {
         runner->ran[i] = step % (uint64_t)training->phases[i].interval == 0;

@@ -8,7 +8,12 @@
  *     runner_release(&runner);
  *
  * All memory is taken when it is made. A step is a function of the store's tensors, step and what
- * is given.
+ * is given. Where a model grows, a runner is of one stage:
+ *
+ *     if (!runner_is_for(&runner, step))
+ *         runner_grow(&runner, step, err);                           // keeps what was learnt
+ *
+ * Whether all the stages to come will have enough memory is found out when the first is made.
  */
 #ifndef TRAIN_RUNNER_H
 #define TRAIN_RUNNER_H
@@ -35,6 +40,9 @@ struct runner_source {
     bool divisible;     /* a batch can be computed in parts */
 };
 
+/* The scalar inputs that each step sets anew, for a plan of the training. */
+void training_write_step(const struct training *training, struct plan *plan, uint64_t step);
+
 /* The plan of a phase: its terms, and what it does with each part of a batch; where there is but
  * one, the rest too. */
 struct plan *training_plan(const struct training *training, int phase, struct store *store,
@@ -46,13 +54,20 @@ struct plan *training_plan_initial(const struct training *training, struct store
 /* Where it fails for want of memory, the message names a number of parts that fits, if any. */
 bool runner_open(struct runner *runner, const struct runner_source *source,
                  struct error *err) MUST_USE;
-/* Of a generator. */
+/* Of a generator, of its first stage. */
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err) MUST_USE;
 void runner_release(struct runner *runner);
 
 /* Gives every tensor its first value, as the training's seed draws it. */
 bool runner_begin(struct runner *runner, struct error *err) MUST_USE;
+
+/* Whether its stage of growth is the step's; if not: it is made anew for that stage, without values
+ * (then they are to be loaded), or with those that its tensors have. New ones begin as the seed
+ * draws them, and optimisers' own from nothing. */
+bool runner_is_for(const struct runner *runner, uint64_t step);
+bool runner_move(struct runner *runner, uint64_t step, struct error *err) MUST_USE;
+bool runner_grow(struct runner *runner, uint64_t step, struct error *err) MUST_USE;
 
 /* All phases whose turn it is. `labels`: (batch,S,S) for segmenters, else NULL. */
 bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,

@@ -141,6 +141,8 @@ static struct json *origin(const struct sampling_run *run)
     json_put_string(origin, "checkpoint", path_name(format->checkpoint));
     json_put_string(origin, "checkpoint_sha256", run->checkpoint);
     json_put_integer(origin, "trained_steps", (int64_t)format->step);
+    if (format->side < format->size)
+        json_put_integer(origin, "grown_to", (int64_t)format->side);
     json_put_string(origin, "precision", precision_names[run->options.precision]);
     json_put_integer(origin, "seed", (int64_t)run->options.seed);
     json_put_integer(origin, "first", (int64_t)run->first);
@@ -269,6 +271,8 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
         snprintf(report->model, sizeof report->model, "%s", run.format->model);
         memcpy(report->weights, run.weights, sizeof run.weights);
         report->step = run.format->step;
+        report->side = run.format->side;
+        report->size = run.format->size;
         report->seconds = clock_seconds() - started;
     }
     memory_free(run.batch);

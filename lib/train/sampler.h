@@ -41,7 +41,8 @@ struct sample_job {
 
 struct sample_report {
     char model[16], weights[DIGEST_HEX];
-    uint64_t step; /* of training */
+    uint64_t step;     /* of training */
+    size_t side, size; /* of what was drawn, and of the images: see generator.h */
     double seconds;
 };
 

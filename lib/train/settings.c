@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", NULL };
+const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", "progan", NULL };
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
@@ -39,10 +39,14 @@ const struct train_settings train_defaults = {
                    .average_ramp = 0.05,
                    .augment_target = 0.6,
                    .augment_kimg = 500 },
+    .progan = { .z_width = 512, .penalty = 10, .drift = 0.001, .average = 0.999 },
+    .growth = { .batch_most = 128, .stable_kimg = 600, .fade_kimg = 600 },
 };
 
 #define DDPM(...)      YAML_FIELD(struct ddpm_settings, __VA_ARGS__)
 #define STYLEGAN2(...) YAML_FIELD(struct stylegan2_settings, __VA_ARGS__)
+#define PROGAN(...)    YAML_FIELD(struct progan_settings, __VA_ARGS__)
+#define GROWTH(...)    YAML_FIELD(struct growth_settings, __VA_ARGS__)
 #define FIELD(...)     YAML_FIELD(struct train_settings, __VA_ARGS__)
 
 static const struct yaml_field ddpm_fields[] = {
@@ -62,23 +66,25 @@ static const struct yaml_field ddpm_fields[] = {
     DDPM(learned_variance, YAML_BOOL, .help = "ddpm: the network gives variances too"),
     DDPM(dropout, YAML_REAL, .minimum = -1, .maximum = 0.9, .metavar = "P",
          .help = "ddpm: -1: the preset's"),
-    DDPM(average, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "DECAY",
-         .help =
-             "ddpm: of the moving average (default .9999); (1+step)/(10+step) while that is less"),
+    DDPM(
+        average, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "DECAY",
+        .help =
+            "ddpm: of the moving average (default .9999; progan .999); ddpm: (1+step)/(10+step) while "
+            "that is less"),
     { 0 },
 };
 
 static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
-              .help = "stylegan2: of the latents (default 512)"),
+              .help = "GANs: of the latents (default 512)"),
     STYLEGAN2(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
               .help = "stylegan2: of the styles (default 512)"),
     STYLEGAN2(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
               .help = "stylegan2: of the mapping network (default 8)"),
     STYLEGAN2(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
-              .help = "stylegan2: channels at side 1; 0: the preset's"),
+              .help = "GANs: channels at side 1; 0: the preset's"),
     STYLEGAN2(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
-              .help = "stylegan2: channels at most; 0: the preset's"),
+              .help = "GANs: channels at most; 0: the preset's"),
     STYLEGAN2(bf16_resolutions, YAML_INTEGER, .minimum = 1, .maximum = 9, .metavar = "N",
               .help = "stylegan2: with bf16, the highest so many resolutions use it (default 4)"),
     STYLEGAN2(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
@@ -104,6 +110,34 @@ static const struct yaml_field stylegan2_fields[] = {
               .help = "stylegan2: overfitting aimed at, the mean sign of D(real) (default .6)"),
     STYLEGAN2(augment_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
               .help = "stylegan2: to go from no augmentation to all (default 500)"),
+    { 0 },
+};
+
+static const struct yaml_field progan_fields[] = {
+    PROGAN(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+           .help = "progan: of the latents (default 512)"),
+    PROGAN(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
+           .help = "progan: channels at side 1; 0: 16384"),
+    PROGAN(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
+           .help = "progan: channels at most; 0: 512"),
+    PROGAN(penalty, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "LAMBDA",
+           .help = "progan: weight of the gradient penalty (default 10)"),
+    PROGAN(drift, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "EPSILON",
+           .help = "progan: weight of what keeps D(real) near 0 (default .001)"),
+    PROGAN(average, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "DECAY",
+           .help = "progan: of the moving average (default .999)"),
+    { 0 },
+};
+
+static const struct yaml_field growth_fields[] = {
+    GROWTH(first_side, YAML_INTEGER, .minimum = 0, .maximum = 1024, .metavar = "SIDE",
+           .help = "progan: of the images that training begins with; 0: 4"),
+    GROWTH(stable_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
+           .help = "progan: thousands of images at each side before it doubles (default 600)"),
+    GROWTH(fade_kimg, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "KIMG",
+           .help = "progan: thousands of images while new layers fade in (default 600)"),
+    GROWTH(batch_most, YAML_INTEGER, .minimum = 1, .maximum = 65536, .metavar = "N",
+           .help = "progan: the batch doubles as the side halves, up to this (default 128)"),
     { 0 },
 };
 
@@ -149,6 +183,9 @@ const struct yaml_field train_fields[] = {
           .help = "stop with a checkpoint after this time; 0: no limit"),
     FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
     FIELD(stylegan2, YAML_SECTION, .section = stylegan2_fields, .help = "StyleGAN 2"),
+    FIELD(progan, YAML_SECTION, .section = progan_fields, .help = "ProGAN"),
+    FIELD(growth, YAML_SECTION, .section = growth_fields,
+          .help = "of the images, as training goes on"),
     FIELD(candidates, YAML_ROWS, .section = candidate_fields,
           .row_size = sizeof(struct train_candidate),
           .help = "name, images, settings: what lethe run tries; the best that passes is released"),
@@ -157,7 +194,9 @@ const struct yaml_field train_fields[] = {
 
 /* Presets by size. Diffusion: improved- and guided-diffusion's networks, dropout as Ho et al. for
  * small images. StyleGAN 2: channels and batches as stylegan2-ada-pytorch's "auto" for one device.
- * Published runs: 25,000 kimg for StyleGAN 2; for diffusion 500,000 steps or so of batch 128. */
+ * ProGAN: batches as the official code's for one device, 8 at 256², up to 128 for small sides.
+ * Published runs: 25,000 kimg for StyleGAN 2, 12,000 for ProGAN on one device; 500,000 steps or so
+ * of batch 128 for diffusion. */
 
 #define LIST(...)                                                                                  \
     {                                                                                              \
@@ -201,8 +240,9 @@ static void set_integer(int64_t *value, int64_t preset)
     *value = *value ? *value : preset;
 }
 
-static void resolve_ddpm(struct train_settings *settings, size_t row)
+static void resolve_ddpm(struct train_settings *settings, size_t row, int size)
 {
+    (void)size;
     struct ddpm_settings *ddpm = &settings->ddpm;
     const struct ddpm_settings *preset = &presets[row].ddpm;
     set_integer(&settings->batch, presets[row].ddpm_batch);
@@ -227,6 +267,19 @@ static void resolve_stylegan2(struct train_settings *settings, size_t row, int s
     double batch = (double)settings->batch;
     gan->gamma = gan->gamma >= 0 ? gan->gamma : 0.0002 * size * size / batch;
     gan->average_kimg = gan->average_kimg >= 0 ? gan->average_kimg : batch * 10 / 32;
+}
+
+static void resolve_progan(struct train_settings *settings, size_t row, int size)
+{
+    (void)row;
+    struct progan_settings *gan = &settings->progan;
+    int64_t batch = 2048 / size;
+    set_integer(&settings->batch, batch < 1 ? 1 : batch < 128 ? batch : 128);
+    set_integer(&settings->images, 12000000);
+    settings->rate = settings->rate > 0 ? settings->rate : 0.001;
+    set_integer(&gan->channel_base, 16384);
+    set_integer(&gan->channel_max, 512);
+    set_integer(&settings->growth.first_side, size < 4 ? size : 4);
 }
 
 static bool check_list(const struct yaml_strings *list, const char *name, int64_t least,
@@ -272,6 +325,12 @@ static bool check_parts(const struct train_settings *settings, struct error *err
                      (long long)settings->batch, (long long)settings->accumulate);
 }
 
+static void (*const resolve[MODEL_COUNT])(struct train_settings *settings, size_t row, int size) = {
+    [MODEL_DDPM] = resolve_ddpm,
+    [MODEL_STYLEGAN2] = resolve_stylegan2,
+    [MODEL_PROGAN] = resolve_progan,
+};
+
 bool train_settings_resolve(struct train_settings *settings, int size, struct error *err)
 {
     size_t row = 0, last = sizeof presets / sizeof *presets - 1;
@@ -281,10 +340,7 @@ bool train_settings_resolve(struct train_settings *settings, int size, struct er
         settings->seed = 1;
     if (settings->validate < 0)
         settings->validate = settings->model == MODEL_DDPM ? 64 : 0;
-    if (settings->model == MODEL_DDPM)
-        resolve_ddpm(settings, row);
-    else
-        resolve_stylegan2(settings, row, size);
+    resolve[settings->model](settings, row, size);
     return check_parts(settings, err) && check_validate(settings, err) &&
            check_list(&settings->ddpm.mult, "mult", 1, err) &&
            check_list(&settings->ddpm.attention, "attention", 0, err);

@@ -15,7 +15,7 @@
 #include "base/text.h"
 #include "base/yaml.h"
 
-enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_COUNT };
+enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_PROGAN, MODEL_COUNT };
 extern const char *const precision_names[];  /* by enum precision */
 extern const char *const algorithms_names[]; /* by enum algorithms */
 extern const char algorithms_help[];         /* of the setting, in every section that has it */
@@ -40,6 +40,17 @@ struct stylegan2_settings {
     int augment; /* enum ada */
 };
 
+struct progan_settings {
+    int64_t z_width, channel_base, channel_max;
+    double penalty, drift, average; /* the moving average's decay */
+};
+
+/* Of the models that grow (growth.h). */
+struct growth_settings {
+    int64_t first_side, batch_most;
+    double stable_kimg, fade_kimg;
+};
+
 struct train_settings {
     int model, masks;
     int precision, algorithms; /* enum precision; enum algorithms (tensor/algorithms.h) */
@@ -48,6 +59,8 @@ struct train_settings {
     double rate;
     struct ddpm_settings ddpm;
     struct stylegan2_settings stylegan2;
+    struct progan_settings progan;
+    struct growth_settings growth;
     /* These decide how long a run goes on and what it leaves, not what it computes: a run that is
      * resumed may change them. */
     int64_t images, checkpoint, keep, log, samples, validate;

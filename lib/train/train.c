@@ -1,22 +1,19 @@
 /* Training a generator; see train.h. */
 #include "train/train.h"
 
+#include "base/file.h"
 #include "train/batches.h"
 #include "train/loop.h"
 
 struct generator_run {
     const struct train_job *job;
     struct batches *batches;
+    struct train_settings resolved;
     struct runner runner;
     struct preview *preview; /* NULL: neither pictures nor validation are asked for */
     struct checkpoint_record record;
     struct text settings, names;
 };
-
-static const struct train_settings *settings_of(const struct generator_run *run)
-{
-    return &run->runner.training.settings;
-}
 
 static bool open_data(struct generator_run *run, struct error *err)
 {
@@ -28,10 +25,11 @@ static bool open_data(struct generator_run *run, struct error *err)
     if (!run->batches)
         return false;
     const struct batches_format *format = batches_format(run->batches);
-    if (!runner_init(&run->runner, settings, (int)format->channels, (int)format->size, err))
-        return false;
+    run->resolved = *settings;
+    if (!train_settings_resolve(&run->resolved, (int)format->size, err))
+        return error_prefix(err, "%s", recipe_of(settings)->name);
     checkpoint_channels(format->channel_names, format->channels, &run->names);
-    train_settings_text(settings_of(run), false, &run->settings);
+    train_settings_text(&run->resolved, false, &run->settings);
     run->record = (struct checkpoint_record){ .settings = run->settings.bytes,
                                               .dataset = format->digest,
                                               .channels = run->names.bytes,
@@ -41,14 +39,21 @@ static bool open_data(struct generator_run *run, struct error *err)
     return true;
 }
 
-/* Pictures and validation take memory too: it is set aside before the first step. */
+/* Pictures and validation take memory too: it is set aside before the first step, and before
+ * training's, so that what training will take is judged by what is left. */
 static bool open_preview(struct generator_run *run, struct error *err)
 {
-    const struct train_settings *settings = settings_of(run);
+    const struct train_settings *settings = &run->resolved;
     if (!settings->samples && !settings->validate)
         return true;
     run->preview = preview_open(run->job->dataset, run->job->out, settings, &run->record, err);
     return run->preview;
+}
+
+static bool open_runner(struct generator_run *run, struct error *err)
+{
+    return runner_init(&run->runner, &run->resolved, (int)run->record.channel_count,
+                       (int)run->record.size, err);
 }
 
 static bool lasting(const char *settings, const char *path, struct text *out, struct error *err)
@@ -65,7 +70,7 @@ static bool lasting(const char *settings, const char *path, struct text *out, st
 
 static bool run_loop(struct generator_run *run, struct train_report *report, struct error *err)
 {
-    const struct train_settings *settings = settings_of(run);
+    const struct train_settings *settings = &run->resolved;
     struct train_loop loop = { .out = run->job->out,
                                .what = "train",
                                .runner = &run->runner,
@@ -89,11 +94,29 @@ bool train(const struct train_job *job, struct train_report *report, struct erro
 {
     struct generator_run run = { .job = job };
     *report = (struct train_report){ 0 };
-    bool ok = open_data(&run, err) && open_preview(&run, err) && run_loop(&run, report, err);
+    bool ok = open_data(&run, err) && open_preview(&run, err) && open_runner(&run, err) &&
+              run_loop(&run, report, err);
     preview_free(run.preview);
     runner_release(&run.runner);
     batches_free(run.batches);
     text_release(&run.settings);
     text_release(&run.names);
     return ok;
+}
+
+bool train_checkpoint(const char *folder, uint64_t images, struct arena *arena, const char **path,
+                      struct error *err)
+{
+    struct checkpoint_record latest;
+    struct train_settings settings;
+    const char *checkpoints = path_join(arena, folder, "checkpoints"), *last;
+    if (!checkpoint_latest(checkpoints, arena, &last, err))
+        return false;
+    if (!last)
+        return error_set(err, "%s: there is no checkpoint", checkpoints);
+    if (!checkpoint_read(last, &latest, arena, err) ||
+        !train_settings_parse(latest.settings, last, &settings, arena, err))
+        return false;
+    struct growth growth = recipe_growth(&settings, (int)latest.size);
+    return checkpoint_after(checkpoints, growth_steps(&growth, images), arena, path, err);
 }

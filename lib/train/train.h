@@ -21,4 +21,10 @@ struct train_job {
 /* The error: what train_loop_run says, or too little memory (told before the first step). */
 bool train(const struct train_job *job, struct train_report *report, struct error *err) MUST_USE;
 
+/* The checkpoint that a folder of training has of after so many images (rounded up to whole steps).
+ * Fails where it was never reached, or is gone. */
+struct arena;
+bool train_checkpoint(const char *folder, uint64_t images, struct arena *arena, const char **path,
+                      struct error *err) MUST_USE;
+
 #endif

@@ -122,3 +122,13 @@ struct train_settings fixture_stylegan2(void)
     settings.stylegan2.channel_max = 8;
     return settings;
 }
+
+struct train_settings fixture_progan(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_PROGAN;
+    settings.progan.z_width = 8;
+    settings.progan.channel_base = 64;
+    settings.progan.channel_max = 8;
+    return settings;
+}

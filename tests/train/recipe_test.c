@@ -381,25 +381,25 @@ static void penalties_of_no_weight_leave_no_phase(void **state)
 static void the_generators_average_has_its_half_life_and_ramp(void **state)
 {
     (void)state;
-    struct train_settings settings = small_gan();
-    settings.batch = 16;
-    settings.stylegan2.average_kimg = 5;
+    struct training training = { .settings = small_gan() };
+    training.settings.batch = 16;
+    training.settings.stylegan2.average_kimg = 5;
     double product = 1;
     for (uint64_t step = 10000000; step < 10000000 + 5000 / 16; step++)
-        product *= recipe_stylegan2.decay(&settings, step);
+        product *= recipe_stylegan2.decay(&training, step);
     assert_float_equal(product, pow(0.5, 312 * 16 / 5000.0), 1e-9);
-    assert_float_equal(recipe_stylegan2.decay(&settings, 0), 0, 1e-12);
-    assert_float_equal(recipe_stylegan2.decay(&settings, 100), 0.870550563296124,
+    assert_float_equal(recipe_stylegan2.decay(&training, 0), 0, 1e-12);
+    assert_float_equal(recipe_stylegan2.decay(&training, 100), 0.870550563296124,
                        1e-12); /* 2^-.2 */
 }
 
 static void the_diffusion_models_average_is_ramped(void **state)
 {
     (void)state;
-    struct train_settings settings = train_defaults;
-    assert_float_equal(recipe_ddpm.decay(&settings, 0), 0.1, 1e-12);
-    assert_float_equal(recipe_ddpm.decay(&settings, 90), 0.91, 1e-12);
-    assert_float_equal(recipe_ddpm.decay(&settings, 1000000), 0.9999, 1e-12);
+    struct training training = { .settings = train_defaults };
+    assert_float_equal(recipe_ddpm.decay(&training, 0), 0.1, 1e-12);
+    assert_float_equal(recipe_ddpm.decay(&training, 90), 0.91, 1e-12);
+    assert_float_equal(recipe_ddpm.decay(&training, 1000000), 0.9999, 1e-12);
 }
 
 static void what_no_network_can_be_is_refused(void **state)

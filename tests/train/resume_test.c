@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "fixture.h"
+#include "train/growth.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -18,17 +19,27 @@ enum { KILLS = 30, STEPS = 40 };
 
 struct model {
     const char *name;
+    struct growth growth; /* as the arguments ask for: 160 or 184 images take 40 steps */
     const char *arguments[24];
 };
 
-static const struct model ddpm = { "ddpm",
-                                   { "--model=ddpm", "--base=32", "--mult=1", "--blocks=1",
-                                     "--attention=0", "--heads=1", "--dropout=0.1",
-                                     "--learned-variance", "--validate=3", "--accumulate=2" } };
-static const struct model stylegan2 = {
-    "stylegan2",
-    { "--model=stylegan2", "--z-width=8", "--w-width=8", "--channel-base=64", "--channel-max=8",
-      "--r1-interval=3", "--path-interval=2", "--augment=adaptive", "--augment-kimg=0.05" }
+static const struct model ddpm = {
+    "ddpm",
+    { .first = 8, .size = 8, .batch = 4, .batch_most = 4 },
+    { "--model=ddpm", "--base=32", "--mult=1", "--blocks=1", "--attention=0", "--heads=1",
+      "--dropout=0.1", "--learned-variance", "--validate=3", "--accumulate=2", "--images=160" }
+};
+static const struct model stylegan2 = { "stylegan2",
+                                        { .first = 8, .size = 8, .batch = 4, .batch_most = 4 },
+                                        { "--model=stylegan2", "--z-width=8", "--w-width=8",
+                                          "--channel-base=64", "--channel-max=8", "--r1-interval=3",
+                                          "--path-interval=2", "--augment=adaptive",
+                                          "--augment-kimg=0.05", "--images=160" } };
+static const struct model progan = {
+    "progan",
+    { .first = 4, .size = 8, .stable = 40, .fade = 40, .batch = 4, .batch_most = 8 },
+    { "--model=progan", "--z-width=8", "--channel-base=64", "--channel-max=8", "--stable-kimg=0.04",
+      "--fade-kimg=0.04", "--batch-most=8", "--images=184" }
 };
 
 static void write_data(void)
@@ -41,10 +52,8 @@ static void write_data(void)
 /* Starts `lethe train` into a folder, its messages in scratch("output"). */
 static pid_t start(const struct model *model, const char *out, const char *checkpoint)
 {
-    static const char *const usual[] = {
-        "--batch=4",    "--images=160", "--log=4",     "--keep=2",
-        "--samples=10", "--mirror",     "--threads=1", "--seed=7"
-    };
+    static const char *const usual[] = { "--batch=4", "--log=4",     "--keep=2", "--samples=10",
+                                         "--mirror",  "--threads=1", "--seed=7" };
     const char *arguments[48] = { LETHE_PROGRAM, "train",      "--dataset",    scratch("store"),
                                   "--out",       scratch(out), "--checkpoint", checkpoint };
     size_t count = 8;
@@ -150,7 +159,7 @@ static void assert_equal_pictures(const char *unbroken, const char *killed)
 }
 
 /* Each line of metrics stands there once, in order, although steps were taken again. */
-static void assert_whole_metrics(const char *out)
+static void assert_whole_metrics(const struct model *model, const char *out)
 {
     struct error err;
     char path[600];
@@ -162,10 +171,12 @@ static void assert_whole_metrics(const char *out)
     for (int step = 1; step <= STEPS;
          step++) { /* checkpoints of each step may have been validated */
         char beginning[64], validated[64];
-        snprintf(beginning, sizeof beginning, "{\"step\": %d, \"images\": %d, \"loss\"", step,
-                 4 * step);
+        int images = (int)growth_images(&model->growth, (uint64_t)step);
+        bool grows = model->growth.first < model->growth.size;
+        snprintf(beginning, sizeof beginning, "{\"step\": %d, \"images\": %d, \"%s\"", step, images,
+                 grows ? "side" : "loss");
         snprintf(validated, sizeof validated, "{\"step\": %d, \"images\": %d, \"validation\"", step,
-                 4 * step);
+                 images);
         if (step % 4 == 0) {
             assert_true(text_starts_with(at, beginning));
             at = strchr(at, '\n') + 1;
@@ -209,7 +220,7 @@ static void check_kills(const struct model *model, int kills)
         resumed += was_resumed();
         assert_equal_ends("unbroken", out);
         assert_equal_pictures("unbroken", out);
-        assert_whole_metrics(out);
+        assert_whole_metrics(model, out);
         assert_true(rounds < 100);
     }
     assert_true(resumed > 0); /* else all kills came before the first checkpoint */
@@ -227,6 +238,37 @@ static void killed_runs_of_ddpm_end_as_unbroken_ones(void **state)
 {
     (void)state;
     check_kills(&ddpm, KILLS / 3);
+}
+
+static void killed_runs_of_progan_end_as_unbroken_ones(void **state)
+{
+    (void)state;
+    check_kills(&progan, KILLS / 5);
+}
+
+/* A step before a border of growth, at it, and a step after. */
+static void runs_that_end_at_a_border_grow_when_they_go_on(void **state)
+{
+    (void)state;
+    struct model part = progan;
+    struct stage stage = growth_stage(&progan.growth, 0);
+    size_t images = 0;
+    while (part.arguments[images + 1])
+        images++;
+    write_data();
+    run_to_the_end(&progan, "unbroken", "1000");
+    while (growth_next(&progan.growth, &stage))
+        for (uint64_t step = stage.step - 1; step <= stage.step + 1; step++) {
+            char option[32];
+            snprintf(option, sizeof option, "--images=%d",
+                     (int)growth_images(&progan.growth, step));
+            part.arguments[images] = option;
+            run_to_the_end(&part, "parts", "1000");
+        }
+    run_to_the_end(&progan, "parts", "1000");
+    assert_true(was_resumed());
+    assert_equal_ends("unbroken", "parts");
+    assert_whole_metrics(&progan, "parts");
 }
 
 /* SIGTERM: a checkpoint at the step that was reached, exit code 0, and how to go on. */
@@ -282,6 +324,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(killed_runs_of_stylegan2_end_as_unbroken_ones),
         TEST(killed_runs_of_ddpm_end_as_unbroken_ones),
+        TEST(killed_runs_of_progan_end_as_unbroken_ones),
+        TEST(runs_that_end_at_a_border_grow_when_they_go_on),
         TEST(a_signal_stops_with_a_checkpoint_and_the_run_goes_on),
         TEST(another_run_in_the_folder_is_refused),
     };
