@@ -75,6 +75,15 @@ static void finish(const struct gan *gan, struct phase *phase, const char *netwo
                   .name = optimiser);
 }
 
+/* The official networks are shown images of full size at every level, whose pixels are repeated
+ * f × f times, and average them again; so the gradient with respect to an image has there 1/f of
+ * the norm that it has with respect to the image of the level's side. */
+static struct node *penalty(const struct gan *gan, struct node *mixed)
+{
+    double f = gan->training->size / (double)gan->training->stage.side;
+    return penalty_wgan(t_scale(discriminate(gan, mixed), 1 / f), mixed);
+}
+
 /* WGAN-GP (Gulrajani et al. 2017), its penalty at points between real and generated images, and a
  * weak pull of D(real) towards 0 (appendix A.1). */
 static void build(struct training *training)
@@ -88,8 +97,7 @@ static void build(struct training *training)
     struct phase *d = training_phase(training, "D", 1);
     phase_term(d, "d_fake", t_mean_all(fake_score), 1);
     phase_term(d, "d_real", t_mean_all(real_score), -1);
-    phase_term(d, "penalty", penalty_wgan(discriminate(&gan, mixed), mixed),
-               settings->progan.penalty);
+    phase_term(d, "penalty", penalty(&gan, mixed), settings->progan.penalty);
     phase_term(d, "drift", t_mean_all(t_square(real_score)), settings->progan.drift);
     finish(&gan, d, "D.", "adam_D");
     struct phase *average = training_phase(training, "average", 1);

@@ -54,7 +54,7 @@ const struct backend *__wrap_device_backend(const char *name, struct error *err)
     return &device;
 }
 
-/* 24 images of 4² in batches of 8, then 8² and 16² with batches of 4. */
+/* 24 images of 4² and then 8² in batches of 8, then 16² in batches of 4. */
 static struct train_settings small(void)
 {
     struct train_settings settings = fixture_progan();
@@ -149,7 +149,7 @@ static void real_images_are_shown_as_the_stage_makes_them(void **state)
     struct error err;
     struct runner runner;
     struct train_settings settings = small();
-    float *real = random_images((size_t)4 * CHANNELS * SIDE * SIDE);
+    float *real = random_images((size_t)8 * CHANNELS * SIDE * SIDE);
     open_fresh(&runner, &settings, 3);
     const struct training *training = &runner.training;
     assert_int_equal(training->stage.side, 8);
@@ -157,14 +157,14 @@ static void real_images_are_shown_as_the_stage_makes_them(void **state)
     struct plan *plan =
         plan_create(runner.store, (struct node *const[]){ training->shown }, 1, NULL, 0, &err);
     assert_ok(plan, err);
-    static float shown[4 * CHANNELS * 8 * 8];
+    static float shown[8 * CHANNELS * 8 * 8];
     for (int tenth = 0; tenth <= 10; tenth += 5) {
         float alpha = (float)tenth / 10;
         plan_write(plan, training->real, real);
         plan_write(plan, training->alpha, &alpha);
         assert_ok(plan_run(plan, 3, 1, &err), err);
         plan_read(plan, training->shown, shown);
-        for (int i = 0; i < 4 * CHANNELS; i++)
+        for (int i = 0; i < 8 * CHANNELS; i++)
             for (int y = 0; y < 8; y++)
                 for (int x = 0; x < 8; x++) {
                     double fine = 0, coarse = 0;
