@@ -90,19 +90,19 @@ static void build(struct training *training)
 {
     const struct train_settings *settings = &training->settings;
     struct gan gan = { training, network(settings, training->channels, training->size) };
-    struct node *real = training->shown, *fake = generate(&gan, "D.z");
-    struct node *mix = t_uniform(training->graph, "D.mix", SHAPE(training->part, 1, 1, 1));
+    struct node *real = training->shown, *fake = generate(&gan, "Dmain.z");
+    struct node *mix = t_uniform(training->graph, "Dmain.mix", SHAPE(training->part, 1, 1, 1));
     struct node *mixed = between(real, fake, mix);
     struct node *real_score = discriminate(&gan, real), *fake_score = discriminate(&gan, fake);
-    struct phase *d = training_phase(training, "D", 1);
+    struct phase *d = training_phase(training, "Dmain", 1);
     phase_term(d, "d_fake", t_mean_all(fake_score), 1);
     phase_term(d, "d_real", t_mean_all(real_score), -1);
     phase_term(d, "penalty", penalty(&gan, mixed), settings->progan.penalty);
     phase_term(d, "drift", t_mean_all(t_square(real_score)), settings->progan.drift);
     finish(&gan, d, "D.", "adam_D");
     struct phase *average = training_phase(training, "average", 1);
-    struct phase *g = training_phase(training, "G", 1);
-    phase_term(g, "g", t_mean_all(discriminate(&gan, generate(&gan, "G.z"))), -1);
+    struct phase *g = training_phase(training, "Gmain", 1);
+    phase_term(g, "g", t_mean_all(discriminate(&gan, generate(&gan, "Gmain.z"))), -1);
     size_t count = graph_parameters(training->graph, "G.", NULL, 0);
     struct node **all = arena_array(&training->arena, struct node *, count);
     graph_parameters(training->graph, "G.", all, count);

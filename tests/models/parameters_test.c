@@ -87,6 +87,13 @@ static void stylegan2_has_the_official_parameters_and_buffers(void **state)
 }
 
 /* Of the last level, with dots for TensorFlow's slashes. */
+static void progan_has_the_official_parameters(void **state)
+{
+    (void)state;
+    check_case("progan", false);
+}
+
+/* Likewise. */
 static void stylegan_has_the_official_parameters(void **state)
 {
     (void)state;
@@ -123,6 +130,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_unet_has_the_studys_parameters),
         cmocka_unit_test(ddpm_has_guided_diffusions_parameters),
+        cmocka_unit_test(progan_has_the_official_parameters),
         cmocka_unit_test(stylegan_has_the_official_parameters),
         cmocka_unit_test(stylegan2_has_the_official_parameters_and_buffers),
         cmocka_unit_test(inception_has_pytorch_fids_parameters_and_buffers),

@@ -2,6 +2,7 @@
 #include "case.h"
 
 #include "base/random.h"
+#include "models/progan.h"
 #include "models/stylegan2.h"
 #include "train/segment_recipe.h"
 
@@ -217,6 +218,61 @@ static bool open_stylegan2(struct parity_case *of, const struct json *json,
     return true;
 }
 
+/* Sets growth so that a stage of the side, fading in or not, goes on for ever from a step on. */
+static uint64_t grow_to(struct train_settings *settings, int64_t side, bool fading)
+{
+    struct growth_settings *growth = &settings->growth;
+    growth->batch_most = 1;
+    growth->first_side = fading ? side / 2 : side;
+    growth->stable_kimg = fading ? 0.001 : 1e6;
+    growth->fade_kimg = 1e6;
+    return fading ? 1 : 0;
+}
+
+static void add_progan_outputs(struct parity_case *of)
+{
+    const struct training *training = &of->training;
+    const struct progan_settings *from = &training->settings.progan;
+    struct progan config = { .resolution = training->size,
+                             .channels = training->channels,
+                             .z_width = (int)from->z_width,
+                             .channel_base = (int)from->channel_base,
+                             .channel_max = (int)from->channel_max };
+    struct graph *graph = training->graph;
+    graph_push(graph, "G");
+    add_output(
+        of, "output/images",
+        progan_generate(&config, find(of, "Gmain.z"), training->stage.side, training->alpha));
+    graph_pop(graph);
+    graph_push(graph, "D");
+    add_output(of, "output/logits", progan_discriminate(&config, training->shown, training->alpha));
+    graph_pop(graph);
+}
+
+static bool open_progan(struct parity_case *of, const struct json *json,
+                        const struct case_options *options, struct error *err)
+{
+    static const char *const keys[] = { "resolution", "channels",     "side",
+                                        "z_width",    "channel_base", "channel_max" };
+    struct train_settings settings = train_defaults;
+    struct progan_settings *gan = &settings.progan;
+    int64_t size, channels, side;
+    bool fading;
+    if (!INTEGERS(json, err, keys, &size, &channels, &side, &gan->z_width, &gan->channel_base,
+                  &gan->channel_max) ||
+        !json_get_bool(json, "fading", &fading, err))
+        return false;
+    settings.model = MODEL_PROGAN;
+    settings.rate = rate_of(options, 0.001);
+    settings.batch = options->batch;
+    uint64_t step = grow_to(&settings, side, fading);
+    if (!training_init_at(&of->training, &settings, (int)channels, (int)size, step, err))
+        return false;
+    if (options->replay)
+        add_progan_outputs(of);
+    return true;
+}
+
 /* ---- replayed draws -------------------------------------------------------------------------- */
 
 /* The t that uniform numbers are made into, rounded down, from the middle of its range. */
@@ -353,6 +409,20 @@ static const struct {
                          "\"mult\": [1, 1, 2, 2, 4, 4], \"blocks\": 2, \"attention\": [16, 8], "
                          "\"heads\": 4}",
                          16 } } },
+    { "progan",
+      open_progan,
+      { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"side\": 64, \"fading\": false, "
+                             "\"channels\": 5, \"z_width\": 512, \"channel_base\": 4096, "
+                             "\"channel_max\": 256}",
+                             16 },
+        [CASE_SMALL] = { "{\"resolution\": 32, \"side\": 16, \"fading\": true, "
+                         "\"channels\": 5, \"z_width\": 16, \"channel_base\": 128, "
+                         "\"channel_max\": 16}",
+                         8 },
+        [CASE_LARGE] = { "{\"resolution\": 256, \"side\": 256, \"fading\": false, "
+                         "\"channels\": 5, \"z_width\": 512, \"channel_base\": 16384, "
+                         "\"channel_max\": 512}",
+                         8 } } },
     { "stylegan2",
       open_stylegan2,
       { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, "
@@ -371,7 +441,7 @@ static int find_case(const char *name, struct error *err)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, name) == 0)
             return (int)i;
-    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, stylegan2", name);
+    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan2", name);
     return -1;
 }
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import ddpm, stylegan, stylegan2, swin, unet
+from models import ddpm, progan, stylegan, stylegan2, swin, unet
 
 
 @dataclass
@@ -299,6 +299,59 @@ class StyleGan(Case):
                                 half_life=self.batch * 10 / 32 * 1000)
 
 
+class ProGan(Case):
+    """WGAN-GP with drift, discriminator and generator in turn, at a level that fades in by another
+    share in every step."""
+    BENCHMARK = dict(resolution=64, side=64, fading=False, channels=5, z_width=512,
+                     channel_base=4096, channel_max=256), 16
+    SMALL = dict(resolution=32, side=16, fading=True, channels=5, z_width=16, channel_base=128,
+                 channel_max=16), 8
+    LARGE = dict(resolution=256, side=256, fading=False, channels=5, z_width=512,
+                 channel_base=16384, channel_max=512), 8
+    SMALL_RATE = 0.2   # for the same reason as StyleGan2's
+
+    def build(self):
+        s = dict(self.settings)
+        self.resolution, self.side, self.fading = s["resolution"], s["side"], s["fading"]
+        g = self.g = self.add("G", progan.Generator(**s))
+        del s["z_width"]
+        d = self.d = self.add("D", progan.Discriminator(**s))
+        self.averages["G"] = copy.deepcopy(g).requires_grad_(False)
+        self.phases = [Phase("Dmain", d, progan.optimiser(d), self.d_main,
+                             {"d_fake": 1, "d_real": -1, "penalty": 10, "drift": 0.001}, twice=True,
+                             then=self.average),
+                       Phase("Gmain", g, progan.optimiser(g), self.g_main, {"g": -1})]
+
+    def draw(self):
+        """Names: "x" (of full size), "alpha", the phase and "z", "mix"."""
+        shape = (self.batch, self.settings["channels"]) + (self.resolution,) * 2
+        draws = {"x": self.random(shape, uniform=True)}
+        if self.fading:
+            draws["alpha"] = torch.rand([]).to(self.dtype)
+        draws |= {f"{phase.name}.z": self.random((self.batch, self.g.z_width))
+                  for phase in self.phases}
+        return draws | {"Dmain.mix": torch.rand(self.batch, 1, 1, 1).to(self.dtype)}
+
+    def judge(self, draws):
+        return lambda images: self.d(images, draws.get("alpha"))
+
+    def shown(self, draws):
+        return progan.shown(draws["x"], self.side, draws.get("alpha"))
+
+    def d_main(self, draws):
+        fake = self.g(draws["Dmain.z"], draws.get("alpha"))
+        return progan.losses(self.judge(draws), self.shown(draws), fake, draws["Dmain.mix"],
+                             self.resolution)
+
+    def g_main(self, draws):
+        images = self.g(draws["Gmain.z"], draws.get("alpha"))
+        return {"g": self.judge(draws)(images).mean()}
+
+    def average(self):
+        """Before the generator's step, as in the official loop."""
+        progan.update_average(self.averages["G"], self.g)
+
+
 class StyleGan2(Case):
     """Generator, discriminator and R1 phases in each step, style mixing with probability .9.
 
@@ -398,5 +451,5 @@ class StyleGan2Path(StyleGan2):
     PATH_LENGTH = True
 
 
-CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "stylegan": StyleGan,
+CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "progan": ProGan, "stylegan": StyleGan,
          "stylegan2": StyleGan2, "stylegan2-path": StyleGan2Path}

@@ -27,7 +27,7 @@ import torch
 
 import operations
 import tensorfile
-from cases import CASES, StyleGan
+from cases import CASES, ProGan, StyleGan
 from models.inception import Inception
 
 
@@ -53,6 +53,9 @@ def outputs(case, draws):
         y = case.modules["model"](draws["x"])
         return {"output/y": y[0]}
     g, z = case.modules["G"], draws["Gmain.z"]
+    if isinstance(case, ProGan):
+        return {"output/images": g(z, draws.get("alpha")),
+                "output/logits": case.judge(draws)(case.shown(draws))}
     if isinstance(case, StyleGan):
         return {"output/ws": g.styles(z),
                 "output/images": g(z, case.noise(draws, "Gmain"), draws.get("alpha")),
@@ -138,7 +141,7 @@ def export_parameters(path):
     """A line a tensor: case, network.name, shape as 8x3x3 ("scalar" for none). The constant filters
     are left out: the engine has them as constants."""
     with open(path, "w", encoding="utf-8") as file:
-        for name in ("unet", "ddpm", "stylegan", "stylegan2"):
+        for name in ("unet", "ddpm", "progan", "stylegan", "stylegan2"):
             case = CASES[name](*CASES[name].BENCHMARK)
             for key, value in state(case, "").items():
                 if not key.endswith("resample_filter"):
