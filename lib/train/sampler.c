@@ -149,7 +149,7 @@ static struct json *origin(const struct sampling_run *run)
     if (strcmp(format->model, "ddpm") == 0) {
         json_put_string(origin, "sampler", sampler_names[run->options.sampler]);
         json_put_integer(origin, "steps", format->steps);
-    } else {
+    } else if (strcmp(format->model, "progan") != 0) { /* which has no styles */
         json_put_real(origin, "truncation", run->options.truncation);
     }
     return origin;

@@ -40,7 +40,8 @@ struct parity_case {
     struct arena arena;
 };
 
-/* Builds a case, "unet", "swin", "ddpm", "progan" or "stylegan2", from cases.py's settings as JSON. */
+/* Builds a case, "unet", "swin", "ddpm", "progan" or "stylegan2", from the settings of cases.py, as
+ * JSON. */
 bool case_open(struct parity_case *of, const char *name, const struct json *settings,
                const struct case_options *options, struct error *err) MUST_USE;
 void case_close(struct parity_case *of);

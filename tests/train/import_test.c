@@ -52,15 +52,15 @@ static void add_filter(struct official *file, const char *name)
         data[i] = line[i / 4] * line[i % 4];
 }
 
-static void make_official(struct official *file)
+/* Every tensor that drawing with these settings asks for. */
+static void add_asked(struct official *file, const struct train_settings *settings)
 {
     struct error err;
-    struct train_settings settings = small_gan();
     struct checkpoint_record record = { .channels = "a,b", .channel_count = 2, .size = SIDE };
     struct draw_options options = { .truncation = 0.5, .device = "cpu" };
     *file = (struct official){ .count = 0 };
     arena_init(&file->arena);
-    struct generator *generator = generator_beside(&settings, &record, &options, &err);
+    struct generator *generator = generator_beside(settings, &record, &options, &err);
     assert_ok(generator, err);
     const struct store *store = generator_store(generator);
     for (size_t i = 0; i < store_count(store); i++) {
@@ -72,18 +72,39 @@ static void make_official(struct official *file)
         add_tensor(file, tensor->name + 2, tensor->shape.rank, shape);
     }
     generator_free(generator);
+}
+
+static void make_official(struct official *file)
+{
+    struct train_settings settings = small_gan();
+    add_asked(file, &settings);
     add_tensor(file, "synthesis.b8.conv0.noise_const", 2, (size_t[]){ 8, 8 });
     add_filter(file, "synthesis.b8.resample_filter");
+}
+
+/* ProGAN's file has the layers that made smaller images, too. */
+static void make_official_progan(struct official *file)
+{
+    struct train_settings settings = fixture_progan();
+    add_asked(file, &settings);
+    add_tensor(file, "lod", 0, NULL);
+    add_tensor(file, "ToRGB_lod2.weight", 4, (size_t[]){ 2, 8, 1, 1 });
+}
+
+static bool import_as(const struct official *file, const struct train_settings *settings,
+                      struct import_report *report, struct error *err)
+{
+    struct import_job job = { scratch("weights.safetensors"), scratch("model"), settings, SIDE,
+                              "a,b" };
+    assert_ok(safetensors_write(job.weights, file->entries, file->count, NULL, 0, err), *err);
+    *report = (struct import_report){ 0 };
+    return import_weights(&job, report, err);
 }
 
 static bool import(const struct official *file, struct import_report *report, struct error *err)
 {
     struct train_settings settings = small_gan();
-    struct import_job job = { scratch("weights.safetensors"), scratch("model"), &settings, SIDE,
-                              "a,b" };
-    assert_ok(safetensors_write(job.weights, file->entries, file->count, NULL, 0, err), *err);
-    *report = (struct import_report){ 0 };
-    return import_weights(&job, report, err);
+    return import_as(file, &settings, report, err);
 }
 
 static void what_fits_is_taken_bit_for_bit(void **state)
@@ -145,12 +166,37 @@ static void every_difference_is_told_and_nothing_written(void **state)
     arena_release(&file.arena);
 }
 
+/* Weights that were imported have grown: they draw images of full size at once. */
+static void what_has_grown_elsewhere_draws_in_full_size(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    struct import_report report;
+    struct train_settings settings = fixture_progan();
+    struct draw_options options = { .seed = 1, .truncation = 1, .device = "cpu" };
+    static float images[GENERATOR_BATCH * 2 * SIDE * SIDE];
+    make_official_progan(&file);
+    assert_ok(import_as(&file, &settings, &report, &err), err);
+    assert_int_equal(report.taken, file.count - 2);
+    assert_int_equal(report.passed_over, 2);
+    struct generator *generator = generator_open(scratch("model"), &options, &err);
+    assert_ok(generator, err);
+    assert_int_equal(generator_format(generator)->side, SIDE);
+    assert_ok(generator_draw(generator, 0, images, &err), err);
+    assert_true(fabsf(images[0] - images[1]) > 1e-6f);
+    generator_free(generator);
+    import_report_release(&report);
+    arena_release(&file.arena);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_fits_is_taken_bit_for_bit),
+        TEST(what_has_grown_elsewhere_draws_in_full_size),
         TEST(every_difference_is_told_and_nothing_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
