@@ -36,9 +36,10 @@ struct feature_network {
 /* ---- weights --------------------------------------------------------------------------------- */
 
 /* The classifier, and how many batches a training saw. */
-static bool is_of_no_use(const struct tensor_entry *entry, struct text *differences)
+static bool is_of_no_use(const struct tensor_entry *entry, const void *context,
+                         struct text *differences)
 {
-    (void)differences;
+    (void)context, (void)differences;
     return text_ends_with(entry->name, ".num_batches_tracked") ||
            strcmp(entry->name, "fc.weight") == 0 || strcmp(entry->name, "fc.bias") == 0;
 }
@@ -71,7 +72,7 @@ static bool load_weights(struct feature_network *network, const char *path, stru
     if (ok) {
         for (size_t i = 0; i < store_count(network->store); i++)
             take(network, &foreign, store_tensor(network->store, i));
-        foreign_check_rest(&foreign, is_of_no_use);
+        foreign_check_rest(&foreign, is_of_no_use, NULL);
         struct digest digest = digest_of(foreign.file.map.bytes, foreign.file.map.size);
         digest_hex(&digest, network->format.weights);
         ok = foreign_agrees(&foreign, err) ||

@@ -85,7 +85,7 @@ static struct stylegan3_layer layer_of(const struct stylegan3 *config, int i)
 int stylegan3_layers(const struct stylegan3 *config, struct stylegan3_layer layer[STYLEGAN3_LAYERS])
 {
     int layers = layers_of(config), side = config->resolution;
-    CHECK(side >= 16 && (side & (side - 1)) == 0, "StyleGAN 3 at resolution %d", side);
+    CHECK(side >= 8 && (side & (side - 1)) == 0, "StyleGAN 3 at resolution %d", side);
     CHECK(layers > CRITICAL && layers < STYLEGAN3_LAYERS, "%d layers", layers);
     for (int i = 0; i <= layers; i++)
         layer[i] = layer_of(config, i);

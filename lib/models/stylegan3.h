@@ -23,7 +23,7 @@ enum { STYLEGAN3_LAYERS = 32 }; /* the most, with ToRGB */
 
 struct stylegan3 {
     bool rotation;            /* R: 1×1 convolutions, radial filters; else T */
-    int resolution, channels; /* of the images; the resolution a power of 2, at least 16 */
+    int resolution, channels; /* of the images; the resolution a power of 2, at least 8 */
     int z_width, w_width;
     int mapping_layers; /* 0: 2 */
     int layers;         /* beside the input and ToRGB; 0: 14 */

@@ -125,15 +125,16 @@ static double filtered(const struct node *y, const double *x, const double *filt
     int64_t taps[2] = { shape.size[0], shape.size[separable ? 0 : 1] };
     int64_t height = dim(y->src[0], 2), width = dim(y->src[0], 3);
     double sum = 0;
-    for (int64_t ky = 0; ky < taps[0]; ky++)
-        for (int64_t kx = 0; kx < taps[1]; kx++) {
-            int64_t row = source_pixel(u, 0, oy * u->down[0] + ky, height);
+    for (int64_t ky = 0; ky < taps[0]; ky++) {
+        int64_t row = source_pixel(u, 0, oy * u->down[0] + ky, height);
+        for (int64_t kx = 0; row >= 0 && kx < taps[1]; kx++) {
             int64_t column = source_pixel(u, 1, ox * u->down[1] + kx, width);
             int64_t fy = u->flip ? ky : taps[0] - 1 - ky, fx = u->flip ? kx : taps[1] - 1 - kx;
-            if (row >= 0 && column >= 0)
+            if (column >= 0)
                 sum += x[row * width + column] *
                        (separable ? filter[fy] * filter[fx] : filter[fy * taps[1] + fx]);
         }
+    }
     return sum;
 }
 

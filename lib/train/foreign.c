@@ -96,14 +96,14 @@ float *foreign_take(struct foreign *foreign, const char *name, struct shape shap
     return values;
 }
 
-void foreign_check_rest(struct foreign *foreign, foreign_known *known)
+void foreign_check_rest(struct foreign *foreign, foreign_known *known, const void *context)
 {
     for (size_t i = 0; i < foreign->file.count; i++) {
         const struct tensor_entry *entry = &foreign->file.tensors[i];
         if (foreign->used[i])
             continue;
         foreign->passed_over++;
-        if (!known(entry, foreign->differences))
+        if (!known(entry, context, foreign->differences))
             text_format(foreign->differences, "%s: in the file, not asked for\n", entry->name);
     }
 }

@@ -4,7 +4,7 @@
  *     struct foreign foreign;
  *     if (!foreign_open(&foreign, "weights.safetensors", &differences, err)) …
  *     float *values = foreign_take(&foreign, "conv0.weight", shape);   // NULL: a difference
- *     foreign_check_rest(&foreign, is_of_no_use);
+ *     foreign_check_rest(&foreign, is_of_no_use, NULL);
  *     ok = foreign_agrees(&foreign, err);
  *     foreign_close(&foreign);
  *
@@ -40,8 +40,9 @@ float *foreign_values(const struct tensor_entry *entry) MUST_USE;
 
 /* Passes over what was not taken; what `known` says no to is a difference, which `known` may have
  * told itself (then it says yes). */
-typedef bool foreign_known(const struct tensor_entry *entry, struct text *differences);
-void foreign_check_rest(struct foreign *foreign, foreign_known *known);
+typedef bool foreign_known(const struct tensor_entry *entry, const void *context,
+                           struct text *differences);
+void foreign_check_rest(struct foreign *foreign, foreign_known *known, const void *context);
 
 /* False where there is a difference: how many, not which. */
 bool foreign_agrees(const struct foreign *foreign, struct error *err) MUST_USE;

@@ -1,11 +1,13 @@
 /* Weights from elsewhere; see import.h. */
 #include "train/import.h"
 
+#include "models/stylegan3.h"
 #include "train/checkpoint.h"
 #include "train/foreign.h"
 #include "train/generator.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,6 +16,7 @@ static const char *const prefixes[MODEL_COUNT] = {
     [MODEL_DDPM] = "model.",
     [MODEL_STYLEGAN2] = "G.",
     [MODEL_PROGAN] = "G.",
+    [MODEL_STYLEGAN3] = "G.",
 };
 
 struct import {
@@ -29,23 +32,35 @@ struct import {
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
+/* Whether a tensor holds these values, whatever the lengths of its axes. */
+static bool holds(const struct tensor_entry *entry, const float *expected, size_t count)
+{
+    size_t own = 1;
+    for (int axis = 0; axis < entry->rank; axis++)
+        own *= entry->shape[axis];
+    float *values = own == count ? foreign_values(entry) : NULL;
+    bool equal = values;
+    for (size_t i = 0; equal && i < count; i++)
+        equal = fabsf(values[i] - expected[i]) < 1e-6f;
+    free(values);
+    return equal;
+}
+
 /* The official filter is the outer product of [1,3,3,1]/8 with itself. */
 static bool is_usual_filter(const struct tensor_entry *entry)
 {
     static const float line[] = { 0.125f, 0.375f, 0.375f, 0.125f };
-    if (entry->rank != 2 || entry->shape[0] != 4 || entry->shape[1] != 4)
-        return false;
-    float *values = foreign_values(entry);
-    bool usual = values;
-    for (int i = 0; usual && i < 16; i++)
-        usual = fabsf(values[i] - line[i / 4] * line[i % 4]) < 1e-6f;
-    free(values);
-    return usual;
+    float filter[16];
+    for (int i = 0; i < 16; i++)
+        filter[i] = line[i / 4] * line[i % 4];
+    return holds(entry, filter, 16);
 }
 
 /* What is left over in a file, and of no use here. */
-static bool is_buffer_of_stylegan2(const struct tensor_entry *entry, struct text *differences)
+static bool is_buffer_of_stylegan2(const struct tensor_entry *entry, const void *context,
+                                   struct text *differences)
 {
+    (void)context;
     bool filter = text_ends_with(entry->name, ".resample_filter");
     if (filter && !is_usual_filter(entry))
         text_format(differences, "%s: not the filter [1,3,3,1]\n", entry->name);
@@ -53,16 +68,53 @@ static bool is_buffer_of_stylegan2(const struct tensor_entry *entry, struct text
 }
 
 /* The official networks keep the layers that made images while they grew. */
-static bool is_of_smaller_sides(const struct tensor_entry *entry, struct text *differences)
+static bool is_of_smaller_sides(const struct tensor_entry *entry, const void *context,
+                                struct text *differences)
 {
-    (void)differences;
+    (void)context, (void)differences;
     return strcmp(entry->name, "lod") == 0 || (text_starts_with(entry->name, "ToRGB_lod") &&
                                                !text_starts_with(entry->name, "ToRGB_lod0."));
 }
 
-static bool is_nothing(const struct tensor_entry *entry, struct text *differences)
+/* "synthesis.L3_52_512.up_filter", or down_filter: whether it is that of our layer 3. */
+static bool is_filter_of_stylegan3(const struct tensor_entry *entry,
+                                   const struct train_settings *settings, int size)
 {
-    (void)entry, (void)differences;
+    struct stylegan3 config = { .rotation = settings->stylegan3.config == STYLEGAN3_R,
+                                .resolution = size,
+                                .layers = (int)settings->stylegan3.layers };
+    struct stylegan3_layer layer[STYLEGAN3_LAYERS];
+    float taps[STYLEGAN3_FILTER];
+    int number, count = stylegan3_layers(&config, layer);
+    if (sscanf(entry->name, "synthesis.L%d_", &number) != 1 || number < 0 || number + 1 >= count)
+        return false;
+    const struct stylegan3_layer *own = &layer[number];
+    bool up = text_ends_with(entry->name, ".up_filter"), radial = !up && own->radial;
+    size_t length = (size_t)(up ? own->up_taps : own->down_taps);
+    (up ? stylegan3_up_filter : stylegan3_down_filter)(own, taps);
+    return holds(entry, taps, radial ? length * length : length);
+}
+
+static bool is_buffer_of_stylegan3(const struct tensor_entry *entry, const void *context,
+                                   struct text *differences)
+{
+    static const float identity[] = { 1, 0, 0, 0, 1, 0, 0, 0, 1 };
+    const struct import_job *job = context;
+    bool filter =
+        text_ends_with(entry->name, ".up_filter") || text_ends_with(entry->name, ".down_filter");
+    bool transform = strcmp(entry->name, "synthesis.input.transform") == 0;
+    if (filter && !is_filter_of_stylegan3(entry, job->settings, job->size))
+        text_format(differences, "%s: not the filter that follows from the settings\n",
+                    entry->name);
+    if (transform && !holds(entry, identity, 9))
+        text_format(differences, "%s: not the identity\n", entry->name);
+    return filter || transform;
+}
+
+static bool is_nothing(const struct tensor_entry *entry, const void *context,
+                       struct text *differences)
+{
+    (void)entry, (void)context, (void)differences;
     return false;
 }
 
@@ -70,6 +122,7 @@ static foreign_known *const known[MODEL_COUNT] = {
     [MODEL_DDPM] = is_nothing,
     [MODEL_STYLEGAN2] = is_buffer_of_stylegan2,
     [MODEL_PROGAN] = is_of_smaller_sides,
+    [MODEL_STYLEGAN3] = is_buffer_of_stylegan3,
 };
 
 /* A tensor that drawing asks for, into the store under its name in a checkpoint. */
@@ -94,7 +147,7 @@ static bool compare(struct import *import, struct error *err)
     for (size_t i = 0; i < store_count(asked); i++)
         if (!take(import, store_tensor(asked, i), err))
             return false;
-    foreign_check_rest(&import->foreign, known[import->job->settings->model]);
+    foreign_check_rest(&import->foreign, known[import->job->settings->model], import->job);
     import->report->taken = import->foreign.taken;
     import->report->passed_over = import->foreign.passed_over;
     return foreign_agrees(&import->foreign, err);

@@ -13,6 +13,7 @@ static const struct recipe *const recipes[MODEL_COUNT] = {
     [MODEL_DDPM] = &recipe_ddpm,
     [MODEL_STYLEGAN2] = &recipe_stylegan2,
     [MODEL_PROGAN] = &recipe_progan,
+    [MODEL_STYLEGAN3] = &recipe_stylegan3,
 };
 
 const struct recipe *recipe_of(const struct train_settings *settings)

@@ -122,7 +122,7 @@ struct recipe {
     bool (*validate)(struct sampling *validation, uint64_t first, const float *images,
                      float *losses, struct error *err);
 };
-extern const struct recipe recipe_ddpm, recipe_stylegan2, recipe_progan;
+extern const struct recipe recipe_ddpm, recipe_stylegan2, recipe_progan, recipe_stylegan3;
 const struct recipe *recipe_of(const struct train_settings *settings);
 
 /* How resolved settings grow; and whether a network can be what they ask for. */

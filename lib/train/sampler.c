@@ -33,7 +33,7 @@ const struct yaml_field sample_fields[] = {
           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
-          .help = "stylegan2: below 1 less varied, more typical (default 1)"),
+          .help = "stylegan2, stylegan3: below 1 less varied, more typical (default 1)"),
     FIELD(made_elsewhere, YAML_STRING, .metavar = "STORE",
           .help = "instead of drawing: a synthetic store, as lethe ingest --role synthetic makes"),
     { 0 },

@@ -4,10 +4,12 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", "progan", NULL };
+const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", "progan", "stylegan3",
+                                                   NULL };
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
+static const char *const config_names[STYLEGAN3_CONFIGS + 1] = { "t", "r", NULL };
 static const char *const masks_names[TRAIN_MASKS_COUNT + 1] = { "auto", "none", NULL };
 const char *const precision_names[] = { "f32", "bf16", NULL };
 const char *const algorithms_names[] = { "deterministic", "fastest", NULL };
@@ -41,12 +43,27 @@ const struct train_settings train_defaults = {
                    .augment_kimg = 500 },
     .progan = { .z_width = 512, .penalty = 10, .drift = 0.001, .average = 0.999 },
     .growth = { .batch_most = 128, .stable_kimg = 600, .fade_kimg = 600 },
+    .stylegan3 = { .z_width = 512,
+                   .w_width = 512,
+                   .mapping_layers = 2,
+                   .layers = 14,
+                   .r1_interval = 16,
+                   .bf16_resolutions = 4,
+                   .gamma = -1,
+                   .d_rate = 0.002,
+                   .blur_sigma = -1,
+                   .blur_kimg = -1,
+                   .average_kimg = -1,
+                   .average_ramp = 0.05,
+                   .augment_target = 0.6,
+                   .augment_kimg = 500 },
 };
 
 #define DDPM(...)      YAML_FIELD(struct ddpm_settings, __VA_ARGS__)
 #define STYLEGAN2(...) YAML_FIELD(struct stylegan2_settings, __VA_ARGS__)
 #define PROGAN(...)    YAML_FIELD(struct progan_settings, __VA_ARGS__)
 #define GROWTH(...)    YAML_FIELD(struct growth_settings, __VA_ARGS__)
+#define STYLEGAN3(...) YAML_FIELD(struct stylegan3_settings, __VA_ARGS__)
 #define FIELD(...)     YAML_FIELD(struct train_settings, __VA_ARGS__)
 
 static const struct yaml_field ddpm_fields[] = {
@@ -78,19 +95,21 @@ static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
               .help = "GANs: of the latents (default 512)"),
     STYLEGAN2(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
-              .help = "stylegan2: of the styles (default 512)"),
+              .help = "stylegan2, stylegan3: of the styles (default 512)"),
     STYLEGAN2(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
-              .help = "stylegan2: of the mapping network (default 8)"),
+              .help = "stylegan2, stylegan3: of the mapping network (default 8; 2)"),
     STYLEGAN2(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
               .help = "GANs: channels at side 1; 0: the preset's"),
     STYLEGAN2(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
               .help = "GANs: channels at most; 0: the preset's"),
-    STYLEGAN2(bf16_resolutions, YAML_INTEGER, .minimum = 1, .maximum = 9, .metavar = "N",
-              .help = "stylegan2: with bf16, the highest so many resolutions use it (default 4)"),
+    STYLEGAN2(
+        bf16_resolutions, YAML_INTEGER, .minimum = 1, .maximum = 9, .metavar = "N",
+        .help = "stylegan2, stylegan3: with bf16, so many highest resolutions use it (default 4)"),
     STYLEGAN2(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
-              .help = "stylegan2: weight of R1; 0: none; -1: .0002 size^2 / batch"),
+              .help =
+                  "stylegan2, stylegan3: weight of R1; 0: none; -1: .0002 (.001) size^2 / batch"),
     STYLEGAN2(r1_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
-              .help = "stylegan2: between steps of R1 (default 16)"),
+              .help = "stylegan2, stylegan3: between steps of R1 (default 16)"),
     STYLEGAN2(path_weight, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "WEIGHT",
               .help = "stylegan2: of path length; 0: none (default 2)"),
     STYLEGAN2(path_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
@@ -98,18 +117,21 @@ static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(mixing, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "P",
               .help = "stylegan2: probability of mixing styles (default .9)"),
     STYLEGAN2(average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
-              .help = "stylegan2: half-life of the moving average; -1: batch 10/32"),
-    STYLEGAN2(average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
-              .help =
-                  "stylegan2: at most this share of the images so far; 0: no ramp (default .05)"),
+              .help = "stylegan2, stylegan3: half-life of the moving average; -1: batch 10/32"),
+    STYLEGAN2(
+        average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
+        .help =
+            "stylegan2, stylegan3: at most this share of images so far; 0: no ramp (default .05)"),
     STYLEGAN2(augment, YAML_CHOICE, .choices = augment_names,
               .help =
-                  "stylegan2: what the discriminator sees is moved, scaled and turned, the more "
-                  "it overfits"),
-    STYLEGAN2(augment_target, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
-              .help = "stylegan2: overfitting aimed at, the mean sign of D(real) (default .6)"),
+                  "stylegan2, stylegan3: what the discriminator sees is moved, scaled and turned, "
+                  "the more it overfits"),
+    STYLEGAN2(
+        augment_target, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
+        .help =
+            "stylegan2, stylegan3: overfitting aimed at, the mean sign of D(real) (default .6)"),
     STYLEGAN2(augment_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
-              .help = "stylegan2: to go from no augmentation to all (default 500)"),
+              .help = "stylegan2, stylegan3: to go from no augmentation to all (default 500)"),
     { 0 },
 };
 
@@ -138,6 +160,49 @@ static const struct yaml_field growth_fields[] = {
            .help = "progan: thousands of images while new layers fade in (default 600)"),
     GROWTH(batch_most, YAML_INTEGER, .minimum = 1, .maximum = 65536, .metavar = "N",
            .help = "progan: the batch doubles as the side halves, up to this (default 128)"),
+    { 0 },
+};
+
+static const struct yaml_field stylegan3_fields[] = {
+    STYLEGAN3(config, YAML_CHOICE, .choices = config_names,
+              .help = "stylegan3: t: alias-free under translation; r: under rotation, too"),
+    STYLEGAN3(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+              .help = "stylegan3: of the latents (default 512)"),
+    STYLEGAN3(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+              .help = "stylegan3: of the styles (default 512)"),
+    STYLEGAN3(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
+              .help = "stylegan3: of the mapping network (default 2)"),
+    STYLEGAN3(layers, YAML_INTEGER, .minimum = 3, .maximum = 30, .metavar = "N",
+              .help = "stylegan3: of the synthesis, beside its input and ToRGB (default 14)"),
+    STYLEGAN3(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
+              .help = "stylegan3: capacity, the official cbase; 0: the preset's"),
+    STYLEGAN3(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
+              .help = "stylegan3: channels at most, the official cmax; 0: the preset's"),
+    STYLEGAN3(bf16_resolutions, YAML_INTEGER, .minimum = 1, .maximum = 9, .metavar = "N",
+              .help = "stylegan3: with bf16, the highest so many resolutions use it (default 4)"),
+    STYLEGAN3(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
+              .help = "stylegan3: weight of R1; 0: none; -1: .001 size^2 / batch"),
+    STYLEGAN3(r1_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
+              .help = "stylegan3: between steps of R1 (default 16)"),
+    STYLEGAN3(d_rate, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "RATE",
+              .help = "stylegan3: learning rate of the discriminator (default .002)"),
+    STYLEGAN3(blur_sigma, YAML_REAL, .minimum = -1, .maximum = 20, .metavar = "PIXELS",
+              .help = "stylegan3: blur that the discriminator begins with; 0: none; -1: 10 for r"),
+    STYLEGAN3(blur_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
+              .help = "stylegan3: over which that blur fades; -1: batch 200/32"),
+    STYLEGAN3(average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
+              .help = "stylegan3: half-life of the moving average; -1: batch 10/32"),
+    STYLEGAN3(average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
+              .help =
+                  "stylegan3: at most this share of the images so far; 0: no ramp (default .05)"),
+    STYLEGAN3(augment, YAML_CHOICE, .choices = augment_names,
+              .help =
+                  "stylegan3: what the discriminator sees is moved, scaled and turned, the more "
+                  "it overfits"),
+    STYLEGAN3(augment_target, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "R",
+              .help = "stylegan3: overfitting aimed at, the mean sign of D(real) (default .6)"),
+    STYLEGAN3(augment_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
+              .help = "stylegan3: to go from no augmentation to all (default 500)"),
     { 0 },
 };
 
@@ -186,6 +251,7 @@ const struct yaml_field train_fields[] = {
     FIELD(progan, YAML_SECTION, .section = progan_fields, .help = "ProGAN"),
     FIELD(growth, YAML_SECTION, .section = growth_fields,
           .help = "of the images, as training goes on"),
+    FIELD(stylegan3, YAML_SECTION, .section = stylegan3_fields, .help = "StyleGAN 3"),
     FIELD(candidates, YAML_ROWS, .section = candidate_fields,
           .row_size = sizeof(struct train_candidate),
           .help = "name, images, settings: what lethe run tries; the best that passes is released"),
@@ -195,8 +261,9 @@ const struct yaml_field train_fields[] = {
 /* Presets by size. Diffusion: improved- and guided-diffusion's networks, dropout as Ho et al. for
  * small images. StyleGAN 2: channels and batches as stylegan2-ada-pytorch's "auto" for one device.
  * ProGAN: batches as the official code's for one device, 8 at 256², up to 128 for small sides.
- * Published runs: 25,000 kimg for StyleGAN 2, 12,000 for ProGAN on one device; 500,000 steps or so
- * of batch 128 for diffusion. */
+ * StyleGAN 3: batches, gamma and, up to 256², channels as the official recommendations.
+ * Published runs: 25,000 kimg for StyleGAN 2 and 3, 12,000 for ProGAN on one device; 500,000 steps
+ * or so of batch 128 for diffusion. */
 
 #define LIST(...)                                                                                  \
     {                                                                                              \
@@ -282,6 +349,23 @@ static void resolve_progan(struct train_settings *settings, size_t row, int size
     set_integer(&settings->growth.first_side, size < 4 ? size : 4);
 }
 
+static void resolve_stylegan3(struct train_settings *settings, size_t row, int size)
+{
+    (void)row; /* one row for all sizes but the channels' */
+    struct stylegan3_settings *gan = &settings->stylegan3;
+    set_integer(&settings->batch, 32);
+    set_integer(&settings->images, 25000000);
+    settings->rate = settings->rate > 0 ? settings->rate : 0.0025;
+    set_integer(&gan->channel_base, size > 256 ? 32768 : 16384);
+    set_integer(&gan->channel_max, 512);
+    double batch = (double)settings->batch;
+    gan->gamma = gan->gamma >= 0 ? gan->gamma : 0.001 * size * size / batch;
+    gan->average_kimg = gan->average_kimg >= 0 ? gan->average_kimg : batch * 10 / 32;
+    if (gan->blur_sigma < 0)
+        gan->blur_sigma = gan->config == STYLEGAN3_R ? 10 : 0;
+    gan->blur_kimg = gan->blur_kimg >= 0 ? gan->blur_kimg : batch * 200 / 32;
+}
+
 static bool check_list(const struct yaml_strings *list, const char *name, int64_t least,
                        struct error *err)
 {
@@ -329,6 +413,7 @@ static void (*const resolve[MODEL_COUNT])(struct train_settings *settings, size_
     [MODEL_DDPM] = resolve_ddpm,
     [MODEL_STYLEGAN2] = resolve_stylegan2,
     [MODEL_PROGAN] = resolve_progan,
+    [MODEL_STYLEGAN3] = resolve_stylegan3,
 };
 
 bool train_settings_resolve(struct train_settings *settings, int size, struct error *err)

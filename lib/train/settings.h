@@ -15,13 +15,15 @@
 #include "base/text.h"
 #include "base/yaml.h"
 
-enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_PROGAN, MODEL_COUNT };
+enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_PROGAN, MODEL_STYLEGAN3, MODEL_COUNT };
 extern const char *const precision_names[];  /* by enum precision */
 extern const char *const algorithms_names[]; /* by enum algorithms */
 extern const char algorithms_help[];         /* of the setting, in every section that has it */
 extern const char *const model_names[MODEL_COUNT + 1];
 
 enum ada { ADA_NONE, ADA_ADAPTIVE, ADA_COUNT };
+
+enum stylegan3_config { STYLEGAN3_T, STYLEGAN3_R, STYLEGAN3_CONFIGS };
 
 enum train_masks { TRAIN_MASKS_AUTO, TRAIN_MASKS_NONE, TRAIN_MASKS_COUNT };
 
@@ -51,6 +53,15 @@ struct growth_settings {
     double stable_kimg, fade_kimg;
 };
 
+struct stylegan3_settings {
+    int config; /* enum stylegan3_config */
+    int64_t z_width, w_width, mapping_layers, layers, channel_base, channel_max, r1_interval,
+        bf16_resolutions;
+    double gamma, d_rate, blur_sigma, blur_kimg, average_kimg, average_ramp, augment_target,
+        augment_kimg;
+    int augment; /* enum ada */
+};
+
 struct train_settings {
     int model, masks;
     int precision, algorithms; /* enum precision; enum algorithms (tensor/algorithms.h) */
@@ -61,6 +72,7 @@ struct train_settings {
     struct stylegan2_settings stylegan2;
     struct progan_settings progan;
     struct growth_settings growth;
+    struct stylegan3_settings stylegan3;
     /* These decide how long a run goes on and what it leaves, not what it computes: a run that is
      * resumed may change them. */
     int64_t images, checkpoint, keep, log, samples, validate;
@@ -93,7 +105,7 @@ struct draw_options {
     uint64_t seed;
     int sampler;        /* ddpm: enum sampler */
     int64_t steps;      /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
-    double truncation;  /* stylegan2: ψ; 1: none */
+    double truncation;  /* GANs: ψ; 1: none */
     int weights;        /* enum weights: of a folder */
     int precision;      /* enum precision, of matrix work */
     const char *device; /* as device_backend takes it; NULL: auto */

@@ -116,6 +116,12 @@ static void stylegan_has_the_official_parameters(void **state)
     graph_free(graph);
 }
 
+static void stylegan3_has_the_official_parameters_and_buffers(void **state)
+{
+    (void)state;
+    check_case("stylegan3", false);
+}
+
 static void inception_has_pytorch_fids_parameters_and_buffers(void **state)
 {
     (void)state;
@@ -133,6 +139,7 @@ int main(void)
         cmocka_unit_test(progan_has_the_official_parameters),
         cmocka_unit_test(stylegan_has_the_official_parameters),
         cmocka_unit_test(stylegan2_has_the_official_parameters_and_buffers),
+        cmocka_unit_test(stylegan3_has_the_official_parameters_and_buffers),
         cmocka_unit_test(inception_has_pytorch_fids_parameters_and_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "models/progan.h"
 #include "models/stylegan2.h"
+#include "models/stylegan3.h"
 #include "train/segment_recipe.h"
 
 #include <stdio.h>
@@ -273,6 +274,56 @@ static bool open_progan(struct parity_case *of, const struct json *json,
     return true;
 }
 
+/* Of the latents of the first phase. */
+static void add_stylegan3_outputs(struct parity_case *of)
+{
+    const struct training *training = &of->training;
+    const struct stylegan3_settings *from = &training->settings.stylegan3;
+    int wider = from->config == STYLEGAN3_R ? 2 : 1;
+    struct stylegan3 config = { .rotation = from->config == STYLEGAN3_R,
+                                .resolution = training->size,
+                                .channels = training->channels,
+                                .w_width = (int)from->w_width,
+                                .mapping_layers = (int)from->mapping_layers,
+                                .layers = (int)from->layers,
+                                .channel_base = wider * (int)from->channel_base,
+                                .channel_max = wider * (int)from->channel_max };
+    struct stylegan2 discriminator = { .resolution = training->size,
+                                       .channel_base = (int)from->channel_base,
+                                       .channel_max = (int)from->channel_max };
+    struct graph *graph = training->graph;
+    graph_push(graph, "G");
+    struct node *w = stylegan3_map(&config, find(of, "Gmain.z"));
+    add_output(of, "output/w", w);
+    add_output(of, "output/images", stylegan3_synthesize(&config, w, NULL));
+    graph_pop(graph);
+    graph_push(graph, "D");
+    add_output(of, "output/logits", stylegan2_discriminate(&discriminator, training->real));
+    graph_pop(graph);
+}
+
+static bool open_stylegan3(struct parity_case *of, const struct json *json,
+                           const struct case_options *options, struct error *err)
+{
+    static const char *const keys[] = { "resolution", "channels",     "z_width",    "w_width",
+                                        "layers",     "channel_base", "channel_max" };
+    struct train_settings settings = train_defaults;
+    struct stylegan3_settings *gan = &settings.stylegan3;
+    int64_t size, channels;
+    if (!INTEGERS(json, err, keys, &size, &channels, &gan->z_width, &gan->w_width, &gan->layers,
+                  &gan->channel_base, &gan->channel_max))
+        return false;
+    settings.model = MODEL_STYLEGAN3;
+    settings.rate = rate_of(options, 0.0025);
+    gan->config = options->rotation ? STYLEGAN3_R : STYLEGAN3_T;
+    gan->d_rate = rate_of(options, 0.002);
+    if (!open_generator(of, &settings, options, channels, size, err))
+        return false;
+    if (options->replay)
+        add_stylegan3_outputs(of);
+    return true;
+}
+
 /* ---- replayed draws -------------------------------------------------------------------------- */
 
 /* The t that uniform numbers are made into, rounded down, from the middle of its range. */
@@ -434,6 +485,20 @@ static const struct {
         [CASE_LARGE] = { "{\"resolution\": 256, \"channels\": 5, \"z_width\": 512, "
                          "\"w_width\": 512, \"channel_base\": 16384, \"channel_max\": 512}",
                          16 } } },
+    { "stylegan3",
+      open_stylegan3,
+      { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, "
+                             "\"w_width\": 512, \"layers\": 14, \"channel_base\": 2048, "
+                             "\"channel_max\": 64}",
+                             16 },
+        [CASE_SMALL] = { "{\"resolution\": 32, \"channels\": 5, \"z_width\": 16, "
+                         "\"w_width\": 16, \"layers\": 4, \"channel_base\": 128, "
+                         "\"channel_max\": 8}",
+                         4 },
+        [CASE_LARGE] = { "{\"resolution\": 256, \"channels\": 5, \"z_width\": 512, "
+                         "\"w_width\": 512, \"layers\": 14, \"channel_base\": 16384, "
+                         "\"channel_max\": 512}",
+                         16 } } },
 };
 
 static int find_case(const char *name, struct error *err)
@@ -441,7 +506,8 @@ static int find_case(const char *name, struct error *err)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, name) == 0)
             return (int)i;
-    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan2", name);
+    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan2, stylegan3",
+              name);
     return -1;
 }
 

@@ -29,6 +29,7 @@ struct case_options {
     bool replay;   /* draws are inputs, not random leaves; and there are outputs */
     bool path;     /* stylegan2: with the path length phase */
     bool learned;  /* ddpm: learned variances */
+    bool rotation; /* stylegan3: R */
 };
 
 struct parity_case {
@@ -40,8 +41,8 @@ struct parity_case {
     struct arena arena;
 };
 
-/* Builds a case, "unet", "swin", "ddpm", "progan" or "stylegan2", from the settings of cases.py, as
- * JSON. */
+/* Builds a case, "unet", "swin", "ddpm", "progan", "stylegan2" or "stylegan3", from cases.py's
+ * settings as JSON. */
 bool case_open(struct parity_case *of, const char *name, const struct json *settings,
                const struct case_options *options, struct error *err) MUST_USE;
 void case_close(struct parity_case *of);

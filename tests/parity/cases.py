@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import ddpm, progan, stylegan, stylegan2, swin, unet
+from models import ddpm, progan, stylegan, stylegan2, stylegan3, swin, unet
 
 
 @dataclass
@@ -451,5 +451,60 @@ class StyleGan2Path(StyleGan2):
     PATH_LENGTH = True
 
 
-CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "progan": ProGan, "stylegan": StyleGan,
-         "stylegan2": StyleGan2, "stylegan2-path": StyleGan2Path}
+class StyleGan3(StyleGan2):
+    """StyleGAN 3's generator, T, against StyleGAN 2's discriminator. Running averages (w, magnitudes)
+    move with the discriminator's phase; neither mixing nor path length."""
+    BENCHMARK = dict(resolution=64, channels=5, z_width=512, w_width=512, layers=14,
+                     channel_base=2048, channel_max=64), 16
+    SMALL = dict(resolution=32, channels=5, z_width=16, w_width=16, layers=4, channel_base=128,
+                 channel_max=8), 4
+    LARGE = dict(resolution=256, channels=5, z_width=512, w_width=512, layers=14,
+                 channel_base=16384, channel_max=512), 16
+    ROTATION = False
+
+    def build(self):
+        s = dict(self.settings)
+        decay = 0.5 ** (self.batch / 20000)
+        g = self.g = self.add("G", stylegan3.Generator(**s, rotation=self.ROTATION,
+                                                       magnitude_decay=decay))
+        for name in ("z_width", "w_width", "layers"):
+            del s[name]
+        d = self.d = self.add("D", stylegan2.Discriminator(**s))
+        self.averages["G"] = copy.deepcopy(g).requires_grad_(False)
+        self.seen = 0
+        gamma = 0.001 * s["resolution"] ** 2 / self.batch
+        of_g = stylegan2.optimiser(g, 0)
+        of_d = stylegan2.optimiser(d, self.INTERVAL["D"], rate=0.002)
+        self.phases = [
+            Phase("Gmain", g, of_g, self.g_main, {"g": 1}),
+            Phase("Dmain", d, of_d, self.d_main, {"d_fake": 1, "d_real": 1}),
+            Phase("Dr1", d, of_d, self.d_r1, {"r1": gamma / 2 * self.INTERVAL["D"]}, twice=True)]
+
+    def latents(self, n):
+        return {"z": self.random((n, self.g.z_width))}
+
+    def judge(self, images):
+        """What the discriminator says: for R of images that are blurred, less and less."""
+        share = max(1 - self.seen / (self.batch * 200 / 32 * 1000), 0)
+        return self.d(stylegan3.blur(images, 10 * share) if self.ROTATION else images)
+
+    def g_main(self, draws):
+        return {"g": stylegan2.generator_loss(self.judge, self.g(draws["Gmain.z"]))}
+
+    def d_main(self, draws):
+        images = self.g(draws["Dmain.z"], track=True)
+        fake, real = stylegan2.discriminator_losses(self.judge, images, draws["x"])
+        return {"d_fake": fake, "d_real": real}
+
+    def d_r1(self, draws):
+        return {"r1": stylegan2.r1_penalty(self.judge, draws["x"])}
+
+
+class StyleGan3R(StyleGan3):
+    """R, with the blur."""
+    ROTATION = True
+
+
+CASES = {"unet": UNet, "swin": Swin, "ddpm": Ddpm, "ddpm-learned": DdpmLearned, "progan": ProGan,
+         "stylegan": StyleGan, "stylegan2": StyleGan2, "stylegan2-path": StyleGan2Path,
+         "stylegan3": StyleGan3, "stylegan3-r": StyleGan3R}

@@ -27,7 +27,7 @@ import torch
 
 import operations
 import tensorfile
-from cases import CASES, ProGan, StyleGan
+from cases import CASES, ProGan, StyleGan, StyleGan3
 from models.inception import Inception
 
 
@@ -60,6 +60,9 @@ def outputs(case, draws):
         return {"output/ws": g.styles(z),
                 "output/images": g(z, case.noise(draws, "Gmain"), draws.get("alpha")),
                 "output/logits": case.judge(draws)(case.shown(draws))}
+    if isinstance(case, StyleGan3):
+        return {"output/w": g.mapping(z), "output/images": g(z),
+                "output/logits": case.modules["D"](draws["x"])}
     return {"output/ws": g.styles(z), "output/images": g(z),
             "output/logits": case.modules["D"](draws["x"])}
 
@@ -137,14 +140,17 @@ def save(path, tensors, metadata):
                      metadata)
 
 
+CONSTANTS = ("resample_filter", "up_filter", "down_filter", "input.transform")
+
+
 def export_parameters(path):
     """A line a tensor: case, network.name, shape as 8x3x3 ("scalar" for none). The constant filters
     are left out: the engine has them as constants."""
     with open(path, "w", encoding="utf-8") as file:
-        for name in ("unet", "ddpm", "progan", "stylegan", "stylegan2"):
+        for name in ("unet", "ddpm", "progan", "stylegan", "stylegan2", "stylegan3"):
             case = CASES[name](*CASES[name].BENCHMARK)
             for key, value in state(case, "").items():
-                if not key.endswith("resample_filter"):
+                if not key.endswith(CONSTANTS):
                     shape = "x".join(map(str, value.shape)) or "scalar"
                     file.write(f"{name} {key[1:]} {shape}\n")
         for key, value in Inception().state_dict().items():

@@ -64,13 +64,24 @@ static void load_average(struct check *check, const struct tensor_entry *vector,
         write_tensor(check->store, tensor, vector);
 }
 
+/* Buffers that the engine has as constants. */
+static bool is_constant(const char *name)
+{
+    static const char *const constants[] = { "resample_filter", "up_filter", "down_filter",
+                                             "input.transform" };
+    bool found = false;
+    for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
+        found = found || strstr(name, constants[i]);
+    return found;
+}
+
 /* Every tensor of the file is used, and every parameter has one. */
 static void load_weights(struct check *check)
 {
     size_t loaded = 0, parameters = 0;
     for (size_t i = 0; i < check->file.count; i++) {
         const struct tensor_entry *vector = &check->file.tensors[i];
-        if (strncmp(vector->name, "weights/", 8) != 0 || strstr(vector->name, "resample_filter"))
+        if (strncmp(vector->name, "weights/", 8) != 0 || is_constant(vector->name))
             continue;
         struct tensor *tensor = store_find(check->store, case_name(&check->of, vector->name + 8));
         if (!tensor)
@@ -357,7 +368,7 @@ static void check_trained(struct check *check, bool averages)
     for (size_t i = 0; i < check->file.count; i++) {
         const struct tensor_entry *vector = &check->file.tensors[i];
         const char *name = vector->name + strlen("trained/");
-        if (strncmp(vector->name, "trained/", 8) != 0 || strstr(name, "resample_filter") ||
+        if (strncmp(vector->name, "trained/", 8) != 0 || is_constant(name) ||
             (strncmp(name, "average.", 8) == 0) != averages)
             continue;
         struct tensor *tensor = store_find(check->store, case_name(&check->of, name));
@@ -407,6 +418,7 @@ static bool compare(struct check *check, struct error *err)
     };
     options.path = strcmp(name, "stylegan2-path") == 0;
     options.learned = strcmp(name, "ddpm-learned") == 0;
+    options.rotation = strcmp(name, "stylegan3-r") == 0;
     struct json *settings = json_parse(text, strlen(text), "settings", err);
     bool ok = settings && case_open(&check->of, base, settings, &options, err);
     json_free(settings);

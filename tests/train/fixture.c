@@ -132,3 +132,14 @@ struct train_settings fixture_progan(void)
     settings.progan.channel_max = 8;
     return settings;
 }
+
+struct train_settings fixture_stylegan3(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN3;
+    settings.stylegan3.z_width = settings.stylegan3.w_width = 8;
+    settings.stylegan3.layers = 3;
+    settings.stylegan3.channel_base = 64;
+    settings.stylegan3.channel_max = 4;
+    return settings;
+}

@@ -27,6 +27,7 @@ unsigned fixture_label(size_t image, size_t y, size_t x);
 /* Networks so small that a step takes milliseconds: for sides from 8 on. */
 struct train_settings fixture_ddpm(void);
 struct train_settings fixture_stylegan2(void);
+struct train_settings fixture_stylegan3(void);
 struct train_settings fixture_progan(void);
 
 /* The images of a store as they are on disk, and the masks; free with memory_free. */

@@ -5,11 +5,13 @@
 #include "base/random.h"
 #include "data/safetensors.h"
 #include "fixture.h"
+#include "models/stylegan3.h"
 #include "train/checkpoint.h"
 #include "train/generator.h"
 #include "train/import.h"
 
 #include <math.h>
+#include <stdio.h>
 
 enum { SIDE = 16, MOST = 128 };
 
@@ -190,6 +192,62 @@ static void what_has_grown_elsewhere_draws_in_full_size(void **state)
     arena_release(&file.arena);
 }
 
+/* As the official StyleGAN 3 saves them: filters, which we work out, and a transformation. */
+static void make_official_stylegan3(struct official *file, struct train_settings settings)
+{
+    struct stylegan3 config = { .rotation = settings.stylegan3.config == STYLEGAN3_R,
+                                .resolution = SIDE,
+                                .channels = 2,
+                                .layers = (int)settings.stylegan3.layers,
+                                .channel_base = (int)settings.stylegan3.channel_base,
+                                .channel_max = (int)settings.stylegan3.channel_max };
+    struct stylegan3_layer layer[STYLEGAN3_LAYERS];
+    int count = stylegan3_layers(&config, layer);
+    float taps[STYLEGAN3_FILTER];
+    char name[80];
+    add_asked(file, &settings);
+    for (int i = 0; i + 1 < count; i++)
+        for (int down = 0; down < 2; down++) {
+            size_t length = (size_t)(down ? layer[i].down_taps : layer[i].up_taps);
+            bool radial = down && layer[i].radial;
+            snprintf(name, sizeof name, "synthesis.%s.%s_filter", layer[i].name,
+                     down ? "down" : "up");
+            add_tensor(file, name, radial ? 2 : 1, (size_t[]){ length, length });
+            (down ? stylegan3_down_filter : stylegan3_up_filter)(&layer[i], taps);
+            memcpy((void *)(uintptr_t)file->entries[file->count - 1].data, taps,
+                   (radial ? length * length : length) * sizeof *taps);
+        }
+    add_tensor(file, "synthesis.input.transform", 2, (size_t[]){ 3, 3 });
+    float *transform = (float *)(uintptr_t)file->entries[file->count - 1].data;
+    for (int i = 0; i < 9; i++)
+        transform[i] = i % 4 == 0;
+}
+
+static void buffers_of_stylegan3_must_be_what_the_settings_make(void **state)
+{
+    (void)state;
+    struct error err;
+    struct official file;
+    struct import_report report;
+    struct train_settings settings = fixture_stylegan3();
+    settings.stylegan3.config = STYLEGAN3_R;
+    make_official_stylegan3(&file, settings);
+    assert_ok(import_as(&file, &settings, &report, &err), err);
+    assert_int_equal(report.passed_over, 2 * 3 + 1);
+    assert_int_equal(report.taken, file.count - 7);
+    import_report_release(&report);
+    assert_ok(folder_remove(scratch("model"), &err), err);
+    ((float *)(uintptr_t)file.entries[file.count - 1].data)[2] = 0.1F; /* moved by a tenth */
+    ((float *)(uintptr_t)file.entries[file.count - 2].data)[5] += 1e-3F;
+    assert_false(import_as(&file, &settings, &report, &err));
+    assert_contains(err.message, "2 differences from what is asked for");
+    assert_contains(report.differences.bytes, "synthesis.input.transform: not the identity\n");
+    assert_contains(report.differences.bytes,
+                    "synthesis.L2_16_4.down_filter: not the filter that follows");
+    import_report_release(&report);
+    arena_release(&file.arena);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
@@ -198,6 +256,7 @@ int main(void)
         TEST(what_fits_is_taken_bit_for_bit),
         TEST(what_has_grown_elsewhere_draws_in_full_size),
         TEST(every_difference_is_told_and_nothing_written),
+        TEST(buffers_of_stylegan3_must_be_what_the_settings_make),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

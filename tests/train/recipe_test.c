@@ -5,6 +5,7 @@
 #include "base/parallel.h"
 #include "base/random.h"
 #include "tensor/cpu.h"
+#include "train/gan.h"
 #include "train/runner.h"
 
 #include <math.h>
@@ -297,6 +298,129 @@ static void bf16_is_for_the_highest_resolutions(void **state)
     assert_int_equal(recipe_stylegan2.bf16_context(&settings, 64), 64);
 }
 
+static void bf16_is_for_stylegan3s_layers_of_the_highest_rates(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scope;
+        bool at_32; /* whether its layer's rate is 32 or more */
+    } rows[] = {
+        { "G.synthesis.L2_36_512", false },
+        { "G.synthesis.L3_52_512", true },
+        { "G.synthesis.L10_276_128.affine", true },
+        { "G.synthesis.L14_256_5", true },
+        { "G.synthesis.input", false },
+        { "G.synthesis.input.affine", false },
+        { "G.mapping.fc0", false },
+        { "D.b32.conv0", true },
+        { "D.b16.conv0", false },
+        { "D.b4.conv", false },
+        { "", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(recipe_stylegan3.accepts_bf16(rows[i].scope, 32), rows[i].at_32);
+    assert_int_equal(recipe_stylegan3.bf16_context(&train_defaults, 256), 32);
+}
+
+/* ---- StyleGAN 3 ------------------------------------------------------------------------------ */
+
+/* Adds 1 at a pixel: what is left of it, on a line through it. */
+static void check_blur(double sigma, double half_at)
+{
+    struct error err;
+    struct graph *graph = graph_new();
+    struct node *x = t_input(graph, "x", DTYPE_F32, SHAPE(1, 1, 32, 32));
+    struct node *width = t_input(graph, "sigma", DTYPE_F32, SHAPE());
+    struct node *y = gan_blur(x, width, 10);
+    struct store *store = store_new(&cpu_backend);
+    struct plan *plan = plan_create(store, &y, 1, NULL, 0, &err);
+    assert_ok(plan, err);
+    float image[32][32] = { 0 }, out[32][32], value = (float)sigma;
+    image[16][15] = 1;
+    plan_write(plan, x, *image);
+    plan_write(plan, width, &value);
+    assert_ok(plan_run(plan, 0, 1, &err), err);
+    plan_read(plan, y, *out);
+    double sum = 0;
+    for (int i = 0; i < 32 * 32; i++)
+        sum += out[i / 32][i % 32];
+    assert_float_equal(sum, 1, 1e-5);
+    if (half_at > 0) {
+        assert_float_equal(out[16][15 + (int)half_at] / out[16][15], 0.5, 1e-5);
+        assert_float_equal(out[16 + (int)half_at][15] / out[16][15], 0.5, 1e-5);
+        assert_true(out[16][15 + (int)(3 * sigma)] > 0 && out[16][16 + (int)(3 * sigma)] == 0);
+    } else {
+        assert_memory_equal(out, image, sizeof out);
+    }
+    plan_free(plan);
+    store_free(store);
+    graph_free(graph);
+}
+
+static void blur_has_the_width_asked_for_and_may_be_none(void **state)
+{
+    (void)state;
+    check_blur(3, 3);
+    check_blur(2, 2);
+    check_blur(0.3, 0);
+    check_blur(0, 0);
+}
+
+static struct train_settings small_stylegan3(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN3;
+    settings.batch = 4;
+    settings.stylegan3.z_width = settings.stylegan3.w_width = 8;
+    settings.stylegan3.layers = 3;
+    settings.stylegan3.channel_base = 64;
+    settings.stylegan3.channel_max = 4;
+    return settings;
+}
+
+/* For R the blur fades by the step; averages move once a step and part, the magnitudes' at the rate
+ * of a half-life of 20,000 images. */
+static void stylegan3s_states_go_by_the_step(void **state)
+{
+    (void)state;
+    struct error err;
+    struct runner runner;
+    struct train_settings settings = small_stylegan3();
+    settings.stylegan3.config = STYLEGAN3_R;
+    settings.stylegan3.blur_kimg = 0.012; /* three steps */
+    settings.accumulate = 2;
+    settings.stylegan3.augment = ADA_ADAPTIVE;
+    parallel_set_threads(1);
+    float *real = random_images(4 * CHANNELS * 16 * 16);
+    assert_ok(runner_init(&runner, &settings, CHANNELS, 16, &err), err);
+    assert_ok(runner_begin(&runner, &err), err);
+    double magnitude = 1, most = 2 * (1 - pow(0.5, 4 / 20000.0)); /* of what it may move by */
+    for (uint64_t step = 0; step < 5; step++) {
+        assert_float_equal(scalar(runner.store, "blur.steps"), (double)step, 0);
+        assert_ok(runner_step(&runner, step, real, NULL, &err), err);
+        double now = scalar(runner.store, "G.synthesis.L0_36_8.magnitude_ema");
+        assert_true(now != magnitude && fabs(now - magnitude) < 2 * most);
+        magnitude = now;
+        assert_true(isfinite(runner.terms[phase_named(&runner.training, "Gmain")][0]));
+        assert_true(isfinite(runner.terms[phase_named(&runner.training, "Dmain")][0]));
+    }
+    runner_release(&runner);
+    free(real);
+}
+
+/* Only the discriminator's phase tracks w and magnitudes: StyleGAN 2's phases all do. */
+static void stylegan3s_generator_phase_tracks_nothing(void **state)
+{
+    (void)state;
+    struct error err;
+    struct training training;
+    struct train_settings settings = small_stylegan3();
+    assert_ok(training_init(&training, &settings, CHANNELS, 16, &err), err);
+    assert_int_equal(training.phases[phase_named(&training, "Gmain")].each.count, 0);
+    assert_int_equal(training.phases[phase_named(&training, "Dmain")].each.count, 1 + 3 + 1);
+    training_release(&training);
+}
+
 enum { MIXED_STEPS = 12 };
 
 /* The first phase's first term at each step. */
@@ -431,6 +555,10 @@ int main(void)
         cmocka_unit_test(augmentation_that_does_nothing_changes_nothing),
         cmocka_unit_test(plans_choose_algorithms_as_the_settings_say),
         cmocka_unit_test(bf16_is_for_the_highest_resolutions),
+        cmocka_unit_test(bf16_is_for_stylegan3s_layers_of_the_highest_rates),
+        cmocka_unit_test(blur_has_the_width_asked_for_and_may_be_none),
+        cmocka_unit_test(stylegan3s_states_go_by_the_step),
+        cmocka_unit_test(stylegan3s_generator_phase_tracks_nothing),
         cmocka_unit_test(training_in_bf16_follows_that_in_f32),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),
         cmocka_unit_test(penalties_of_no_weight_leave_no_phase),

@@ -35,6 +35,12 @@ static const struct model stylegan2 = { "stylegan2",
                                           "--channel-base=64", "--channel-max=8", "--r1-interval=3",
                                           "--path-interval=2", "--augment=adaptive",
                                           "--augment-kimg=0.05", "--images=160" } };
+static const struct model stylegan3 = { "stylegan3",
+                                        { .first = 8, .size = 8, .batch = 4, .batch_most = 4 },
+                                        { "--model=stylegan3", "--config=r", "--z-width=8",
+                                          "--w-width=8", "--layers=3", "--channel-base=64",
+                                          "--channel-max=4", "--r1-interval=3", "--blur-kimg=0.1",
+                                          "--accumulate=2", "--images=160" } };
 static const struct model progan = {
     "progan",
     { .first = 4, .size = 8, .stable = 40, .fade = 40, .batch = 4, .batch_most = 8 },
@@ -240,6 +246,12 @@ static void killed_runs_of_ddpm_end_as_unbroken_ones(void **state)
     check_kills(&ddpm, KILLS / 3);
 }
 
+static void killed_runs_of_stylegan3_end_as_unbroken_ones(void **state)
+{
+    (void)state;
+    check_kills(&stylegan3, KILLS / 6);
+}
+
 static void killed_runs_of_progan_end_as_unbroken_ones(void **state)
 {
     (void)state;
@@ -324,6 +336,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(killed_runs_of_stylegan2_end_as_unbroken_ones),
         TEST(killed_runs_of_ddpm_end_as_unbroken_ones),
+        TEST(killed_runs_of_stylegan3_end_as_unbroken_ones),
         TEST(killed_runs_of_progan_end_as_unbroken_ones),
         TEST(runs_that_end_at_a_border_grow_when_they_go_on),
         TEST(a_signal_stops_with_a_checkpoint_and_the_run_goes_on),

@@ -113,6 +113,12 @@ static void parts_of_a_set_of_stylegan2_are_the_set(void **state)
     check_splits(small_gan(), &(struct draw_options){ .seed = 3, .truncation = 0.7 });
 }
 
+static void parts_of_a_set_of_stylegan3_are_the_set(void **state)
+{
+    (void)state;
+    check_splits(fixture_stylegan3(), &(struct draw_options){ .seed = 3, .truncation = 0.7 });
+}
+
 static void parts_of_a_set_of_ddpm_are_the_set(void **state)
 {
     (void)state;
@@ -150,6 +156,13 @@ static void a_set_of_stylegan2_in_bf16_is_like_the_one_in_f32(void **state)
 {
     (void)state;
     check_bf16(small_gan(), (struct draw_options){ .seed = 3, .truncation = 1, .device = "cpu" });
+}
+
+static void a_set_of_stylegan3_in_bf16_is_like_the_one_in_f32(void **state)
+{
+    (void)state;
+    check_bf16(fixture_stylegan3(),
+               (struct draw_options){ .seed = 3, .truncation = 1, .device = "cpu" });
 }
 
 static void bf16_is_refused_where_the_processor_has_none(void **state)
@@ -484,9 +497,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(parts_of_a_set_of_stylegan2_are_the_set),
+        TEST(parts_of_a_set_of_stylegan3_are_the_set),
         TEST(parts_of_a_set_of_ddpm_are_the_set),
         TEST(a_set_of_ddpm_in_bf16_is_like_the_one_in_f32),
         TEST(a_set_of_stylegan2_in_bf16_is_like_the_one_in_f32),
+        TEST(a_set_of_stylegan3_in_bf16_is_like_the_one_in_f32),
         TEST(bf16_is_refused_where_the_processor_has_none),
         TEST(sets_are_drawn_with_deterministic_algorithms),
         TEST(images_and_seeds_differ),

@@ -40,6 +40,28 @@ static void r1_and_the_average_scale_with_size_and_batch(void **state)
     assert_float_equal(gan.stylegan2.average_kimg, 5, 1e-12);
 }
 
+/* As train.py of the official code has them, --cfg stylegan3-t and -r. */
+static void stylegan3_is_trained_as_recommended(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_settings t = resolved(MODEL_STYLEGAN3, 256), r = train_defaults;
+    assert_int_equal(t.batch, 32);
+    assert_float_equal(t.rate, 0.0025, 0);
+    assert_float_equal(t.stylegan3.d_rate, 0.002, 0);
+    assert_float_equal(t.stylegan3.gamma, 2.048, 1e-12); /* recommended: 2 */
+    assert_float_equal(t.stylegan3.average_kimg, 10, 1e-12);
+    assert_float_equal(t.stylegan3.blur_sigma, 0, 0);
+    assert_int_equal(t.stylegan3.channel_base, 16384);
+    assert_int_equal(resolved(MODEL_STYLEGAN3, 512).stylegan3.channel_base, 32768);
+    r.model = MODEL_STYLEGAN3;
+    r.batch = 16;
+    r.stylegan3.config = STYLEGAN3_R;
+    assert_ok(train_settings_resolve(&r, 256, &err), err);
+    assert_float_equal(r.stylegan3.blur_sigma, 10, 0);
+    assert_float_equal(r.stylegan3.blur_kimg, 100, 1e-12);
+}
+
 static void what_is_set_wins_over_the_preset(void **state)
 {
     (void)state;
@@ -153,6 +175,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_go_by_size_and_the_next_larger_serves_between),
         cmocka_unit_test(r1_and_the_average_scale_with_size_and_batch),
+        cmocka_unit_test(stylegan3_is_trained_as_recommended),
         cmocka_unit_test(what_is_set_wins_over_the_preset),
         cmocka_unit_test(settings_read_back_from_their_text),
         cmocka_unit_test(how_long_a_run_goes_on_is_not_lasting),
