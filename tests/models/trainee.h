@@ -21,6 +21,9 @@ enum { TRAINEE_SEED = 7, SQUARE = 4, CLASSES = 4, SHOWN = 2 };
 #define SMALL_DDPM                                                                                 \
     "{\"size\": 8, \"channels\": 3, \"base\": 32, \"mult\": [1, 2], \"blocks\": 1, "               \
     "\"attention\": [4], \"heads\": 2}"
+#define SMALL_PROGAN                                                                               \
+    "{\"resolution\": 16, \"side\": 8, \"fading\": true, \"channels\": 3, \"z_width\": 8, "          \
+    "\"channel_base\": 64, \"channel_max\": 8}"
 #define SMALL_STYLEGAN2                                                                            \
     "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, \"channel_base\": 64, "  \
     "\"channel_max\": 8}"
@@ -89,7 +92,8 @@ static inline void trainee_images(const struct training *training, int step, flo
     }
 }
 
-/* Other images and labels at each step; rate or decay as they are scheduled. */
+/* Other images and labels at each step; rate or decay as they are scheduled; what fades in at
+ * shares from a quarter to all. */
 static inline void trainee_write(struct trainee *trainee, int phase, int step)
 {
     const struct training *training = &trainee->of.training;
@@ -104,6 +108,8 @@ static inline void trainee_write(struct trainee *trainee, int phase, int step)
             trainee_labels(node, step, (int32_t *)(void *)host);
         else if (node == training->scheduled)
             *host = (float)training->schedule(training, (uint64_t)step);
+        else if (node == training->alpha)
+            *host = 0.25f * (float)(step % 4 + 1);
         else
             assert_ptr_equal(node, training->later);
         plan_write(trainee->plans[phase], node, host);

@@ -118,6 +118,12 @@ static void kernels_of_ddpm_compile(void **state)
     check_model("ddpm", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
+static void kernels_of_progan_compile(void **state)
+{
+    (void)state;
+    check_model("progan", CASE_LARGE, PRECISION_BF16, sm_90);
+}
+
 static void kernels_of_stylegan2_compile(void **state)
 {
     (void)state;
@@ -322,6 +328,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kernels_of_a_unet_compile),
         cmocka_unit_test(kernels_of_swin_compile),
         cmocka_unit_test(kernels_of_ddpm_compile),
+        cmocka_unit_test(kernels_of_progan_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),
     };
     unsetenv("HOME"); /* nothing is kept but where a test asks for it */
