@@ -22,7 +22,7 @@ enum { TRAINEE_SEED = 7, SQUARE = 4, CLASSES = 4, SHOWN = 2 };
     "{\"size\": 8, \"channels\": 3, \"base\": 32, \"mult\": [1, 2], \"blocks\": 1, "               \
     "\"attention\": [4], \"heads\": 2}"
 #define SMALL_PROGAN                                                                               \
-    "{\"resolution\": 16, \"side\": 8, \"fading\": true, \"channels\": 3, \"z_width\": 8, "          \
+    "{\"resolution\": 16, \"side\": 8, \"fading\": true, \"channels\": 3, \"z_width\": 8, "        \
     "\"channel_base\": 64, \"channel_max\": 8}"
 #define SMALL_STYLEGAN2                                                                            \
     "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, \"channel_base\": 64, "  \

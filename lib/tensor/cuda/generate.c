@@ -396,11 +396,14 @@ static void add_loads(struct text *source, const struct walk *w, const char *nam
     }
 }
 
-/* A value of a loop: an operand (read), a constant, a register. */
+/* A value of a loop: an operand (read), a constant, a register. An input that an instruction does
+ * not have says 0, which may be an operand that is only written. */
 static void add_value(struct text *source, const struct walk *w, int value)
 {
     const struct loop *loop = w->loop;
-    if (value < loop->operands) {
+    if (value < loop->operands && loop->operand[value].use != OPERAND_LOAD) {
+        text_add(source, "0.0f");
+    } else if (value < loop->operands) {
         bool one = w->vector == 1 || loop->operand[value].column == 0;
         text_format(source, one ? "x%d[0]" : "x%d[l]", value);
     } else if (value < loop->operands + loop->constants)
