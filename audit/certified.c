@@ -113,9 +113,8 @@ static bool certified_open(struct search *search, struct error *err)
     size_t n = search->database.count;
     struct certified *certified = memory_allocate(1, sizeof *certified, "the engine", err);
     search->state = certified;
-    if (!certified)
+    if (!certified || !blas_set_threads(1, err))
         return false;
-    blas_set_threads(1);
     certified->tile = exhaust_tile(search, PIXEL_TILE);
     if (!heads_init(&certified->heads, search, err))
         return false;
@@ -507,8 +506,7 @@ static bool certified_run(struct search *search, struct search_result *result, s
     size_t most = block_queries(search, certified);
     if (most > result->count)
         most = result->count;
-    blas_set_threads(1);
-    bool ok = block_allocate(&block, most, err);
+    bool ok = blas_set_threads(1, err) && block_allocate(&block, most, err);
     for (size_t done = 0; ok && done < result->count; done += block.count) {
         block.first = result->first + done;
         block.count = result->count - done < most ? result->count - done : most;

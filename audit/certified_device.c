@@ -142,7 +142,8 @@ static bool device_engine_open(struct search *search, struct error *err)
     if (!state)
         return false;
     state->device = search->settings.device;
-    blas_set_threads(1);
+    if (!blas_set_threads(1, err))
+        return false;
     state->tile = exhaust_tile(search, PIXEL_TILE);
     if (!heads_init(&state->heads, search, err))
         return false;
@@ -484,8 +485,7 @@ static bool device_engine_run(struct search *search, struct search_result *resul
     struct certificate *certificate = &result->certificate;
     struct device_block block = { .search = search, .state = state };
     size_t most = state->plan.queries < result->count ? state->plan.queries : result->count;
-    blas_set_threads(1);
-    bool ok = block_allocate(&block, most, err);
+    bool ok = blas_set_threads(1, err) && block_allocate(&block, most, err);
     for (size_t done = 0; ok && done < result->count; done += block.count) {
         block.first = result->first + done;
         block.count = result->count - done < most ? result->count - done : most;

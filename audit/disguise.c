@@ -99,11 +99,11 @@ struct disguise_search *disguise_open(const struct image_set *queries,
         search->rows[r] = memory_allocate(database->count * search->features.count, sizeof(float),
                                           "low frequencies", err);
     if (!search->rows[0] || !search->rows[1] || !number_groups(search, err) ||
-        !images_finite(&search->pixels, database, 0, database->count, err)) {
+        !images_finite(&search->pixels, database, 0, database->count, err) ||
+        !blas_set_threads(1, err)) { /* threads are the ranges' */
         disguise_close(search);
         return NULL;
     }
-    blas_set_threads(1); /* threads are the ranges' */
     set_visit(&search->pixels, database, prepare_range, search);
     return search;
 }

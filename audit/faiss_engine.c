@@ -1,5 +1,5 @@
 /* The faiss engine: FAISS' flat index scores every pair in single precision; the pairs whose score
- * could belong to the k best are computed exactly. This file is the whole contact with FAISS.
+ * could belong to the k best are computed exactly.
  *
  * A score is off by at most E = γ(D + 4), D the number of pixels, in whatever order it was summed
  * (unit vectors: Σ|x||y| ≤ 1). Of m fetched scores the last is at or above every score that was not
@@ -8,6 +8,7 @@
 #include "audit/faiss_engine.h"
 
 #include "audit/blas.h"
+#include "audit/faiss.h"
 #include "audit/short_rows.h"
 #include "base/parallel.h"
 #include "base/simd.h"
@@ -16,187 +17,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-
-#ifdef LETHE_FAISS
-
-#include <faiss/c_api/IndexFlat_c.h>
-#include <faiss/c_api/Index_c.h>
-#include <faiss/c_api/error_c.h>
-#ifdef LETHE_FAISS_GPU
-#include <faiss/c_api/gpu/GpuAutoTune_c.h>
-#include <faiss/c_api/gpu/StandardGpuResources_c.h>
-int faiss_get_num_gpus(int *count); /* its own header cannot be included once it is installed */
-#else
-typedef struct FaissStandardGpuResources FaissStandardGpuResources; /* never made */
-#endif
-
-struct flat_index {
-    FaissIndex *index;
-    FaissStandardGpuResources *resources; /* of a GPU; NULL: on the processor */
-};
-
-static const char *faiss_missing(void)
-{
-    return NULL;
-}
-
-static const char *faiss_version(void)
-{
-    return "FAISS " LETHE_FAISS;
-}
-
-static bool faiss_failed(const char *what, struct error *err)
-{
-    return error_set(err, "FAISS cannot %s: %s", what, faiss_get_last_error());
-}
-
-bool flat_index_new(struct flat_index **index, size_t dimensions, struct error *err)
-{
-    FaissIndexFlatIP *made = NULL;
-    if (faiss_IndexFlatIP_new_with(&made, (idx_t)dimensions) != 0)
-        return faiss_failed("make an index", err);
-    *index = memory_grow(NULL, 1, sizeof **index);
-    **index = (struct flat_index){ (FaissIndex *)made, NULL };
-    return true;
-}
-
-#ifdef LETHE_FAISS_GPU
-const char *flat_index_gpu_missing(void)
-{
-    return NULL;
-}
-
-int flat_index_gpus(void)
-{
-    int count = 0;
-    return faiss_get_num_gpus(&count) == 0 ? count : 0;
-}
-
-bool flat_index_new_on(struct flat_index **out, size_t dimensions, int gpu, struct error *err)
-{
-    FaissGpuIndex *made = NULL;
-    struct flat_index *index;
-    if (!flat_index_new(&index, dimensions, err))
-        return false;
-    if (faiss_StandardGpuResources_new(&index->resources) != 0 ||
-        faiss_index_cpu_to_gpu((FaissGpuResourcesProvider *)index->resources, gpu, index->index,
-                               &made) != 0) {
-        flat_index_free(index);
-        return faiss_failed("make an index on the GPU", err);
-    }
-    faiss_Index_free(index->index);
-    index->index = (FaissIndex *)made;
-    *out = index;
-    return true;
-}
-
-static void free_resources(struct flat_index *index)
-{
-    if (index->resources)
-        faiss_StandardGpuResources_free(index->resources);
-}
-#else
-const char *flat_index_gpu_missing(void)
-{
-    return "this FAISS has no GPU: its C library was built without (faiss/c_api/gpu); use the engine "
-           "certified, which has, or --device cpu";
-}
-
-int flat_index_gpus(void)
-{
-    return 0;
-}
-
-bool flat_index_new_on(struct flat_index **index, size_t dimensions, int gpu, struct error *err)
-{
-    (void)index, (void)dimensions, (void)gpu;
-    return error_set(err, "%s", flat_index_gpu_missing());
-}
-
-static void free_resources(struct flat_index *index)
-{
-    (void)index;
-}
-#endif
-
-void flat_index_free(struct flat_index *index)
-{
-    if (!index)
-        return;
-    faiss_Index_free(index->index);
-    free_resources(index); /* an index needs them to its end */
-    free(index);
-}
-
-bool flat_index_add(struct flat_index *index, size_t count, const float *vectors, struct error *err)
-{
-    if (faiss_Index_add(index->index, (idx_t)count, vectors) != 0)
-        return faiss_failed("add images to its index", err);
-    return true;
-}
-
-bool flat_index_search(const struct flat_index *index, size_t count, const float *vectors, size_t k,
-                       float *scores, int64_t *ids, struct error *err)
-{
-    if (faiss_Index_search(index->index, (idx_t)count, vectors, (idx_t)k, scores, ids) != 0)
-        return faiss_failed("search", err);
-    return true;
-}
-
-#else
-
-static const char *faiss_missing(void)
-{
-    return "it was built without FAISS; install libfaiss-dev and g++, then configure and build "
-           "again, or use the engine certified, which gives the same answer";
-}
-
-static const char *faiss_version(void)
-{
-    return "none";
-}
-
-const char *flat_index_gpu_missing(void)
-{
-    return faiss_missing();
-}
-
-int flat_index_gpus(void)
-{
-    return 0;
-}
-
-bool flat_index_new(struct flat_index **index, size_t dimensions, struct error *err)
-{
-    (void)index, (void)dimensions;
-    return error_set(err, "there is no FAISS: %s", faiss_missing());
-}
-
-bool flat_index_new_on(struct flat_index **index, size_t dimensions, int gpu, struct error *err)
-{
-    (void)gpu;
-    return flat_index_new(index, dimensions, err);
-}
-
-void flat_index_free(struct flat_index *index)
-{
-    (void)index;
-}
-
-bool flat_index_add(struct flat_index *index, size_t count, const float *vectors, struct error *err)
-{
-    (void)index, (void)count, (void)vectors;
-    return error_set(err, "there is no FAISS: %s", faiss_missing());
-}
-
-bool flat_index_search(const struct flat_index *index, size_t count, const float *vectors, size_t k,
-                       float *scores, int64_t *ids, struct error *err)
-{
-    (void)index, (void)count, (void)vectors, (void)k, (void)scores, (void)ids;
-    return error_set(err, "there is no FAISS: %s", faiss_missing());
-}
-
-#endif
 
 /* ---- unit vectors ---------------------------------------------------------------------------- */
 
@@ -439,10 +259,11 @@ static bool batch_run(struct search *search, struct batch *batch, size_t first, 
 static bool faiss_run(struct search *search, struct search_result *result, struct error *err)
 {
     struct certificate *certificate = &result->certificate;
+    if (!blas_set_threads(parallel_threads(), err))
+        return false;
     struct batch *batch = memory_allocate(1, sizeof *batch, "a batch", err);
     if (!batch)
         return false;
-    blas_set_threads(parallel_threads());
     batch->vectors =
         memory_allocate(BATCH * search->pixels.count, sizeof *batch->vectors, "vectors", err);
     bool ok = batch->vectors != NULL;

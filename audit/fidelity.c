@@ -1,6 +1,7 @@
 /* Fidelity from its settings to its document; see fidelity.h. */
 #include "audit/fidelity.h"
 
+#include "audit/blas.h"
 #include "audit/fidelity_run.h"
 #include "base/file.h"
 #include "base/random.h"
@@ -323,7 +324,8 @@ bool fidelity(const struct fidelity_job *job, struct fidelity_report *report, st
     run.work = path_join(&run.arena, job->out, "work");
     run.features = path_join(&run.arena, run.work, "features");
     bool fresh = path_kind(run.work) == PATH_NOTHING;
-    bool ok = fidelity_settings_check(&settings, err);
+    bool ok = fidelity_settings_check(&settings, err) &&
+              blas_set_threads(1, err); /* now, and not after an hour of features */
     if (ok && !(ok = open_sets(&run, err) && open_network(&run, err)) && fresh)
         discard(run.work, job->out);
     ok = ok && measure(&run, report, err);

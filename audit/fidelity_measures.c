@@ -102,9 +102,10 @@ struct measured_sample *measured_sample_new(const struct feature_sample *sample,
                                             const struct resampling *resampling, struct error *err)
 {
     CHECK(sample->count && sample->width, "%s: nothing to measure", name);
+    if (!blas_set_threads(1, err)) /* tiles are what threads share */
+        return NULL;
     struct measured_sample *measured = memory_grow(NULL, 1, sizeof *measured);
     *measured = (struct measured_sample){ .sample = *sample, .resampling = *resampling };
-    blas_set_threads(1); /* tiles are what threads share */
     units_init(&measured->units, sample, name, resampling->seed);
     surroundings_init(&measured->around, &measured->sample, &measured->units);
     for (int n = 0; n < BALL_NEIGHBOURS; n++) {

@@ -310,8 +310,8 @@ struct lesion_search *lesion_open(const struct image_set *queries, const struct 
     search->features = search->grid.planes * PATCH_MEANS * PATCH_MEANS;
     search->blocks_y = (search->grid.rows + BLOCK - 1) / BLOCK;
     search->blocks_x = (search->grid.columns + BLOCK - 1) / BLOCK;
-    blas_set_threads(1);
-    if (!images_finite(&search->pixels, database, 0, database->count, err) ||
+    if (!blas_set_threads(1, err) ||
+        !images_finite(&search->pixels, database, 0, database->count, err) ||
         !take_lesions(search, err) || !find_strangers(search, err)) {
         lesion_close(search);
         return NULL;

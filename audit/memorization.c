@@ -1,7 +1,8 @@
 /* The audit from its settings to its folder; see memorization.h. */
 #include "audit/memorization.h"
 
-#include "audit/faiss_engine.h"
+#include "audit/blas.h"
+#include "audit/faiss.h"
 #include "audit/memorization_parts.h"
 #include "base/file.h"
 #include "tensor/device.h"
@@ -212,9 +213,11 @@ static bool refuse_existing(const struct audit_job *job, const char *work, struc
 
 static bool check_job(const struct audit_job *job, const char *work, struct error *err)
 {
+    if (!blas_set_threads(1, err)) /* now, and not after an hour of reading */
+        return false;
     const char *missing = engine_missing((enum engine)job->settings->engine);
     if (missing)
-        return error_set(err, "the search engine %s is not in this build: %s",
+        return error_set(err, "the search engine %s cannot be used: %s",
                          engine_names[job->settings->engine], missing);
     if (path_kind(job->out) == PATH_NOTHING || job->replace)
         return true;

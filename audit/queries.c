@@ -63,9 +63,9 @@ bool queries_answer(const struct pixels *pixels, const struct image_set *queries
 {
     CHECK(count && first <= queries->count && count <= queries->count - first,
           "queries %zu … %zu of %zu", first, first + count, queries->count);
-    if (!images_finite(pixels, queries, first, count, err))
+    if (!images_finite(pixels, queries, first, count, err) ||
+        !blas_set_threads(1, err)) /* threads are the ranges' */
         return false;
-    blas_set_threads(1); /* threads are the ranges' */
     parallel_ranges(count, GRAIN, body, job);
     set_forget(pixels, queries, first, count);
     set_forget(pixels, database, 0, database->count);

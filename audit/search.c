@@ -183,8 +183,8 @@ struct search *search_open(const struct image_set *queries, const struct image_s
     CHECK(!settings->other_groups || (queries->groups && database->groups), "no groups are known");
     const struct engine_methods *engine = methods_of(settings);
     if (engine->missing()) {
-        error_set(err, "the search engine %s is not in this build: %s",
-                  engine_names[settings->engine], engine->missing());
+        error_set(err, "the search engine %s cannot be used: %s", engine_names[settings->engine],
+                  engine->missing());
         return NULL;
     }
     if (!search_check(queries, database, settings->channels, err))

@@ -207,8 +207,8 @@ struct tile_search *tile_open(const struct image_set *queries, const struct imag
     search->blocks_x = (search->grid.columns + BLOCK - 1) / BLOCK;
     search->mean = arena_array(&search->arena, float, grid_cells(&search->grid));
     search->weight = arena_array(&search->arena, float, grid_cells(&search->grid));
-    blas_set_threads(1);
-    bool ok = images_finite(&search->pixels, database, 0, database->count, err);
+    bool ok = images_finite(&search->pixels, database, 0, database->count, err) &&
+              blas_set_threads(1, err);
     if (ok)
         measure_usual(search);
     if (!ok || !take_all(search, err) || !describe_all(search, err)) {

@@ -20,6 +20,7 @@
  */
 #include "bench.h"
 
+#include "audit/faiss.h"
 #include "audit/faiss_engine.h"
 #include "audit/search.h"
 #include "base/parallel.h"

@@ -173,7 +173,9 @@ static void euclid_values(const struct image_set *queries, const struct world *w
     double *squares = memory_grow(NULL, train->count, sizeof *squares), own[BLOCK];
     float *database = as_floats(train, 0, train->count, squares),
           *products = memory_grow(NULL, BLOCK * train->count, sizeof *products);
-    blas_set_threads(parallel_threads());
+    struct error err;
+    if (!blas_set_threads(parallel_threads(), &err))
+        bench_fail("%s", err.message);
     for (size_t first = 0; first < queries->count; first += BLOCK) {
         size_t count = queries->count - first < BLOCK ? queries->count - first : BLOCK;
         float *block = as_floats(queries, first, count, own);

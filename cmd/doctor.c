@@ -5,6 +5,8 @@
 #include "command.h"
 
 #include "audit/amx.h"
+#include "audit/blas.h"
+#include "audit/faiss.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -27,7 +29,7 @@ static const char *const outcome_words[] = { "ok", "absent", "broken" };
 
 struct finding {
     enum outcome outcome;
-    char text[256];
+    char text[512];
     const char *advice; /* NULL when there is none to give */
 };
 
@@ -122,6 +124,25 @@ static void check_digest(struct finding *finding)
              finding->outcome == FINE ? "the published" : "a wrong");
 }
 
+static void check_blas(struct finding *finding)
+{
+    struct error why;
+    if (blas_set_threads(1, &why)) {
+        snprintf(finding->text, sizeof finding->text, "%s", blas_library_version());
+        return;
+    }
+    finding->outcome = BROKEN;
+    finding->advice = "lethe audit and lethe fidelity need it; nothing else does";
+    snprintf(finding->text, sizeof finding->text, "%s", why.message);
+}
+
+static void check_faiss(struct finding *finding)
+{
+    const char *missing = faiss_missing();
+    finding->outcome = missing ? ABSENT : FINE;
+    snprintf(finding->text, sizeof finding->text, "%s", missing ? missing : faiss_version());
+}
+
 static const struct {
     const char *name;
     void (*check)(struct finding *finding); /* NULL: a library that only has a version */
@@ -138,6 +159,8 @@ static const struct {
     { "libdeflate", NULL, gzip_library_version },
     { "libspng", NULL, png_library_version },
     { "oneDNN", NULL, cpu_library_version },
+    { "OpenBLAS", check_blas, NULL },
+    { "FAISS", check_faiss, NULL },
 };
 
 /* ---- telling --------------------------------------------------------------------------------- */

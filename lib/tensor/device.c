@@ -1,36 +1,20 @@
-/* Devices by name; see device.h. The plug-in is looked for beside the binary, nowhere else: what is
- * loaded into the process that handles patients' images must not depend on a search path. */
+/* Devices by name; see device.h. */
 #include "tensor/device.h"
 
-#include "base/file.h"
+#include "base/plugin.h"
 #include "base/text.h"
 #include "cuda/plugin.h"
 #include "tensor/cpu.h"
 
-#include <dlfcn.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 const struct cuda_plugin *device_plugin(struct error *reason)
 {
     static const struct cuda_build build = CUDA_BUILD;
-    char path[4096];
-    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof CUDA_PLUGIN_FILE - 1);
-    path[length > 0 ? length : 0] = '\0';
-    strcpy(path + (path_name(path) - path), CUDA_PLUGIN_FILE);
-    if (path_kind(path) != PATH_FILE) {
-        error_set(reason, "no GPU plug-in beside the binary");
-        return NULL;
-    }
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-    const struct cuda_plugin *plugin = library ? dlsym(library, CUDA_PLUGIN_SYMBOL) : NULL;
-    if (!plugin)
-        error_set(reason, "%s", dlerror());
-    else if (memcmp(&plugin->build, &build, sizeof build) != 0)
-        error_set(reason, "%s is of another build than the program beside it", path);
-    else
+    const struct cuda_plugin *plugin = plugin_open(CUDA_PLUGIN_FILE, CUDA_PLUGIN_SYMBOL, reason);
+    if (!plugin || memcmp(&plugin->build, &build, sizeof build) == 0)
         return plugin;
+    error_set(reason, "%s is of another build than the program beside it", CUDA_PLUGIN_FILE);
     return NULL;
 }
 

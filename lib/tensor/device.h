@@ -21,7 +21,7 @@ bool device_number(const char *device, int64_t *number, struct error *err) MUST_
 bool device_filter(const char *device, const struct filter_methods **filter,
                    struct error *err) MUST_USE;
 
-/* The plug-in beside the binary; NULL with the reason. It stays loaded. */
+/* The plug-in (base/plugin.h); NULL with the reason. */
 struct cuda_plugin;
 const struct cuda_plugin *device_plugin(struct error *reason);
 
