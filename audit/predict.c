@@ -160,7 +160,7 @@ static bool label_planes(struct predictor *predictor, const struct volume *volum
 static bool write_mask(const struct predictor *predictor, const struct scan *scan,
                        const struct volume *volume, const uint8_t *labels, struct error *err)
 {
-    struct nifti_output output = { .type = VOXEL_UINT8, .voxels = labels };
+    struct nifti_output output = { .type = VOXEL_UINT8, .voxels = labels, .unit = volume->unit };
     struct arena arena;
     arena_init(&arena);
     memcpy(output.shape, volume->shape, sizeof output.shape);

@@ -123,6 +123,15 @@ static void orient(struct volume *volume, const struct nifti_header *header,
     volume->spaced = volume->oriented || header->spaced;
 }
 
+/* The library leaves transforms in the header's units. */
+static nifti_dmat44 in_mm(nifti_dmat44 matrix, double unit)
+{
+    for (int row = 0; row < 3; row++)
+        for (int column = 0; column < 4; column++)
+            matrix.m[row][column] *= unit;
+    return matrix;
+}
+
 static bool place(struct volume *volume, const unsigned char *bytes,
                   const struct nifti_header *header, struct error *err)
 {
@@ -130,7 +139,8 @@ static bool place(struct volume *volume, const unsigned char *bytes,
     if (!image)
         return false;
     struct orientation orientation = { .stored = { 0, 1, 2 } };
-    nifti_dmat44 to_mm = image->sform_code > 0 ? image->sto_xyz : image->qto_xyz;
+    nifti_dmat44 to_mm =
+        in_mm(image->sform_code > 0 ? image->sto_xyz : image->qto_xyz, header->unit);
     volume->oriented = image->sform_code > 0 || image->qform_code > 0;
     bool ok = !volume->oriented || find_orientation(to_mm, &orientation, err);
     if (ok)
@@ -184,6 +194,7 @@ bool nifti_read_bytes(struct volume *volume, unsigned char *bytes, size_t size, 
         volume->frames = header.frames;
         volume->type = header.type;
         volume->swapped = header.swapped;
+        volume->unit = header.unit;
         volume->slope = header.slope;
         volume->intercept = header.intercept;
         ok = place(volume, bytes, &header, err);
@@ -226,15 +237,15 @@ static short datatype_of(enum voxel_type type)
     return codes[type];
 }
 
-static void set_transforms(nifti_1_header *header, const double affine[3][4])
+static void set_transforms(nifti_1_header *header, const double affine[3][4], double unit)
 {
     float *rows[3] = { header->srow_x, header->srow_y, header->srow_z };
     nifti_dmat44 matrix = { 0 };
     double b, c, d, x, y, z, dx, dy, dz, qfac;
     for (int row = 0; row < 3; row++)
         for (int column = 0; column < 4; column++) {
-            rows[row][column] = (float)affine[row][column];
-            matrix.m[row][column] = affine[row][column];
+            matrix.m[row][column] = affine[row][column] / unit;
+            rows[row][column] = (float)matrix.m[row][column];
         }
     matrix.m[3][3] = 1;
     nifti_dmat44_to_quatern(matrix, &b, &c, &d, &x, &y, &z, &dx, &dy, &dz, &qfac);
@@ -259,8 +270,14 @@ static void put_text(char *field, size_t size, const char *text)
     memcpy(field, text, strlen(text));
 }
 
+static int unit_code(double unit)
+{
+    return unit > 1 ? NIFTI_UNITS_METER : unit < 1 ? NIFTI_UNITS_MICRON : NIFTI_UNITS_MM;
+}
+
 static void fill_header(nifti_1_header *header, const struct nifti_output *output)
 {
+    double unit = output->unit ? output->unit : 1;
     *header = (nifti_1_header){ .sizeof_hdr = NIFTI1_HEADER,
                                 .regular = 'r',
                                 .dim = { 3, 1, 1, 1, 1, 1, 1, 1 } };
@@ -270,13 +287,13 @@ static void fill_header(nifti_1_header *header, const struct nifti_output *outpu
     header->bitpix = (short)(8 * voxel_bytes(output->type));
     header->vox_offset = NIFTI1_HEADER + 4;
     header->scl_slope = 1;
-    header->xyzt_units = NIFTI_UNITS_MM;
+    header->xyzt_units = (char)unit_code(unit);
     memcpy(header->magic, "n+1", 4);
     put_text(header->descrip, sizeof header->descrip, output->descrip);
     put_text(header->intent_name, sizeof header->intent_name, output->intent_name);
     if (output->labels)
         header->intent_code = NIFTI_INTENT_LABEL;
-    set_transforms(header, output->affine);
+    set_transforms(header, output->affine, unit);
     if (output->unplaced)
         header->qform_code = header->sform_code = NIFTI_XFORM_UNKNOWN;
 }

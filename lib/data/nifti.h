@@ -26,6 +26,7 @@ struct nifti_output {
     enum voxel_type type;
     const void *voxels;
     double affine[3][4];
+    double unit;                       /* mm that the header counts in, as volume.h; 0: 1 */
     const char *descrip, *intent_name; /* free text: at most 79 and 15 bytes; NULL: empty */
     bool labels;                       /* voxels are labels: the intent says so */
     bool unplaced; /* of the affine only the spacing is told, as of a scan that tells no more */

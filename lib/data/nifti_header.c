@@ -8,7 +8,7 @@
 /* Where the fields of each version stand, and how wide they are. */
 struct field_map {
     size_t header, magic, dim, datatype, bitpix, pixdim, vox_offset, slope, intercept, qform, sform,
-        quatern, srow;
+        quatern, srow, units;
     int integer_bytes, real_bytes; /* of dim and of the real fields */
 };
 static const struct field_map maps[] = {
@@ -25,6 +25,7 @@ static const struct field_map maps[] = {
             .sform = 254,
             .quatern = 256,
             .srow = 280,
+            .units = 123,
             .integer_bytes = 2,
             .real_bytes = 4 },
     [2] = { .header = NIFTI2_HEADER,
@@ -40,6 +41,7 @@ static const struct field_map maps[] = {
             .sform = 348,
             .quatern = 352,
             .srow = 400,
+            .units = 500,
             .integer_bytes = 8,
             .real_bytes = 8 },
 };
@@ -217,6 +219,15 @@ static bool check_size(const struct nifti_header *header, size_t size, struct er
                      voxel_type_name(header->type), (long long)bytes, (long long)present);
 }
 
+/* What the header counts in. Unknown, which many writers leave it at, is taken as millimetres, as
+ * everybody does. */
+static double unit_of(const struct reader *reader, const struct field_map *map)
+{
+    enum { SPACE = 7, METRES = 1, MICROMETRES = 3 };
+    int64_t code = integer_at(reader, map->units, map->real_bytes == 4 ? 1 : 4) & SPACE;
+    return code == METRES ? 1000 : code == MICROMETRES ? 0.001 : 1;
+}
+
 static bool read_geometry(const struct reader *reader, const struct field_map *map,
                           struct nifti_header *header, struct error *err)
 {
@@ -224,9 +235,10 @@ static bool read_geometry(const struct reader *reader, const struct field_map *m
     header->qform_code = (int)integer_at(reader, map->qform, code_bytes);
     header->sform_code = (int)integer_at(reader, map->sform, code_bytes);
     header->spaced = true;
+    header->unit = unit_of(reader, map);
     for (int i = 0; i < 3; i++) {
         size_t offset = map->pixdim + (size_t)((i + 1) * map->real_bytes);
-        header->spacing[i] = fabs(real_at(reader, offset, map->real_bytes));
+        header->spacing[i] = fabs(real_at(reader, offset, map->real_bytes)) * header->unit;
         if (!isfinite(header->spacing[i]))
             return error_set(err, "pixdim[%d], the voxel spacing, is not a finite number", i + 1);
         if (header->spacing[i] == 0) {

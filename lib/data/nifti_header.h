@@ -19,7 +19,8 @@ struct nifti_header {
     enum voxel_type type;
     int64_t voxel_offset;    /* of the first voxel, in bytes */
     double slope, intercept; /* 1 and 0 when the header asks for no scaling */
-    double spacing[3];       /* mm, as stored */
+    double unit;             /* mm that the header counts in: 1000, 1 or 0.001 */
+    double spacing[3];       /* mm, in the order of the stored axes */
     bool spaced;             /* false: one of them was 0, none given, and reads as 1 */
     int qform_code, sform_code;
 };

@@ -42,6 +42,7 @@ const char *voxel_type_name(enum voxel_type type);
 struct volume {
     int64_t shape[3];     /* voxels along x (left), y (back), z (top) */
     int64_t frames;       /* of a time series; 1 for an image */
+    double unit;          /* mm that the file counts in: 1000, 1 or 0.001; here all is in mm */
     double spacing[3];    /* mm between voxels along those axes */
     double affine[3][4];  /* canonical voxel indices to millimetres, RAS+ as in NIfTI */
     bool oriented;        /* false: the file gives no orientation, axes are as stored */

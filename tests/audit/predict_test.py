@@ -62,8 +62,11 @@ def world(spacing, tilt):
     return matrix
 
 
-def save(path, data, affine, codes):
+def save(path, data, affine, codes, unit="mm"):
+    """A file whose header counts in that unit; the affine is in millimetres."""
     header = nibabel.Nifti1Header()
+    affine = numpy.diag([1 / UNITS[unit]] * 3 + [1]) @ affine
+    header.set_xyzt_units(unit)
     header.set_data_dtype(data.dtype)
     header.set_data_shape(data.shape)
     header.set_qform(affine, codes[1])
@@ -95,26 +98,28 @@ def train(folder, random):
     return os.path.join(out, "trials", "real_unet_none_1")
 
 
-# A name of each layout's own, how axes are stored, spacing, tilt, and the codes (sform, qform).
+# A name of each layout's own, how axes are stored, spacing in mm, tilt, the codes
+# (sform, qform), and what the header counts in.
 SCANS = [
-    ("BraTS-GLI-00001-000", (0, 1, 2), (1, 1, 1), (1, 1, 2), 0, (1, 1)),
-    ("BraTS-GLI-00001-001", (2, 0, 1), (1, -1, -1), (0.9, 1.1, 6.5), 0, (1, 0)),
-    ("BraTS-GLI-00002-000", (1, 2, 0), (-1, -1, 1), (0.5, 0.5, 4), 0.3, (2, 1)),
-    ("BraTS-GLI-00003-000", (0, 2, 1), (-1, 1, -1), (1, 1.2, 3), -0.2, (0, 1)),
-    ("BraTS-GLI-00004-000", (0, 1, 2), (1, 1, 1), (1, 1, 2), 0, (0, 0)),
+    ("BraTS-GLI-00001-000", (0, 1, 2), (1, 1, 1), (1, 1, 2), 0, (1, 1), "mm"),
+    ("BraTS-GLI-00001-001", (2, 0, 1), (1, -1, -1), (0.9, 1.1, 6.5), 0, (1, 0), "meter"),
+    ("BraTS-GLI-00002-000", (1, 2, 0), (-1, -1, 1), (0.5, 0.5, 4), 0.3, (2, 1), "micron"),
+    ("BraTS-GLI-00003-000", (0, 2, 1), (-1, 1, -1), (1, 1.2, 3), -0.2, (0, 1), "unknown"),
+    ("BraTS-GLI-00004-000", (0, 1, 2), (1, 1, 1), (1, 1, 2), 0, (0, 0), "mm"),
 ]
+UNITS = {"meter": 1000, "mm": 1, "micron": 1e-3, "unknown": 1}  # in millimetres
 
 
 def write_scans(folder, random):
     """True masks by name."""
     truth = {}
-    for name, axes, signs, spacing, tilt, codes in SCANS:
+    for name, axes, signs, spacing, tilt, codes, unit in SCANS:
         voxels, labels = head(random)
         data, turn = stored(voxels, axes, signs)
         truth[name], _ = stored(labels, axes, signs)
         affine = world(spacing, tilt) @ turn
-        save(os.path.join(folder, name, name + "-t1n.nii.gz"), data, affine, codes)
-        save(os.path.join(folder, name, name + "-seg.nii.gz"), truth[name], affine, codes)
+        save(os.path.join(folder, name, name + "-t1n.nii.gz"), data, affine, codes, unit)
+        save(os.path.join(folder, name, name + "-seg.nii.gz"), truth[name], affine, codes, unit)
     return truth
 
 
@@ -138,6 +143,8 @@ def check(name, source, predictions, truth):
     share = dice(laid_over(mask, scan) == 1, truth == 1)
     print(f"{name}: Dice {share:.3f} of {nibabel.aff2axcodes(scan.affine)}")
     assert share > 0.8, "the mask does not lie over what it labels"
+    unit = scan.header.get_xyzt_units()[0].replace("unknown", "mm")
+    assert mask.header.get_xyzt_units()[0] == unit, "the mask counts in another unit"
     return share
 
 
@@ -181,6 +188,8 @@ def main():
         for subject in scored["subjects"]:
             found = subject["classes"]["1"]["dice"]
             assert abs(found - shares[subject["subject"]]) < 1e-12, subject
+            spacing = {scan[0]: scan[3] for scan in SCANS}[subject["subject"]]
+            assert numpy.allclose(subject["spacing"], spacing, rtol=1e-5), subject
     return 0
 
 

@@ -28,6 +28,7 @@ FOREIGN = [
     os.path.join(os.path.dirname(nibabel.__file__), "tests", "data", "*.nii*"),
     "/usr/share/mricron/templates/*.nii.gz",
 ]
+UNITS = {"meter": 1000, "mm": 1, "micron": 1e-3, "unknown": 1}  # in millimetres
 
 
 def header_of(version, order):
@@ -65,7 +66,7 @@ def voxels_of(kind, shape, random):
 
 
 def write(path, shape, kind, order="<", version=1, affine=None, sform=1, qform=0, scaling=None,
-          random=None, gap=b"", tail=b"", members=1):
+          random=None, gap=b"", tail=b"", members=1, unit="mm", second="sec"):
     """A file byte by byte: nibabel's header block, `gap` before the voxels, `tail` after them."""
     header = header_of(version, order)
     header.set_data_shape(shape)
@@ -75,6 +76,7 @@ def write(path, shape, kind, order="<", version=1, affine=None, sform=1, qform=0
     header.set_sform(affine, code=sform)
     if not qform and not sform:
         header["pixdim"][1:4] = 2, 3, 4
+    header.set_xyzt_units(unit, second)
     header["magic"] = b"n+1" if version == 1 else b"n+2"
     header["vox_offset"] = header.sizeof_hdr + 4 + len(gap)
     if scaling:
@@ -135,6 +137,11 @@ def generate(folder):
     for version in 1, 2:
         yield add(shape=(4, 4, 4), kind="i2", version=version, gap=gap)
         yield add(shape=(4, 4, 4), kind="i2", version=version, tail=b"after the voxels")
+    for unit, version, order in itertools.product(UNITS, (1, 2), "<>"):
+        for sform, qform in (1, 0), (0, 1), (0, 0):
+            yield add(shape=(4, 5, 6), kind="i2", version=version, order=order, unit=unit,
+                      second="sec" if sform else "unknown", sform=sform, qform=qform,
+                      affine=placed(rotation((5, 7, -9)), (0.9, 1.1, 1.3)))
     for members in 2, 3, 50:
         yield add(shape=(8, 8, 8), kind="f8", ending=".nii.gz", members=members)
 
@@ -145,6 +152,7 @@ def expected_of(path):
     if not isinstance(image, nibabel.Nifti1Image):  # CIFTI: matrices, not volumes
         return None
     header = image.header
+    unit = UNITS[header.get_xyzt_units()[0]]
     oriented = bool(header["sform_code"] > 0 or header["qform_code"] > 0)
     data = numpy.asanyarray(image.dataobj)
     if data.dtype.kind not in "iuf" or len(numpy.squeeze(numpy.ones(data.shape)).shape) > 4:
@@ -161,8 +169,11 @@ def expected_of(path):
         # A quaternion's first number is the root of 1 - b² - c² - d². Near half a turn nibabel
         # takes that of float32's rounding, about 2.6e-4; the standard's library takes 0.
         tolerance = 1e-5 if header["sform_code"] > 0 else 1e-3
-        return oriented, data.transpose(3, 2, 1, 0), image.affine @ flip, tolerance
-    return oriented, data.astype(numpy.float64).transpose(3, 2, 1, 0), None, 0
+        affine = numpy.diag([unit, unit, unit, 1.0]) @ image.affine @ flip
+        sizes = nibabel.affines.voxel_sizes(affine)
+        return oriented, data.transpose(3, 2, 1, 0), sizes, affine, tolerance
+    sizes = header["pixdim"][1:4] * unit
+    return oriented, data.astype(numpy.float64).transpose(3, 2, 1, 0), sizes, None, 0
 
 
 def compare(path, line, dumped):
@@ -172,7 +183,7 @@ def compare(path, line, dumped):
         return None if line.startswith("refused ") else "more than four axes, and not refused"
     if not line.startswith("ok "):
         return line
-    oriented, voxels, affine, tolerance = expected
+    oriented, voxels, sizes, affine, tolerance = expected
     words = line.split()
     numbers = numpy.array([float(word) for word in words[3:]])
     if bool(int(words[1])) != oriented:
@@ -184,11 +195,10 @@ def compare(path, line, dumped):
         different = (found != voxels) & ~(numpy.isnan(found) & numpy.isnan(voxels))
         if different.any():
             return f"{different.sum()} of {found.size} voxels differ"
+    if not numpy.allclose(numbers[:3], numpy.where(sizes == 0, 1, numpy.abs(sizes)), rtol=1e-5):
+        return f"spacing {numbers[:3]}, nibabel {sizes}"
     if not oriented:
         return None
-    sizes = nibabel.affines.voxel_sizes(affine)
-    if not numpy.allclose(numbers[:3], sizes, rtol=1e-5):
-        return f"spacing {numbers[:3]}, nibabel {sizes}"
     far = numpy.abs(sizes * voxels.shape[:0:-1]).max()  # what a small turn moves most
     if not numpy.allclose(numbers[3:].reshape(3, 4), affine[:3], rtol=0, atol=tolerance * far):
         return f"affine {numbers[3:]}, nibabel {affine[:3].ravel()}"
