@@ -4,9 +4,11 @@
 #include "audit/blas.h"
 #include "audit/fidelity_run.h"
 #include "base/file.h"
+#include "base/parallel.h"
 #include "base/random.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -266,6 +268,41 @@ static bool open_sets(struct fidelity_run *run, struct error *err)
     return true;
 }
 
+/* Values of half precision stand for 0 … 1: what is outside of that is black or white to the
+ * network. */
+struct outside {
+    const struct fidelity_run *run;
+    enum set_role role;
+    _Atomic uint64_t count;
+};
+
+static void count_outside(void *context, size_t begin, size_t end)
+{
+    enum { ONE = 0x3c00, MINUS_ZERO = 0x8000 }; /* by their bits, below 0 is above both */
+    struct outside *outside = context;
+    const struct fidelity_run *run = outside->run;
+    const struct audit_set *set = &run->sets.of[outside->role];
+    size_t pixels = set->images.height * set->images.width, count = 0;
+    for (size_t i = begin; i < end; i++)
+        for (size_t c = 0; c < run->channel_count; c++) {
+            const uint16_t *half =
+                fidelity_plane(set, run->drawn[outside->role].images[i], run->channels[c]);
+            for (size_t p = 0; p < pixels; p++)
+                count += half[p] > ONE && half[p] != MINUS_ZERO;
+        }
+    atomic_fetch_add(&outside->count, count);
+}
+
+static void count_all_outside(struct fidelity_run *run)
+{
+    for (enum set_role role = 0; role < SET_COUNT; role++) {
+        struct outside outside = { .run = run, .role = role };
+        if (run->drawn[role].count && run->sets.of[role].images.type == ELEMENT_FLOAT16)
+            parallel_ranges(run->drawn[role].count, 1, count_outside, &outside);
+        run->drawn[role].outside = outside.count;
+    }
+}
+
 /* How many images stand on either side of each comparison. */
 static void plan_comparisons(struct fidelity_run *run)
 {
@@ -296,6 +333,7 @@ static bool open_network(struct fidelity_run *run, struct error *err)
 static bool measure(struct fidelity_run *run, struct fidelity_report *report, struct error *err)
 {
     plan_comparisons(run);
+    count_all_outside(run);
     if (!measure_all(run, err))
         return false;
     report->document = fidelity_document(run);
@@ -324,8 +362,10 @@ bool fidelity(const struct fidelity_job *job, struct fidelity_report *report, st
     run.work = path_join(&run.arena, job->out, "work");
     run.features = path_join(&run.arena, run.work, "features");
     bool fresh = path_kind(run.work) == PATH_NOTHING;
+    int lock = -1;
     bool ok = fidelity_settings_check(&settings, err) &&
-              blas_set_threads(1, err); /* now, and not after an hour of features */
+              blas_set_threads(1, err) && /* now, and not after an hour of features */
+              folder_lock(job->out, &lock, err);
     if (ok && !(ok = open_sets(&run, err) && open_network(&run, err)) && fresh)
         discard(run.work, job->out);
     ok = ok && measure(&run, report, err);
@@ -336,6 +376,7 @@ bool fidelity(const struct fidelity_job *job, struct fidelity_report *report, st
     memory_free(run.numbers);
     text_release(&run.warnings);
     arena_release(&run.arena);
+    folder_unlock(lock);
     return ok;
 }
 

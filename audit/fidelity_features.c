@@ -90,7 +90,7 @@ static bool are_finite(const float *values, size_t count)
     return true;
 }
 
-static const void *plane_of(const struct audit_set *set, uint32_t image, size_t channel)
+const void *fidelity_plane(const struct audit_set *set, uint32_t image, size_t channel)
 {
     const struct image_set *images = &set->images;
     size_t plane = images->height * images->width * element_info[images->type].bytes;
@@ -103,7 +103,7 @@ static bool compute_block(struct fidelity_run *run, enum set_role role, size_t c
     const void *planes[BLOCK];
     const struct audit_set *set = &run->sets.of[role];
     for (size_t i = 0; i < count; i++)
-        planes[i] = plane_of(set, run->drawn[role].images[first + i], channel);
+        planes[i] = fidelity_plane(set, run->drawn[role].images[first + i], channel);
     if (!feature_network_run(run->network, planes, count, values, err))
         return error_prefix(err, "%s, channel %s", set->path, set->channel_names[channel]);
     return are_finite(values, count * FEATURES) ||

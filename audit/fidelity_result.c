@@ -146,6 +146,7 @@ static struct json *counts_object(const struct fidelity_run *run)
         const struct audit_set *of = &run->sets.of[role];
         json_put_integer(set, "images", (int64_t)of->images.count);
         json_put_integer(set, "drawn", (int64_t)run->drawn[role].count);
+        json_put_integer(set, "outside", (int64_t)run->drawn[role].outside);
         if (role != SET_SYNTHETIC)
             json_put_integer(set, "subjects", (int64_t)of->subject_count);
         json_put(object, set_role_names[role], set);
@@ -180,6 +181,10 @@ static struct json *inputs_object(const struct fidelity_run *run)
 
 /* ---- warnings -------------------------------------------------------------------------------- */
 
+static const char *const set_words[SET_COUNT] = {
+    [SET_TRAIN] = "training", [SET_SYNTHETIC] = "synthetic", [SET_HOLDOUT] = "held-out"
+};
+
 static void warn_of_people(struct fidelity_run *run)
 {
     for (enum set_role role = 0; role < SET_COUNT; role++) {
@@ -191,13 +196,30 @@ static void warn_of_people(struct fidelity_run *run)
                         "the %s set does not tell whose images it holds, so each counts as "
                         "somebody else's: intervals are too narrow, and neighbours may be of one "
                         "person\n",
-                        role == SET_TRAIN ? "training" : "held-out");
+                        set_words[role]);
         else if (set->subject_count < FEW_PEOPLE)
             text_format(&run->warnings,
                         "the %s set is of %zu %s: intervals resampled from fewer than %d are too "
                         "narrow\n",
-                        role == SET_TRAIN ? "training" : "held-out", set->subject_count,
+                        set_words[role], set->subject_count,
                         set->subject_count == 1 ? "person" : "people", (int)FEW_PEOPLE);
+    }
+}
+
+static void warn_of_values(struct fidelity_run *run)
+{
+    for (enum set_role role = 0; role < SET_COUNT; role++) {
+        const struct audit_set *set = &run->sets.of[role];
+        const struct drawn *drawn = &run->drawn[role];
+        double values = (double)drawn->count * (double)run->channel_count *
+                        (double)(set->images.height * set->images.width);
+        if (drawn->outside)
+            text_format(&run->warnings,
+                        "of the %s set's values %.3g %% (%llu of %.0f) are below 0 or above 1, and "
+                        "were cut there before they were compared: scale all sets alike, to 0 … "
+                        "1\n",
+                        set_words[role], 100 * (double)drawn->outside / values,
+                        (unsigned long long)drawn->outside, values);
     }
 }
 
@@ -258,6 +280,7 @@ static struct json *warnings_list(struct fidelity_run *run)
         text_add(&run->warnings,
                  "no images were held out: against the training images alone a generator that "
                  "copies them is the best, and there is no control\n");
+    warn_of_values(run);
     warn_of_people(run);
     warn_of_what_is_missing(run);
     if (run->sets.holdout)

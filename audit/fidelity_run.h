@@ -24,6 +24,8 @@ struct drawn {
     uint32_t *images; /* ascending: their places in the set */
     uint32_t *rank;   /* of each, in the order of drawing: the first n are those of rank < n */
     uint32_t *groups; /* of each; NULL: each of somebody else */
+    uint64_t
+        outside; /* values, in the channels compared, that no grey between black and white is */
 };
 
 struct compared {
@@ -59,8 +61,10 @@ static inline double *numbers_of(const struct fidelity_run *run, size_t channel,
     return run->numbers + place * MEASURE_COUNT * stride_of(run);
 }
 
-/* fidelity_features.c: the features (count,FEATURES) of the drawn images of a set, in one channel;
- * what is computed stays in run->features until the run is over. */
+/* fidelity_features.c: a channel of an image of a set; and the features (count,FEATURES) of the
+ * drawn images of a set, in one channel: what is computed stays in run->features until the run is
+ * over. */
+const void *fidelity_plane(const struct audit_set *set, uint32_t image, size_t channel);
 bool fidelity_features_open(struct fidelity_run *run, struct error *err) MUST_USE;
 bool fidelity_features_of(struct fidelity_run *run, enum set_role role, size_t channel,
                           struct progress *progress, float *values, struct error *err) MUST_USE;

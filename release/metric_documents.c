@@ -303,8 +303,10 @@ static members fidelity_settings = { NUMBER("images"), NUMBER("bootstrap"), NUMB
 static members features = {
     TEXT("backbone"), TEXT("weights"), TEXT("device"), NUMBER("count"), END
 };
-static members real_count = { NUMBER("images"), NUMBER("drawn"), NUMBER("subjects"), END };
-static members synthetic_count = { NUMBER("images"), NUMBER("drawn"), END };
+static members real_count = {
+    NUMBER("images"), NUMBER("drawn"), NUMBER("outside"), NUMBER("subjects"), END
+};
+static members synthetic_count = { NUMBER("images"), NUMBER("drawn"), NUMBER("outside"), END };
 static members fidelity_counts = {
     OBJECT("train", real_count), OBJECT("synthetic", synthetic_count),
     OBJECT("holdout", real_count), END

@@ -88,6 +88,11 @@ bool folder_stage_open(struct folder_stage *stage, const char *path, struct erro
 bool folder_stage_commit(struct folder_stage *stage, bool replace, struct error *err) MUST_USE;
 void folder_stage_abandon(struct folder_stage *stage);
 
+/* Makes a folder that its writer fills bit by bit, or goes on with, and locks it until the
+ * descriptor is unlocked or the process ends; an error where another process has it. */
+bool folder_lock(const char *path, int *descriptor, struct error *err) MUST_USE;
+void folder_unlock(int descriptor); /* -1: nothing */
+
 /* Makes the folder and those above it that are missing. An existing folder is left as it is. */
 bool folder_create(const char *path, struct error *err) MUST_USE;
 /* Removes a folder with all that is in it, never following links, and itself no link (a slash at

@@ -331,20 +331,43 @@ static void stage_release(struct folder_stage *stage)
 
 /* Whether the name still leads to the folder that was opened: another process may have removed
  * and remade it between open and lock. */
-static bool still_there(const struct folder_stage *stage)
+static bool still_there(int descriptor, const char *path)
 {
     struct stat held, named;
-    return fstat(stage->descriptor, &held) == 0 && lstat(stage->partial, &named) == 0 &&
+    return fstat(descriptor, &held) == 0 && lstat(path, &named) == 0 &&
            held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
-static bool lock_folder(int descriptor, const char *path, struct error *err)
+/* Messages speak of `name`. */
+static bool lock_folder(int descriptor, const char *path, const char *name, struct error *err)
 {
     if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
-        return true;
+        return still_there(descriptor, path) ||
+               error_set(err, "%s: another process has just finished it", name);
     if (errno == EWOULDBLOCK)
-        return error_set(err, "%s: another process is writing it; wait until it has ended", path);
-    return error_set_errno(err, "%s: cannot be locked", path);
+        return error_set(err, "%s: another process is writing it; wait until it has ended", name);
+    return error_set_errno(err, "%s: cannot be locked", name);
+}
+
+bool folder_lock(const char *path, int *descriptor, struct error *err)
+{
+    *descriptor = -1;
+    if (!folder_create(path, err))
+        return false;
+    *descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*descriptor < 0)
+        return error_set_errno(err, "%s: cannot be opened", path);
+    if (lock_folder(*descriptor, path, path, err))
+        return true;
+    folder_unlock(*descriptor);
+    *descriptor = -1;
+    return false;
+}
+
+void folder_unlock(int descriptor)
+{
+    if (descriptor >= 0)
+        close(descriptor);
 }
 
 static bool take_back(const char *path, struct error *err);
@@ -356,10 +379,8 @@ static bool open_partial(struct folder_stage *stage, struct error *err)
     stage->descriptor = open(stage->partial, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (stage->descriptor < 0)
         return error_set_errno(err, "%s: cannot be opened", stage->partial);
-    if (!lock_folder(stage->descriptor, stage->path, err))
+    if (!lock_folder(stage->descriptor, stage->partial, stage->path, err))
         return false;
-    if (!still_there(stage))
-        return error_set(err, "%s: another process has just finished it", stage->path);
     if (fchmod(stage->descriptor, PRIVATE_FOLDER) != 0) /* it may be somebody's older folder */
         return error_set_errno(err, "%s: cannot be made private", stage->partial);
     return take_back(stage->path, err) && empty_folder(stage->descriptor, stage->partial, 0, err);

@@ -5,7 +5,9 @@ are nearer to training than unseen ones are; what is refused leaves nothing behi
 
     fidelity_check.py LETHE
 """
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -24,8 +26,8 @@ def make(name, seed, count):
     subprocess.run([sys.executable, MAKE, HERE / name, str(seed), str(count), "1", "24"], check=True)
 
 
-def start(*more, synthetic="synthetic.npy", holdout="holdout.npy", out="out"):
-    return subprocess.Popen([LETHE, "fidelity", "--train", "train.npy", "--synthetic", synthetic,
+def start(*more, train="train.npy", synthetic="synthetic.npy", holdout="holdout.npy", out="out"):
+    return subprocess.Popen([LETHE, "fidelity", "--train", train, "--synthetic", synthetic,
                              "--holdout", holdout, "--out", out, "--bootstrap", "40", "--quiet",
                              *more],
                             cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
@@ -73,6 +75,13 @@ before = wait_for_blocks(process, 1)
 process.kill()
 process.communicate()
 before = blocks()  # one, or two
+held = os.open(HERE / "out", os.O_RDONLY)  # as by another process that writes there
+fcntl.flock(held, fcntl.LOCK_EX)
+second = start()
+_, said = second.communicate()
+assert second.returncode == 2 and "out: another process is writing it" in said, said
+assert blocks() == before
+os.close(held)
 assert len(before) < 3 and not (HERE / "out" / "fidelity.json").exists()
 process = start("--threads", "2")
 now = wait_for_blocks(process, len(before) + 1)
@@ -94,6 +103,21 @@ assert own["fid"]["value"] < 0.7 * own["fid"]["control"], own["fid"]
 assert own["fid"]["value"] < 0.7 * others["fid"]["value"], (own["fid"], others["fid"])
 assert own["kid"]["value"] < others["kid"]["value"]
 assert own["precision"]["value"] == 1
+
+outside = {}  # halves stand for 0 … 1
+for name in "train", "synthetic", "holdout":
+    values = (np.load(HERE / (name + ".npy"))[:2] / 128.0 - 0.5).astype("f2")
+    values[0, 0, 0, :3] = -0.0, 0, 1
+    outside[name] = int(((values < 0) | (values > 1)).sum())
+    np.save(HERE / (name + "16.npy"), values)
+process = start(train="train16.npy", synthetic="synthetic16.npy", holdout="holdout16.npy", out="halves")
+_, said = process.communicate()
+counts = json.loads((HERE / "halves" / "fidelity.json").read_bytes())["counts"]
+assert {name: counts[name]["outside"] for name in outside} == outside, (counts, outside)
+for name, words in ("train", "training"), ("synthetic", "synthetic"), ("holdout", "held-out"):
+    assert outside[name] and f"of the {words} set's values" in said, said
+    assert f"({outside[name]} of {np.load(HERE / (name + '16.npy')).size})" in said, said
+assert json.loads(whole)["counts"]["synthetic"]["outside"] == 0
 
 make("more.npy", 4, 6)
 noise = np.random.default_rng(5).integers(0, 256, np.load(HERE / "more.npy").shape)
