@@ -196,6 +196,20 @@ static void *encode_png(const struct dataset *store, const void *plane, int bits
     return png_encode(&image, &marker, size, err);
 }
 
+/* What a PNG file cannot hold is not cut: that would be another image than the audited one. */
+static bool check_greys(const struct dataset *store, const float *values, size_t image,
+                        size_t channel, struct error *err)
+{
+    for (size_t i = 0; i < pixels_of(store); i++)
+        if (!(values[i] >= 0 && values[i] <= 1))
+            return error_set(err,
+                             "image %zu, channel %s: a value of %g; PNG files hold 0 … 1, and to "
+                             "cut it would change what was audited: package with format nifti or "
+                             "npy, or scale the set before it is audited",
+                             image, store->channel_names[channel], (double)values[i]);
+    return true;
+}
+
 /* Half precision runs from 0 to 1 (dataset store); it becomes 16 bit. */
 static void *png_channel(const struct writing *writing, size_t image, size_t channel, size_t *size,
                          struct error *err)
@@ -207,11 +221,10 @@ static void *png_channel(const struct writing *writing, size_t image, size_t cha
     size_t count = pixels_of(store);
     float *values = halves_to_floats(plane, count, err);
     uint16_t *greys = memory_allocate(count, sizeof *greys, "an image", err);
-    for (size_t i = 0; values && greys && i < count; i++) {
-        float value = values[i] > 0 ? values[i] < 1 ? values[i] : 1 : 0;
-        greys[i] = (uint16_t)(value * 65535 + 0.5f);
-    }
-    void *bytes = values && greys ? encode_png(store, greys, 16, size, err) : NULL;
+    bool ok = values && greys && check_greys(store, values, image, channel, err);
+    for (size_t i = 0; ok && i < count; i++)
+        greys[i] = (uint16_t)(values[i] * 65535 + 0.5f);
+    void *bytes = ok ? encode_png(store, greys, 16, size, err) : NULL;
     memory_free(values);
     memory_free(greys);
     return bytes;

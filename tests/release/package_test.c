@@ -236,6 +236,21 @@ static void shards_hold_the_arrays_of_the_store(void **state)
     dataset_close(&store);
 }
 
+/* PNG files hold 0 … 1: what is brighter is not cut behind the audit's back. */
+static void values_that_no_png_holds_are_not_cut(void **state)
+{
+    (void)state;
+    set_white = 2;
+    write_set(in_scratch("synthetic"), ROLE_SYNTHETIC, ELEMENT_FLOAT16, IMAGES, 1);
+    set_white = 1;
+    audit(NULL, 0);
+    settings.format = PAYLOAD_PNG;
+    expect_error("a value of ");
+    expect_error("PNG files hold 0 … 1");
+    settings.format = PAYLOAD_NPY;
+    expect_released();
+}
+
 static void flagged_images_are_left_out_when_the_policy_says_so(void **state)
 {
     (void)state;
@@ -694,6 +709,7 @@ int main(void)
         TEST(volumes_hold_the_pixels_of_the_store),
         TEST(sixteen_bits_stay_sixteen_bits_in_png),
         TEST(shards_hold_the_arrays_of_the_store),
+        TEST(values_that_no_png_holds_are_not_cut),
         TEST(flagged_images_are_left_out_when_the_policy_says_so),
         TEST(flagged_images_are_a_refusal_otherwise),
         TEST(a_policy_that_was_changed_after_the_audit_is_a_refusal),

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 
 enum { SET_SIDE = 16 };
+static float set_white = 1; /* what half precision takes as white */
 
 /* A store of `count` images in two channels with masks; pixels are a function of `seed`. */
 static inline void write_set(const char *path, enum dataset_role role, enum element_type type,
@@ -36,7 +37,7 @@ static inline void write_set(const char *path, enum dataset_role role, enum elem
         }
         if (type == ELEMENT_FLOAT16)
             for (size_t j = 0; j < 2 * SET_SIDE * SET_SIDE; j++)
-                image[j] = half_from_float((float)(image[j] % 1000) / 999);
+                image[j] = half_from_float((float)(image[j] % 1000) / 999 * set_white);
         mask[i % sizeof mask] = (uint8_t)(1 + i % 2);
         snprintf(name, sizeof name, role == ROLE_REAL ? "Patient_%04zu" : "sample-%08zu", i);
         struct dataset_image row = { .subject = name,
