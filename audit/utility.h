@@ -19,7 +19,7 @@
  *                           fail; near zero
  *     untrained             the network as it begins, random weights: the floor
  *
- * Folder:  utility.json (schema lethe/utility/1), utility.csv, panels/TRIAL.png,
+ * Folder:  utility.json (schema lethe/utility/2), utility.csv, panels/TRIAL.png,
  *          trials/TRIAL/ (checkpoints, metrics.jsonl, scores.npy, and last trial.json)
  *
  * Trials are resumable jobs: one that is done, from the same inputs, is not done again; one that
@@ -33,7 +33,7 @@
 #include "audit/score.h"
 #include "train/segment.h"
 
-#define UTILITY_SCHEMA "lethe/utility/1"
+#define UTILITY_SCHEMA "lethe/utility/2"
 
 /* With fewer subjects the percentile bootstrap's 95 % intervals are clearly too narrow: that of a
  * mean covers it in 50 % of the cases with two, 83 % with five, 91 % with ten, 93 % with twenty. */

@@ -23,7 +23,7 @@ struct source {
     size_t *rows, row_count; /* of the real store */
 };
 
-/* A subject that was held out: one scan, its slices, and their place in its volume. */
+/* A scan of a subject that was held out: its slices, and their place in its volume. */
 struct patient {
     const char *subject, *scan; /* scan: its first file */
     size_t *rows, slices;       /* of the store `held` */

@@ -1,8 +1,9 @@
 /* What the trials say together: means over seeds, intervals by subject, relative Dice; as JSON and
  * CSV.
  *
+ * A subject's scans are averaged first: nobody counts for more for having been scanned more often.
  * The number of a kind of trial (source, model, augmentation) is the mean over its seeds of a
- * trial's mean over its scans, and for "mean" over the classes of those. Intervals are of
+ * trial's mean over subjects, and for "mean" over the classes of those. Intervals are of
  * subjects: a bootstrap draws as many subjects as there are, with replacement, and computes the
  * same number again, with the same draws for every kind, so that ratios are paired.
  *
@@ -37,38 +38,60 @@ struct summing {
     size_t classes; /* sets that are no regions */
     struct kind *kinds;
     size_t kind_count;
-    size_t *subject_of, subjects; /* by patient */
+    size_t *subject_of, subjects; /* by scan */
+    struct overlap *rows;         /* trials × subjects × sets: over the subject's scans */
     size_t *holders;              /* by class: subjects whose true masks hold it; last: any */
     size_t draws;
     struct arena arena;
 };
 
-/* Dice of a class in a trial over patients, each counted `times`; NaN where none defines it. */
-static double class_mean(const struct grid *grid, const struct trial *trial, size_t set,
+/* Subjects × sets of a trial. */
+static struct overlap *rows_of(const struct summing *summing, const struct trial *trial)
+{
+    size_t number = (size_t)(trial - summing->grid->trials);
+    return summing->rows + number * summing->subjects * summing->grid->set_count;
+}
+
+static const struct overlap *row_of(const struct summing *summing, const struct trial *trial,
+                                    size_t subject, size_t set)
+{
+    return rows_of(summing, trial) + subject * summing->grid->set_count + set;
+}
+
+/* Of one set over all subjects, each once. */
+static struct overlap_summary summary_of(const struct summing *summing, const struct trial *trial,
+                                         size_t set)
+{
+    return overlap_summarise(rows_of(summing, trial) + set, summing->subjects,
+                             summing->grid->set_count);
+}
+
+/* Dice of a class in a trial over subjects, each counted `times`; NaN where none defines it. */
+static double class_mean(const struct summing *summing, const struct trial *trial, size_t set,
                          const unsigned *times)
 {
     double sum = 0, count = 0;
-    for (size_t i = 0; i < grid->patient_count; i++) {
-        double value = trial->rows[i * grid->set_count + set].value[METRIC_DICE];
-        if (times[i] && !isnan(value)) {
-            sum += times[i] * value;
-            count += times[i];
+    for (size_t s = 0; s < summing->subjects; s++) {
+        double value = row_of(summing, trial, s, set)->value[METRIC_DICE];
+        if (times[s] && !isnan(value)) {
+            sum += times[s] * value;
+            count += times[s];
         }
     }
     return sum / count; /* 0/0 is NaN */
 }
 
-/* Whether a scan's true mask holds the set; the same in every trial. */
-static bool is_held(const struct grid *grid, size_t patient, size_t set)
+/* Whether a true mask of the subject's holds the set; the same in every trial. */
+static bool is_held(const struct summing *summing, size_t subject, size_t set)
 {
-    return grid->trials[0].rows[patient * grid->set_count + set].truth;
+    return row_of(summing, summing->grid->trials, subject, set)->truth;
 }
 
-/* Whether any of the patients that are counted holds the set; times NULL: of all. */
-static bool any_holds(const struct grid *grid, size_t set, const unsigned *times)
+/* Whether any of the subjects that are counted holds the set; times NULL: of all. */
+static bool any_holds(const struct summing *summing, size_t set, const unsigned *times)
 {
-    for (size_t i = 0; i < grid->patient_count; i++)
-        if ((!times || times[i]) && is_held(grid, i, set))
+    for (size_t s = 0; s < summing->subjects; s++)
+        if ((!times || times[s]) && is_held(summing, s, set))
             return true;
     return false;
 }
@@ -79,7 +102,7 @@ static double class_over_seeds(const struct summing *summing, const struct kind 
 {
     double sum = 0, defined = 0;
     for (size_t s = 0; s < kind->seeds; s++) {
-        double mean = class_mean(summing->grid, &kind->first[s], set, times);
+        double mean = class_mean(summing, &kind->first[s], set, times);
         if (!isnan(mean)) {
             sum += mean;
             defined++;
@@ -95,7 +118,7 @@ static void kind_means(const struct summing *summing, const struct kind *kind,
     double all = 0, held = 0;
     for (size_t c = 0; c < summing->classes; c++) {
         out[1 + c] = class_over_seeds(summing, kind, c, times);
-        if (any_holds(summing->grid, c, times)) {
+        if (any_holds(summing, c, times)) {
             all += out[1 + c];
             held++;
         }
@@ -103,25 +126,20 @@ static void kind_means(const struct summing *summing, const struct kind *kind,
     out[0] = all / held;
 }
 
-/* Draw 0 is all patients once; the others are resamplings of subjects. */
+/* Draw 0 is all subjects once; the others are resamplings of them. */
 static void resample(void *context, size_t draw)
 {
     struct summing *summing = context;
-    const struct grid *grid = summing->grid;
-    uint64_t seed = (uint64_t)grid->job->settings->seed,
+    uint64_t seed = (uint64_t)summing->grid->job->settings->seed,
              stream = random_stream("utility.bootstrap");
-    unsigned *drawn = memory_grow(NULL, summing->subjects, sizeof *drawn);
-    unsigned *times = memory_grow(NULL, grid->patient_count, sizeof *times);
+    unsigned *times = memory_grow(NULL, summing->subjects, sizeof *times);
     for (size_t s = 0; s < summing->subjects; s++)
-        drawn[s] = draw == 0;
+        times[s] = draw == 0;
     for (size_t s = 0; draw && s < summing->subjects; s++)
-        drawn[random_below(seed, stream, draw * summing->subjects + s, summing->subjects)]++;
-    for (size_t i = 0; i < grid->patient_count; i++)
-        times[i] = drawn[summing->subject_of[i]];
+        times[random_below(seed, stream, draw * summing->subjects + s, summing->subjects)]++;
     for (size_t k = 0; k < summing->kind_count; k++)
         kind_means(summing, &summing->kinds[k], times,
                    summing->kinds[k].means + draw * (1 + summing->classes));
-    free(drawn);
     free(times);
 }
 
@@ -137,20 +155,53 @@ static void find_subjects(struct summing *summing)
     }
 }
 
+/* A subject's scans as one row: voxels of them all, and of each metric the mean over the scans that
+ * define it. */
+static void average_scans(const struct summing *summing, const struct trial *trial, size_t set)
+{
+    const struct grid *grid = summing->grid;
+    double(*defined)[METRIC_COUNT] = memory_grow(NULL, summing->subjects, sizeof *defined);
+    memset(defined, 0, summing->subjects * sizeof *defined);
+    for (size_t i = 0; i < grid->patient_count; i++) {
+        const struct overlap *scan = &trial->rows[i * grid->set_count + set];
+        size_t subject = summing->subject_of[i];
+        struct overlap *row = rows_of(summing, trial) + subject * grid->set_count + set;
+        row->truth += scan->truth;
+        row->prediction += scan->prediction;
+        row->common += scan->common;
+        for (int m = 0; m < METRIC_COUNT; m++)
+            if (!isnan(scan->value[m])) {
+                row->value[m] += scan->value[m];
+                defined[subject][m]++;
+            }
+    }
+    for (size_t s = 0; s < summing->subjects; s++)
+        for (int m = 0; m < METRIC_COUNT; m++)
+            rows_of(summing, trial)[s * grid->set_count + set].value[m] /= defined[s][m];
+    free(defined); /* 0/0 is NaN */
+}
+
+static void find_rows(struct summing *summing)
+{
+    const struct grid *grid = summing->grid;
+    summing->rows = arena_array(&summing->arena, struct overlap,
+                                grid->trial_count * summing->subjects * grid->set_count);
+    for (size_t t = 0; t < grid->trial_count; t++)
+        for (size_t set = 0; set < grid->set_count; set++)
+            average_scans(summing, &grid->trials[t], set);
+}
+
 /* How many subjects hold a class, or, where set is the number of classes, any. */
 static size_t count_holders(const struct summing *summing, size_t set)
 {
-    const struct grid *grid = summing->grid;
     size_t first = set < summing->classes ? set : 0,
            end = set < summing->classes ? set + 1 : summing->classes, found = 0;
-    bool *holds = memory_grow(NULL, summing->subjects, sizeof *holds);
-    memset(holds, 0, summing->subjects * sizeof *holds);
-    for (size_t i = 0; i < grid->patient_count; i++)
+    for (size_t s = 0; s < summing->subjects; s++) {
+        bool holds = false;
         for (size_t c = first; c < end; c++)
-            holds[summing->subject_of[i]] |= is_held(grid, i, c);
-    for (size_t s = 0; s < summing->subjects; s++)
-        found += holds[s];
-    free(holds);
+            holds = holds || is_held(summing, s, c);
+        found += holds;
+    }
     return found;
 }
 
@@ -170,6 +221,7 @@ static bool sum_up(struct summing *summing, struct error *err)
     summing->kind_count = grid->trial_count / seeds;
     summing->kinds = arena_array(&summing->arena, struct kind, summing->kind_count);
     find_subjects(summing);
+    find_rows(summing);
     find_holders(summing);
     for (size_t k = 0; k < summing->kind_count; k++) {
         struct kind *kind = &summing->kinds[k];
@@ -258,14 +310,13 @@ static void put_kind(struct json *object, const struct trial *trial)
 }
 
 /* Mean over classes of a trial's mean Dice. */
-static double trial_mean(const struct grid *grid, const struct trial *trial)
+static double trial_mean(const struct summing *summing, const struct trial *trial)
 {
     double sum = 0, held = 0;
-    for (size_t c = 0; c < grid->set_count - grid->region_count; c++) {
-        if (!any_holds(grid, c, NULL))
+    for (size_t c = 0; c < summing->classes; c++) {
+        if (!any_holds(summing, c, NULL))
             continue;
-        struct overlap_summary summary =
-            overlap_summarise(trial->rows + c, grid->patient_count, grid->set_count);
+        struct overlap_summary summary = summary_of(summing, trial, c);
         sum += summary.metric[METRIC_DICE].mean;
         held++;
     }
@@ -273,46 +324,44 @@ static double trial_mean(const struct grid *grid, const struct trial *trial)
 }
 
 /* Sets first … end - 1, with a summary each. */
-static struct json *sets_json(const struct grid *grid, const struct trial *trial, size_t first,
-                              size_t end)
+static struct json *sets_json(const struct summing *summing, const struct trial *trial,
+                              size_t first, size_t end)
 {
     struct json *list = json_new_array();
     for (size_t c = first; c < end; c++) {
-        struct overlap_summary summary =
-            overlap_summarise(trial->rows + c, grid->patient_count, grid->set_count);
+        struct overlap_summary summary = summary_of(summing, trial, c);
         struct json *object = overlap_summary_json(&summary);
-        json_put_string(object, "name", grid->sets[c].name);
+        json_put_string(object, "name", summing->grid->sets[c].name);
         json_push(list, object);
     }
     return list;
 }
 
-static struct json *trial_json(const struct grid *grid, const struct trial *trial)
+static struct json *trial_json(const struct summing *summing, const struct trial *trial)
 {
     struct json *object = json_new_object();
-    size_t regions = grid->set_count - grid->region_count;
     put_kind(object, trial);
     json_put_integer(object, "seed", trial->seed);
     json_put_integer(object, "images", (int64_t)trial->images);
     json_put_string(object, "weights", trial->weights);
     json_put_string(object, "device", trial->device);
-    json_put_real(object, "dice", trial_mean(grid, trial));
-    json_put(object, "classes", sets_json(grid, trial, 0, regions));
-    json_put(object, "regions", sets_json(grid, trial, regions, grid->set_count));
+    json_put_real(object, "dice", trial_mean(summing, trial));
+    json_put(object, "classes", sets_json(summing, trial, 0, summing->classes));
+    json_put(object, "regions",
+             sets_json(summing, trial, summing->classes, summing->grid->set_count));
     return object;
 }
 
 /* Of one metric of one set: mean and deviation over seeds of the trials' means, and of how many
  * subjects those are at least. */
-static struct json *over_seeds(const struct grid *grid, const struct kind *kind, size_t set,
+static struct json *over_seeds(const struct summing *summing, const struct kind *kind, size_t set,
                                int metric)
 {
     struct json *object = json_new_object();
     double *means = memory_grow(NULL, kind->seeds, sizeof *means), mean, sd;
-    size_t least = grid->patient_count;
+    size_t least = summing->subjects;
     for (size_t s = 0; s < kind->seeds; s++) {
-        struct overlap_summary summary =
-            overlap_summarise(kind->first[s].rows + set, grid->patient_count, grid->set_count);
+        struct overlap_summary summary = summary_of(summing, &kind->first[s], set);
         means[s] = summary.metric[metric].mean;
         least = summary.metric[metric].count < least ? summary.metric[metric].count : least;
     }
@@ -325,13 +374,12 @@ static struct json *over_seeds(const struct grid *grid, const struct kind *kind,
 }
 
 /* How often masks were empty, over all seeds. */
-static struct json *empties(const struct grid *grid, const struct kind *kind, size_t set)
+static struct json *empties(const struct summing *summing, const struct kind *kind, size_t set)
 {
     size_t both = 0, truth = 0, prediction = 0;
     struct json *object = json_new_object();
     for (size_t s = 0; s < kind->seeds; s++) {
-        struct overlap_summary summary =
-            overlap_summarise(kind->first[s].rows + set, grid->patient_count, grid->set_count);
+        struct overlap_summary summary = summary_of(summing, &kind->first[s], set);
         both += summary.both_empty;
         truth += summary.truth_empty;
         prediction += summary.prediction_empty;
@@ -347,9 +395,9 @@ static struct json *set_summary(const struct summing *summing, const struct kind
     const struct grid *grid = summing->grid;
     struct json *object = json_new_object();
     json_put_string(object, "name", grid->sets[set].name);
-    json_put(object, "empty", empties(grid, kind, set));
+    json_put(object, "empty", empties(summing, kind, set));
     for (int metric = 0; metric < METRIC_COUNT; metric++)
-        json_put(object, metrics[metric].name, over_seeds(grid, kind, set, metric));
+        json_put(object, metrics[metric].name, over_seeds(summing, kind, set, metric));
     if (set < summing->classes)
         json_put(object, "dice_interval", estimate(summing, kind, kind, 1 + set, alone));
     return object;
@@ -365,7 +413,7 @@ static struct json *kind_json(const struct summing *summing, const struct kind *
     json_put_integer(object, "seeds", (int64_t)kind->seeds);
     json_put_integer(object, "images", (int64_t)kind->first->images);
     for (size_t s = 0; s < kind->seeds; s++)
-        means[s] = trial_mean(grid, &kind->first[s]);
+        means[s] = trial_mean(summing, &kind->first[s]);
     mean_of(means, kind->seeds, &mean, &sd);
     struct json *dice = estimate(summing, kind, kind, 0, alone);
     json_put_real(dice, "sd", sd);
@@ -416,7 +464,7 @@ static void put_results(struct json *document, const struct summing *summing)
             json_push(relative, relative_json(summing, kind, real));
     }
     for (size_t i = 0; i < grid->trial_count; i++)
-        json_push(runs, trial_json(grid, &grid->trials[i]));
+        json_push(runs, trial_json(summing, &grid->trials[i]));
     json_put(document, "summary", summary);
     json_put(document, "relative_dice", relative);
     json_put(document, "runs", runs);
@@ -500,7 +548,7 @@ static void put_sets(struct json *document, const struct summing *summing)
     struct json *names[2] = { json_new_array(), json_new_array() }, *never = json_new_array();
     for (size_t c = 0; c < grid->set_count; c++) {
         json_push_string(names[c >= summing->classes], grid->sets[c].name);
-        if (!any_holds(grid, c, NULL))
+        if (!any_holds(summing, c, NULL))
             json_push_string(never, grid->sets[c].name);
     }
     json_put(document, "classes", names[0]);
@@ -570,10 +618,25 @@ struct json *grid_document(const struct grid *grid, struct error *err)
     return document;
 }
 
+/* By scan, its number among the subject's, from 1, in the order of the store. */
+static size_t *number_scans(const struct grid *grid)
+{
+    size_t *number = memory_grow(NULL, grid->patient_count, sizeof *number);
+    for (size_t i = 0; i < grid->patient_count; i++) {
+        number[i] = 1;
+        for (size_t k = i; number[i] == 1 && k-- > 0;)
+            if (strcmp(grid->patients[k].subject, grid->patients[i].subject) == 0)
+                number[i] = number[k] + 1;
+    }
+    return number;
+}
+
 bool grid_save_csv(const struct grid *grid, const char *path, struct error *err)
 {
     struct text text = { 0 };
-    text_add(&text, "source,model,augmentation,seed,subject,class,truth_voxels,prediction_voxels");
+    size_t *scans = number_scans(grid);
+    text_add(&text, "source,model,augmentation,seed,subject,scan,class,truth_voxels,"
+                    "prediction_voxels");
     for (int metric = 0; metric < METRIC_COUNT; metric++)
         text_format(&text, ",%s", metrics[metric].name);
     text_add(&text, "\n");
@@ -585,8 +648,8 @@ bool grid_save_csv(const struct grid *grid, const char *path, struct error *err)
                         segment_model_names[trial->model], augmentation_names[trial->augmentation],
                         trial->seed);
             text_add_csv(&text, grid->patients[i / grid->set_count].subject);
-            text_format(&text, ",%s,%zu,%zu", grid->sets[i % grid->set_count].name, row->truth,
-                        row->prediction);
+            text_format(&text, ",%zu,%s,%zu,%zu", scans[i / grid->set_count],
+                        grid->sets[i % grid->set_count].name, row->truth, row->prediction);
             for (int metric = 0; metric < METRIC_COUNT; metric++)
                 isnan(row->value[metric]) ? text_add(&text, ",")
                                           : text_format(&text, ",%.9g", row->value[metric]);
@@ -594,5 +657,6 @@ bool grid_save_csv(const struct grid *grid, const char *path, struct error *err)
         }
     bool ok = file_write(path, text.bytes, text.length, err);
     text_release(&text);
+    free(scans);
     return ok;
 }

@@ -92,7 +92,7 @@ static bool try_one(const struct choice_candidate *candidate, const struct polic
     struct json *utility =
         description && candidate->utility
             ? json_load_schema(path_join(arena, candidate->utility, "utility.json"),
-                               "lethe/utility/1", err)
+                               "lethe/utility/2", err)
             : NULL;
     struct json *fidelity =
         description && candidate->fidelity

@@ -132,7 +132,7 @@ static bool open_inputs(struct packaging *packaging)
         return false;
     if (job->utility) {
         const char *utility = path_join(packaging->arena, job->utility, "utility.json");
-        packaging->utility = json_load_schema(utility, "lethe/utility/1", err);
+        packaging->utility = json_load_schema(utility, "lethe/utility/2", err);
         if (!packaging->utility)
             return false;
     }

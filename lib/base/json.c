@@ -320,8 +320,12 @@ struct json *json_load_schema(const char *path, const char *schema, struct error
     const char *found = json_get_string(root, "schema", err);
     if (found && strcmp(found, schema) == 0)
         return root;
+    size_t stem = (size_t)(strrchr(schema, '/') - schema);
     if (found)
-        error_set(err, "schema \"%s\", expected \"%s\"", found, schema);
+        error_set(err, "schema \"%s\", expected \"%s\"%s", found, schema,
+                  strncmp(found, schema, stem + 1) == 0
+                      ? ": another version of lethe wrote it; make it again with this one"
+                      : "");
     error_prefix(err, "%s", path);
     json_free(root);
     return NULL;

@@ -171,8 +171,10 @@ def check_scores(out, store, source, spacing, through=2):
                 prediction[:, :, z - min(slices)] = volume[:, :, z]
             mm = spacing[subject.replace("sub-", "")]
             mm = [mm[i] for i in range(3) if i != through] + [mm[through]]
+            earlier = [path for whose, path in planes if whose == subject].index(path)
             for kind, labels in SETS.items():
                 row = next(at)
+                assert int(row["scan"]) == 1 + earlier, (row, path)
                 assert (row["subject"], row["class"]) == (subject, kind), (row, subject, kind)
                 wanted = measured(np.isin(truth, labels), np.isin(prediction, labels), mm)
                 for key, value in wanted.items():
@@ -248,7 +250,8 @@ def empties(rows):
 
 
 class Scores:
-    """The rows of one table, by kind, seed, class and scan."""
+    """The rows of one table, by kind, seed and class: a row a subject, of what its scans are on
+    average."""
 
     def __init__(self, out):
         self.rows = read_rows(out / "utility.csv")
@@ -262,13 +265,20 @@ class Scores:
         for r in self.rows:
             kind = (r["source"], r["model"], r["augmentation"])
             self.of.setdefault((kind, r["seed"], r["class"]), []).append(r)
+        self.of = {key: [self.of_subject(s, [r for r in rows if r["subject"] == s])
+                         for s in self.subjects] for key, rows in self.of.items()}
+
+    @staticmethod
+    def of_subject(subject, scans):
+        voxels = {key: sum(r[key] for r in scans) for key in ("truth_voxels", "prediction_voxels")}
+        return {"subject": subject, **voxels, **{m: mean([r[m] for r in scans]) for m in METRICS}}
 
     def held(self, name, subjects):
         first = self.of[self.kinds[0], self.seeds[0], name]
         return {r["subject"] for r in first if r["truth_voxels"] and r["subject"] in subjects}
 
     def dice(self, kind, seed, name, times):
-        """Over scans, each as often as its subject was drawn."""
+        """Over subjects, each as often as it was drawn."""
         rows = self.of[kind, seed, name]
         return mean([v for r in rows for v in [r["dice"]] * times.get(r["subject"], 0)])
 

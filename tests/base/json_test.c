@@ -245,6 +245,9 @@ static void a_file_of_another_schema_is_refused(void **state)
     assert_null(json_load_schema(path, "lethe/audit/1", &err));
     assert_contains(err.message, path);
     assert_contains(err.message, "schema \"lethe/dataset/1\", expected \"lethe/audit/1\"");
+    assert_null(strstr(err.message, "another version"));
+    assert_null(json_load_schema(path, "lethe/dataset/2", &err));
+    assert_contains(err.message, "another version of lethe wrote it");
     assert_ok(file_write(path, "[]", 2, &err), err);
     assert_null(json_load_schema(path, "lethe/audit/1", &err));
     assert_contains(err.message, "\"schema\" is missing");

@@ -101,7 +101,7 @@ static inline void evidence_utility(const char *folder)
     snprintf(path, sizeof path, "%s/utility.json", folder);
     write_text(
         path,
-        "{\"schema\": \"lethe/utility/1\", \"classes\": [\"1\"],\n"
+        "{\"schema\": \"lethe/utility/2\", \"classes\": [\"1\"],\n"
         "\"summary\": [{\"source\": \"real\", \"model\": \"unet\", \"augmentation\": \"none\",\n"
         "  \"dice\": {\"mean\": 0.8, \"sd\": 0.01, \"interval\": [0.7, 0.9]},\n"
         "  \"classes\": [{\"name\": \"1\", \"dice\": {\"mean\": 0.8, \"sd\": null}, "
