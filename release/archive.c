@@ -28,7 +28,8 @@ enum { PIECE = 4 << 20, OUTPUT = 1 << 20, JOB = 8 << 20, MOST_WORKERS = 64 };
 
 /* ---- what comes out -------------------------------------------------------------------------- */
 
-/* One file being written: the archive, or a volume of it. */
+/* The archive, or a volume of it: being written, or, of a volume before the last, finished and
+ * closed, for a process may have fewer files open than an archive has volumes. */
 struct output_file {
     struct file_writer writer;
     struct digest_state *sha256;
@@ -66,7 +67,7 @@ static bool open_file(struct output *output, struct error *err)
     return true;
 }
 
-static void close_digests(struct output *output)
+static void end_digests(struct output *output)
 {
     struct output_file *file = &output->files[output->count - 1];
     struct archive_part *part = &output->parts[output->count - 1];
@@ -88,8 +89,9 @@ static bool output_write(struct output *output, const unsigned char *bytes, size
     while (size) {
         struct archive_part *part = &output->parts[output->count - 1];
         if (output->volume_size && part->size == output->volume_size) {
-            close_digests(output);
-            if (!open_file(output, err))
+            end_digests(output);
+            if (!file_writer_finish(&output->files[output->count - 1].writer, err) ||
+                !open_file(output, err))
                 return false;
             continue;
         }
@@ -123,7 +125,7 @@ static bool output_begin(struct output *output, struct error *err)
  * into one volume is the archive under its own name. */
 static bool output_commit(struct output *output, struct archive_result *result, struct error *err)
 {
-    close_digests(output);
+    end_digests(output);
     result->whole = output->parts[0];
     if (output->volume_size && output->count == 1) {
         strcpy(output->files[0].writer.path, output->path); /* ".001" less */
@@ -154,7 +156,7 @@ static void output_release(struct output *output)
         if (output->files[i].writer.path)
             file_writer_abandon(&output->files[i].writer);
     if (output->count)
-        close_digests(output);
+        end_digests(output);
     if (output->sha256) {
         digest_end(output->sha256);
         checksum_end(output->md5, md5);

@@ -176,6 +176,7 @@ static bool flush(struct file_writer *writer, struct error *err)
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size,
                        struct error *err)
 {
+    CHECK(writer->descriptor >= 0, "%s: written to after it was finished", writer->path);
     if (writer->buffered + size > BUFFER_SIZE && !flush(writer, err))
         return false;
     uint64_t offset = writer->written;
@@ -210,12 +211,25 @@ static int open_folder_of(const char *path, struct error *err)
     return descriptor;
 }
 
+bool file_writer_finish(struct file_writer *writer, struct error *err)
+{
+    if (writer->descriptor < 0)
+        return !writer->failed || error_set(err, "%s: an earlier write failed", writer->path);
+    bool ok = flush(writer, err); /* also tells of a write that failed before */
+    if (ok && fsync(writer->descriptor) != 0)
+        ok = error_set_errno(err, "%s: cannot sync", writer->path);
+    close(writer->descriptor);
+    writer->descriptor = -1;
+    free(writer->buffer);
+    writer->buffer = NULL;
+    writer->failed = !ok;
+    return ok;
+}
+
 static bool put_in_place(struct file_writer *writer, struct error *err)
 {
-    if (!flush(writer, err)) /* also tells of a write that failed before */
+    if (!file_writer_finish(writer, err))
         return false;
-    if (fsync(writer->descriptor) != 0)
-        return error_set_errno(err, "%s: cannot sync", writer->path);
     if (rename(writer->temporary, writer->path) != 0)
         return error_set_errno(err, "%s: cannot be put in place", writer->path);
     return true;
@@ -229,20 +243,19 @@ bool file_writer_commit(struct file_writer *writer, struct error *err)
         ok = error_set_errno(err, "%s: in place, but its folder cannot be synced", writer->path);
     if (folder >= 0)
         close(folder);
-    if (placed) {
-        close(writer->descriptor);
+    if (placed)
         writer_release(writer);
-    } else {
+    else
         file_writer_abandon(writer);
-    }
     return ok;
 }
 
 void file_writer_abandon(struct file_writer *writer)
 {
-    if (writer->descriptor < 0)
+    if (!writer->temporary)
         return;
-    close(writer->descriptor);
+    if (writer->descriptor >= 0)
+        close(writer->descriptor);
     unlink(writer->temporary);
     writer_release(writer);
 }

@@ -64,6 +64,9 @@ bool file_writer_write(struct file_writer *writer, const void *bytes, size_t siz
  * counts known only at the end. */
 bool file_writer_patch(struct file_writer *writer, uint64_t offset, const void *bytes, size_t size,
                        struct error *err) MUST_USE;
+/* Nothing more will be written: syncs the temporary file and closes it, so that many may wait to be
+ * committed together. */
+bool file_writer_finish(struct file_writer *writer, struct error *err) MUST_USE;
 /* Syncs, renames into place and syncs the folder. The writer is released either way. When it fails,
  * as it must after a failed write, the temporary file is gone and the old file untouched; only
  * where the message says "in place" could nothing but the folder not be synced. */

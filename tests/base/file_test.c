@@ -35,6 +35,27 @@ static void an_abandoned_writer_leaves_nothing(void **state)
     file_writer_abandon(&writer); /* a second time is fine */
 }
 
+static void what_is_finished_waits_closed_to_be_committed_or_abandoned(void **state)
+{
+    (void)state;
+    for (int commit = 0; commit < 2; commit++) {
+        struct file_writer writer;
+        assert_ok(file_writer_open(&writer, scratch("x"), &err), err);
+        assert_ok(file_writer_write(&writer, "new", 3, &err), err);
+        int descriptor = writer.descriptor;
+        assert_ok(file_writer_finish(&writer, &err), err);
+        assert_int_equal(fcntl(descriptor, F_GETFD), -1);
+        assert_int_equal(path_kind(scratch("x")), PATH_NOTHING);
+        assert_int_equal(names_in(scratch_folder), 1);
+        if (commit)
+            assert_ok(file_writer_commit(&writer, &err), err);
+        else
+            file_writer_abandon(&writer);
+        assert_int_equal(names_in(scratch_folder), commit);
+    }
+    assert_file_holds(scratch("x"), "new");
+}
+
 static void files_are_private_whatever_the_umask(void **state)
 {
     (void)state;
@@ -299,6 +320,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_old_content_stays_until_commit),
         TEST(an_abandoned_writer_leaves_nothing),
+        TEST(what_is_finished_waits_closed_to_be_committed_or_abandoned),
         TEST(files_are_private_whatever_the_umask),
         TEST(a_copy_holds_the_same_and_replaces_what_was_there),
         TEST(replacing_makes_a_public_file_private),

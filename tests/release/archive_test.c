@@ -137,6 +137,23 @@ static void volumes_joined_are_the_archive(void **state)
     }
 }
 
+/* A full volume is closed: a process may not have as many files open as an archive has volumes. */
+static void there_may_be_more_volumes_than_a_process_may_open(void **state)
+{
+    (void)state;
+    enum { OPEN = 24 };
+    struct archive_result split;
+    struct rlimit before;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit few = { OPEN, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    bool ok = write_archive("out/split", 100000, &split);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_ok(ok, err);
+    assert_true(split.volume_count > 2 * OPEN);
+    assert_int_equal(names_in(scratch("out")), split.volume_count);
+}
+
 static void expect_nothing_written(const char *message)
 {
     struct archive_result result;
@@ -233,6 +250,7 @@ int main(void)
         TEST(digests_are_those_of_the_files_written),
         TEST(any_number_of_threads_gives_the_same_bytes),
         TEST(volumes_joined_are_the_archive),
+        TEST(there_may_be_more_volumes_than_a_process_may_open),
         TEST(a_file_whose_content_changed_is_told),
         TEST(a_file_that_grew_shrank_or_went_is_told),
         TEST(a_full_disk_leaves_nothing),
