@@ -106,7 +106,7 @@ assert own["precision"]["value"] == 1
 
 outside = {}  # halves stand for 0 … 1
 for name in "train", "synthetic", "holdout":
-    values = (np.load(HERE / (name + ".npy"))[:2] / 128.0 - 0.5).astype("f2")
+    values = (np.load(HERE / (name + ".npy"))[:1] / 128.0 - 0.5).astype("f2")
     values[0, 0, 0, :3] = -0.0, 0, 1
     outside[name] = int(((values < 0) | (values > 1)).sum())
     np.save(HERE / (name + "16.npy"), values)
