@@ -163,8 +163,8 @@ static void a_run_that_cannot_be_recorded_goes_on_in_steps(void **state)
     emulation_refuse_recording(false);
 }
 
-/* By libraries as emulation.c has them: none for padding that differs, or for sums of one product;
- * planes alone for f32 images of an odd number of channels. */
+/* By libraries as emulation_libraries.c has them: none for padding that differs, or for sums of
+ * one product; planes alone for f32 images of an odd number of channels. */
 static void what_libraries_do_not_take_is_told_of(void **state)
 {
     (void)state;
