@@ -42,7 +42,7 @@
 
 enum { WARM_UP = 2, STEPS_MAX = 1000, PUBLISHED_STEPS = 32 };
 
-static const char *const case_names[] = { "unet", "swin", "ddpm", "stylegan2" };
+static const char *const case_names[] = { "unet", "swin", "ddpm", "stylegan2", "stylegan3" };
 static const double MEMORY_GOAL = 1 / 0.7; /* at most .7 of the twin's */
 static const double GPU_MEMORY_GOAL = 1 / 0.8, EAGER_GOAL = 1.5, COMPILED_GOAL = 1.1;
 

@@ -160,6 +160,12 @@ static void stylegan2_with_r1_learns_the_same(void **state)
     check_case("stylegan2", SMALL_STYLEGAN2);
 }
 
+static void stylegan3_learns_the_same(void **state)
+{
+    (void)state;
+    check_case("stylegan3", SMALL_STYLEGAN3);
+}
+
 /* An argument is a pattern: only tests whose names it fits. */
 int main(int argc, char **argv)
 {
@@ -169,6 +175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ddpm_with_attention_learns_the_same),
         cmocka_unit_test(progan_learns_the_same_while_it_fades_in),
         cmocka_unit_test(stylegan2_with_r1_learns_the_same),
+        cmocka_unit_test(stylegan3_learns_the_same),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

@@ -3,6 +3,7 @@
 
     tests/parity/weights.py BUILD                                 the twins of this folder
     tests/parity/weights.py BUILD --stylegan2 REPOSITORY          NVlabs/stylegan2-ada-pytorch
+    tests/parity/weights.py BUILD --stylegan3 REPOSITORY          NVlabs/stylegan3
     tests/parity/weights.py BUILD --diffusion REPOSITORY          openai/guided-diffusion
 
 A network with the official names gets random weights, none of them zero, and is saved as
@@ -31,6 +32,7 @@ sys.path.insert(0, HERE)
 import tensorfile  # noqa: E402
 from models import ddpm as twin_ddpm  # noqa: E402
 from models import stylegan2 as twin_stylegan2  # noqa: E402
+from models import stylegan3 as twin_stylegan3  # noqa: E402
 
 COUNT, SEED = 16, 5
 
@@ -81,6 +83,8 @@ def randomise(module):
         for name, buffer in module.named_buffers():
             if name.endswith("w_avg"):
                 buffer.copy_(torch.randn_like(buffer))
+            if name.endswith("magnitude_ema"):
+                buffer.copy_(0.5 + torch.rand_like(buffer))
     return module.eval()
 
 
@@ -119,6 +123,29 @@ def draw_stylegan2(module, official):
             return module(z, noise=noise, truncation=0.7)
         set_noise(module, noise)
         return module(z, None, truncation_psi=0.7, noise_mode="const")
+
+
+ALIAS_FREE = dict(size=32, channels=5, z=32, w=32, layers=8, base=256, most=16)
+
+
+def build_stylegan3(repository):
+    """R, which has both kinds of filters."""
+    s = ALIAS_FREE
+    if not repository:
+        return twin_stylegan3.Generator(s["size"], s["channels"], s["z"], s["w"], 2, s["layers"],
+                                        s["base"], s["most"], rotation=True)
+    sys.path.insert(0, repository)
+    from training.networks_stylegan3 import Generator
+    return Generator(z_dim=s["z"], c_dim=0, w_dim=s["w"], img_resolution=s["size"],
+                     img_channels=s["channels"], mapping_kwargs={"num_layers": 2},
+                     num_layers=s["layers"], channel_base=2 * s["base"], channel_max=2 * s["most"],
+                     conv_kernel=1, use_radial_filters=True, num_fp16_res=0)
+
+
+def draw_stylegan3(module, official):
+    z = normal("sample.stylegan3.z", (COUNT, ALIAS_FREE["z"]))
+    with torch.no_grad():
+        return module(z, None, truncation_psi=0.7) if official else module(z, truncation=0.7)
 
 
 NET = dict(size=32, channels=5, base=32, mult=(1, 2), blocks=1, attention=(16,), heads=2)
@@ -164,6 +191,9 @@ MODELS = {
     "stylegan2": (build_stylegan2, draw_stylegan2, GAN,
                   ["--z-width", "64", "--w-width", "64", "--mapping-layers", "4",
                    "--channel-base", "1024", "--channel-max", "64"], ["--truncation", "0.7"]),
+    "stylegan3": (build_stylegan3, draw_stylegan3, ALIAS_FREE,
+                  ["--config", "r", "--z-width", "32", "--w-width", "32", "--layers", "8",
+                   "--channel-base", "256", "--channel-max", "16"], ["--truncation", "0.7"]),
     "ddpm": (build_ddpm, draw_ddpm, NET,
              ["--base", "32", "--mult", "1,2", "--blocks", "1", "--attention", "16", "--heads", "2",
               "--learned-variance"], ["--sampler", "ddim", "--steps", "10"]),
@@ -204,10 +234,11 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("build")
     parser.add_argument("--stylegan2")
+    parser.add_argument("--stylegan3")
     parser.add_argument("--diffusion")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    official = {"stylegan2": options.stylegan2, "ddpm": options.diffusion}
+    official = {"stylegan2": options.stylegan2, "stylegan3": options.stylegan3, "ddpm": options.diffusion}
     names = [name for name in MODELS if official[name]] or list(MODELS)
     good = [compare(name, options.build, official[name]) for name in names]
     return 0 if all(good) else 1

@@ -130,6 +130,13 @@ static void kernels_of_stylegan2_compile(void **state)
     check_model("stylegan2", CASE_LARGE, PRECISION_BF16, sm_90);
 }
 
+/* T, whose filters have up to 24 taps. */
+static void kernels_of_stylegan3_compile(void **state)
+{
+    (void)state;
+    check_model("stylegan3", CASE_LARGE, PRECISION_BF16, sm_90);
+}
+
 /* One run, of a network that is not trained: attention is then one kernel. */
 static void check_run(struct node *y, enum precision precision, struct kind kind)
 {
@@ -330,6 +337,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(kernels_of_ddpm_compile),
         cmocka_unit_test(kernels_of_progan_compile),
         cmocka_unit_test(kernels_of_stylegan2_compile),
+        cmocka_unit_test(kernels_of_stylegan3_compile),
     };
     unsetenv("HOME"); /* nothing is kept but where a test asks for it */
     unsetenv("XDG_CACHE_HOME");
