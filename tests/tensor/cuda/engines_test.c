@@ -246,7 +246,7 @@ static void check_model(const char *name, enum precision precision)
 
 static void check_device(const char *properties)
 {
-    static const char *const models[] = { "unet", "swin", "ddpm", "stylegan2", "stylegan3" };
+    static const char *const models[] = { "unet", "swin", "ddpm", "stylegan2" };
     struct error err;
     assert_ok(library_for_absent(properties, &err), err);
     for (size_t i = 0; i < sizeof models / sizeof *models; i++) {

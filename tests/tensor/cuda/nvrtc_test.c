@@ -134,7 +134,7 @@ static void kernels_of_stylegan2_compile(void **state)
 static void kernels_of_stylegan3_compile(void **state)
 {
     (void)state;
-    check_model("stylegan3", CASE_LARGE, PRECISION_BF16, sm_90);
+    check_model("stylegan3", CASE_SMALL, PRECISION_BF16, sm_90);
 }
 
 /* One run, of a network that is not trained: attention is then one kernel. */
