@@ -73,6 +73,16 @@ struct node *nn_mix_styles_at(struct site at, struct node *w, struct node *other
     return t_where(t_greater(layer, cutoff), nn_styles(other, layers), nn_styles(w, layers));
 }
 
+struct node *nn_mixing_cutoff_at(struct site at, struct graph *graph, const char *name, int layers,
+                                 double probability)
+{
+    struct node *limit = t_full(graph, SHAPE(), probability),
+                *none = t_full(graph, SHAPE(), layers);
+    struct node *mixes = t_greater(limit, t_uniform(graph, name, SHAPE()));
+    struct node *first = t_scale(t_uniform(graph, name, SHAPE()), layers - 1); /* from 0 */
+    return t_where(mixes, first, none);
+}
+
 struct node *nn_follow_styles_at(struct site at, struct node *average, struct node *w)
 {
     struct node *mean = t_reshape(t_mean(t_detach(w), AXES(0)), average->shape);

@@ -64,6 +64,13 @@ struct node *nn_mix_styles_at(struct site at, struct node *w, struct node *other
                               struct node *cutoff);
 struct node *nn_follow_styles_at(struct site at, struct node *average, struct node *w);
 
+/* Where mixing begins, drawn under the name: with the given probability the first layer of the
+ * other style is one of 1 … L-1; else there is none. */
+#define nn_mixing_cutoff(graph, name, layers, probability)                                         \
+    nn_mixing_cutoff_at(HERE, graph, name, layers, probability)
+struct node *nn_mixing_cutoff_at(struct site at, struct graph *graph, const char *name, int layers,
+                                 double probability);
+
 /* 0, 1 … count - 1, as f32 (count). */
 #define nn_range(graph, count) nn_range_at(HERE, graph, count)
 struct node *nn_range_at(struct site at, struct graph *graph, int64_t count);

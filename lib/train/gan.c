@@ -17,14 +17,7 @@ bool gan_check(const struct train_settings *settings, int size, struct error *er
                          "images of side %d; it takes a power of 2 from 8 to 1024: ingest with "
                          "such a canvas or size",
                          size);
-    int64_t part = settings->batch / settings->accumulate;
-    if (part > STYLEGAN2_STDDEV_GROUP && part % STYLEGAN2_STDDEV_GROUP)
-        return error_set(
-            err,
-            "a batch of %lld at a time; above %d it must be a multiple of it, the group of "
-            "the minibatch standard deviation",
-            (long long)part, STYLEGAN2_STDDEV_GROUP);
-    return true;
+    return recipe_check_groups(settings, size, STYLEGAN2_STDDEV_GROUP, err);
 }
 
 /* ---- what the discriminator sees ------------------------------------------------------------- */

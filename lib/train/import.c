@@ -13,10 +13,8 @@
 
 /* Where each model's network stands in a checkpoint. */
 static const char *const prefixes[MODEL_COUNT] = {
-    [MODEL_DDPM] = "model.",
-    [MODEL_STYLEGAN2] = "G.",
-    [MODEL_PROGAN] = "G.",
-    [MODEL_STYLEGAN3] = "G.",
+    [MODEL_DDPM] = "model.", [MODEL_STYLEGAN] = "G.",  [MODEL_STYLEGAN2] = "G.",
+    [MODEL_PROGAN] = "G.",   [MODEL_STYLEGAN3] = "G.",
 };
 
 struct import {
@@ -76,6 +74,17 @@ static bool is_of_smaller_sides(const struct tensor_entry *entry, const void *co
                                                !text_starts_with(entry->name, "ToRGB_lod0."));
 }
 
+/* Nor is constant noise of use, since fresh noise is drawn for each image. */
+static bool is_buffer_of_stylegan(const struct tensor_entry *entry, const void *context,
+                                  struct text *differences)
+{
+    static const char scope[] = "G_synthesis.";
+    struct tensor_entry within = *entry;
+    within.name += text_starts_with(entry->name, scope) ? strlen(scope) : 0;
+    return text_starts_with(within.name, "noise") ||
+           is_of_smaller_sides(&within, context, differences);
+}
+
 /* "synthesis.L3_52_512.up_filter", or down_filter: whether it is that of our layer 3. */
 static bool is_filter_of_stylegan3(const struct tensor_entry *entry,
                                    const struct train_settings *settings, int size)
@@ -120,6 +129,7 @@ static bool is_nothing(const struct tensor_entry *entry, const void *context,
 
 static foreign_known *const known[MODEL_COUNT] = {
     [MODEL_DDPM] = is_nothing,
+    [MODEL_STYLEGAN] = is_buffer_of_stylegan,
     [MODEL_STYLEGAN2] = is_buffer_of_stylegan2,
     [MODEL_PROGAN] = is_of_smaller_sides,
     [MODEL_STYLEGAN3] = is_buffer_of_stylegan3,

@@ -9,10 +9,10 @@
  * Names and layouts are already those of the official code, so this is a comparison and a prefix:
  * every tensor that the settings ask for must be in the file, with its shape; every tensor of the
  * file must be one of these, or a buffer that is known to be of no use here: StyleGAN 2's
- * resampling filters, which must then hold [1,3,3,1], and its constant noise; ProGAN's layers that
- * made smaller images; StyleGAN 3's filters, which must be ours, and the user's transformation,
- * which must be none. All differences are listed, not the first, and nothing is written when there
- * is one.
+ * resampling filters, which must then hold [1,3,3,1], and its constant noise, as StyleGAN's; this
+ * one's and ProGAN's layers that made smaller images; StyleGAN 3's filters, which must be ours, and
+ * the user's transformation, which must be none. All differences are listed, not the first, and
+ * nothing is written when there is one.
  */
 #ifndef TRAIN_IMPORT_H
 #define TRAIN_IMPORT_H

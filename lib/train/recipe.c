@@ -10,9 +10,8 @@
 #include <math.h>
 
 static const struct recipe *const recipes[MODEL_COUNT] = {
-    [MODEL_DDPM] = &recipe_ddpm,
-    [MODEL_STYLEGAN2] = &recipe_stylegan2,
-    [MODEL_PROGAN] = &recipe_progan,
+    [MODEL_DDPM] = &recipe_ddpm,           [MODEL_STYLEGAN] = &recipe_stylegan,
+    [MODEL_STYLEGAN2] = &recipe_stylegan2, [MODEL_PROGAN] = &recipe_progan,
     [MODEL_STYLEGAN3] = &recipe_stylegan3,
 };
 
@@ -89,6 +88,21 @@ bool recipe_check(const struct train_settings *settings, int channels, int size,
     return ((!recipe->grows || check_growth(settings, size, err)) &&
             recipe->check(settings, channels, size, err)) ||
            error_prefix(err, "%s", recipe->name);
+}
+
+bool recipe_check_groups(const struct train_settings *settings, int size, int group,
+                         struct error *err)
+{
+    struct growth growth = recipe_growth(settings, size);
+    for (int side = growth.first; side <= size; side *= 2) {
+        uint64_t part = growth_batch(&growth, side) / (uint64_t)settings->accumulate;
+        if (part > (uint64_t)group && part % (uint64_t)group)
+            return error_set(err,
+                             "a batch of %llu at a time at the side %d; above %d it must be a "
+                             "multiple of it, the group of the minibatch standard deviation",
+                             (unsigned long long)part, side, group);
+    }
+    return true;
 }
 
 /* (N,C,S,S) → (N,C,side,side): means over squares. */

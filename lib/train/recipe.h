@@ -122,7 +122,8 @@ struct recipe {
     bool (*validate)(struct sampling *validation, uint64_t first, const float *images,
                      float *losses, struct error *err);
 };
-extern const struct recipe recipe_ddpm, recipe_stylegan2, recipe_progan, recipe_stylegan3;
+extern const struct recipe recipe_ddpm, recipe_progan, recipe_stylegan, recipe_stylegan2,
+    recipe_stylegan3;
 const struct recipe *recipe_of(const struct train_settings *settings);
 
 /* How resolved settings grow; and whether a network can be what they ask for. */
@@ -148,6 +149,10 @@ void phase_term(struct phase *phase, const char *name, struct node *value, doubl
 /* Gradients of the weighted sum of the terms for all parameters of a network ("": of the graph),
  * zeros where it has no part in them; of the mean over all parts of the batch. */
 void phase_differentiate(struct training *training, struct phase *phase, const char *network);
+
+/* Whether a discriminator can take the deviation of groups of images, at every side. */
+bool recipe_check_groups(const struct train_settings *settings, int size, int group,
+                         struct error *err) MUST_USE;
 
 /* An input of sampling with host memory of its own, at values[i] for the i-th. */
 struct node *sampling_input(struct sampling *sampling, const char *name, enum dtype dtype,

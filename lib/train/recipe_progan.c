@@ -24,20 +24,11 @@ static struct progan network(const struct train_settings *settings, int channels
 
 static bool check(const struct train_settings *settings, int channels, int size, struct error *err)
 {
-    struct growth growth = recipe_growth(settings, size);
     (void)channels;
-    for (int side = growth.first; side <= size; side *= 2) {
-        uint64_t part = growth_batch(&growth, side) / (uint64_t)settings->accumulate;
-        if (part > PROGAN_STDDEV_GROUP && part % PROGAN_STDDEV_GROUP)
-            return error_set(err,
-                             "a batch of %llu at a time at the side %d; above %d it must be a "
-                             "multiple of it, the group of the minibatch standard deviation",
-                             (unsigned long long)part, side, PROGAN_STDDEV_GROUP);
-    }
     if (settings->progan.channel_base / size < 1)
         return error_set(err, "channel_base %lld leaves no channel at side %d",
                          (long long)settings->progan.channel_base, size);
-    return true;
+    return recipe_check_groups(settings, size, PROGAN_STDDEV_GROUP, err);
 }
 
 struct gan {

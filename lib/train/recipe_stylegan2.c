@@ -10,6 +10,7 @@
  * and of path length; gradients are averaged over the parts.
  */
 #include "nn/loss.h"
+#include "nn/style.h"
 #include "train/gan.h"
 
 #include <math.h>
@@ -42,18 +43,6 @@ static bool check(const struct train_settings *settings, int channels, int size,
     return true;
 }
 
-/* Where style mixing begins: layers beyond it get the other style. With the probability of mixing
- * the first of these is 1 … L-1; else there is none. */
-static struct node *draw_cutoff(const struct gan *gan, const char *name)
-{
-    struct graph *graph = gan->training->graph;
-    int layers = stylegan2_styles_count(&gan->discriminator);
-    double probability = gan->training->settings.stylegan2.mixing;
-    struct node *mixes = t_greater(nn_number(graph, probability), t_uniform(graph, name, SHAPE()));
-    struct node *first = t_scale(t_uniform(graph, name, SHAPE()), layers - 1); /* from 0 */
-    return t_where(mixes, first, nn_number(graph, layers));
-}
-
 /* n images, and their styles (N,L,w). The phase's update moves the average of w. */
 static struct node *generate_with(struct gan *gan, struct phase *phase, int64_t n,
                                   struct node **styles)
@@ -63,7 +52,9 @@ static struct node *generate_with(struct gan *gan, struct phase *phase, int64_t 
     struct shape shape = SHAPE(n, config->z_width);
     struct node *z = t_normal(graph, gan_name(gan, phase, "z"), shape);
     struct node *other = t_normal(graph, gan_name(gan, phase, "other"), shape);
-    struct node *cutoff = draw_cutoff(gan, gan_name(gan, phase, "cutoff"));
+    struct node *cutoff =
+        nn_mixing_cutoff(graph, gan_name(gan, phase, "cutoff"), stylegan2_styles_count(config),
+                         gan->training->settings.stylegan2.mixing);
     struct node *noise[STYLEGAN2_LAYERS];
     for (int i = 0; i + 1 < stylegan2_styles_count(config); i++) {
         const char *name = arena_format(&gan->training->arena, "%s.noise.%d", phase->name, i);

@@ -12,7 +12,7 @@
 #include <string.h>
 
 const struct sample_settings sample_defaults = {
-    .count = 16, .seed = -1, .truncation = 1, .device = "auto"
+    .count = 16, .seed = -1, .truncation = 1, .truncation_cutoff = 8, .device = "auto"
 };
 
 #define FIELD(...) YAML_FIELD(struct sample_settings, __VA_ARGS__)
@@ -33,7 +33,9 @@ const struct yaml_field sample_fields[] = {
           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(precision, YAML_CHOICE, .choices = precision_names, .help = "of matrix work"),
     FIELD(truncation, YAML_REAL, .minimum = 0, .maximum = 2, .metavar = "PSI",
-          .help = "stylegan2, stylegan3: below 1 less varied, more typical (default 1)"),
+          .help = "StyleGANs: below 1 less varied, more typical (default 1)"),
+    FIELD(truncation_cutoff, YAML_INTEGER, .minimum = 0, .maximum = 32, .metavar = "N",
+          .help = "stylegan: truncation is of the first so many layers (default 8)"),
     FIELD(made_elsewhere, YAML_STRING, .metavar = "STORE",
           .help = "instead of drawing: a synthetic store, as lethe ingest --role synthetic makes"),
     { 0 },
@@ -151,6 +153,8 @@ static struct json *origin(const struct sampling_run *run)
         json_put_integer(origin, "steps", format->steps);
     } else if (strcmp(format->model, "progan") != 0) { /* which has no styles */
         json_put_real(origin, "truncation", run->options.truncation);
+        if (strcmp(format->model, "stylegan") == 0)
+            json_put_integer(origin, "truncation_cutoff", run->options.truncation_cutoff);
     }
     return origin;
 }
@@ -258,6 +262,7 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
                                          .sampler = settings->sampler,
                                          .steps = settings->steps,
                                          .truncation = settings->truncation,
+                                         .truncation_cutoff = settings->truncation_cutoff,
                                          .weights = settings->weights,
                                          .precision = settings->precision,
                                          .device = settings->device };

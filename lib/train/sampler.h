@@ -24,6 +24,7 @@ struct sample_settings {
     int64_t steps;
     int sampler;
     double truncation;
+    int64_t truncation_cutoff;
     const char *device;
     int weights, precision;     /* the last four as of draw_options */
     const char *made_elsewhere; /* a store to take instead of drawing (elsewhere.h), or NULL */

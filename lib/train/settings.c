@@ -4,8 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const model_names[MODEL_COUNT + 1] = { "ddpm", "stylegan2", "progan", "stylegan3",
-                                                   NULL };
+const char *const model_names[MODEL_COUNT + 1] = { "ddpm",      "stylegan2", "progan",
+                                                   "stylegan3", "stylegan",  NULL };
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };
@@ -28,6 +28,12 @@ const struct train_settings train_defaults = {
     .validate = -1,
     .accumulate = 1,
     .ddpm = { .steps = 1000, .dropout = -1, .average = 0.9999 },
+    .stylegan = { .z_width = 512,
+                  .w_width = 512,
+                  .mapping_layers = 8,
+                  .gamma = -1,
+                  .mixing = 0.9,
+                  .average_kimg = -1 },
     .stylegan2 = { .z_width = 512,
                    .w_width = 512,
                    .mapping_layers = 8,
@@ -60,6 +66,7 @@ const struct train_settings train_defaults = {
 };
 
 #define DDPM(...)      YAML_FIELD(struct ddpm_settings, __VA_ARGS__)
+#define STYLEGAN(...)  YAML_FIELD(struct stylegan_settings, __VA_ARGS__)
 #define STYLEGAN2(...) YAML_FIELD(struct stylegan2_settings, __VA_ARGS__)
 #define PROGAN(...)    YAML_FIELD(struct progan_settings, __VA_ARGS__)
 #define GROWTH(...)    YAML_FIELD(struct growth_settings, __VA_ARGS__)
@@ -95,9 +102,9 @@ static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
               .help = "GANs: of the latents (default 512)"),
     STYLEGAN2(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
-              .help = "stylegan2, stylegan3: of the styles (default 512)"),
+              .help = "StyleGANs: of the styles (default 512)"),
     STYLEGAN2(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
-              .help = "stylegan2, stylegan3: of the mapping network (default 8; 2)"),
+              .help = "StyleGANs: of the mapping network (default 8; stylegan3 2)"),
     STYLEGAN2(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
               .help = "GANs: channels at side 1; 0: the preset's"),
     STYLEGAN2(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
@@ -106,8 +113,8 @@ static const struct yaml_field stylegan2_fields[] = {
         bf16_resolutions, YAML_INTEGER, .minimum = 1, .maximum = 9, .metavar = "N",
         .help = "stylegan2, stylegan3: with bf16, so many highest resolutions use it (default 4)"),
     STYLEGAN2(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
-              .help =
-                  "stylegan2, stylegan3: weight of R1; 0: none; -1: .0002 (.001) size^2 / batch"),
+              .help = "StyleGANs: weight of R1; 0: none; -1: stylegan 10, below 256 x 256 10 "
+                      "(size/256)^2; stylegan2, stylegan3 .0002, .001 size^2 / batch"),
     STYLEGAN2(r1_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
               .help = "stylegan2, stylegan3: between steps of R1 (default 16)"),
     STYLEGAN2(path_weight, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "WEIGHT",
@@ -115,9 +122,10 @@ static const struct yaml_field stylegan2_fields[] = {
     STYLEGAN2(path_interval, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "STEPS",
               .help = "stylegan2: between steps of path length (default 4)"),
     STYLEGAN2(mixing, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "P",
-              .help = "stylegan2: probability of mixing styles (default .9)"),
-    STYLEGAN2(average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
-              .help = "stylegan2, stylegan3: half-life of the moving average; -1: batch 10/32"),
+              .help = "stylegan, stylegan2: probability of mixing styles (default .9)"),
+    STYLEGAN2(
+        average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
+        .help = "StyleGANs: half-life of the moving average; -1: stylegan 10, others batch 10/32"),
     STYLEGAN2(
         average_ramp, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "SHARE",
         .help =
@@ -151,15 +159,38 @@ static const struct yaml_field progan_fields[] = {
     { 0 },
 };
 
+static const struct yaml_field stylegan_fields[] = {
+    STYLEGAN(z_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+             .help = "stylegan: of the latents (default 512)"),
+    STYLEGAN(w_width, YAML_INTEGER, .minimum = 1, .maximum = 8192, .metavar = "N",
+             .help = "stylegan: of the styles (default 512)"),
+    STYLEGAN(mapping_layers, YAML_INTEGER, .minimum = 1, .maximum = 32, .metavar = "N",
+             .help = "stylegan: of the mapping network (default 8)"),
+    STYLEGAN(channel_base, YAML_INTEGER, .minimum = 0, .maximum = 1 << 20, .metavar = "N",
+             .help = "stylegan: channels at side 1; 0: 16384"),
+    STYLEGAN(channel_max, YAML_INTEGER, .minimum = 0, .maximum = 8192, .metavar = "N",
+             .help = "stylegan: channels at most; 0: 512"),
+    STYLEGAN(gamma, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "GAMMA",
+             .help = "stylegan: weight of R1; 0: none; -1: 10, below 256 x 256 10 (size/256)^2"),
+    STYLEGAN(mixing, YAML_REAL, .minimum = 0, .maximum = 1, .metavar = "P",
+             .help = "stylegan: probability of mixing styles (default .9)"),
+    STYLEGAN(average_kimg, YAML_REAL, .minimum = -1, .maximum = 1e6, .metavar = "KIMG",
+             .help = "stylegan: half-life of the moving average; -1: 10"),
+    { 0 },
+};
+
 static const struct yaml_field growth_fields[] = {
     GROWTH(first_side, YAML_INTEGER, .minimum = 0, .maximum = 1024, .metavar = "SIDE",
-           .help = "progan: of the images that training begins with; 0: 4"),
-    GROWTH(stable_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
-           .help = "progan: thousands of images at each side before it doubles (default 600)"),
+           .help = "progan, stylegan: of the images that training begins with; 0: 4, 8"),
+    GROWTH(
+        stable_kimg, YAML_REAL, .minimum = 0.001, .maximum = 1e6, .metavar = "KIMG",
+        .help =
+            "progan, stylegan: thousands of images at each side before it doubles (default 600)"),
     GROWTH(fade_kimg, YAML_REAL, .minimum = 0, .maximum = 1e6, .metavar = "KIMG",
-           .help = "progan: thousands of images while new layers fade in (default 600)"),
+           .help = "progan, stylegan: thousands of images while new layers fade in (default 600)"),
     GROWTH(batch_most, YAML_INTEGER, .minimum = 1, .maximum = 65536, .metavar = "N",
-           .help = "progan: the batch doubles as the side halves, up to this (default 128)"),
+           .help =
+               "progan, stylegan: the batch doubles as the side halves, up to this (default 128)"),
     { 0 },
 };
 
@@ -249,6 +280,7 @@ const struct yaml_field train_fields[] = {
     FIELD(ddpm, YAML_SECTION, .section = ddpm_fields, .help = "the diffusion model"),
     FIELD(stylegan2, YAML_SECTION, .section = stylegan2_fields, .help = "StyleGAN 2"),
     FIELD(progan, YAML_SECTION, .section = progan_fields, .help = "ProGAN"),
+    FIELD(stylegan, YAML_SECTION, .section = stylegan_fields, .help = "StyleGAN"),
     FIELD(growth, YAML_SECTION, .section = growth_fields,
           .help = "of the images, as training goes on"),
     FIELD(stylegan3, YAML_SECTION, .section = stylegan3_fields, .help = "StyleGAN 3"),
@@ -260,10 +292,10 @@ const struct yaml_field train_fields[] = {
 
 /* Presets by size. Diffusion: improved- and guided-diffusion's networks, dropout as Ho et al. for
  * small images. StyleGAN 2: channels and batches as stylegan2-ada-pytorch's "auto" for one device.
- * ProGAN: batches as the official code's for one device, 8 at 256², up to 128 for small sides.
- * StyleGAN 3: batches, gamma and, up to 256², channels as the official recommendations.
- * Published runs: 25,000 kimg for StyleGAN 2 and 3, 12,000 for ProGAN on one device; 500,000 steps
- * or so of batch 128 for diffusion. */
+ * ProGAN, StyleGAN: batches as the official code's for one device, 8 at 256², up to 128 for small
+ * sides. StyleGAN 3: batches, gamma and, up to 256², channels as the official recommendations.
+ * Published runs: 25,000 kimg for StyleGAN 1, 2 and 3, 12,000 for ProGAN on one device; 500,000
+ * steps or so of batch 128 for diffusion. */
 
 #define LIST(...)                                                                                  \
     {                                                                                              \
@@ -336,17 +368,36 @@ static void resolve_stylegan2(struct train_settings *settings, size_t row, int s
     gan->average_kimg = gan->average_kimg >= 0 ? gan->average_kimg : batch * 10 / 32;
 }
 
+static void resolve_growing(struct train_settings *settings, int size, int first, int64_t images)
+{
+    int64_t batch = 2048 / size;
+    set_integer(&settings->batch, batch < 1 ? 1 : batch < 128 ? batch : 128);
+    set_integer(&settings->images, images);
+    settings->rate = settings->rate > 0 ? settings->rate : 0.001;
+    set_integer(&settings->growth.first_side, size < first ? size : first);
+}
+
+/* R1's weight is the official one where that was used. A run that grows to 256² weighs R1 at each
+ * level by (side/256)² of it (recipe_stylegan.c); one that ends earlier does the same. */
+static void resolve_stylegan(struct train_settings *settings, size_t row, int size)
+{
+    (void)row;
+    struct stylegan_settings *gan = &settings->stylegan;
+    resolve_growing(settings, size, 8, 25000000);
+    set_integer(&gan->channel_base, 16384);
+    set_integer(&gan->channel_max, 512);
+    double share = size < 256 ? size / 256.0 : 1;
+    gan->gamma = gan->gamma >= 0 ? gan->gamma : 10 * share * share;
+    gan->average_kimg = gan->average_kimg >= 0 ? gan->average_kimg : 10;
+}
+
 static void resolve_progan(struct train_settings *settings, size_t row, int size)
 {
     (void)row;
     struct progan_settings *gan = &settings->progan;
-    int64_t batch = 2048 / size;
-    set_integer(&settings->batch, batch < 1 ? 1 : batch < 128 ? batch : 128);
-    set_integer(&settings->images, 12000000);
-    settings->rate = settings->rate > 0 ? settings->rate : 0.001;
+    resolve_growing(settings, size, 4, 12000000);
     set_integer(&gan->channel_base, 16384);
     set_integer(&gan->channel_max, 512);
-    set_integer(&settings->growth.first_side, size < 4 ? size : 4);
 }
 
 static void resolve_stylegan3(struct train_settings *settings, size_t row, int size)
@@ -410,9 +461,8 @@ static bool check_parts(const struct train_settings *settings, struct error *err
 }
 
 static void (*const resolve[MODEL_COUNT])(struct train_settings *settings, size_t row, int size) = {
-    [MODEL_DDPM] = resolve_ddpm,
-    [MODEL_STYLEGAN2] = resolve_stylegan2,
-    [MODEL_PROGAN] = resolve_progan,
+    [MODEL_DDPM] = resolve_ddpm,           [MODEL_STYLEGAN] = resolve_stylegan,
+    [MODEL_STYLEGAN2] = resolve_stylegan2, [MODEL_PROGAN] = resolve_progan,
     [MODEL_STYLEGAN3] = resolve_stylegan3,
 };
 

@@ -15,7 +15,14 @@
 #include "base/text.h"
 #include "base/yaml.h"
 
-enum model_id { MODEL_DDPM, MODEL_STYLEGAN2, MODEL_PROGAN, MODEL_STYLEGAN3, MODEL_COUNT };
+enum model_id {
+    MODEL_DDPM,
+    MODEL_STYLEGAN2,
+    MODEL_PROGAN,
+    MODEL_STYLEGAN3,
+    MODEL_STYLEGAN,
+    MODEL_COUNT
+};
 extern const char *const precision_names[];  /* by enum precision */
 extern const char *const algorithms_names[]; /* by enum algorithms */
 extern const char algorithms_help[];         /* of the setting, in every section that has it */
@@ -33,6 +40,11 @@ struct ddpm_settings {
     int schedule;                        /* enum schedule */
     bool learned_variance;
     double dropout, average; /* the moving average's decay */
+};
+
+struct stylegan_settings {
+    int64_t z_width, w_width, mapping_layers, channel_base, channel_max;
+    double gamma, mixing, average_kimg;
 };
 
 struct stylegan2_settings {
@@ -69,6 +81,7 @@ struct train_settings {
     int64_t batch, accumulate, seed; /* a batch is computed in `accumulate` parts */
     double rate;
     struct ddpm_settings ddpm;
+    struct stylegan_settings stylegan;
     struct stylegan2_settings stylegan2;
     struct progan_settings progan;
     struct growth_settings growth;
@@ -103,12 +116,13 @@ extern const char *const weights_names[WEIGHTS_COUNT + 1];
 /* How images are drawn. */
 struct draw_options {
     uint64_t seed;
-    int sampler;        /* ddpm: enum sampler */
-    int64_t steps;      /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
-    double truncation;  /* GANs: ψ; 1: none */
-    int weights;        /* enum weights: of a folder */
-    int precision;      /* enum precision, of matrix work */
-    const char *device; /* as device_backend takes it; NULL: auto */
+    int sampler;               /* ddpm: enum sampler */
+    int64_t steps;             /* ddpm: of sampling; 0: all for ancestral, 50 for DDIM */
+    double truncation;         /* StyleGANs: ψ; 1: none */
+    int64_t truncation_cutoff; /* stylegan: of so many layers, the first */
+    int weights;               /* enum weights: of a folder */
+    int precision;             /* enum precision, of matrix work */
+    const char *device;        /* as device_backend takes it; NULL: auto */
 };
 
 /* Fills in the model's preset for images of size × size (that of the next larger preset where there

@@ -6,8 +6,6 @@
 #include "base/file.h"
 #include "case.h"
 #include "models/inception.h"
-#include "models/stylegan.h"
-#include "nn/style.h"
 
 #include <stdio.h>
 
@@ -97,23 +95,7 @@ static void progan_has_the_official_parameters(void **state)
 static void stylegan_has_the_official_parameters(void **state)
 {
     (void)state;
-    struct graph *graph = graph_new();
-    struct stylegan config = { 64, 5, 512, 512, 8, 4096, 256 };
-    struct stylegan_level level = { 64, NULL };
-    struct node *noise[STYLEGAN_LAYERS];
-    int layers = stylegan_styles_count(64);
-    for (int i = 0; i < layers; i++)
-        noise[i] = t_normal(graph, "noise", stylegan_noise_shape(i, 1));
-    graph_push(graph, "G");
-    struct node *w = stylegan_map(&config, t_input(graph, "z", DTYPE_F32, SHAPE(1, 512)));
-    stylegan_w_average(&config, graph);
-    struct node *x = stylegan_synthesize(&config, level, nn_styles(w, layers), noise);
-    graph_pop(graph);
-    graph_push(graph, "D");
-    stylegan_discriminate(&config, level, x);
-    graph_pop(graph);
-    check_graph("stylegan", graph, NULL);
-    graph_free(graph);
+    check_case("stylegan", false);
 }
 
 static void stylegan3_has_the_official_parameters_and_buffers(void **state)

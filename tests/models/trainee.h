@@ -24,6 +24,9 @@ enum { TRAINEE_SEED = 7, SQUARE = 4, CLASSES = 4, SHOWN = 2 };
 #define SMALL_PROGAN                                                                               \
     "{\"resolution\": 16, \"side\": 8, \"fading\": true, \"channels\": 3, \"z_width\": 8, "        \
     "\"channel_base\": 64, \"channel_max\": 8}"
+#define SMALL_STYLEGAN                                                                             \
+    "{\"resolution\": 16, \"side\": 8, \"fading\": false, \"channels\": 3, \"z_width\": 8, "       \
+    "\"w_width\": 8, \"channel_base\": 64, \"channel_max\": 8}"
 #define SMALL_STYLEGAN2                                                                            \
     "{\"resolution\": 8, \"channels\": 3, \"z_width\": 8, \"w_width\": 8, \"channel_base\": 64, "  \
     "\"channel_max\": 8}"

@@ -3,8 +3,10 @@
 
 #include "base/random.h"
 #include "models/progan.h"
+#include "models/stylegan.h"
 #include "models/stylegan2.h"
 #include "models/stylegan3.h"
+#include "nn/style.h"
 #include "train/segment_recipe.h"
 
 #include <stdio.h>
@@ -324,6 +326,60 @@ static bool open_stylegan3(struct parity_case *of, const struct json *json,
     return true;
 }
 
+/* Of the generator's latents and noise, without mixing. */
+static void add_stylegan_outputs(struct parity_case *of)
+{
+    const struct training *training = &of->training;
+    const struct stylegan_settings *from = &training->settings.stylegan;
+    struct stylegan config = { .resolution = training->size,
+                               .channels = training->channels,
+                               .z_width = (int)from->z_width,
+                               .w_width = (int)from->w_width,
+                               .mapping_layers = (int)from->mapping_layers,
+                               .channel_base = (int)from->channel_base,
+                               .channel_max = (int)from->channel_max };
+    struct stylegan_level level = { training->stage.side, training->alpha };
+    struct graph *graph = training->graph;
+    struct node *noise[STYLEGAN_LAYERS];
+    for (int i = 0; i < of->layers; i++)
+        noise[i] = find(of, arena_format(&of->arena, "Gmain.noise.%d", i));
+    graph_push(graph, "G");
+    struct node *styles = nn_styles(stylegan_map(&config, find(of, "Gmain.z")), of->layers);
+    add_output(of, "output/ws", styles);
+    add_output(of, "output/images", stylegan_synthesize(&config, level, styles, noise));
+    graph_pop(graph);
+    graph_push(graph, "D");
+    add_output(of, "output/logits", stylegan_discriminate(&config, level, training->shown));
+    graph_pop(graph);
+}
+
+static bool open_stylegan(struct parity_case *of, const struct json *json,
+                          const struct case_options *options, struct error *err)
+{
+    static const char *const keys[] = { "resolution", "side",         "channels",   "z_width",
+                                        "w_width",    "channel_base", "channel_max" };
+    struct train_settings settings = train_defaults;
+    struct stylegan_settings *gan = &settings.stylegan;
+    int64_t size, side, channels;
+    bool fading;
+    if (!INTEGERS(json, err, keys, &size, &side, &channels, &gan->z_width, &gan->w_width,
+                  &gan->channel_base, &gan->channel_max) ||
+        !json_get_bool(json, "fading", &fading, err))
+        return false;
+    settings.model = MODEL_STYLEGAN;
+    settings.rate = rate_of(options, 0.001);
+    settings.batch = options->batch;
+    gan->gamma = 10;
+    gan->average_kimg = options->batch * 5 / 1000.0;
+    uint64_t step = grow_to(&settings, side, fading);
+    if (!training_init_at(&of->training, &settings, (int)channels, (int)size, step, err))
+        return false;
+    of->layers = stylegan_styles_count((int)side);
+    if (options->replay)
+        add_stylegan_outputs(of);
+    return true;
+}
+
 /* ---- replayed draws -------------------------------------------------------------------------- */
 
 /* The t that uniform numbers are made into, rounded down, from the middle of its range. */
@@ -474,6 +530,20 @@ static const struct {
                          "\"channels\": 5, \"z_width\": 512, \"channel_base\": 16384, "
                          "\"channel_max\": 512}",
                          8 } } },
+    { "stylegan",
+      open_stylegan,
+      { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"side\": 64, \"fading\": false, "
+                             "\"channels\": 5, \"z_width\": 512, \"w_width\": 512, "
+                             "\"channel_base\": 4096, \"channel_max\": 256}",
+                             16 },
+        [CASE_SMALL] = { "{\"resolution\": 32, \"side\": 16, \"fading\": true, "
+                         "\"channels\": 5, \"z_width\": 16, \"w_width\": 16, "
+                         "\"channel_base\": 128, \"channel_max\": 16}",
+                         8 },
+        [CASE_LARGE] = { "{\"resolution\": 256, \"side\": 256, \"fading\": false, "
+                         "\"channels\": 5, \"z_width\": 512, \"w_width\": 512, "
+                         "\"channel_base\": 16384, \"channel_max\": 512}",
+                         8 } } },
     { "stylegan2",
       open_stylegan2,
       { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, "
@@ -506,7 +576,9 @@ static int find_case(const char *name, struct error *err)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, name) == 0)
             return (int)i;
-    error_set(err, "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan2, stylegan3",
+    error_set(err,
+              "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan, stylegan2, "
+              "stylegan3",
               name);
     return -1;
 }

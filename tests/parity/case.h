@@ -37,12 +37,12 @@ struct parity_case {
     struct named_output outputs[CASE_OUTPUTS];
     int output_count;
     bool bare;  /* parameters are named as within the twin's network "model" */
-    int layers; /* stylegan2: styles of an image */
+    int layers; /* stylegan, stylegan2: styles of an image */
     struct arena arena;
 };
 
-/* Builds a case, "unet", "swin", "ddpm", "progan", "stylegan2" or "stylegan3", from cases.py's
- * settings as JSON. */
+/* Builds a case, "unet", "swin", "ddpm", "progan", "stylegan", "stylegan2" or "stylegan3", from
+ * cases.py's settings as JSON. */
 bool case_open(struct parity_case *of, const char *name, const struct json *settings,
                const struct case_options *options, struct error *err) MUST_USE;
 void case_close(struct parity_case *of);

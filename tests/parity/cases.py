@@ -233,6 +233,7 @@ class StyleGan(Case):
                  channel_base=128, channel_max=16), 8
     LARGE = dict(resolution=256, side=256, fading=False, channels=5, z_width=512, w_width=512,
                  channel_base=16384, channel_max=512), 8
+    SMALL_RATE = 0.1   # as for StyleGan2
 
     def build(self):
         s = dict(self.settings)
@@ -296,7 +297,7 @@ class StyleGan(Case):
     def average(self):
         """Before the generator's step, as in the official loop."""
         stylegan.update_average(self.averages["G"], self.g, self.batch,
-                                half_life=self.batch * 10 / 32 * 1000)
+                                half_life=self.batch * 5)
 
 
 class ProGan(Case):

@@ -143,3 +143,14 @@ struct train_settings fixture_stylegan3(void)
     settings.stylegan3.channel_max = 4;
     return settings;
 }
+
+struct train_settings fixture_stylegan(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN;
+    settings.stylegan.z_width = settings.stylegan.w_width = 8;
+    settings.stylegan.mapping_layers = 2;
+    settings.stylegan.channel_base = 64;
+    settings.stylegan.channel_max = 8;
+    return settings;
+}

@@ -29,6 +29,7 @@ struct train_settings fixture_ddpm(void);
 struct train_settings fixture_stylegan2(void);
 struct train_settings fixture_stylegan3(void);
 struct train_settings fixture_progan(void);
+struct train_settings fixture_stylegan(void);
 
 /* The images of a store as they are on disk, and the masks; free with memory_free. */
 unsigned char *fixture_images(const char *path, size_t *size, struct error *err);

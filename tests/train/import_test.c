@@ -93,6 +93,14 @@ static void make_official_progan(struct official *file)
     add_tensor(file, "ToRGB_lod2.weight", 4, (size_t[]){ 2, 8, 1, 1 });
 }
 
+static void make_official_stylegan(struct official *file)
+{
+    struct train_settings settings = fixture_stylegan();
+    add_asked(file, &settings);
+    add_tensor(file, "G_synthesis.noise5", 4, (size_t[]){ 1, 1, 16, 16 });
+    add_tensor(file, "G_synthesis.ToRGB_lod2.weight", 4, (size_t[]){ 2, 8, 1, 1 });
+}
+
 static bool import_as(const struct official *file, const struct train_settings *settings,
                       struct import_report *report, struct error *err)
 {
@@ -168,18 +176,16 @@ static void every_difference_is_told_and_nothing_written(void **state)
     arena_release(&file.arena);
 }
 
-/* Weights that were imported have grown: they draw images of full size at once. */
-static void what_has_grown_elsewhere_draws_in_full_size(void **state)
+/* Weights that were imported have grown: they draw images of full size at once. Two tensors of the
+ * file are of no use for that. */
+static void check_grown(const struct official *made, const struct train_settings *settings)
 {
-    (void)state;
     struct error err;
-    struct official file;
+    struct official file = *made;
     struct import_report report;
-    struct train_settings settings = fixture_progan();
     struct draw_options options = { .seed = 1, .truncation = 1, .device = "cpu" };
     static float images[GENERATOR_BATCH * 2 * SIDE * SIDE];
-    make_official_progan(&file);
-    assert_ok(import_as(&file, &settings, &report, &err), err);
+    assert_ok(import_as(&file, settings, &report, &err), err);
     assert_int_equal(report.taken, file.count - 2);
     assert_int_equal(report.passed_over, 2);
     struct generator *generator = generator_open(scratch("model"), &options, &err);
@@ -190,6 +196,24 @@ static void what_has_grown_elsewhere_draws_in_full_size(void **state)
     generator_free(generator);
     import_report_release(&report);
     arena_release(&file.arena);
+}
+
+static void progan_that_has_grown_elsewhere_draws_in_full_size(void **state)
+{
+    (void)state;
+    struct official file;
+    struct train_settings settings = fixture_progan();
+    make_official_progan(&file);
+    check_grown(&file, &settings);
+}
+
+static void stylegan_that_has_grown_elsewhere_draws_in_full_size(void **state)
+{
+    (void)state;
+    struct official file;
+    struct train_settings settings = fixture_stylegan();
+    make_official_stylegan(&file);
+    check_grown(&file, &settings);
 }
 
 /* As the official StyleGAN 3 saves them: filters, which we work out, and a transformation. */
@@ -254,7 +278,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(what_fits_is_taken_bit_for_bit),
-        TEST(what_has_grown_elsewhere_draws_in_full_size),
+        TEST(progan_that_has_grown_elsewhere_draws_in_full_size),
+        TEST(stylegan_that_has_grown_elsewhere_draws_in_full_size),
         TEST(every_difference_is_told_and_nothing_written),
         TEST(buffers_of_stylegan3_must_be_what_the_settings_make),
     };

@@ -421,6 +421,27 @@ static void stylegan3s_generator_phase_tracks_nothing(void **state)
     training_release(&training);
 }
 
+static void bf16_of_stylegan_is_for_blocks_from_8_on(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *scope;
+        bool accepted;
+    } rows[] = {
+        { "G.G_synthesis.8x8.Conv0_up", true },
+        { "G.G_synthesis.128x128.Conv1.StyleMod", true },
+        { "D.16x16.Conv1_down", true },
+        { "G.G_synthesis.4x4.Conv", false },
+        { "D.4x4.Dense0", false },
+        { "G.G_mapping.Dense0", false },
+        { "G.G_synthesis.ToRGB_lod0", false },
+        { "D.FromRGB_lod0", false },
+        { "", false },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        assert_int_equal(recipe_stylegan.accepts_bf16(rows[i].scope, 0), rows[i].accepted);
+}
+
 enum { MIXED_STEPS = 12 };
 
 /* The first phase's first term at each step. */
@@ -501,6 +522,97 @@ static void penalties_of_no_weight_leave_no_phase(void **state)
     training_release(&training);
 }
 
+static struct train_settings small_stylegan(void)
+{
+    struct train_settings settings = train_defaults;
+    settings.model = MODEL_STYLEGAN;
+    settings.batch = 8;
+    settings.stylegan.z_width = settings.stylegan.w_width = 16;
+    settings.stylegan.mapping_layers = 2;
+    settings.stylegan.channel_base = 1024;
+    settings.stylegan.channel_max = 2;
+    settings.growth.batch_most = 8;
+    return settings;
+}
+
+static const struct term *term_named(const struct training *training, const char *name)
+{
+    for (int i = 0; i < training->phase_count; i++)
+        for (int k = 0; k < training->phases[i].term_count; k++)
+            if (strcmp(training->phases[i].terms[k].name, name) == 0)
+                return &training->phases[i].terms[k];
+    fail_msg("no term %s", name);
+    return NULL;
+}
+
+/* The official R1 is of images of the full size: (side/size)² of what it is at the level's side. */
+static void r1_of_stylegan_counts_less_at_smaller_sides(void **state)
+{
+    (void)state;
+    for (int side = 8; side <= 64; side *= 2) {
+        struct error err;
+        struct training training;
+        struct train_settings settings = small_stylegan();
+        settings.growth.first_side = side;
+        settings.stylegan.gamma = 10;
+        assert_ok(training_init(&training, &settings, CHANNELS, 64, &err), err);
+        assert_int_equal(training.stage.side, side);
+        assert_float_equal(term_named(&training, "r1")->weight, 5.0 * side * side / (64 * 64),
+                           1e-12);
+        training_release(&training);
+    }
+}
+
+static float last_bias(const struct runner *runner)
+{
+    float value;
+    store_read(runner->store, store_find(runner->store, "D.4x4.Dense1.bias"), &value);
+    return value;
+}
+
+/* As the official train.py. Adam's first step, without a first moment, is of the rate. */
+static void stylegan_learns_larger_sides_faster(void **state)
+{
+    (void)state;
+    static const struct {
+        int side;
+        double rate;
+    } rows[] = { { 8, 0.001 }, { 64, 0.001 }, { 128, 0.0015 }, { 256, 0.002 } };
+    parallel_set_threads(1);
+    float *real = random_images(256 * 256);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct error err;
+        struct runner runner;
+        struct train_settings settings = small_stylegan();
+        settings.growth.first_side = rows[i].side;
+        settings.batch = settings.growth.batch_most = 1;
+        assert_ok(runner_init(&runner, &settings, 1, rows[i].side, &err), err);
+        assert_ok(runner_begin(&runner, &err), err);
+        assert_ok(runner_step(&runner, 0, real, NULL, &err), err);
+        assert_float_equal(fabs((double)last_bias(&runner)), rows[i].rate, 1e-6);
+        runner_release(&runner);
+    }
+    free(real);
+}
+
+static void stylegan_averages_between_discriminator_and_generator(void **state)
+{
+    (void)state;
+    static const char *const names[] = { "Dmain", "average", "Gmain" };
+    struct error err;
+    struct training training;
+    struct train_settings settings = small_stylegan();
+    assert_ok(training_init(&training, &settings, CHANNELS, 16, &err), err);
+    assert_int_equal(training.phase_count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_string_equal(training.phases[i].name, names[i]);
+    double product = 1; /* a half-life of 10 kimg */
+    for (int step = 0; step < 10000 / 8; step++)
+        product *= recipe_stylegan.decay(&training, (uint64_t)step);
+    assert_float_equal(product, 0.5, 1e-9);
+    training_release(&training);
+}
+
 /* Half-life of 5 kimg for batch 16, of .05 of the images so far before that. */
 static void the_generators_average_has_its_half_life_and_ramp(void **state)
 {
@@ -554,6 +666,7 @@ int main(void)
         cmocka_unit_test(augmentation_follows_overfitting),
         cmocka_unit_test(augmentation_that_does_nothing_changes_nothing),
         cmocka_unit_test(plans_choose_algorithms_as_the_settings_say),
+        cmocka_unit_test(bf16_of_stylegan_is_for_blocks_from_8_on),
         cmocka_unit_test(bf16_is_for_the_highest_resolutions),
         cmocka_unit_test(bf16_is_for_stylegan3s_layers_of_the_highest_rates),
         cmocka_unit_test(blur_has_the_width_asked_for_and_may_be_none),
@@ -562,6 +675,9 @@ int main(void)
         cmocka_unit_test(training_in_bf16_follows_that_in_f32),
         cmocka_unit_test(lazy_phases_run_at_their_intervals),
         cmocka_unit_test(penalties_of_no_weight_leave_no_phase),
+        cmocka_unit_test(r1_of_stylegan_counts_less_at_smaller_sides),
+        cmocka_unit_test(stylegan_learns_larger_sides_faster),
+        cmocka_unit_test(stylegan_averages_between_discriminator_and_generator),
         cmocka_unit_test(the_generators_average_has_its_half_life_and_ramp),
         cmocka_unit_test(the_diffusion_models_average_is_ramped),
         cmocka_unit_test(what_no_network_can_be_is_refused),

@@ -48,6 +48,14 @@ static const struct model progan = {
       "--fade-kimg=0.04", "--batch-most=8", "--images=184" }
 };
 
+static const struct model stylegan = {
+    "stylegan",
+    { .first = 4, .size = 8, .stable = 40, .fade = 40, .batch = 4, .batch_most = 8 },
+    { "--model=stylegan", "--z-width=8", "--w-width=8", "--mapping-layers=2", "--channel-base=64",
+      "--channel-max=8", "--first-side=4", "--stable-kimg=0.04", "--fade-kimg=0.04",
+      "--batch-most=8", "--images=184" }
+};
+
 static void write_data(void)
 {
     struct error err;
@@ -258,6 +266,12 @@ static void killed_runs_of_progan_end_as_unbroken_ones(void **state)
     check_kills(&progan, KILLS / 5);
 }
 
+static void killed_runs_of_stylegan_end_as_unbroken_ones(void **state)
+{
+    (void)state;
+    check_kills(&stylegan, KILLS / 5);
+}
+
 /* A step before a border of growth, at it, and a step after. */
 static void runs_that_end_at_a_border_grow_when_they_go_on(void **state)
 {
@@ -338,6 +352,7 @@ int main(void)
         TEST(killed_runs_of_ddpm_end_as_unbroken_ones),
         TEST(killed_runs_of_stylegan3_end_as_unbroken_ones),
         TEST(killed_runs_of_progan_end_as_unbroken_ones),
+        TEST(killed_runs_of_stylegan_end_as_unbroken_ones),
         TEST(runs_that_end_at_a_border_grow_when_they_go_on),
         TEST(a_signal_stops_with_a_checkpoint_and_the_run_goes_on),
         TEST(another_run_in_the_folder_is_refused),

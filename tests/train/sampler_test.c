@@ -61,6 +61,7 @@ static void draw_part(const char *name, uint64_t first, uint64_t count,
                                         .steps = options->steps,
                                         .sampler = options->sampler,
                                         .truncation = options->truncation,
+                                        .truncation_cutoff = options->truncation_cutoff,
                                         .precision = options->precision,
                                         .device = options->device };
     struct sample_job job = { .from = scratch("run"), .out = scratch(name), .settings = &settings };
@@ -117,6 +118,53 @@ static void parts_of_a_set_of_stylegan3_are_the_set(void **state)
 {
     (void)state;
     check_splits(fixture_stylegan3(), &(struct draw_options){ .seed = 3, .truncation = 0.7 });
+}
+
+/* Trained into a level that fades in: its share is part of what is drawn with. */
+static void parts_of_a_set_of_stylegan_are_the_set(void **state)
+{
+    (void)state;
+    struct draw_options options = { .seed = 3, .truncation = 0.7, .truncation_cutoff = 2 };
+    struct train_settings settings = fixture_stylegan();
+    settings.growth.first_side = 4;
+    settings.growth.batch_most = 4;
+    settings.growth.stable_kimg = 0.004;
+    settings.growth.fade_kimg = 0.016;
+    train_model(&settings);
+    draw_part("whole", 0, COUNT, &options);
+    check_split(2, &options);
+}
+
+/* Of 8² there are 4 layers. */
+static void truncation_of_stylegan_is_up_to_its_cutoff(void **state)
+{
+    (void)state;
+    struct error err;
+    size_t size;
+    static const struct {
+        double truncation;
+        int64_t cutoff;
+    } rows[] = { { 1, 8 }, { 0.5, 0 }, { 0.5, 2 }, { 0.5, 4 }, { 0.5, 8 } };
+    unsigned char *set[5];
+    struct train_settings settings = fixture_stylegan();
+    settings.rate = 0.01;
+    train_model(&settings);
+    for (int i = 0; i < 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "set-%d", i);
+        draw_part(name, 0, 4,
+                  &(struct draw_options){ .seed = 3,
+                                          .truncation = rows[i].truncation,
+                                          .truncation_cutoff = rows[i].cutoff });
+        set[i] = fixture_images(scratch(name), &size, &err);
+        assert_ok(set[i], err);
+    }
+    assert_memory_equal(set[1], set[0], size);
+    assert_true(memcmp(set[2], set[0], size) != 0);
+    assert_true(memcmp(set[3], set[2], size) != 0);
+    assert_memory_equal(set[4], set[3], size);
+    for (int i = 0; i < 5; i++)
+        memory_free(set[i]);
 }
 
 static void parts_of_a_set_of_ddpm_are_the_set(void **state)
@@ -497,6 +545,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(parts_of_a_set_of_stylegan2_are_the_set),
+        TEST(parts_of_a_set_of_stylegan_are_the_set),
+        TEST(truncation_of_stylegan_is_up_to_its_cutoff),
         TEST(parts_of_a_set_of_stylegan3_are_the_set),
         TEST(parts_of_a_set_of_ddpm_are_the_set),
         TEST(a_set_of_ddpm_in_bf16_is_like_the_one_in_f32),

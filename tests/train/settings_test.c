@@ -32,6 +32,28 @@ static void presets_go_by_size_and_the_next_larger_serves_between(void **state)
     }
 }
 
+/* stylegan's train.py: its batches for one GPU, 600 + 600 kimg from 8² on. */
+static void stylegan_has_the_official_schedule(void **state)
+{
+    (void)state;
+    static const int rows[][2] = { { 32, 64 }, { 64, 32 }, { 128, 16 }, { 256, 8 } };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct train_settings settings = resolved(MODEL_STYLEGAN, rows[i][0]);
+        assert_int_equal(settings.batch, rows[i][1]);
+        assert_int_equal(settings.growth.batch_most, 128);
+        assert_int_equal(settings.growth.first_side, 8);
+        assert_float_equal(settings.growth.stable_kimg, 600, 0);
+        assert_float_equal(settings.growth.fade_kimg, 600, 0);
+        assert_float_equal(settings.rate, 0.001, 0);
+        double share = rows[i][0] / 256.0; /* as at that level of a run of 256² */
+        assert_float_equal(settings.stylegan.gamma, 10 * share * share, 1e-12);
+        assert_float_equal(settings.stylegan.average_kimg, 10, 0);
+        assert_float_equal(settings.stylegan.mixing, 0.9, 0);
+        assert_int_equal(settings.images, 25000000);
+    }
+    assert_float_equal(resolved(MODEL_STYLEGAN, 1024).stylegan.gamma, 10, 0);
+}
+
 static void r1_and_the_average_scale_with_size_and_batch(void **state)
 {
     (void)state;
@@ -174,6 +196,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_go_by_size_and_the_next_larger_serves_between),
+        cmocka_unit_test(stylegan_has_the_official_schedule),
         cmocka_unit_test(r1_and_the_average_scale_with_size_and_batch),
         cmocka_unit_test(stylegan3_is_trained_as_recommended),
         cmocka_unit_test(what_is_set_wins_over_the_preset),
