@@ -174,11 +174,10 @@ static void run_step(struct race *race, int step, bool all)
 {
     struct error err;
     const struct training *training = &race->of.training;
-    float scheduled = (float)training->schedule(training, (uint64_t)step);
     for (int i = 0; i < training->phase_count; i++) {
         if (!all && step % training->phases[i].interval)
             continue;
-        plan_write(race->plans[i], training->scheduled, &scheduled);
+        training_write_step(training, race->plans[i], (uint64_t)step);
         if (!plan_run(race->plans[i], (uint64_t)step, 1, &err))
             bench_fail("%s: %s", race->name, err.message);
     }

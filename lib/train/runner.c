@@ -293,17 +293,21 @@ struct carried {
     void *value;
 };
 
-static struct carried *take_values(const struct store *store)
+/* All but optimisers' own. */
+static struct carried *take_values(const struct store *store, size_t *count)
 {
     struct carried *carried = memory_grow(NULL, store_count(store) + 1, sizeof *carried);
+    *count = 0;
     for (size_t i = 0; i < store_count(store); i++) {
         const struct tensor *tensor = store_tensor(store, i);
-        size_t length = strlen(tensor->name) + 1;
-        carried[i] = (struct carried){ memory_grow(NULL, length, 1), tensor->shape, NULL };
-        memcpy(carried[i].name, tensor->name, length);
-        carried[i].value =
-            memory_grow(NULL, shape_count(tensor->shape), dtype_bytes(tensor->dtype));
-        store_read(store, tensor, carried[i].value);
+        size_t length = strlen(tensor->name) + 1, values = shape_count(tensor->shape);
+        if (optimiser_owns(tensor->name))
+            continue;
+        struct carried *one = &carried[(*count)++];
+        *one = (struct carried){ memory_grow(NULL, length, 1), tensor->shape,
+                                 memory_grow(NULL, values, dtype_bytes(tensor->dtype)) };
+        memcpy(one->name, tensor->name, length);
+        store_read(store, tensor, one->value);
     }
     return carried;
 }
@@ -311,7 +315,7 @@ static struct carried *take_values(const struct store *store)
 static void give_value(struct store *store, const struct carried *carried)
 {
     struct tensor *tensor = store_find(store, carried->name);
-    if (!tensor || optimiser_owns(carried->name))
+    if (!tensor)
         return;
     CHECK(shape_equal(tensor->shape, carried->shape), "%s has grown", carried->name);
     store_write(store, tensor, carried->value);
@@ -319,8 +323,8 @@ static void give_value(struct store *store, const struct carried *carried)
 
 bool runner_grow(struct runner *runner, uint64_t step, struct error *err)
 {
-    size_t count = store_count(runner->store);
-    struct carried *carried = take_values(runner->store);
+    size_t count;
+    struct carried *carried = take_values(runner->store, &count);
     bool ok = store_check(runner->store, err) && runner_move(runner, step, err) &&
               runner_begin(runner, err);
     for (size_t i = 0; i < count; i++) {

@@ -234,6 +234,25 @@ static void checkpoints_of_every_stage_give_images_of_full_size(void **state)
     arena_release(&arena);
 }
 
+/* In as many steps, on as many images. */
+static void batches_in_parts_grow_too(void **state)
+{
+    (void)state;
+    struct error err;
+    struct train_report whole, parts;
+    struct train_settings settings = small();
+    settings.images = 90;
+    settings.samples = 0;
+    write_store();
+    struct train_job job = { scratch("store"), scratch("whole"), &settings };
+    assert_ok(train(&job, &whole, &err), err);
+    settings.accumulate = 2;
+    job.out = scratch("parts");
+    assert_ok(train(&job, &parts, &err), err);
+    assert_int_equal(parts.step, whole.step);
+    assert_int_equal(parts.images, whole.images);
+}
+
 /* Whatever memory there is: where a run may begin, all its stages can be made. */
 static void a_run_that_begins_has_memory_for_all_its_stages(void **state)
 {
@@ -291,6 +310,7 @@ int main(void)
         cmocka_unit_test(growing_keeps_what_was_learnt_and_forgets_how),
         cmocka_unit_test(real_images_are_shown_as_the_stage_makes_them),
         IN_SCRATCH(checkpoints_of_every_stage_give_images_of_full_size),
+        IN_SCRATCH(batches_in_parts_grow_too),
         cmocka_unit_test(a_run_that_begins_has_memory_for_all_its_stages),
         cmocka_unit_test(what_cannot_grow_so_is_refused),
     };
