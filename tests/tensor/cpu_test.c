@@ -189,6 +189,31 @@ static void long_filters_agree_of_large_images(void **state)
     }
 }
 
+/* As of radial filters: rows 0 and 5, 1 and 4 are the same, 2 and 3 are not. */
+static void filters_with_rows_that_are_alike_agree(void **state)
+{
+    (void)state;
+    for (int channels = 3; channels <= 20; channels += 17) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = pair_input(&pair, SHAPE(2, channels, 13, 11), NORMAL);
+        float taps[6][5];
+        for (int i = 0; i < 6; i++)
+            for (int k = 0; k < 5; k++)
+                taps[i][k] = (float)(i * 7 + 1) / (float)(k * k + i + 2);
+        memcpy(taps[5], taps[0], sizeof taps[0]);
+        memcpy(taps[4], taps[1], sizeof taps[0]);
+        struct node *filter = t_constant(pair.graph, SHAPE(6, 5), *taps);
+        struct node *y[] = {
+            t_upfirdn(x, filter, .down = 2, .pads = { { 3, -1 }, { 2, 4 } }),
+            t_upfirdn(x, filter, .up = 2, .pads = { { 4, 2 }, { 0, 5 } }, .flip = true),
+            t_upfirdn(x, filter, .up = 3, .down = 2, .pad = 2),
+        };
+        pair_expect(&pair, y, 3, 1e-10, "upfirdn");
+        pair_release(&pair);
+    }
+}
+
 /* Matrices of all kinds, one an image: none, turned, much smaller, much larger, flattened to a
  * line, to a point, and far outside. */
 enum { PLANES = 7 };
@@ -347,6 +372,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(movement_agrees),
         cmocka_unit_test(filters_agree_of_narrow_and_wide_images),
         cmocka_unit_test(long_filters_agree_of_large_images),
+        cmocka_unit_test(filters_with_rows_that_are_alike_agree),
         cmocka_unit_test(warps_agree_and_are_each_others_adjoint),
         cmocka_unit_test(warps_of_bf16_agree),
         cmocka_unit_test(matrix_products_agree_however_their_factors_lie),
