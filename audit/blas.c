@@ -49,16 +49,17 @@ static struct {
 static const struct {
     const char *name;
     void *place; /* where the function's address goes */
+    bool needed; /* else NULL where a build does not show it */
 } symbols[] = {
-    { "cblas_sgemm", &blas.sgemm },
-    { "cblas_dgemm", &blas.dgemm },
-    { "dgelqf_", &blas.dgelqf },
-    { "dgesdd_", &blas.dgesdd },
-    { "openblas_set_num_threads", &blas.set_threads },
-    { "openblas_get_config", &blas.config },
-    { "openblas_get_parallel", &blas.parallel },
-    { "blas_memory_alloc", &blas.take_buffer },
-    { "blas_memory_free", &blas.leave_buffer },
+    { "cblas_sgemm", &blas.sgemm, true },
+    { "cblas_dgemm", &blas.dgemm, true },
+    { "dgelqf_", &blas.dgelqf, true },
+    { "dgesdd_", &blas.dgesdd, true },
+    { "openblas_set_num_threads", &blas.set_threads, true },
+    { "openblas_get_config", &blas.config, true },
+    { "openblas_get_parallel", &blas.parallel, true },
+    { "blas_memory_alloc", &blas.take_buffer, false },
+    { "blas_memory_free", &blas.leave_buffer, false },
 };
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -139,7 +140,7 @@ static void take_buffers(int threads)
     double limit, left;
     void *taken[MOST_BUFFERS];
     int count = 0;
-    if (!addresses_left(&limit, &left))
+    if (!blas.take_buffer || !blas.leave_buffer || !addresses_left(&limit, &left))
         return;
     while (count < threads && count < MOST_BUFFERS && (taken[count] = blas.take_buffer(0)))
         count++;
@@ -151,7 +152,7 @@ static bool find_symbols(void *library, struct error *err)
 {
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *found = dlsym(library, symbols[i].name);
-        if (!found)
+        if (!found && symbols[i].needed)
             return error_set(err, "%s has no %s; expected: OpenBLAS 0.3 with LAPACK; " ADVICE,
                              OPENBLAS, symbols[i].name);
         memcpy(symbols[i].place, &found, sizeof found);
