@@ -38,6 +38,15 @@ static void add_option(void *context, const char *name, const struct yaml_field 
     text_release(&option);
 }
 
+static void add_group(void *context, const struct yaml_field *group)
+{
+    struct text *out = context;
+    text_format(out, ".SS Of %s alone: ", group->key);
+    add_troff(out, group->help);
+    text_add(out, "\n");
+    group_each_option(group, add_option, out);
+}
+
 static void add_heading(struct text *out, const char *page)
 {
     text_format(out, ".TH %s 1 \"\" \"lethe %s\" \"lethe\"\n.SH NAME\n", page, LETHE_VERSION);
@@ -62,7 +71,8 @@ static void add_page(struct text *out, const struct command *command)
     text_add(out, ".SH DESCRIPTION\n");
     add_troff(out, command->details ? command->details : command->summary);
     text_add(out, "\n.SH OPTIONS\n");
-    command_each_option(command, add_option, out);
+    command_each_plain_option(command, add_option, out);
+    command_each_group(command, add_group, out);
     add_ending(out);
 }
 
