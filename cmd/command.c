@@ -424,7 +424,7 @@ static void help_group(void *context, const struct yaml_field *group)
     struct text line = { 0 };
     static const struct command *headed;
     if (headed != command)
-        printf("\nof one kind alone; %s -h KIND tells what they are:\n", command_title(command));
+        printf("\nin groups; %s -h GROUP tells what they are:\n", command_title(command));
     headed = command;
     text_format(&line, "  %-12s", group->key);
     group_each_option(group, add_to_line, &line);
@@ -458,7 +458,8 @@ static void help(const struct invocation *invocation)
         command_help(command);
         return;
     }
-    printf("options of %s for %s: %s\n\n", command_title(command), search.key, search.found->help);
+    printf("options of %s, group %s: %s\n\n", command_title(command), search.key,
+           search.found->help);
     group_each_option(search.found, help_option, NULL);
 }
 

@@ -87,9 +87,9 @@ void command_help(const struct command *command);
 typedef void option_visitor(void *context, const char *name, const struct yaml_field *field);
 void command_each_option(const struct command *command, option_visitor *visit, void *context);
 
-/* A section within a section of the options is a group: what only one kind has of that which the
- * command makes, as a model's settings. Several groups may have an option of the same name. The
- * options of no group; the groups; what is in one of them. */
+/* A section within a section of the options is a group, as a model's settings are. Several groups
+ * may have an option of the same name; -h lists a group's names alone, so that it fits a screen.
+ * Visited: the options of no group; the groups; what is in one of them. */
 typedef void group_visitor(void *context, const struct yaml_field *group);
 void command_each_plain_option(const struct command *command, option_visitor *visit, void *context);
 void command_each_group(const struct command *command, group_visitor *visit, void *context);

@@ -41,7 +41,7 @@ static void add_option(void *context, const char *name, const struct yaml_field 
 static void add_group(void *context, const struct yaml_field *group)
 {
     struct text *out = context;
-    text_format(out, ".SS Of %s alone: ", group->key);
+    text_format(out, ".SS Group %s: ", group->key);
     add_troff(out, group->help);
     text_add(out, "\n");
     group_each_option(group, add_option, out);
