@@ -31,6 +31,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import tensorfile  # noqa: E402
 from models import ddpm as twin_ddpm  # noqa: E402
+from models import stylegan as twin_stylegan  # noqa: E402
 from models import stylegan2 as twin_stylegan2  # noqa: E402
 from models import stylegan3 as twin_stylegan3  # noqa: E402
 
@@ -81,7 +82,7 @@ def randomise(module):
         for parameter in module.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
         for name, buffer in module.named_buffers():
-            if name.endswith("w_avg"):
+            if name.endswith(("w_avg", "dlatent_avg")):
                 buffer.copy_(torch.randn_like(buffer))
             if name.endswith("magnitude_ema"):
                 buffer.copy_(0.5 + torch.rand_like(buffer))
@@ -123,6 +124,25 @@ def draw_stylegan2(module, official):
             return module(z, noise=noise, truncation=0.7)
         set_noise(module, noise)
         return module(z, None, truncation_psi=0.7, noise_mode="const")
+
+
+# Of 128², where the official code computes resampling otherwise and its kernels act mirrored.
+GROWN = dict(size=128, channels=5, z=32, w=32, layers=4, base=512, most=16)
+
+
+def build_stylegan(_):
+    s = GROWN
+    return twin_stylegan.Generator(s["size"], s["size"], False, s["channels"], s["z"], s["w"],
+                                   s["layers"], s["base"], s["most"])
+
+
+def draw_stylegan(module, _):
+    z = normal("sample.stylegan.0", (COUNT, GROWN["z"]))
+    sides = [4 << i // 2 for i in range(module.G_synthesis.layers)]
+    noise = [normal(f"sample.stylegan.{i + 1}", (COUNT, 1, side, side))
+             for i, side in enumerate(sides)]
+    with torch.no_grad():
+        return module(z, noise, truncation=0.7, cutoff=8)
 
 
 ALIAS_FREE = dict(size=32, channels=5, z=32, w=32, layers=8, base=256, most=16)
@@ -188,6 +208,9 @@ def draw_ddpm(module, official):
 
 
 MODELS = {
+    "stylegan": (build_stylegan, draw_stylegan, GROWN,
+                 ["--z-width", "32", "--w-width", "32", "--mapping-layers", "4",
+                  "--channel-base", "512", "--channel-max", "16"], ["--truncation", "0.7"]),
     "stylegan2": (build_stylegan2, draw_stylegan2, GAN,
                   ["--z-width", "64", "--w-width", "64", "--mapping-layers", "4",
                    "--channel-base", "1024", "--channel-max", "64"], ["--truncation", "0.7"]),
@@ -239,8 +262,8 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     official = {"stylegan2": options.stylegan2, "stylegan3": options.stylegan3, "ddpm": options.diffusion}
-    names = [name for name in MODELS if official[name]] or list(MODELS)
-    good = [compare(name, options.build, official[name]) for name in names]
+    names = [name for name in MODELS if official.get(name)] or list(MODELS)
+    good = [compare(name, options.build, official.get(name)) for name in names]
     return 0 if all(good) else 1
 
 

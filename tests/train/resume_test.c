@@ -269,7 +269,7 @@ static void killed_runs_of_progan_end_as_unbroken_ones(void **state)
 static void killed_runs_of_stylegan_end_as_unbroken_ones(void **state)
 {
     (void)state;
-    check_kills(&stylegan, KILLS / 5);
+    check_kills(&stylegan, KILLS / 10);
 }
 
 /* A step before a border of growth, at it, and a step after. */
