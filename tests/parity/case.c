@@ -560,7 +560,7 @@ static const struct {
       { [CASE_BENCHMARK] = { "{\"resolution\": 64, \"channels\": 5, \"z_width\": 512, "
                              "\"w_width\": 512, \"layers\": 14, \"channel_base\": 2048, "
                              "\"channel_max\": 64}",
-                             8 },
+                             4 },
         [CASE_SMALL] = { "{\"resolution\": 32, \"channels\": 5, \"z_width\": 16, "
                          "\"w_width\": 16, \"layers\": 4, \"channel_base\": 128, "
                          "\"channel_max\": 8}",

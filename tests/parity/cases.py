@@ -456,7 +456,7 @@ class StyleGan3(StyleGan2):
     """StyleGAN 3's generator, T, against StyleGAN 2's discriminator. Running averages (w, magnitudes)
     move with the discriminator's phase; neither mixing nor path length."""
     BENCHMARK = dict(resolution=64, channels=5, z_width=512, w_width=512, layers=14,
-                     channel_base=2048, channel_max=64), 8
+                     channel_base=2048, channel_max=64), 4
     SMALL = dict(resolution=32, channels=5, z_width=16, w_width=16, layers=4, channel_base=128,
                  channel_max=8), 4
     LARGE = dict(resolution=256, channels=5, z_width=512, w_width=512, layers=14,
