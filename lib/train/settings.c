@@ -465,6 +465,26 @@ bool train_settings_resolve(struct train_settings *settings, int size, struct er
            check_list(&settings->ddpm.attention, "attention", 0, err);
 }
 
+/* An option sets every model's setting of its name; only the trained one's are of any effect. */
+static void forget_other_models(struct train_settings *settings)
+{
+#define SECTION(name)                                                                              \
+    {                                                                                              \
+        offsetof(struct train_settings, name), sizeof train_defaults.name                          \
+    }
+    static const struct {
+        size_t offset, size;
+    } sections[MODEL_COUNT] = {
+        [MODEL_DDPM] = SECTION(ddpm),           [MODEL_PROGAN] = SECTION(progan),
+        [MODEL_STYLEGAN] = SECTION(stylegan),   [MODEL_STYLEGAN2] = SECTION(stylegan2),
+        [MODEL_STYLEGAN3] = SECTION(stylegan3),
+    };
+    for (int i = 0; i < MODEL_COUNT; i++)
+        if (i != settings->model)
+            memcpy((char *)settings + sections[i].offset,
+                   (const char *)&train_defaults + sections[i].offset, sections[i].size);
+}
+
 void train_settings_text(const struct train_settings *settings, bool lasting, struct text *out)
 {
     struct train_settings copy = *settings;
@@ -477,6 +497,7 @@ void train_settings_text(const struct train_settings *settings, bool lasting, st
         copy.validate = train_defaults.validate;
         copy.time_limit = train_defaults.time_limit;
         copy.device = train_defaults.device;
+        forget_other_models(&copy);
     }
     yaml_write(train_fields, &copy, 0, out);
 }

@@ -182,6 +182,23 @@ static void algorithms_are_lasting(void **state)
     text_release(&after);
 }
 
+static void settings_of_other_models_are_not_lasting(void **state)
+{
+    (void)state;
+    struct text before = { 0 }, after = { 0 };
+    struct train_settings settings = resolved(MODEL_STYLEGAN2, 32);
+    train_settings_text(&settings, true, &before);
+    settings.stylegan.gamma = settings.stylegan3.gamma = settings.ddpm.average = 0.5;
+    train_settings_text(&settings, true, &after);
+    assert_string_equal(after.bytes, before.bytes);
+    text_clear(&after);
+    settings.stylegan2.gamma = 0.5;
+    train_settings_text(&settings, true, &after);
+    assert_string_not_equal(after.bytes, before.bytes);
+    text_release(&before);
+    text_release(&after);
+}
+
 static void a_list_that_holds_no_numbers_is_refused(void **state)
 {
     (void)state;
@@ -204,6 +221,7 @@ int main(void)
         cmocka_unit_test(how_long_a_run_goes_on_is_not_lasting),
         cmocka_unit_test(algorithms_are_deterministic_unless_the_fastest_are_asked_for),
         cmocka_unit_test(algorithms_are_lasting),
+        cmocka_unit_test(settings_of_other_models_are_not_lasting),
         cmocka_unit_test(a_list_that_holds_no_numbers_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
