@@ -8,6 +8,8 @@
 #include "train/checkpoint.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 static const struct recipe *const recipes[MODEL_COUNT] = {
     [MODEL_DDPM] = &recipe_ddpm,           [MODEL_STYLEGAN] = &recipe_stylegan,
@@ -274,4 +276,19 @@ void sampling_normal(const struct sampling *sampling, int input, const char *nam
     struct drawing drawing = { sampling, values, random_stream(name), first,
                                sampling->values[input] };
     parallel_items((size_t)sampling->batch, draw_image, &drawing);
+}
+
+bool sampling_draw(struct sampling *sampling, int count, const char *name, uint64_t first,
+                   float *images, struct error *err)
+{
+    for (int i = 0; i < count; i++) {
+        char own[64];
+        snprintf(own, sizeof own, "%s.%d", name, i);
+        sampling_normal(sampling, i, own, first);
+    }
+    if (!sampling_run(sampling, err))
+        return false;
+    memcpy(images, sampling->values[sampling->input_count],
+           shape_count(sampling->output->shape) * sizeof *images);
+    return true;
 }

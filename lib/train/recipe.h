@@ -164,5 +164,9 @@ bool sampling_run(struct sampling *sampling, struct error *err) MUST_USE;
 /* Standard normal numbers for images first … first + batch - 1 into values[input], each image's
  * own: a function of (seed, name, image) alone. */
 void sampling_normal(const struct sampling *sampling, int input, const char *name, uint64_t first);
+/* Images that follow from the first `count` inputs, normal numbers of "NAME.0", "NAME.1", …: as a
+ * recipe's `draw`. */
+bool sampling_draw(struct sampling *sampling, int count, const char *name, uint64_t first,
+                   float *images, struct error *err) MUST_USE;
 
 #endif

@@ -128,12 +128,7 @@ static void build_sampling(struct sampling *sampling)
 
 static bool draw(struct sampling *sampling, uint64_t first, float *images, struct error *err)
 {
-    sampling_normal(sampling, 0, "sample.progan.z", first);
-    if (!sampling_run(sampling, err))
-        return false;
-    memcpy(images, sampling->values[sampling->input_count],
-           shape_count(sampling->output->shape) * sizeof *images);
-    return true;
+    return sampling_draw(sampling, 1, "sample.progan", first, images, err);
 }
 
 const struct recipe recipe_progan = {

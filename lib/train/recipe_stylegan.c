@@ -13,7 +13,6 @@
 
 #include <ctype.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -178,16 +177,8 @@ static void build_sampling(struct sampling *sampling)
 
 static bool draw(struct sampling *sampling, uint64_t first, float *images, struct error *err)
 {
-    for (int i = 0; i <= stylegan_styles_count(sampling->stage.side); i++) {
-        char name[64];
-        snprintf(name, sizeof name, "sample.stylegan.%d", i); /* z, noise of layer 0, … */
-        sampling_normal(sampling, i, name, first);
-    }
-    if (!sampling_run(sampling, err))
-        return false;
-    memcpy(images, sampling->values[sampling->input_count],
-           shape_count(sampling->output->shape) * sizeof *images);
-    return true;
+    return sampling_draw(sampling, 1 + stylegan_styles_count(sampling->stage.side),
+                         "sample.stylegan", first, images, err);
 }
 
 const struct recipe recipe_stylegan = {

@@ -13,10 +13,6 @@
 #include "nn/style.h"
 #include "train/gan.h"
 
-#include <math.h>
-#include <stdio.h>
-#include <string.h>
-
 static const double PATH_DECAY = 0.01, CLAMP = 256;
 
 static struct stylegan2 network(const struct train_settings *settings, int channels, int size)
@@ -153,16 +149,7 @@ static void build_sampling(struct sampling *sampling)
 
 static bool draw(struct sampling *sampling, uint64_t first, float *images, struct error *err)
 {
-    for (int i = 0; i < sampling->input_count; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "sample.stylegan2.%d", i); /* z, noise of layer 0, … */
-        sampling_normal(sampling, i, name, first);
-    }
-    if (!sampling_run(sampling, err))
-        return false;
-    memcpy(images, sampling->values[sampling->input_count],
-           shape_count(sampling->output->shape) * sizeof *images);
-    return true;
+    return sampling_draw(sampling, sampling->input_count, "sample.stylegan2", first, images, err);
 }
 
 const struct recipe recipe_stylegan2 = {

@@ -163,7 +163,7 @@ def build_stylegan3(repository):
 
 
 def draw_stylegan3(module, official):
-    z = normal("sample.stylegan3.z", (COUNT, ALIAS_FREE["z"]))
+    z = normal("sample.stylegan3.0", (COUNT, ALIAS_FREE["z"]))
     with torch.no_grad():
         return module(z, None, truncation_psi=0.7) if official else module(z, truncation=0.7)
 
