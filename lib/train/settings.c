@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const model_names[MODEL_COUNT + 1] = { "ddpm",      "stylegan2", "progan",
-                                                   "stylegan3", "stylegan",  NULL };
+const char *const model_names[MODEL_COUNT + 1] = {
+    [MODEL_DDPM] = "ddpm",           [MODEL_PROGAN] = "progan",       [MODEL_STYLEGAN] = "stylegan",
+    [MODEL_STYLEGAN2] = "stylegan2", [MODEL_STYLEGAN3] = "stylegan3",
+};
 const char *const sampler_names[SAMPLER_COUNT + 1] = { "ancestral", "ddim", NULL };
 const char *const weights_names[WEIGHTS_COUNT + 1] = { "latest", "best", NULL };
 static const char *const augment_names[ADA_COUNT + 1] = { "none", "adaptive", NULL };

@@ -17,10 +17,10 @@
 
 enum model_id {
     MODEL_DDPM,
-    MODEL_STYLEGAN2,
     MODEL_PROGAN,
-    MODEL_STYLEGAN3,
     MODEL_STYLEGAN,
+    MODEL_STYLEGAN2,
+    MODEL_STYLEGAN3,
     MODEL_COUNT
 };
 extern const char *const precision_names[];  /* by enum precision */
