@@ -417,22 +417,26 @@ static void add_to_line(void *context, const char *name, const struct yaml_field
     text_format(line, " --%s", name);
 }
 
+struct listing {
+    const struct command *command;
+    bool headed;
+};
+
 /* The names alone: all of every group would not fit a screen. */
 static void help_group(void *context, const struct yaml_field *group)
 {
-    const struct command *command = context;
+    struct listing *listing = context;
     struct text line = { 0 };
-    static const struct command *headed;
-    if (headed != command)
-        printf("\nin groups; %s -h GROUP tells what they are:\n", command_title(command));
-    headed = command;
+    if (!listing->headed)
+        printf("\nin groups; %s -h GROUP tells what they are:\n", command_title(listing->command));
+    listing->headed = true;
     text_format(&line, "  %-12s", group->key);
     group_each_option(group, add_to_line, &line);
     printf("%s\n", line.bytes);
     text_release(&line);
 }
 
-/* What `find` looks for, and finds. */
+/* What find_group looks for, and finds. */
 struct search {
     const char *key;
     const struct yaml_field *found;
@@ -471,7 +475,7 @@ void command_help(const struct command *command)
         printf("%s\n", command->details);
     printf("\n");
     command_each_plain_option(command, help_option, NULL);
-    command_each_group(command, help_group, (void *)(uintptr_t)command);
+    command_each_group(command, help_group, &(struct listing){ command, false });
 }
 
 /* ---- running --------------------------------------------------------------------------------- */

@@ -92,6 +92,12 @@ bool recipe_check(const struct train_settings *settings, int channels, int size,
            error_prefix(err, "%s", recipe->name);
 }
 
+bool recipe_check_channels(int64_t channel_base, int size, struct error *err)
+{
+    return channel_base >= size || error_set(err, "channel_base %lld leaves no channel at side %d",
+                                             (long long)channel_base, size);
+}
+
 bool recipe_check_groups(const struct train_settings *settings, int size, int group,
                          struct error *err)
 {

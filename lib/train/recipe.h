@@ -150,6 +150,8 @@ void phase_term(struct phase *phase, const char *name, struct node *value, doubl
  * zeros where it has no part in them; of the mean over all parts of the batch. */
 void phase_differentiate(struct training *training, struct phase *phase, const char *network);
 
+/* Whether a network of channel_base / side channels at each side has any at the largest. */
+bool recipe_check_channels(int64_t channel_base, int size, struct error *err) MUST_USE;
 /* Whether a discriminator can take the deviation of groups of images, at every side. */
 bool recipe_check_groups(const struct train_settings *settings, int size, int group,
                          struct error *err) MUST_USE;

@@ -25,10 +25,8 @@ static struct progan network(const struct train_settings *settings, int channels
 static bool check(const struct train_settings *settings, int channels, int size, struct error *err)
 {
     (void)channels;
-    if (settings->progan.channel_base / size < 1)
-        return error_set(err, "channel_base %lld leaves no channel at side %d",
-                         (long long)settings->progan.channel_base, size);
-    return recipe_check_groups(settings, size, PROGAN_STDDEV_GROUP, err);
+    return recipe_check_channels(settings->progan.channel_base, size, err) &&
+           recipe_check_groups(settings, size, PROGAN_STDDEV_GROUP, err);
 }
 
 struct gan {

@@ -33,10 +33,8 @@ static bool check(const struct train_settings *settings, int channels, int size,
     (void)channels;
     if (size < 8)
         return error_set(err, "images of side %d; it takes a power of 2 from 8 to 1024", size);
-    if (settings->stylegan.channel_base / size < 1)
-        return error_set(err, "channel_base %lld leaves no channel at side %d",
-                         (long long)settings->stylegan.channel_base, size);
-    return recipe_check_groups(settings, size, STYLEGAN_STDDEV_GROUP, err);
+    return recipe_check_channels(settings->stylegan.channel_base, size, err) &&
+           recipe_check_groups(settings, size, STYLEGAN_STDDEV_GROUP, err);
 }
 
 struct gan {

@@ -31,12 +31,8 @@ static struct stylegan2 network(const struct train_settings *settings, int chann
 static bool check(const struct train_settings *settings, int channels, int size, struct error *err)
 {
     (void)channels;
-    if (!gan_check(settings, size, err))
-        return false;
-    if (settings->stylegan2.channel_base / size < 1)
-        return error_set(err, "channel_base %lld leaves no channel at side %d",
-                         (long long)settings->stylegan2.channel_base, size);
-    return true;
+    return gan_check(settings, size, err) &&
+           recipe_check_channels(settings->stylegan2.channel_base, size, err);
 }
 
 /* n images, and their styles (N,L,w). The phase's update moves the average of w. */

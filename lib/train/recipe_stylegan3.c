@@ -48,12 +48,8 @@ static struct stylegan2 discriminator(const struct train_settings *settings, int
 static bool check(const struct train_settings *settings, int channels, int size, struct error *err)
 {
     (void)channels;
-    if (!gan_check(settings, size, err))
-        return false;
-    if (settings->stylegan3.channel_base / size < 1)
-        return error_set(err, "channel_base %lld leaves no channel at side %d",
-                         (long long)settings->stylegan3.channel_base, size);
-    return true;
+    return gan_check(settings, size, err) &&
+           recipe_check_channels(settings->stylegan3.channel_base, size, err);
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
