@@ -31,17 +31,18 @@ struct feature_network {
     struct store *store;
     struct plan *plan;
     float *batch, *values; /* of one batch */
+    float *classifier;     /* or NULL */
 };
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* The classifier, and how many batches a training saw. */
+/* The classifier's bias, and how many batches a training saw. */
 static bool is_of_no_use(const struct tensor_entry *entry, const void *context,
                          struct text *differences)
 {
     (void)context, (void)differences;
     return text_ends_with(entry->name, ".num_batches_tracked") ||
-           strcmp(entry->name, "fc.weight") == 0 || strcmp(entry->name, "fc.bias") == 0;
+           strcmp(entry->name, "fc.bias") == 0;
 }
 
 static bool is_negative_variance(const struct tensor *tensor, const float *values)
@@ -63,6 +64,16 @@ static void take(struct feature_network *network, struct foreign *foreign, struc
     free(values);
 }
 
+/* What features do not take may be left out of the file. */
+static void take_classifier(struct feature_network *network, struct foreign *foreign)
+{
+    network->format.no_classes = "the file of weights has no classifier (fc.weight)";
+    if (!safetensors_find(&foreign->file, "fc.weight"))
+        return;
+    network->format.no_classes = NULL;
+    network->classifier = foreign_take(foreign, "fc.weight", SHAPE(CLASSES, FEATURES));
+}
+
 /* The message holds the differences, as many as fit. */
 static bool load_weights(struct feature_network *network, const char *path, struct error *err)
 {
@@ -72,6 +83,7 @@ static bool load_weights(struct feature_network *network, const char *path, stru
     if (ok) {
         for (size_t i = 0; i < store_count(network->store); i++)
             take(network, &foreign, store_tensor(network->store, i));
+        take_classifier(network, &foreign);
         foreign_check_rest(&foreign, is_of_no_use, NULL);
         struct digest digest = digest_of(foreign.file.map.bytes, foreign.file.map.size);
         digest_hex(&digest, network->format.weights);
@@ -145,6 +157,7 @@ static bool draw_weights(struct feature_network *network, struct error *err)
     store_free(drawn);
     struct digest digest = digest_of(random_recipe, strlen(random_recipe));
     digest_hex(&digest, network->format.weights);
+    network->format.no_classes = "random weights know no classes";
     return ok;
 }
 
@@ -223,12 +236,18 @@ void feature_network_free(struct feature_network *network)
         graph_free(network->graph);
     memory_free(network->batch);
     memory_free(network->values);
+    free(network->classifier);
     free(network);
 }
 
 const struct feature_format *feature_network_format(const struct feature_network *network)
 {
     return &network->format;
+}
+
+const float *feature_network_classifier(const struct feature_network *network)
+{
+    return network->classifier;
 }
 
 /* ---- planes ---------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 #include "base/digest.h"
 #include "data/element.h"
 
-enum { FEATURES = 2048 };
+enum { FEATURES = 2048, CLASSES = 1008 };
 
 struct feature_settings {
     const char *weights; /* a safetensors file; NULL or "": random ones, always the same */
@@ -32,6 +32,7 @@ struct feature_format {
     char weights[DIGEST_HEX]; /* of the file; of how they are drawn, for random ones */
     const char *device;       /* that computes: cpu, cuda */
     size_t batch;             /* images computed at once: by the memory that is to be had */
+    const char *no_classes;   /* why the network knows no classes; NULL: it does */
 };
 
 struct feature_network; /* opaque */
@@ -44,6 +45,10 @@ struct feature_network *feature_network_open(const struct feature_settings *sett
                                              struct error *err) MUST_USE;
 void feature_network_free(struct feature_network *network); /* NULL is fine */
 const struct feature_format *feature_network_format(const struct feature_network *network);
+
+/* The classifier (CLASSES,FEATURES): logits are products of it and features, with the bias that the
+ * official inception score leaves out. NULL: the weights came without one. */
+const float *feature_network_classifier(const struct feature_network *network);
 
 /* values (count,FEATURES) of planes that may lie anywhere. A plane's values do not depend on those
  * that are computed with it. Refused: a plane that holds NaN or infinity. */

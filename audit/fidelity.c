@@ -108,7 +108,10 @@ static bool subset_init(struct subset *subset, const struct drawn *drawn, const 
                         size_t n, struct error *err)
 {
     size_t count = 0;
-    *subset = (struct subset){ .sample = { values, drawn->groups, drawn->count, FEATURES } };
+    *subset = (struct subset){ .sample = { .values = values,
+                                           .groups = drawn->groups,
+                                           .count = drawn->count,
+                                           .width = FEATURES } };
     if (n == drawn->count)
         return true;
     subset->values = memory_reserve(n, FEATURES * sizeof *values, "a part of the features", err);
@@ -121,7 +124,9 @@ static bool subset_init(struct subset *subset, const struct drawn *drawn, const 
             memcpy(subset->values + count++ * FEATURES, values + i * FEATURES,
                    FEATURES * sizeof *values);
         }
-    subset->sample = (struct feature_sample){ subset->values, subset->groups, n, FEATURES };
+    subset->sample.values = subset->values;
+    subset->sample.groups = subset->groups;
+    subset->sample.count = n;
     return true;
 }
 
@@ -151,6 +156,8 @@ static bool measure_side(struct fidelity_run *run, const struct channel *channel
     struct subset subset;
     if (!subset_init(&subset, &run->drawn[role], channel->values[role], compared->images, err))
         return false;
+    subset.sample.classifier = feature_network_classifier(run->network);
+    subset.sample.classes = CLASSES;
     struct measured_sample *set =
         measured_sample_new(&subset.sample, names[side], &resampling, err);
     bool ok = set && likeness_measure(set, reference, numbers_of(run, place, against, side), err);
@@ -210,7 +217,7 @@ static bool measure_channel(struct fidelity_run *run, size_t place, struct progr
 /* The same resampling in every channel, so a replicate of the mean is the mean of replicates. */
 static void average(struct fidelity_run *run)
 {
-    size_t count = run->channel_count, values = MEASURE_COUNT * stride_of(run);
+    size_t count = run->channel_count, values = MEASURE_ROWS * stride_of(run);
     for (enum against against = 0; against < AGAINST_COUNT; against++)
         for (enum side side = 0; side < SIDE_COUNT; side++) {
             double *mean = numbers_of(run, count, against, side);
@@ -229,7 +236,7 @@ static bool measure_all(struct fidelity_run *run, struct error *err)
     uint64_t images = 0;
     for (enum set_role role = 0; role < SET_COUNT; role++)
         images += run->drawn[role].count;
-    size_t values = (run->channel_count + 1) * AGAINST_COUNT * SIDE_COUNT * MEASURE_COUNT;
+    size_t values = (run->channel_count + 1) * AGAINST_COUNT * SIDE_COUNT * MEASURE_ROWS;
     run->numbers = memory_allocate(values * stride_of(run), sizeof *run->numbers,
                                    "the resampled numbers", err);
     if (!run->numbers || !fidelity_features_open(run, err))

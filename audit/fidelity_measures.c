@@ -18,6 +18,7 @@ const struct measure_info measure_info[MEASURE_COUNT] = {
     [MEASURE_RECALL] = { "recall", .resampled = true, .is_share = true, .of_reference = true },
     [MEASURE_DENSITY] = { "density", .resampled = true },
     [MEASURE_COVERAGE] = { "coverage", .resampled = true, .is_share = true, .of_reference = true },
+    [MEASURE_INCEPTION_SCORE] = { "inception_score", .resampled = true, .of_classes = true },
 };
 
 /* ---- units ----------------------------------------------------------------------------------- */
@@ -95,8 +96,21 @@ struct measured_sample {
     struct kernel_sums within;
     struct surroundings around;
     struct frechet frechet;
+    struct class_sums by_unit, by_split;
     bool has_radius[BALL_NEIGHBOURS]; /* each image has so many of other people */
 };
+
+static bool classify(struct measured_sample *measured, struct error *err)
+{
+    const struct feature_sample *sample = &measured->sample;
+    uint32_t *split = memory_grow(NULL, sample->count, sizeof *split);
+    draw_splits(measured->resampling.seed, sample->count, split);
+    bool ok = class_sums_init(&measured->by_unit, sample, measured->units.unit,
+                              measured->units.count, err) &&
+              class_sums_init(&measured->by_split, sample, split, SPLITS, err);
+    free(split);
+    return ok;
+}
 
 struct measured_sample *measured_sample_new(const struct feature_sample *sample, const char *name,
                                             const struct resampling *resampling, struct error *err)
@@ -115,7 +129,7 @@ struct measured_sample *measured_sample_new(const struct feature_sample *sample,
     }
     if (kernel_sums_init(&measured->within, &measured->sample, &measured->units, &measured->sample,
                          &measured->units, err) &&
-        frechet_init(&measured->frechet, &measured->sample, err))
+        frechet_init(&measured->frechet, &measured->sample, err) && classify(measured, err))
         return measured;
     measured_sample_free(measured);
     return NULL;
@@ -129,6 +143,8 @@ void measured_sample_free(struct measured_sample *measured)
     kernel_sums_release(&measured->within);
     surroundings_release(&measured->around);
     frechet_release(&measured->frechet);
+    class_sums_release(&measured->by_unit);
+    class_sums_release(&measured->by_split);
     free(measured);
 }
 
@@ -143,7 +159,7 @@ struct comparison {
     const struct measured_sample *set, *reference;
     struct kernel_sums across;
     double *sums[MEASURE_COUNT]; /* of shares: what images add up to, by unit; else NULL */
-    double *numbers;             /* (MEASURE_COUNT, 1 + replicates) */
+    double *numbers;             /* (MEASURE_ROWS, 1 + replicates) */
 };
 
 /* Σ of the kernel over its pairs, on average; units drawn more than once are no pair of their own
@@ -206,6 +222,8 @@ static void measure_replicates(void *context, size_t begin, size_t end)
         comparison->numbers[MEASURE_KID * stride + r] = mean_within(&set->within, x) +
                                                         mean_within(&reference->within, y) -
                                                         2 * mean_across(&comparison->across, x, y);
+        comparison->numbers[MEASURE_INCEPTION_SCORE * stride + r] =
+            class_sums_score(&set->by_unit, x);
         for (int m = 0; m < MEASURE_COUNT; m++)
             if (comparison->sums[m])
                 comparison->numbers[(size_t)m * stride + r] =
@@ -247,6 +265,29 @@ static void sum_meetings(struct comparison *comparison)
     free(of_reference);
 }
 
+/* A resampled set repeats images, so it has fewer kinds of them, and scores lower by about what the
+ * small number of images takes off already. Shifted, replicates lie around the set's own score. */
+static void centre_replicates(double *numbers, size_t replicates)
+{
+    double sum = 0, count = 0;
+    for (size_t r = 1; r <= replicates; r++)
+        if (!isnan(numbers[r])) {
+            sum += numbers[r] - numbers[0];
+            count++;
+        }
+    for (size_t r = 1; count > 0 && r <= replicates; r++)
+        numbers[r] -= sum / count;
+}
+
+static void score_classes(const struct measured_sample *set, double *numbers)
+{
+    size_t stride = 1 + set->resampling.replicates;
+    centre_replicates(&numbers[MEASURE_INCEPTION_SCORE * stride], stride - 1);
+    if (set->by_split.classes)
+        class_sums_across(&set->by_split, &numbers[ROW_SPLITS_MEAN * stride],
+                          &numbers[ROW_SPLITS_SD * stride]);
+}
+
 bool likeness_measure(const struct measured_sample *set, const struct measured_sample *reference,
                       double *numbers, struct error *err)
 {
@@ -254,13 +295,14 @@ bool likeness_measure(const struct measured_sample *set, const struct measured_s
     size_t stride = 1 + set->resampling.replicates;
     CHECK(set->sample.width == reference->sample.width, "features of two networks");
     CHECK(stride == 1 + reference->resampling.replicates, "sets resampled otherwise");
-    for (size_t i = 0; i < MEASURE_COUNT * stride; i++)
+    for (size_t i = 0; i < MEASURE_ROWS * stride; i++)
         numbers[i] = NAN;
     if (!kernel_sums_init(&comparison.across, &set->sample, &set->units, &reference->sample,
                           &reference->units, err))
         return false;
     sum_meetings(&comparison);
     parallel_ranges(stride, 1, measure_replicates, &comparison);
+    score_classes(set, numbers);
     kernel_sums_release(&comparison.across);
     for (int m = 0; m < MEASURE_COUNT; m++)
         free(comparison.sums[m]);

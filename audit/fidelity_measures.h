@@ -3,7 +3,7 @@
  *     struct resampling resampling = { .seed = 1, .replicates = 1000 };
  *     struct measured_sample *set = measured_sample_new(&synthetic, "synthetic", &resampling, err),
  *                            *reference = measured_sample_new(&holdout, "holdout", …);
- *     likeness_measure(set, reference, numbers, err);    // numbers (MEASURE_COUNT, 1 + replicates)
+ *     likeness_measure(set, reference, numbers, err);    // numbers (MEASURE_ROWS, 1 + replicates)
  *
  * With x of the set and y of the reference, n and m of them, d features each:
  *
@@ -18,6 +18,10 @@
  *   density    how many y each x is within the radius of, on average, over 5; radii to the fifth
  *              nearest (Naeem et al., ICML 2020)
  *   coverage   share of the y that have an x within that radius
+ *   inception  exp of the mean Kullback-Leibler divergence of an image's classes from the set's:
+ *   score      p(c|x) the softmax of the logits, p(c) its mean over the set (Salimans et al.,
+ *              NeurIPS 2016). Of the set alone: y has no part in it. Grows with the number of
+ *              images.
  *
  * People, not slices. Two slices of a patient are alike, whatever the generator does. So images of
  * one patient are no pair (kid) and no neighbours (the four others), and intervals are resampled by
@@ -25,7 +29,8 @@
  *
  * A number that too few images define is NAN: kid takes images of two people in each set, fid two
  * images; precision (density, coverage) for each image of the reference three (five) of other
- * people, recall for each of the set three of others.
+ * people, recall for each of the set three of others; the inception score two images, and of each
+ * split two, and a classifier.
  */
 #ifndef AUDIT_FIDELITY_MEASURES_H
 #define AUDIT_FIDELITY_MEASURES_H
@@ -39,6 +44,9 @@ struct feature_sample {
     const float *values;    /* (count, width), finite */
     const uint32_t *groups; /* by image: of whom it is; NULL: each of somebody else */
     size_t count, width;
+    const float *classifier; /* (classes,width): logits are products of it and features. NULL: the
+                                network knows no classes */
+    size_t classes;
 };
 
 enum measure {
@@ -48,6 +56,7 @@ enum measure {
     MEASURE_RECALL,
     MEASURE_DENSITY,
     MEASURE_COVERAGE,
+    MEASURE_INCEPTION_SCORE,
     MEASURE_COUNT
 };
 extern const struct measure_info {
@@ -55,7 +64,13 @@ extern const struct measure_info {
     bool resampled;    /* replicates are computed, so there are intervals */
     bool is_share;     /* 0 … 1, of images: … */
     bool of_reference; /* … of the reference's, not of the set's */
+    bool of_classes;   /* takes a classifier */
 } measure_info[MEASURE_COUNT];
+
+/* As the official code gives the inception score: the mean and the deviation of those of ten splits
+ * of the set, here drawn by the seed. Not resampled. */
+enum { SPLITS = 10 };
+enum { ROW_SPLITS_MEAN = MEASURE_COUNT, ROW_SPLITS_SD, MEASURE_ROWS };
 
 enum { MANIFOLD_NEIGHBOURS = 3, BALL_NEIGHBOURS = 5 }; /* of precision and recall; of the others */
 

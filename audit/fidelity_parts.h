@@ -1,5 +1,5 @@
-/* What measures of likeness are made of: pairs of images, units of resampling, and Fréchet's
- * distance. See fidelity_measures.h. */
+/* What measures of likeness are made of: pairs of images, units of resampling, Fréchet's distance
+ * and the inception score. See fidelity_measures.h. */
 #ifndef AUDIT_FIDELITY_PARTS_H
 #define AUDIT_FIDELITY_PARTS_H
 
@@ -69,5 +69,26 @@ bool frechet_init(struct frechet *frechet, const struct feature_sample *sample,
 void frechet_release(struct frechet *frechet);
 bool frechet_distance(const struct frechet *a, const struct frechet *b, double *distance,
                       struct error *err) MUST_USE;
+
+/* ---- the inception score: fidelity_classes.c ------------------------------------------------- */
+
+/* What the images of a part of the set, a unit or a split, add up to. */
+struct class_sums {
+    size_t parts, classes;
+    double *images;    /* (parts): how many */
+    double *classed;   /* (parts,classes): p of each class */
+    double *certainty; /* (parts): Σ p log p over the classes */
+};
+/* part: of each image. Nothing, of a sample without a classifier. */
+bool class_sums_init(struct class_sums *sums, const struct feature_sample *sample,
+                     const uint32_t *part, size_t parts, struct error *err) MUST_USE;
+void class_sums_release(struct class_sums *sums);
+/* Of a set in which each part stands so many times. NAN: of less than two images. */
+double class_sums_score(const struct class_sums *sums, const double *times);
+/* Of each part alone: the mean and the deviation, NAN where a part is of less than two images. */
+void class_sums_across(const struct class_sums *sums, double *mean, double *deviation);
+
+/* The split of each image. */
+void draw_splits(uint64_t seed, size_t images, uint32_t *split);
 
 #endif

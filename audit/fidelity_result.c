@@ -63,6 +63,28 @@ static struct estimate difference_estimate(const struct fidelity_run *run, const
     return estimate;
 }
 
+/* The score as the official code gives it. */
+static struct json *splits_object(const struct fidelity_run *run, size_t channel,
+                                  enum against against, enum side side)
+{
+    const double *numbers = numbers_of(run, channel, against, side);
+    struct json *object = json_new_object();
+    json_put_integer(object, "count", SPLITS);
+    json_put_real(object, "mean", numbers[ROW_SPLITS_MEAN * stride_of(run)]);
+    json_put_real(object, "sd", numbers[ROW_SPLITS_SD * stride_of(run)]);
+    return object;
+}
+
+static struct json *side_object(const struct fidelity_run *run, size_t channel,
+                                enum against against, enum side side, enum measure measure,
+                                struct estimate estimate)
+{
+    struct json *object = estimate_object(estimate);
+    if (measure_info[measure].of_classes)
+        json_put(object, "splits", splits_object(run, channel, against, side));
+    return object;
+}
+
 static struct json *measure_object(const struct fidelity_run *run, size_t channel,
                                    enum against against, enum measure measure)
 {
@@ -73,8 +95,10 @@ static struct json *measure_object(const struct fidelity_run *run, size_t channe
         sides[side] = side_estimate(run, against, side, measure, numbers[side]);
     }
     if (measure_info[measure].resampled) {
-        struct json *object = estimate_object(sides[SIDE_SYNTHETIC]);
-        json_put(object, "control", estimate_object(sides[SIDE_CONTROL]));
+        struct json *object =
+            side_object(run, channel, against, SIDE_SYNTHETIC, measure, sides[SIDE_SYNTHETIC]);
+        json_put(object, "control",
+                 side_object(run, channel, against, SIDE_CONTROL, measure, sides[SIDE_CONTROL]));
         json_put(object, "difference", estimate_object(difference_estimate(run, numbers, sides)));
         return object;
     }
@@ -126,6 +150,9 @@ static struct json *features_object(const struct fidelity_run *run)
     json_put_string(object, "weights", format->weights);
     json_put_string(object, "device", format->device);
     json_put_integer(object, "count", FEATURES);
+    json_put_integer(object, "classes", format->no_classes ? 0 : CLASSES);
+    if (format->no_classes)
+        json_put_string(object, "no_classes", format->no_classes);
     return object;
 }
 
@@ -229,6 +256,8 @@ static void list_missing(const struct fidelity_run *run, enum against against, e
 {
     for (enum measure m = 0; m < MEASURE_COUNT; m++) {
         size_t at = m * stride_of(run), mean = run->channel_count;
+        if (measure_info[m].of_classes && feature_network_format(run->network)->no_classes)
+            continue; /* whatever the number of images */
         bool missing = isnan(numbers_of(run, mean, against, SIDE_SYNTHETIC)[at]);
         if (side == SIDE_CONTROL)
             missing = !missing && isnan(numbers_of(run, mean, against, SIDE_CONTROL)[at]);

@@ -52,13 +52,13 @@ static inline size_t stride_of(const struct fidelity_run *run)
     return 1 + (size_t)run->settings->bootstrap;
 }
 
-/* (MEASURE_COUNT, stride) of a channel, by its place among those compared; the place after the last
+/* (MEASURE_ROWS, stride) of a channel, by its place among those compared; the place after the last
  * is the mean's. */
 static inline double *numbers_of(const struct fidelity_run *run, size_t channel,
                                  enum against against, enum side side)
 {
     size_t place = (channel * AGAINST_COUNT + against) * SIDE_COUNT + side;
-    return run->numbers + place * MEASURE_COUNT * stride_of(run);
+    return run->numbers + place * MEASURE_ROWS * stride_of(run);
 }
 
 /* fidelity_features.c: a channel of an image of a set; and the features (count,FEATURES) of the

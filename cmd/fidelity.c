@@ -61,7 +61,7 @@ static bool add_measure(void *context, const char *name, const struct json *meas
 {
     struct text *out = context;
     const struct json *control = json_member(measure, "control");
-    text_format(out, "%-10s", name);
+    text_format(out, "%-15s", name);
     add_number(out, measure, number(measure, "value"));
     add_number(out, control,
                json_value_is_object(control) ? number(control, "value")
@@ -70,6 +70,20 @@ static bool add_measure(void *context, const char *name, const struct json *meas
         out->bytes[--out->length] = '\0';
     text_add(out, "\n");
     return true;
+}
+
+/* As others give the inception score. */
+static void add_splits(struct text *out, const struct json *score)
+{
+    const struct json *set = json_member(score, "splits"),
+                      *control = json_member(json_member(score, "control"), "splits");
+    if (isnan(number(set, "mean")))
+        return;
+    text_format(out, "inception score of %.0f splits: %.3f ± %.3f", number(set, "count"),
+                number(set, "mean"), number(set, "sd"));
+    if (!isnan(number(control, "mean")))
+        text_format(out, "; control %.3f ± %.3f", number(control, "mean"), number(control, "sd"));
+    text_add(out, "\n");
 }
 
 static void describe(const char *folder, const struct json *document, struct text *out)
@@ -95,12 +109,16 @@ static void describe(const char *folder, const struct json *document, struct tex
         text_format(out, "%.0f synthetic images against %.0f %s images of %.0f subject%s\n",
                     number(of, "images"), number(of, "reference_images"), against[a][1], subjects,
                     subjects == 1 ? "" : "s");
-        text_format(out, "%-10s  %10s  %23s  %10s  %23s\n", "", "synthetic", interval, "control",
+        text_format(out, "%-15s  %10s  %23s  %10s  %23s\n", "", "synthetic", interval, "control",
                     interval);
         json_each(mean, add_measure, out);
+        add_splits(out, json_member(mean, "inception_score"));
     }
     text_add(out, "control: as many real images in place of the synthetic ones; lower is better "
                   "for kid and fid\n");
+    if (json_has(features, "no_classes"))
+        text_format(out, "inception_score: %s\n",
+                    json_as_string(json_member(features, "no_classes")));
 }
 
 static enum exit_code measure(struct stage_work *work, const struct fidelity_job *job)

@@ -301,7 +301,8 @@ static members utility = {
 
 static members fidelity_settings = { NUMBER("images"), NUMBER("bootstrap"), NUMBER("seed"), END };
 static members features = {
-    TEXT("backbone"), TEXT("weights"), TEXT("device"), NUMBER("count"), END
+    TEXT("backbone"), TEXT("weights"), TEXT("device"), NUMBER("count"), NUMBER("classes"),
+    TEXT("no_classes"), END
 };
 static members real_count = {
     NUMBER("images"), NUMBER("drawn"), NUMBER("outside"), NUMBER("subjects"), END
@@ -324,9 +325,16 @@ static members measure = {
     WITH_BOTH("value"), OBJECT("control", bounded_value), OBJECT("difference", bounded_value), END
 };
 static members frechet = { NUMBER("value"), NUMBER("control"), NUMBER("ratio"), END };
+static members splits = { NUMBER("count"), NUMBER("mean"), NUMBER("sd"), END };
+static members scored = { WITH_BOTH("value"), OBJECT("splits", splits), END };
+static members inception_score = {
+    WITH_BOTH("value"), OBJECT("splits", splits), OBJECT("control", scored),
+    OBJECT("difference", bounded_value), END
+};
 static members likeness = {
     OBJECT("kid", measure), OBJECT("fid", frechet), OBJECT("precision", measure),
-    OBJECT("recall", measure), OBJECT("density", measure), OBJECT("coverage", measure), END
+    OBJECT("recall", measure), OBJECT("density", measure), OBJECT("coverage", measure),
+    OBJECT("inception_score", inception_score), END
 };
 static members fidelity_mean = {
     OBJECT("holdout", likeness), OBJECT("training", likeness), END

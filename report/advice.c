@@ -265,9 +265,16 @@ static void advise_fidelity(const struct facts *facts, struct text *advice)
         return;
     size_t channels = json_length(fact(facts->fidelity, "channels"));
     double images = fact_number(facts->fidelity, "compared.holdout.images");
+    const char *no_classes = fact_string(facts->fidelity, "features.no_classes");
     if (!facts->fidelity)
         text_add(advice, "A condition is about fidelity, which was not measured: lethe run PLAN "
                          "measures it.\n");
+    else if (strstr(row->row->metric, ".inception_score.") && no_classes)
+        text_format(
+            advice,
+            "The condition on %s cannot be met: %s. Give the plan the weights that published "
+            "scores have (fidelity: weights), or judge by other numbers.\n",
+            row->row->metric, no_classes);
     else if (!row->measured)
         text_format(advice,
                     "The condition on %s speaks of what was not measured: %s. Numbers that take "

@@ -8,7 +8,8 @@
 /* The measures, and what each says to somebody who does not know it. */
 static const struct {
     const char *key, *name, *meaning;
-    bool in_chart; /* 0 … 1, or about: may stand on one scale */
+    bool in_chart;   /* 0 … 1, or about: may stand on one scale */
+    bool of_classes; /* takes a network that knows classes */
 } measures[] = {
     { "kid", "KID", "distance of the two sets, whatever their sizes; 0: none", false },
     { "fid", "FID", "distance of the two sets; comparable for as many images only; 0: none",
@@ -21,6 +22,10 @@ static const struct {
       true },
     { "coverage", "Coverage", "share of the patients' images that have one of these near by",
       true },
+    { "inception_score", "Inception score",
+      "how many kinds of photograph a classifier takes them for; 1: one. Compare it with real images "
+      "alone: higher is not better",
+      .of_classes = true },
 };
 enum { MEASURES = sizeof measures / sizeof *measures };
 
@@ -42,6 +47,11 @@ bool has_fidelity(const struct facts *facts)
 }
 
 /* ---- one number ------------------------------------------------------------------------------ */
+
+static bool is_shown(const struct page *page, size_t m)
+{
+    return !measures[m].of_classes || !fact(fact(page->facts->fidelity, "features"), "no_classes");
+}
 
 /* FID's control is a number, the others' an estimate like the value itself. */
 static double control_value(const struct json *measure)
@@ -114,6 +124,20 @@ static void put_measure(struct page *page, size_t m, const struct json *measure)
     html_put(page->html, "</tr>");
 }
 
+/* As publications give the inception score. */
+static void put_splits(struct page *page, const struct json *score)
+{
+    const struct json *set = fact(score, "splits"), *control = fact(score, "control.splits");
+    if (isnan(fact_number(set, "mean")))
+        return;
+    html_put(
+        page->html,
+        "<p>Inception score as publications give it, of $r splits of the images: $r, deviation "
+        "$r; of real images: $r, deviation $r.</p>",
+        fact_number(set, "count"), fact_number(set, "mean"), fact_number(set, "sd"),
+        fact_number(control, "mean"), fact_number(control, "sd"));
+}
+
 /* Everybody may see what several people's images say together, not those of one. */
 static bool is_for_everybody(const struct json *compared)
 {
@@ -154,8 +178,11 @@ static void write_comparison(struct page *page, size_t c)
                    "<th scope=\"col\" class=\"n\">Real images, as control</th>"
                    "<th scope=\"col\" class=\"n\">Difference</th></tr></thead><tbody>");
     for (size_t m = 0; m < MEASURES; m++)
-        put_measure(page, m, fact(mean, measures[m].key));
+        if (is_shown(page, m))
+            put_measure(page, m, fact(mean, measures[m].key));
     html_put(html, "</tbody></table></div>");
+    if (!fact(document, "features.no_classes"))
+        put_splits(page, fact(mean, "inception_score"));
 }
 
 /* ---- by channel ------------------------------------------------------------------------------ */
@@ -175,15 +202,17 @@ static void write_channels(struct page *page)
              "<th scope=\"col\">Channel</th>",
              comparisons[strcmp(key, "training") == 0].reference);
     for (size_t m = 0; m < MEASURES; m++)
-        html_put(html, "<th scope=\"col\" class=\"n\">$t</th>", measures[m].name);
+        if (is_shown(page, m))
+            html_put(html, "<th scope=\"col\" class=\"n\">$t</th>", measures[m].name);
     html_put(html, "</tr></thead><tbody>");
     for (size_t i = 0; i < count; i++) {
         const struct json *channel = json_at(list, i);
         html_put(html, "<tr><th scope=\"row\">$t</th>", fact_string(channel, "name"));
         for (size_t m = 0; m < MEASURES; m++) {
             const struct json *measure = fact(fact(channel, key), measures[m].key);
-            html_put(html, "<td class=\"n\">$r<small>$r</small></td>",
-                     fact_number(measure, "value"), control_value(measure));
+            if (is_shown(page, m))
+                html_put(html, "<td class=\"n\">$r<small>$r</small></td>",
+                         fact_number(measure, "value"), control_value(measure));
         }
         html_put(html, "</tr>");
     }

@@ -113,6 +113,10 @@ static const struct known_metric known_metrics[] = {
       "Share of unseen patients' images that have a synthetic one near by", SHOWN_PERCENT },
     { "fidelity.mean.holdout.coverage", BOUND_VALUE,
       "Share of unseen patients' images that have a synthetic one near by", SHOWN_PERCENT },
+    { "fidelity.mean.holdout.inception_score.difference", BOUND_LOWER95,
+      "Inception score, beyond that of real images", SHOWN_NUMBER },
+    { "fidelity.mean.holdout.inception_score.difference", BOUND_VALUE,
+      "Inception score, beyond that of real images", SHOWN_NUMBER },
 };
 
 /* Of utility the number of the whole comparison alone: that of a class, or a difference, is another

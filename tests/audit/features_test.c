@@ -87,6 +87,8 @@ static void random_weights_are_the_same_each_time_and_tell_planes_apart(void **s
     const struct feature_format *format = feature_network_format(network);
     assert_string_equal(format->backbone, "random");
     assert_string_equal(format->device, "cpu");
+    assert_string_equal(format->no_classes, "random weights know no classes");
+    assert_null(feature_network_classifier(network));
     assert_true(format->batch > 0);
     assert_int_equal(strlen(format->weights), DIGEST_HEX - 1);
     assert_ok(feature_network_run(network, each, 2, first, &err), err);
@@ -227,7 +229,7 @@ static void make_official(struct official *file)
         }
     }
     graph_free(graph);
-    add(file, "fc.weight", SHAPE(1008, 2048));
+    add(file, "fc.weight", SHAPE(CLASSES, FEATURES));
     add(file, "fc.bias", SHAPE(1008));
     add(file, "Conv2d_1a_3x3.bn.num_batches_tracked", SHAPE(1));
 }
@@ -270,6 +272,9 @@ static void weights_of_a_file_are_used_and_told_by_their_digest(void **state)
     assert_string_equal(feature_network_format(network)->backbone, "inception");
     assert_ok(digest_file(settings.weights, &digest, &err), err);
     assert_string_equal(feature_network_format(network)->weights, digest_hex(&digest, hex));
+    assert_null(feature_network_format(network)->no_classes);
+    assert_memory_equal(feature_network_classifier(network), values_of(&file, "fc.weight"),
+                        CLASSES * FEATURES * sizeof(float));
     feature_network_free(network);
     features_of(&settings, ELEMENT_UINT8, plane, first);
     /* A bias of the last block's first branch: 320 features move, no other. */
@@ -286,6 +291,20 @@ static void weights_of_a_file_are_used_and_told_by_their_digest(void **state)
     arena_release(&file.arena);
 }
 
+static void a_file_may_come_without_the_classifier(void **state)
+{
+    (void)state;
+    struct official file;
+    make_official(&file);
+    entry_of(&file, "fc.weight")->name = "fc.num_batches_tracked"; /* which is passed over */
+    struct feature_settings settings = { save(&file), "cpu" };
+    struct feature_network *network = must_open(&settings, ELEMENT_UINT8);
+    assert_null(feature_network_classifier(network));
+    assert_contains(feature_network_format(network)->no_classes, "no classifier (fc.weight)");
+    feature_network_free(network);
+    arena_release(&file.arena);
+}
+
 static void every_difference_of_a_weights_file_is_told(void **state)
 {
     (void)state;
@@ -299,9 +318,11 @@ static void every_difference_of_a_weights_file_is_told(void **state)
     entry_of(&file, "Mixed_7b.branch1x1.bn.weight")->type = ELEMENT_INT32;
     values_of(&file, "Mixed_7c.branch1x1.bn.bias")[3] = NAN;
     values_of(&file, "Conv2d_1a_3x3.bn.running_var")[7] = -1;
+    entry_of(&file, "fc.weight")->shape[0] = 1000; /* as of torchvision's own */
+    entry_of(&file, "fc.weight")->bytes = (size_t)1000 * FEATURES * sizeof(float);
     struct feature_settings settings = { save(&file), "cpu" };
     assert_null(feature_network_open(&settings, ELEMENT_UINT8, SIDE, SIDE, &err));
-    assert_contains(err.message, "weights.safetensors: 6 differences from what is asked for");
+    assert_contains(err.message, "weights.safetensors: 7 differences from what is asked for");
     assert_contains(err.message, "Mixed_5b.branch1x1.conv.weight: not in the file\n");
     assert_contains(err.message, "Mixed_5b.branch1x1.weight: in the file, not asked for");
     assert_contains(err.message, "Mixed_6b.branch7x7_2.conv.weight: (128,128,7,1) in the file, "
@@ -309,6 +330,7 @@ static void every_difference_of_a_weights_file_is_told(void **state)
     assert_contains(err.message, "Mixed_7b.branch1x1.bn.weight: of type int32; float32 or float16");
     assert_contains(err.message, "Mixed_7c.branch1x1.bn.bias: holds NaN or infinity\n");
     assert_contains(err.message, "Conv2d_1a_3x3.bn.running_var: holds variances below 0\n");
+    assert_contains(err.message, "fc.weight: (1000,2048) in the file, (1008,2048) asked for\n");
     arena_release(&file.arena);
 }
 
@@ -336,6 +358,7 @@ int main(void)
         cmocka_unit_test(types_stand_for_the_same_greys),
         cmocka_unit_test(a_plane_that_is_not_finite_is_named),
         TEST(weights_of_a_file_are_used_and_told_by_their_digest),
+        TEST(a_file_may_come_without_the_classifier),
         TEST(every_difference_of_a_weights_file_is_told),
         TEST(a_file_that_is_none_is_refused),
     };

@@ -41,7 +41,9 @@ static struct made make(size_t first, size_t count, size_t slices, size_t width,
     }
     for (size_t i = 0; i < count; i++)
         made.groups[i] = (uint32_t)(i / slices);
-    made.sample = (struct feature_sample){ made.values, made.groups, count, width };
+    made.sample = (struct feature_sample){
+        .values = made.values, .groups = made.groups, .count = count, .width = width
+    };
     return made;
 }
 
@@ -51,12 +53,21 @@ static void release(struct made *made)
     free(made->groups);
 }
 
-/* numbers (MEASURE_COUNT, 1 + replicates), to be freed. */
+/* A classifier of made-up weights; the set knows it from now on. */
+static struct made classify_by(size_t first, size_t classes, float spread, struct made *set)
+{
+    struct made weights = make(first, classes, 1, set->sample.width, spread, -spread / 2);
+    set->sample.classifier = weights.values;
+    set->sample.classes = classes;
+    return weights;
+}
+
+/* numbers (MEASURE_ROWS, 1 + replicates), to be freed. */
 static double *measure(const struct feature_sample *set, const struct feature_sample *reference,
                        size_t replicates)
 {
     const struct resampling resampling = { 7, replicates };
-    double *numbers = memory_grow(NULL, MEASURE_COUNT * (1 + replicates), sizeof *numbers);
+    double *numbers = memory_grow(NULL, MEASURE_ROWS * (1 + replicates), sizeof *numbers);
     struct measured_sample *a = measured_sample_new(set, "test/set", &resampling, &err);
     assert_ok(a, err);
     struct measured_sample *b = measured_sample_new(reference, "test/reference", &resampling, &err);
@@ -80,7 +91,8 @@ static void measures_are_those_of_the_papers(void **state)
     while (fscanf(file, "%zu %zu %zu %zu %zu %f %f", &n, &n_slices, &m, &m_slices, &width, &spread,
                   &shift) == 7) {
         struct made set = make(0, n, n_slices, width, spread, shift),
-                    reference = make(n, m, m_slices, width, 1, 0);
+                    reference = make(n, m, m_slices, width, 1, 0),
+                    classifier = classify_by(n + m, 7, 8, &set);
         double *numbers = measure(&set.sample, &reference.sample, 0);
         for (int i = 0; i < MEASURE_COUNT; i++) {
             double expected;
@@ -92,6 +104,7 @@ static void measures_are_those_of_the_papers(void **state)
         free(numbers);
         release(&set);
         release(&reference);
+        release(&classifier);
         cases++;
     }
     assert_int_equal(cases, 6);
@@ -127,7 +140,8 @@ static double mean_kernel(const struct feature_sample *a, const struct units *a_
 static void a_replicate_is_of_people_drawn_anew(void **state)
 {
     (void)state;
-    struct made set = make(0, 24, 1, 6, 1, 0.2F), reference = make(24, 30, 3, 6, 1, 0);
+    struct made set = make(0, 24, 1, 6, 1, 0.2F), reference = make(24, 30, 3, 6, 1, 0),
+                classifier = classify_by(54, 5, 8, &set);
     double *numbers = measure(&set.sample, &reference.sample, 5), x[24], y[10];
     struct units set_units, reference_units;
     units_init(&set_units, &set.sample, "test/set", 7);
@@ -146,6 +160,7 @@ static void a_replicate_is_of_people_drawn_anew(void **state)
     }
     for (int m = 0; m < MEASURE_COUNT; m++)
         assert_true(isnan(numbers[m * 6 + 1]) == !measure_info[m].resampled);
+    release(&classifier);
     units_release(&set_units);
     units_release(&reference_units);
     free(numbers);
@@ -173,21 +188,21 @@ static void people_are_drawn_whole(void **state)
 static void the_number_of_threads_changes_nothing(void **state)
 {
     (void)state;
-    struct made set = make(0, 700, 1, 40, 1, 0.1F), reference = make(700, 530, 5, 40, 1, 0);
+    struct made set = make(0, 700, 1, 40, 1, 0.1F), reference = make(700, 530, 5, 40, 1, 0),
+                classifier = classify_by(1230, 9, 2, &set);
     int threads = parallel_threads();
     parallel_set_threads(1);
     double *one = measure(&set.sample, &reference.sample, 30);
     parallel_set_threads(3);
     double *three = measure(&set.sample, &reference.sample, 30);
     parallel_set_threads(threads);
-    assert_memory_equal(one, three, MEASURE_COUNT * 31 * sizeof *one);
+    assert_memory_equal(one, three, MEASURE_ROWS * 31 * sizeof *one);
     free(one);
     free(three);
+    release(&classifier);
     release(&set);
     release(&reference);
 }
-
-/* ---- what they tell -------------------------------------------------------------------------- */
 
 enum { PEOPLE = 30, SLICES = 4, WIDTH = 12 };
 
@@ -206,9 +221,119 @@ static struct made people(uint64_t stream, size_t count, size_t slices, int mode
                 (float)(f ? blur * (self + 0.2 * slice) : mode + blur * 0.3 * (self + slice));
             made.groups[i] = (uint32_t)person;
         }
-    made.sample = (struct feature_sample){ made.values, made.groups, count * slices, WIDTH };
+    made.sample = (struct feature_sample){
+        .values = made.values, .groups = made.groups, .count = count * slices, .width = WIDTH
+    };
     return made;
 }
+
+/* ---- the inception score --------------------------------------------------------------------- */
+
+/* The score of the images whose split is this one, or of all. */
+static double score_of(const struct made *all, const uint32_t *split, uint32_t which)
+{
+    size_t width = all->sample.width, count = 0;
+    struct feature_sample some = all->sample;
+    float *values = memory_grow(NULL, some.count * width, sizeof *values);
+    for (size_t i = 0; i < some.count; i++)
+        if (split[i] == which)
+            memcpy(values + count++ * width, some.values + i * width, width * sizeof *values);
+    some.values = values;
+    some.groups = NULL;
+    some.count = count;
+    double *numbers = measure(&some, &all->sample, 0), score = numbers[MEASURE_INCEPTION_SCORE];
+    free(numbers);
+    free(values);
+    return score;
+}
+
+static void splits_are_tenths_drawn_by_the_seed(void **state)
+{
+    (void)state;
+    enum { COUNT = 87 };
+    struct made set = make(0, COUNT, 1, 6, 1, 0), classifier = classify_by(COUNT, 5, 8, &set);
+    double *numbers = measure(&set.sample, &set.sample, 0), scores[SPLITS], mean = 0, square = 0;
+    uint32_t split[COUNT], other[COUNT], size[SPLITS] = { 0 };
+    draw_splits(7, COUNT, split);
+    draw_splits(8, COUNT, other);
+    assert_memory_not_equal(split, other, sizeof split);
+    for (size_t i = 0; i < COUNT; i++)
+        size[split[i]]++;
+    for (uint32_t s = 0; s < SPLITS; s++) {
+        assert_in_range(size[s], COUNT / SPLITS, COUNT / SPLITS + 1);
+        scores[s] = score_of(&set, split, s);
+        mean += scores[s] / SPLITS;
+    }
+    for (int s = 0; s < SPLITS; s++)
+        square += (scores[s] - mean) * (scores[s] - mean) / SPLITS;
+    assert_true(fabs(numbers[ROW_SPLITS_MEAN] - (mean)) < 1e-12);
+    assert_true(fabs(numbers[ROW_SPLITS_SD] - (sqrt(square))) < 1e-12);
+    assert_true(mean < numbers[MEASURE_INCEPTION_SCORE]); /* of fewer images: lower */
+    free(numbers);
+    release(&set);
+    release(&classifier);
+}
+
+/* One kind of image: 1. Four kinds that are told for sure: 4. Unsure of each: 1 again. */
+static void a_score_counts_the_kinds_that_are_told_apart(void **state)
+{
+    (void)state;
+    float values[40 * 4] = { 0 }, sure[16] = { 0 }, unsure[16] = { 0 };
+    for (int i = 0; i < 40; i++)
+        values[i * 4 + i % 4] = 1;
+    for (int i = 0; i < 4; i++)
+        sure[i * 4 + i] = 2000; /* no probability is left for the others */
+    struct feature_sample set = {
+        .values = values, .count = 40, .width = 4, .classifier = sure, .classes = 4
+    };
+    double *four = measure(&set, &set, 0);
+    set.classifier = unsure;
+    double *none = measure(&set, &set, 0);
+    for (int i = 0; i < 40 * 4; i++)
+        values[i] = i % 4 == 1;
+    set.classifier = sure;
+    double *one = measure(&set, &set, 0);
+    assert_true(fabs(four[MEASURE_INCEPTION_SCORE] - (4)) < 1e-12);
+    assert_true(fabs(none[MEASURE_INCEPTION_SCORE] - (1)) < 1e-12);
+    assert_true(fabs(one[MEASURE_INCEPTION_SCORE] - (1)) < 1e-12);
+    assert_true(fabs(one[ROW_SPLITS_SD] - (0)) < 1e-12);
+    free(four);
+    free(none);
+    free(one);
+}
+
+/* The score of a set of people, and its interval, resampled by them or by image. */
+static struct estimate scored(bool by_people)
+{
+    enum { REPLICATES = 200 };
+    static float weights[2 * WIDTH];
+    struct made set = people(1, 60, SLICES, 4, 1);
+    weights[0] = 1; /* the kind of people is the first feature: 0, 4, 8 or 12, less and more */
+    weights[WIDTH] = -1;
+    set.sample.classifier = weights;
+    set.sample.classes = 2;
+    if (!by_people)
+        set.sample.groups = NULL;
+    double *numbers = measure(&set.sample, &set.sample, REPLICATES);
+    const double *of = numbers + MEASURE_INCEPTION_SCORE * (1 + REPLICATES);
+    struct estimate estimate = replicates_estimate(of, REPLICATES, 0.95);
+    free(numbers);
+    release(&set);
+    return estimate;
+}
+
+static void a_scores_interval_is_around_it_and_by_people(void **state)
+{
+    (void)state;
+    struct estimate by_people = scored(true), by_slice = scored(false);
+    assert_true(fabs(by_people.value - by_slice.value) < 1e-12);
+    assert_true(by_people.interval.low < by_people.value &&
+                by_people.value < by_people.interval.high);
+    assert_true(by_people.interval.high - by_people.interval.low >
+                1.3 * (by_slice.interval.high - by_slice.interval.low));
+}
+
+/* ---- what they tell -------------------------------------------------------------------------- */
 
 static void new_people_are_at_no_distance(void **state)
 {
@@ -218,7 +343,7 @@ static void new_people_are_at_no_distance(void **state)
     enum { REPLICATES = 200 };
     double *numbers = measure(&set.sample, &reference.sample, REPLICATES);
     for (int m = 0; m < MEASURE_COUNT; m++) {
-        if (!measure_info[m].resampled)
+        if (!measure_info[m].resampled || measure_info[m].of_classes)
             continue;
         struct estimate estimate =
             replicates_estimate(numbers + m * (1 + REPLICATES), REPLICATES, 0.95);
@@ -332,7 +457,8 @@ static void too_few_define_nothing(void **state)
     free(numbers);
     numbers = measure(&set.sample, &few.sample, 3); /* each has 6 images of others */
     for (int m = 0; m < MEASURE_COUNT; m++)
-        assert_false(isnan(numbers[m * 4]));
+        assert_true(isnan(numbers[m * 4]) ==
+                    measure_info[m].of_classes); /* there is no classifier */
     free(numbers);
     numbers = measure(&alone.sample, &few.sample, 3);
     assert_true(isnan(numbers[MEASURE_KID * 4]) && isnan(numbers[MEASURE_FID * 4]) &&
@@ -365,6 +491,9 @@ int main(void)
         cmocka_unit_test(a_replicate_is_of_people_drawn_anew),
         cmocka_unit_test(people_are_drawn_whole),
         cmocka_unit_test(the_number_of_threads_changes_nothing),
+        cmocka_unit_test(splits_are_tenths_drawn_by_the_seed),
+        cmocka_unit_test(a_score_counts_the_kinds_that_are_told_apart),
+        cmocka_unit_test(a_scores_interval_is_around_it_and_by_people),
         cmocka_unit_test(new_people_are_at_no_distance),
         cmocka_unit_test(slices_are_no_people),
         cmocka_unit_test(copies_are_nearer_to_what_they_copy),

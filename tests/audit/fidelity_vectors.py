@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Measures of fidelity of made-up features: tests/golden/fidelity.txt, a line a case, its sets and
-then kid, fid, precision, recall, density and coverage.
+then kid, fid, precision, recall, density, coverage and the inception score of a classifier of made-up
+weights.
 
     fidelity_vectors.py            holds the file against NumPy (what ctest does)
     fidelity_vectors.py --write    writes it
@@ -25,6 +26,7 @@ CASES = [
     (9, 1, 300, 10, 32, 0.25, 0.5),
     (260, 4, 20, 1, 16, 0.8, 0.0),
 ]
+CLASSES = 7
 
 
 def features(first, count, width):
@@ -78,10 +80,18 @@ def radius(a, people, k):
     return np.sort(d, axis=1)[:, k - 1]
 
 
+def inception_score(x, weights):
+    """As the official code's, of one split."""
+    logits = x @ weights.T
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    return np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean())
+
+
 def measures(n, n_slices, m, m_slices, width, spread, shift):
     x = (features(0, n, width) * np.float32(spread) + np.float32(shift)).astype(np.float64)
     y = features(n, m, width).astype(np.float64)
     px, py = np.arange(n) // n_slices, np.arange(m) // m_slices
+    weights = (features(n + m, CLASSES, width) * np.float32(8) - np.float32(4)).astype(np.float64)
     d = distances(x, y)
     return (
         kid(x, px, y, py),
@@ -90,6 +100,7 @@ def measures(n, n_slices, m, m_slices, width, spread, shift):
         (d <= radius(x, px, 3)[:, None]).any(0).mean(),
         (d <= radius(y, py, 5)[None, :]).sum(1).mean() / 5,
         (d.min(0) <= radius(y, py, 5)).mean(),
+        inception_score(x, weights),
     )
 
 

@@ -207,6 +207,14 @@ static void fidelity_is_asked_for_or_explained(void **state)
     likeness = "{\"mean\": {\"holdout\": {\"fid\": {\"ratio\": null}}}}";
     advise_about(AUDIT(0, 0, 0.005, ""), NULL);
     assert_says("keep more patients apart");
+    static const struct policy_row score[] = {
+        { .metric = "fidelity.mean.holdout.inception_score.value", .bound = BOUND_LOWER95 },
+    };
+    policy.rows = (struct yaml_rows){ (void *)(uintptr_t)score, 1 };
+    likeness = "{\"features\": {\"no_classes\": \"random weights know none\"},"
+               " \"mean\": {\"holdout\": {\"inception_score\": {\"value\": null}}}}";
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("cannot be met: random weights know none. Give the plan the weights");
     likeness = NULL;
     policy = before;
 }

@@ -520,7 +520,8 @@ def check_utility(run, page):
         expect(shown, value)
 
 
-LIKENESS = ["kid", "fid", "precision", "recall", "density", "coverage"]
+LIKENESS = ["kid", "fid", "precision", "recall", "density", "coverage"]  # in the report: without classes
+TOLD = [*LIKENESS, "inception_score"]
 
 
 def check_estimate(cell, of):
@@ -782,9 +783,9 @@ def check_terminal(run, plan, summaries):
         assert done[1] == done[2] == str(len(run.utility["runs"]))
 
     if run.fidelity:
-        lines = [line for line in summaries["fidelity"].splitlines() if line.split()[0] in LIKENESS]
+        lines = [line for line in summaries["fidelity"].splitlines() if line.split()[0] in TOLD]
         wanted = [(key, name) for key in ("holdout", "training") if run.fidelity["mean"][key]
-                  for name in LIKENESS]
+                  for name in TOLD]
         for line, (key, name) in zip(lines, wanted, strict=True):
             of, words = run.fidelity["mean"][key][name], line.replace("…", " ").split()
             sides = [{"value": of["value"]}, {"value": of["control"]}] if name == "fid" else [

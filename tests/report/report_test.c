@@ -308,13 +308,13 @@ static void what_was_not_measured_is_said(void **state)
     text_release(&result.advice);
 }
 
-static void write_with_fidelity(int people)
+static void write_with_fidelity(int people, bool classes)
 {
     struct error err;
     struct report_result result;
     size_t size;
     struct report_job job = evidence_job();
-    evidence_fidelity(scratch("fidelity"), people);
+    evidence_fidelity(scratch("fidelity"), people, classes);
     job.fidelity = scratch("fidelity");
     assert_ok(report_write(&job, &result, &err), err);
     text_release(&result.advice);
@@ -331,7 +331,7 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
     struct report_result result = write_report(0);
     text_release(&result.advice);
     assert_null(strstr(public_page, "id=\"fidelity\""));
-    write_with_fidelity(2);
+    write_with_fidelity(2, true);
     const char *const pages[] = { public_page, internal_page };
     for (int i = 0; i < 2; i++) {
         assert_contains(pages[i], "id=\"fidelity\"");
@@ -339,7 +339,9 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
         assert_contains(pages[i], "by more than chance explains in: distance.");
         assert_contains(pages[i], "0.0600 to 0.140"); /* kid's interval */
         assert_contains(pages[i], "2.500 times");     /* fid over its control */
-        assert_contains(pages[i], "with random weights");
+        assert_contains(pages[i], "with weights from a file");
+        assert_contains(pages[i], "1.500 to 2.250"); /* the inception score's interval */
+        assert_contains(pages[i], "of 10 splits of the images: 1.375, deviation 0.0625");
         assert_contains(pages[i], "the held-out set is of few");
         assert_contains(pages[i], "flair");
         assert_null(strstr(pages[i], "whom it learned from</h3>")); /* was not measured */
@@ -351,16 +353,29 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
     json_free(document);
 }
 
+static void an_inception_score_takes_a_network_that_knows_classes(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    write_with_fidelity(2, false);
+    assert_contains(internal_page, "with random weights");
+    assert_contains(internal_page, "0.0600 to 0.140");
+    assert_null(strstr(internal_page, "nception score</"));
+    assert_null(strstr(internal_page, "splits"));
+}
+
 static void what_one_patients_images_show_is_not_for_everybody(void **state)
 {
     (void)state;
     struct report_result result = write_report(0);
     text_release(&result.advice);
-    write_with_fidelity(1);
+    write_with_fidelity(1, true);
     assert_contains(internal_page, "2.500 times");
     assert_contains(internal_page, "Each channel beside");
     assert_contains(public_page, "One patient alone is no measure");
     assert_null(strstr(public_page, "2.500 times"));
+    assert_null(strstr(public_page, "splits of the images"));
     assert_null(strstr(public_page, "Each channel beside"));
 }
 
@@ -385,6 +400,7 @@ int main(int argc, char **argv)
         TEST(a_set_that_meets_the_policy_passes),
         TEST(a_set_that_does_not_is_told_what_to_do),
         TEST(fidelity_has_a_section_where_it_was_measured),
+        TEST(an_inception_score_takes_a_network_that_knows_classes),
         TEST(what_one_patients_images_show_is_not_for_everybody),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
