@@ -116,7 +116,7 @@ def check(sizes, *more):
 
 
 random.seed(5)
-check({"train": 1500, "synthetic": 1100, "holdout": 600}, "--no-transforms", "--no-tiles",
+check({"train": 700, "synthetic": 600, "holdout": 300}, "--no-transforms", "--no-tiles",
       "--control", "matched_holdout")
 check({"train": 30, "synthetic": 80, "holdout": 70})
 subprocess.run(["rm", "-r", str(HERE)], check=True)

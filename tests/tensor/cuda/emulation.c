@@ -20,7 +20,7 @@
  * the kernel's name, so that its size is known, and each block begins with other bytes than zeros.
  */
 static const char words[] =
-    "#include <math.h>\n#include <string.h>\n#include <utility>\n"
+    "#include <math.h>\n#include <string.h>\n"
     "#define __global__\n#define __device__\n"
     "#define __shared__ static __attribute__((section(SHARED)))\n"
     "#define __forceinline__ inline\n#define __launch_bounds__(n)\n"
@@ -62,10 +62,13 @@ static const char words[] =
     "    }\n"
     "    meet();\n"
     "}\n"
+    "template <size_t... I> struct sequence {};\n"
+    "template <size_t N, size_t... I> struct up_to : up_to<N - 1, N - 1, I...> {};\n"
+    "template <size_t... I> struct up_to<0, I...> { typedef sequence<I...> all; };\n"
     "template <class... A, size_t... I>\n"
-    "void invoke(void (*f)(A...), void **a, std::index_sequence<I...>) { f(*(A *)a[I]...); }\n"
+    "void invoke(void (*f)(A...), void **a, sequence<I...>) { f(*(A *)a[I]...); }\n"
     "template <class... A> void invoke(void (*f)(A...), void **a)\n"
-    "{ invoke(f, a, std::index_sequence_for<A...>{}); }\n";
+    "{ invoke(f, a, typename up_to<sizeof...(A)>::all()); }\n";
 
 struct program {
     void *library;
@@ -391,10 +394,12 @@ static void add_kernels(struct text *text, const char *source, struct program *p
 }
 
 /* Traps stand where a device would fail, or go on with other numbers: addresses that are no
- * multiples of what is moved at once, indices beyond an array or beyond their type. */
+ * multiples of what is moved at once, indices beyond an array or beyond their type. Of <math.h> only
+ * C's is taken: programs are small and many, and C++'s takes longer to read than most of them. */
 static const char compiler[] =
-    "c++ -std=c++17 -O0 -w -fsanitize=alignment,bounds,signed-integer-overflow,shift,vla-bound,"
-    "integer-divide-by-zero -fsanitize-undefined-trap-on-error -shared -fPIC";
+    "c++ -std=c++17 -O0 -w -D_GLIBCXX_INCLUDE_NEXT_C_HEADERS -shared -fPIC "
+    "-fsanitize=alignment,bounds,signed-integer-overflow,shift,vla-bound,integer-divide-by-zero "
+    "-fsanitize-undefined-trap-on-error";
 
 static bool build(const char *source, const char *folder, struct program *program)
 {
