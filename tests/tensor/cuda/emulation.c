@@ -394,8 +394,8 @@ static void add_kernels(struct text *text, const char *source, struct program *p
 }
 
 /* Traps stand where a device would fail, or go on with other numbers: addresses that are no
- * multiples of what is moved at once, indices beyond an array or beyond their type. Of <math.h> only
- * C's is taken: programs are small and many, and C++'s takes longer to read than most of them. */
+ * multiples of what is moved at once, indices beyond an array or beyond their type. Of <math.h>
+ * only C's is taken: programs are small and many, and C++'s takes longer to read than most. */
 static const char compiler[] =
     "c++ -std=c++17 -O0 -w -D_GLIBCXX_INCLUDE_NEXT_C_HEADERS -shared -fPIC "
     "-fsanitize=alignment,bounds,signed-integer-overflow,shift,vla-bound,integer-divide-by-zero "
