@@ -7,6 +7,7 @@
 #include "audit/amx.h"
 #include "audit/blas.h"
 #include "audit/faiss.h"
+#include "base/allowance.h"
 #include "base/digest.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -21,7 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/statvfs.h>
-#include <sys/sysinfo.h>
 #include <unistd.h>
 
 enum outcome { FINE, ABSENT, BROKEN };
@@ -53,21 +53,24 @@ static void check_processor(struct finding *finding)
 #else
     level = "not x86-64; loops are compiled for the baseline";
 #endif
-    snprintf(finding->text, sizeof finding->text, "%d threads, %s", parallel_threads(), level);
+    snprintf(finding->text, sizeof finding->text, "%d thread%s, %s", parallel_threads(),
+             parallel_threads() == 1 ? "" : "s", level);
 }
 
 static void check_memory(struct finding *finding)
 {
-    struct sysinfo info;
-    char total[TEXT_SHORT], available[TEXT_SHORT];
-    if (sysinfo(&info) != 0) {
+    struct allowance allowance;
+    char most[TEXT_SHORT], left[TEXT_SHORT];
+    allowance_read(&allowance, "");
+    if (allowance.memory == SIZE_MAX || allowance.memory_left == SIZE_MAX) {
         finding->outcome = BROKEN;
         snprintf(finding->text, sizeof finding->text, "cannot be told");
         return;
     }
-    text_size(total, (double)info.totalram * info.mem_unit);
-    text_size(available, (double)(info.freeram + info.bufferram) * info.mem_unit);
-    snprintf(finding->text, sizeof finding->text, "%s, %s free", total, available);
+    text_size(most, (double)allowance.memory);
+    text_size(left, (double)allowance.memory_left);
+    snprintf(finding->text, sizeof finding->text, "%s%s, %s left", most,
+             allowance.is_group ? " for this control group" : "", left);
 }
 
 static void check_disk(struct finding *finding)

@@ -1,6 +1,7 @@
 /* The whole contact surface with OpenMP's run-time library; see parallel.h. */
 #include "base/parallel.h"
 
+#include "base/allowance.h"
 #include "base/error.h"
 
 #include <limits.h>
@@ -22,13 +23,18 @@ static int threads_told(void)
     return count > 0 && count < INT_MAX ? (int)count : 0;
 }
 
-/* Cores that this process may run on; fewer where OMP_NUM_THREADS says so. */
+/* Cores that this process may run on, and that its quota of time pays for: threads beyond either
+ * would wait for each other, spinning. Fewer where OMP_NUM_THREADS says so. */
 static int available_cores(void)
 {
     cpu_set_t set;
+    struct allowance allowance;
     int told = threads_told();
     bool known = sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0;
     int cores = known ? CPU_COUNT(&set) : omp_get_num_procs();
+    allowance_read(&allowance, "");
+    if (allowance.cores < cores)
+        cores = allowance.cores;
     return told > 0 && told < cores ? told : cores;
 }
 

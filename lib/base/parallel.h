@@ -13,9 +13,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* The threads that parallel_* and the OpenMP loops of other folders use: the number of cores that
- * this process may run on, or of the environment's OMP_NUM_THREADS where that is less, unless set.
- */
+/* The threads that parallel_* and the OpenMP loops of other folders use, unless set: the number of
+ * cores that this process may run on, of those that its control group's quota of time pays for
+ * (allowance.h), or of the environment's OMP_NUM_THREADS, whichever is least. */
 int parallel_threads(void);
 void parallel_set_threads(int count);
 

@@ -1,12 +1,12 @@
 /* The CPU backend: its memory and its table; see cpu.h. */
 #include "tensor/cpu.h"
 
+#include "base/allowance.h"
 #include "base/arena.h"
 #include "base/parallel.h"
 #include "base/random.h"
 #include "tensor/cpu_parts.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* Random leaves: element i is a function of its index, so ranges can be cut anywhere. */
@@ -109,31 +109,11 @@ static bool finish(struct error *err)
     return true;
 }
 
-/* The number in a file of one line, or after a key at the beginning of a line; SIZE_MAX: none. */
-static size_t read_number(const char *path, const char *key)
-{
-    char line[256];
-    size_t number = SIZE_MAX;
-    FILE *file = fopen(path, "r");
-    while (file && number == SIZE_MAX && fgets(line, sizeof line, file))
-        if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), "%zu", &number) != 1)
-            number = SIZE_MAX;
-    if (file)
-        fclose(file);
-    return number;
-}
-
-/* What the kernel says is available, and what the control group leaves, whichever is less. */
 static size_t available(void)
 {
-    size_t free_kib = read_number("/proc/meminfo", "MemAvailable:");
-    size_t most = read_number("/sys/fs/cgroup/memory.max", "");
-    size_t used = read_number("/sys/fs/cgroup/memory.current", "");
-    size_t free_bytes = free_kib < SIZE_MAX / 1024 ? free_kib * 1024 : SIZE_MAX;
-    if (most == SIZE_MAX || used == SIZE_MAX)
-        return free_bytes;
-    size_t left = most > used ? most - used : 0;
-    return left < free_bytes ? left : free_bytes;
+    struct allowance allowance;
+    allowance_read(&allowance, "");
+    return allowance.memory_left;
 }
 
 static bool has_bf16(void)
