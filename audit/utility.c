@@ -11,7 +11,6 @@
 #include "data/npy.h"
 #include "tensor/device.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
@@ -551,18 +550,19 @@ static bool finish_trial(struct grid *grid, struct trial *trial, const char *fol
     return ok;
 }
 
-/* Takes a trial to work on; -1 with errno EWOULDBLOCK while another process does. */
-static int take(struct grid *grid, const char *folder)
+/* Takes a trial to work on; `lock` is -1 where another process does. */
+static bool take(struct grid *grid, const char *folder, int *lock, struct error *err)
 {
     const char *path = path_join(&grid->arena, folder, "taken");
-    int lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) != 0) {
-        int why = errno;
-        close(lock);
-        errno = why;
-        return -1;
-    }
-    return lock;
+    *lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (*lock < 0)
+        return error_set_errno(err, "%s: cannot be written", path);
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0)
+        return true;
+    bool taken = is_locked_by_another(path, err);
+    close(*lock);
+    *lock = -1;
+    return taken;
 }
 
 /* ---- all trials ------------------------------------------------------------------------------ */
@@ -581,9 +581,11 @@ static bool work_on(struct grid *grid, struct trial *trial, struct work *work, s
         return true;
     if (!folder_create(folder, err))
         return false;
-    int lock = take(grid, folder);
+    int lock;
+    if (!take(grid, folder, &lock, err))
+        return false;
     if (lock < 0)
-        return errno == EWOULDBLOCK || error_set_errno(err, "%s: cannot be locked", folder);
+        return true;
     double left = work->limit > 0 ? (work->limit - (clock_seconds() - work->started)) / 60 : 0;
     bool ok = load_trial(grid, trial, folder, inputs) || /* done by another meanwhile */
               borrow_trial(grid, trial, folder, inputs, err);

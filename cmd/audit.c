@@ -227,5 +227,6 @@ const struct command command_audit = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

@@ -151,5 +151,6 @@ const struct command command_choose = {
     .most_operands = 1,
     .summary = "judge all candidates of a plan, and say which is released",
     .details = "Tells facts: exit code 0 even if none of them meets the policy.",
+    .goes_on = true,
     .run = run,
 };

@@ -38,6 +38,7 @@ struct command {
     const struct yaml_field *options;   /* may be NULL; sections are flattened */
     size_t size;                        /* of the struct of options */
     void (*set_defaults)(void *values); /* NULL: all zero */
+    bool goes_on;        /* ended at any moment, the same command goes on; a signal ends it so */
     bool own_threads;    /* it starts the threads that it takes, and has no --threads */
     const char *program; /* when it is a program of its own: what that is called */
     enum exit_code (*run)(struct invocation *invocation);

@@ -235,5 +235,6 @@ const struct command command_fidelity = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

@@ -106,6 +106,20 @@ static void take_inputs(struct stage_history *stage, const struct json *details,
         stage->inputs[stage->tries++] = arena_string(arena, inputs);
 }
 
+/* Whether it is the line of a run; then what it means for whoever wants to go on. */
+static bool take_run(struct history *history, const char *name, const struct json *details)
+{
+    const char *end = details ? json_get_string(details, "end", NULL) : NULL;
+    if (strcmp(name, EVENT_NAME_RUN_STARTED) == 0)
+        history->in_run = history->stopped = true;
+    else if (strcmp(name, EVENT_NAME_RUN_ENDED) == 0) {
+        history->in_run = false;
+        history->stopped = end && strcmp(end, END_NAME_STOPPED) == 0;
+    } else
+        return false;
+    return true;
+}
+
 static void take_line(void *context, const struct json *line)
 {
     struct history *history = context;
@@ -115,8 +129,10 @@ static void take_line(void *context, const struct json *line)
     const char *which = details ? json_get_string(details, "stage", NULL) : NULL;
     const struct stage *stage = which ? stage_find(which) : NULL;
     enum stage_event event = name ? event_of(name) : EVENT_NONE;
-    if (!stage || event == EVENT_NONE)
+    if ((name && take_run(history, name, details)) || !stage || event == EVENT_NONE)
         return;
+    if (!history->in_run) /* a stage's own command */
+        history->stopped = event == EVENT_STARTED || event == EVENT_STOPPED;
     struct stage_history *found =
         find_or_add(history, stage, json_get_string(details, "candidate", NULL));
     const char *message = json_get_string(details, "message", NULL);

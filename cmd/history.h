@@ -41,6 +41,8 @@ struct history {
     struct arena *arena;
     uint64_t length; /* of the journal */
     struct digest head;
+    bool in_run;  /* the last lethe run has not ended: it goes on, or was killed */
+    bool stopped; /* what was begun last was stopped, or killed: the same command goes on */
 };
 
 bool history_read(struct history *history, const char *run, struct arena *arena,
@@ -56,6 +58,11 @@ uint64_t history_tries(const struct history *history, const char *stage);
 
 /* What the journal calls a stage's removal; the other events are stage_make's. */
 #define EVENT_NAME_PURGED "stage purged"
+
+/* What it calls the two ends of a run, and the end of one that was stopped. */
+#define EVENT_NAME_RUN_STARTED "run started"
+#define EVENT_NAME_RUN_ENDED   "run ended"
+#define END_NAME_STOPPED       "stopped"
 
 /* The place of a stage in the table. */
 size_t stage_place(const struct stage *stage);

@@ -189,5 +189,6 @@ const struct command command_ingest = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

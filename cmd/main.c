@@ -4,6 +4,7 @@
 
 #include "base/parallel.h"
 #include "base/text.h"
+#include "train/interrupt.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -64,6 +65,15 @@ static enum exit_code unknown_command(const char *word)
     return EXIT_ERROR;
 }
 
+static enum exit_code run(const struct command *command, int argc, char **argv)
+{
+    static char title[64];
+    snprintf(title, sizeof title, "lethe %s", command->name);
+    if (command->goes_on)
+        interrupts_end_program(title, EXIT_ERROR);
+    return command_run(command, argc, argv);
+}
+
 int main(int argc, char **argv)
 {
     command_use_threads = parallel_set_threads;
@@ -84,6 +94,6 @@ int main(int argc, char **argv)
     }
     for (const struct command *const *command = commands; *command; command++)
         if (strcmp((*command)->name, word) == 0)
-            return (int)command_run(*command, argc - 2, argv + 2);
+            return (int)run(*command, argc - 2, argv + 2);
     return (int)unknown_command(word);
 }

@@ -483,5 +483,6 @@ const struct command command_package = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

@@ -254,5 +254,6 @@ const struct command command_report = {
     .summary = "write the report: one for the reviewer, one for everybody",
     .options = options,
     .size = sizeof(struct options),
+    .goes_on = true,
     .run = run,
 };

@@ -334,7 +334,7 @@ static struct ending ending_of(enum exit_code code, bool unfinished)
                                              [EXIT_NO] = { "the answer is no", "no" },
                                              [EXIT_ERROR] = { "failed", "failed" },
                                              [EXIT_UNMET] = { "the answer is no", "no" } };
-    return unfinished ? (struct ending){ "stopped", "stopped" } : endings[code];
+    return unfinished ? (struct ending){ END_NAME_STOPPED, "stopped" } : endings[code];
 }
 
 /* The details of a line about the whole run. */
@@ -349,14 +349,15 @@ static struct json *journal_details(const struct run *run)
 
 static bool journal_start(struct run *run)
 {
-    return journal_add(run->journal, "run started", journal_details(run), &run->invocation->err);
+    return journal_add(run->journal, EVENT_NAME_RUN_STARTED, journal_details(run),
+                       &run->invocation->err);
 }
 
 static bool journal_end(struct run *run, enum exit_code code, const struct ending *ending)
 {
     struct json *details = journal_details(run);
     json_put_string(details, "end", ending->journal);
-    return journal_add(run->journal, "run ended", details,
+    return journal_add(run->journal, EVENT_NAME_RUN_ENDED, details,
                        code == EXIT_ERROR ? NULL : &run->invocation->err);
 }
 
@@ -467,5 +468,6 @@ const struct command command_run_plan = {
     .details = "Interrupted at any moment, the same command goes on; the outcome is the same.",
     .options = options,
     .size = sizeof(struct options),
+    .goes_on = true,
     .run = run_command,
 };

@@ -206,5 +206,6 @@ const struct command command_sample = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

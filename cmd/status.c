@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 struct options {
-    bool verify, journal, follow, curves;
+    bool verify, journal, follow, curves, stopped;
 };
 
 static const struct yaml_field options[] = {
@@ -32,6 +32,10 @@ static const struct yaml_field options[] = {
       .kind = YAML_BOOL,
       .offset = offsetof(struct options, curves),
       .help = "draw how the training goes, or went" },
+    { .key = "stopped",
+      .kind = YAML_BOOL,
+      .offset = offsetof(struct options, stopped),
+      .help = "only whether it was stopped, and the same command goes on: exit code 0 or 1" },
     { 0 },
 };
 
@@ -214,11 +218,18 @@ static void push_stage(const struct view *view, const struct stage *stage,
     json_push(entries, entry);
 }
 
+/* For scripts: a run that failed has the same exit code as one that was stopped. */
+static bool was_stopped(const struct view *view)
+{
+    return !view->holder.is_held && view->history.stopped;
+}
+
 static void print_json(const struct view *view)
 {
     struct json *document = json_new_object(), *entries = json_new_array();
     json_put_string(document, "run", view->plan.run);
     json_put_bool(document, "running", view->holder.is_held);
+    json_put_bool(document, "stopped", was_stopped(view));
     each_stage(view, push_stage, entries);
     json_put(document, "stages", entries);
     command_print(document);
@@ -336,6 +347,22 @@ static bool draw_curves(const struct view *view, struct error *err)
     return ok;
 }
 
+static enum exit_code tell_stopped(struct invocation *invocation, const struct view *view)
+{
+    bool stopped = was_stopped(view);
+    if (invocation->json) {
+        struct json *document = json_new_object();
+        json_put_bool(document, "stopped", stopped);
+        command_print(document);
+    } else {
+        printf("%s: %s\n", view->plan.run,
+               stopped                ? "stopped; the same command goes on"
+               : view->holder.is_held ? "running"
+                                      : "not stopped");
+    }
+    return stopped ? EXIT_YES : EXIT_NO;
+}
+
 static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
@@ -347,6 +374,10 @@ static enum exit_code run(struct invocation *invocation)
     if (values->journal)
         return check_journal(invocation, &view.plan);
     bool ok = look(&view, err);
+    if (ok && values->stopped) {
+        json_free(view.progress);
+        return tell_stopped(invocation, &view);
+    }
     if (ok)
         (invocation->json ? print_json : print_text)(&view);
     if (ok && values->curves && !invocation->json)

@@ -221,5 +221,6 @@ const struct command command_train = {
     .options = options,
     .size = sizeof(struct options),
     .set_defaults = set_defaults,
+    .goes_on = true,
     .run = run,
 };

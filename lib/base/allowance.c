@@ -1,4 +1,4 @@
-/* What control groups and /proc/meminfo tell; see allowance.h. Neither is there on every machine, so
+/* What control groups and /proc/meminfo tell; see allowance.h. Not every machine has them, so
  * what cannot be read allows everything. */
 #include "base/allowance.h"
 
@@ -127,7 +127,7 @@ static bool find_group(const char *root, const char *controller, char group[LINE
     return found;
 }
 
-/* Where that tree is mounted, and which group is its uppermost one there: in a container its own. */
+/* Where that tree is mounted, and the uppermost group there: in a container that is its own. */
 static bool find_mount(const char *root, const char *system, const char *controller, char top[LINE],
                        char mount[LINE])
 {

@@ -83,6 +83,13 @@ bool error_prefix(struct error *err, const char *format, ...)
     return false;
 }
 
+bool error_suffix(struct error *err, const char *words)
+{
+    if (err)
+        append(err, "%s", words);
+    return false;
+}
+
 void bug_at(const char *file, int line, const char *format, ...)
 {
     va_list arguments;

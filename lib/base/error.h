@@ -35,6 +35,9 @@ bool error_set_errno(struct error *err, const char *format, ...) PRINTF(2, 3);
 /* Puts context in front of the message that stands there already. Always returns false. */
 bool error_prefix(struct error *err, const char *format, ...) PRINTF(2, 3);
 
+/* Puts what to do after the message that stands there already. Always returns false. */
+bool error_suffix(struct error *err, const char *words);
+
 /* Reports a broken invariant and aborts. */
 _Noreturn void bug_at(const char *file, int line, const char *format, ...) PRINTF(3, 4);
 

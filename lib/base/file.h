@@ -96,6 +96,10 @@ void folder_stage_abandon(struct folder_stage *stage);
 bool folder_lock(const char *path, int *descriptor, struct error *err) MUST_USE;
 void folder_unlock(int descriptor); /* -1: nothing */
 
+/* After a call that locks has failed: whether another process has the lock; else the error, of a
+ * file system that has no locks with what to do. */
+bool is_locked_by_another(const char *path, struct error *err);
+
 /* Makes the folder and those above it that are missing. An existing folder is left as it is. */
 bool folder_create(const char *path, struct error *err) MUST_USE;
 /* Removes a folder with all that is in it, never following links, and itself no link (a slash at

@@ -338,15 +338,29 @@ static bool still_there(int descriptor, const char *path)
            held.st_ino == named.st_ino && held.st_dev == named.st_dev;
 }
 
+bool is_locked_by_another(const char *path, struct error *err)
+{
+    int why = errno;
+    if (why == EAGAIN || why == EACCES)
+        return true;
+    error_set_errno(err, "%s: cannot be locked", path);
+    /* NFS without its lock service, Lustre without the option, some of FUSE */
+    if (why == ENOLCK || why == ENOSYS || why == EOPNOTSUPP || why == EINVAL)
+        error_suffix(err, "; this file system has no locks, without which two runs could write one "
+                          "folder: put the folder on another one, or have this one mounted with "
+                          "locks (Lustre: option flock; NFS: without nolock)");
+    return false;
+}
+
 /* Messages speak of `name`. */
 static bool lock_folder(int descriptor, const char *path, const char *name, struct error *err)
 {
     if (flock(descriptor, LOCK_EX | LOCK_NB) == 0)
         return still_there(descriptor, path) ||
                error_set(err, "%s: another process has just finished it", name);
-    if (errno == EWOULDBLOCK)
+    if (is_locked_by_another(name, err))
         return error_set(err, "%s: another process is writing it; wait until it has ended", name);
-    return error_set_errno(err, "%s: cannot be locked", name);
+    return false;
 }
 
 bool folder_lock(const char *path, int *descriptor, struct error *err)

@@ -1,7 +1,7 @@
 /* Progress bars; see progress.h.
  *
  * A drawing costs a system call, so it happens at most ten times a second; the published file is
- * written once a second.
+ * written once a second. A log is read by people, who may have days of it.
  */
 #include "base/progress.h"
 
@@ -19,6 +19,7 @@
 enum { BAR_CELLS = 24 };
 static const int64_t interval = 100000000;
 static const int64_t telling_interval = 1000000000;
+static const int64_t first_line = 60000000000, longest_pause = 1800000000000;
 static atomic_bool silenced;
 static char *published; /* owned */
 
@@ -27,9 +28,9 @@ void progress_silence(void)
     atomic_store(&silenced, true);
 }
 
-static bool is_shown(const struct progress *progress)
+static bool is_shown(void)
 {
-    return progress->shown && !atomic_load(&silenced);
+    return !atomic_load(&silenced);
 }
 
 static int64_t now(void)
@@ -82,8 +83,9 @@ void progress_begin(struct progress *progress, const char *what, const char *uni
 {
     *progress = (struct progress){ .what = what, .unit = unit, .total = total };
     progress->started = now();
-    progress->shown = isatty(STDERR_FILENO);
-    atomic_store(&progress->next_drawing, progress->started + interval);
+    progress->on_terminal = isatty(STDERR_FILENO);
+    atomic_store(&progress->next_drawing,
+                 progress->started + (progress->on_terminal ? interval : first_line));
     atomic_store(&progress->next_telling, progress->started + telling_interval);
 }
 
@@ -111,49 +113,76 @@ static bool has_room_for_bar(void)
     return ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || !size.ws_col || size.ws_col >= NARROW;
 }
 
-static void draw(struct progress *progress, uint64_t done)
+/* "3200/10000 images, 41/s, 3 min left", and the note. */
+static void add_numbers(struct text *line, const struct progress *progress, uint64_t done)
 {
     double seconds = (double)(now() - progress->started) * 1e-9;
     double rate = seconds > 0 ? (double)done / seconds : 0;
     char left[TEXT_SHORT], each[TEXT_SHORT];
-    struct text line = { 0 };
-    text_format(&line, NO_WRAP "\r\033[K%s ", progress->what);
-    if (progress->total) {
-        double share = (double)done / (double)progress->total;
-        if (has_room_for_bar()) {
-            text_add(&line, "▕");
-            add_bar(&line, share > 1 ? 1 : share);
-            text_add(&line, "▏ ");
-        }
-        text_format(&line, "%llu/%llu", (unsigned long long)done,
-                    (unsigned long long)progress->total);
-    } else {
-        text_format(&line, "%llu", (unsigned long long)done);
-    }
-    text_format(&line, " %s", progress->unit);
+    text_format(line, "%llu", (unsigned long long)done);
+    if (progress->total)
+        text_format(line, "/%llu", (unsigned long long)progress->total);
+    text_format(line, " %s", progress->unit);
     if (rate >= 1)
-        text_format(&line, ", %.*f/s", rate < 10 ? 1 : 0, rate);
+        text_format(line, ", %.*f/s", rate < 10 ? 1 : 0, rate);
     else if (rate > 0)
-        text_format(&line, ", %s each", text_duration(each, 1 / rate));
+        text_format(line, ", %s each", text_duration(each, 1 / rate));
     if (progress->total && done && done < progress->total)
-        text_format(&line, ", %s left",
+        text_format(line, ", %s left",
                     text_duration(left, (double)(progress->total - done) / rate));
     if (*progress->note)
-        text_format(&line, ", %s", progress->note);
+        text_format(line, ", %s", progress->note);
+}
+
+static void draw(const struct progress *progress, uint64_t done)
+{
+    struct text line = { 0 };
+    text_format(&line, NO_WRAP "\r\033[K%s ", progress->what);
+    if (progress->total && has_room_for_bar()) {
+        double share = (double)done / (double)progress->total;
+        text_add(&line, "▕");
+        add_bar(&line, share > 1 ? 1 : share);
+        text_add(&line, "▏ ");
+    }
+    add_numbers(&line, progress, done);
     text_add(&line, WRAP);
     fwrite(line.bytes, 1, line.length, stderr);
     text_release(&line);
 }
 
+/* A line of a log, which says when. */
+static void log_line(const struct progress *progress, uint64_t done)
+{
+    char when[32];
+    struct tm parts;
+    time_t seconds = time(NULL);
+    struct text line = { 0 };
+    gmtime_r(&seconds, &parts);
+    strftime(when, sizeof when, "%Y-%m-%dT%H:%MZ", &parts);
+    text_format(&line, "%s %s: ", when, progress->what);
+    add_numbers(&line, progress, done);
+    text_add(&line, "\n");
+    fwrite(line.bytes, 1, line.length, stderr);
+    text_release(&line);
+}
+
+/* As long as the job has gone on, so that short ones tell little and long ones not too much. */
+static int64_t pause_in_log(const struct progress *progress, int64_t time)
+{
+    int64_t pause = time - progress->started;
+    return pause < longest_pause ? pause : longest_pause;
+}
+
 void progress_add(struct progress *progress, uint64_t amount)
 {
     uint64_t done = atomic_fetch_add(&progress->done, amount) + amount;
-    bool shown = is_shown(progress);
+    bool shown = is_shown();
     if (!shown && !published)
         return;
     int64_t time = now();
-    if (shown && is_turn(&progress->next_drawing, time, interval))
-        draw(progress, done);
+    int64_t pause = progress->on_terminal ? interval : pause_in_log(progress, time);
+    if (shown && is_turn(&progress->next_drawing, time, pause))
+        (progress->on_terminal ? draw : log_line)(progress, done);
     if (published && is_turn(&progress->next_telling, time, telling_interval))
         tell(progress, done);
 }
@@ -161,7 +190,7 @@ void progress_add(struct progress *progress, uint64_t amount)
 void progress_note(struct progress *progress, const char *format, ...)
 {
     va_list arguments;
-    if (!is_shown(progress))
+    if (!is_shown())
         return;
     va_start(arguments, format);
     vsnprintf(progress->note, sizeof progress->note, format, arguments);
@@ -170,7 +199,7 @@ void progress_note(struct progress *progress, const char *format, ...)
 
 void progress_end(struct progress *progress)
 {
-    if (!is_shown(progress))
+    if (!is_shown() || !progress->on_terminal)
         return;
     char took[TEXT_SHORT];
     fprintf(stderr, "\r\033[K%s: %llu %s in %s\n", progress->what,

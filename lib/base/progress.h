@@ -5,7 +5,9 @@
  *     … progress_add(&progress, 1);            // from any thread
  *     progress_end(&progress);                 // leaves one summary line
  *
- * Nothing at all is written when standard error is not a terminal, or after progress_silence().
+ * Where standard error is no terminal but a log, it gets a line after a minute, two, four …
+ * and from half an hour on every half hour: a job of days has some fifty a day. Nothing at all is
+ * written after progress_silence().
  * progress_publish lets others look on: a file that tells where the work is, once a second.
  */
 #ifndef BASE_PROGRESS_H
@@ -22,16 +24,16 @@ struct progress {
     const char *what, *unit;
     uint64_t total; /* 0: unknown, then no bar and no time left */
     _Atomic uint64_t done;
-    _Atomic int64_t next_drawing; /* nanoseconds, monotonic */
+    _Atomic int64_t next_drawing; /* nanoseconds, monotonic; of the bar, or of a line in a log */
     _Atomic int64_t next_telling; /* the same, of the published file */
     int64_t started;
-    bool shown;
+    bool on_terminal;
     char note[PROGRESS_NOTE];
 };
 
 void progress_begin(struct progress *progress, const char *what, const char *unit, uint64_t total);
 void progress_add(struct progress *progress, uint64_t amount);
-/* What stands at the end of the line from the next drawing on; from the one thread that adds. */
+/* What stands at the end of the line from the next one on; from the one thread that adds. */
 void progress_note(struct progress *progress, const char *format, ...) PRINTF(2, 3);
 void progress_end(struct progress *progress);
 

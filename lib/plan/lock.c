@@ -77,7 +77,7 @@ static bool take(struct run_lock *lock, const char *path, const char *command, s
         return error_set_errno(err, "%s: cannot be written", path);
     struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     if (fcntl(lock->descriptor, F_OFD_SETLK, &whole) != 0)
-        return is_held(path, &holder, arena, err);
+        return is_locked_by_another(path, err) && is_held(path, &holder, arena, err);
     return write_holder(lock->descriptor, path, command, err);
 }
 

@@ -178,7 +178,8 @@ static bool open_folder(struct trainer *trainer, struct error *err)
     if (trainer->lock < 0)
         return error_set_errno(err, "%s: cannot be written", path);
     if (flock(trainer->lock, LOCK_EX | LOCK_NB) != 0)
-        return error_set(err, "%s: another run is training in this folder", trainer->loop->out);
+        return is_locked_by_another(path, err) &&
+               error_set(err, "%s: another run is training in this folder", trainer->loop->out);
     return true;
 }
 
@@ -505,5 +506,7 @@ bool train_loop_run(const struct train_loop *loop, struct train_report *report, 
     bool ok = begin(&trainer, err) && run_from_here(&trainer, err);
     interrupts_restore(&before);
     end(&trainer);
+    if (ok && report->end != TRAIN_SIGNAL)
+        interrupts_pass_on();
     return ok;
 }

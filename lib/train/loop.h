@@ -54,7 +54,7 @@ struct train_loop {
     int64_t samples;         /* steps between pictures; 0: none */
 };
 
-/* Trains until the number of images, SIGINT or SIGTERM, or the time limit; in each case a
+/* Trains until the number of images, a signal (interrupt.h), or the time limit; in each case a
  * checkpoint is written at the end. The error: data, settings or folder that do not fit, or a loss
  * that diverged. */
 bool train_loop_run(const struct train_loop *loop, struct train_report *report,

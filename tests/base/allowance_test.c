@@ -1,5 +1,5 @@
-/* Machines of files: what /proc and the trees of control groups look like in a batch system's job, in
- * a container, and where there are none. */
+/* Machines of files: what /proc and the trees of control groups look like in a job of a batch
+ * system, in a container, and where there are none. */
 #include "scratch.h"
 
 #include "base/allowance.h"

@@ -9,9 +9,20 @@
 #include <pty.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+/* Stands in for libc's: hours pass at once. */
+static time_t seconds_passed;
+
+int clock_gettime(clockid_t clock, struct timespec *time)
+{
+    int result = (int)syscall(SYS_clock_gettime, clock, time);
+    time->tv_sec += seconds_passed;
+    return result;
+}
 
 static void pause_for(double seconds)
 {
@@ -56,6 +67,25 @@ static void a_slow_job(void)
     pause_for(1.25);
     progress_add(&progress, 1);
     progress_end(&progress);
+}
+
+/* Ten seconds a step, 3 days. */
+static void a_job_of_days(void)
+{
+    struct progress progress;
+    progress_begin(&progress, "train", "images", 40000);
+    for (int i = 0; i < 3 * 24 * 360; i++) {
+        seconds_passed += 10;
+        progress_note(&progress, "loss %d", i);
+        progress_add(&progress, 1);
+    }
+    progress_end(&progress);
+}
+
+static void a_silenced_job_of_days(void)
+{
+    progress_silence();
+    a_job_of_days();
 }
 
 static void a_silenced_job(void)
@@ -115,10 +145,25 @@ static int drawings(void)
     return count;
 }
 
-static void nothing_is_written_off_terminal(void **state)
+static void a_log_gets_nothing_of_a_short_job(void **state)
 {
     (void)state;
     capture(half_a_job, false, output, sizeof output);
+    assert_string_equal(output, "");
+}
+
+static void a_log_gets_a_line_now_and_then(void **state)
+{
+    (void)state;
+    int lines = 0;
+    capture(a_job_of_days, false, output, sizeof output);
+    for (const char *at = output; *at; at++)
+        lines += *at == '\n';
+    assert_in_range(lines, 140, 150); /* after 1, 2, 4, 8, 16, 32 minutes, then every 30 */
+    assert_contains(output, "Z train: 6/40000 images, 10 s each, 111 h 05 min left, loss 5\n20");
+    assert_null(strchr(output, '\033'));
+    assert_null(strchr(output, '\r'));
+    capture(a_silenced_job_of_days, false, output, sizeof output);
     assert_string_equal(output, "");
 }
 
@@ -220,7 +265,8 @@ static void a_published_job_is_seen_by_others(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_is_written_off_terminal),
+        cmocka_unit_test(a_log_gets_nothing_of_a_short_job),
+        cmocka_unit_test(a_log_gets_a_line_now_and_then),
         cmocka_unit_test(a_terminal_sees_bar_count_rate_and_time_left),
         cmocka_unit_test(a_narrow_terminal_sees_numbers_alone_in_one_row),
         cmocka_unit_test(the_rate_is_what_was_done_by_the_time_it_took),

@@ -2,9 +2,36 @@
 
 #include "plan/lock.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/file.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 static struct error err;
+
+/* Stand-ins for a file system whose locks fail so; 0: it has locks. They come before libc's. */
+static int without_locks;
+
+int fcntl(int descriptor, int command, ...)
+{
+    va_list arguments;
+    va_start(arguments, command);
+    void *argument = va_arg(arguments, void *);
+    va_end(arguments);
+    if (without_locks && command == F_OFD_SETLK) {
+        errno = without_locks;
+        return -1;
+    }
+    return (int)syscall(SYS_fcntl, descriptor, command, argument);
+}
+
+int flock(int descriptor, int operation)
+{
+    errno = without_locks;
+    return without_locks ? -1 : (int)syscall(SYS_flock, descriptor, operation);
+}
 
 static void a_lock_makes_the_folder_and_says_who_holds_it(void **state)
 {
@@ -89,6 +116,36 @@ static void a_file_without_sense_is_overwritten(void **state)
     run_lock_release(&lock);
 }
 
+/* It is no other run that keeps this one out. */
+static void a_file_system_without_locks_is_told_of(void **state)
+{
+    (void)state;
+    static const int whys[] = { ENOLCK, ENOSYS, EOPNOTSUPP, EINVAL };
+    struct run_lock lock;
+    struct folder_stage stage;
+    int descriptor;
+    for (size_t i = 0; i < sizeof whys / sizeof *whys; i++) {
+        without_locks = whys[i];
+        bool taken = run_lock_take(&lock, scratch("run"), "lethe run", &err);
+        without_locks = 0;
+        assert_false(taken);
+        assert_contains(err.message, strerror(whys[i]));
+        assert_contains(err.message, "run/lock: cannot be locked: ");
+        assert_contains(err.message, "this file system has no locks");
+    }
+    without_locks = ENOSYS;
+    bool staged = folder_stage_open(&stage, scratch("store"), &err);
+    bool locked = folder_lock(scratch("work"), &descriptor, NULL);
+    without_locks = 0;
+    assert_false(staged || locked);
+    assert_contains(err.message, "store: cannot be locked: Function not implemented; this file");
+    without_locks = EIO; /* something else is wrong */
+    bool taken = run_lock_take(&lock, scratch("run"), "lethe run", &err);
+    without_locks = 0;
+    assert_false(taken);
+    assert_string_equal(strstr(err.message, "cannot be"), "cannot be locked: Input/output error");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
@@ -99,6 +156,7 @@ int main(void)
         TEST(asking_takes_nothing),
         TEST(it_ends_with_its_process),
         TEST(a_file_without_sense_is_overwritten),
+        TEST(a_file_system_without_locks_is_told_of),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
