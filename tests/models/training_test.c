@@ -187,6 +187,15 @@ static void stylegan3_learns_the_same(void **state)
     check_case("stylegan3", SMALL_STYLEGAN3);
 }
 
+#ifndef TESTS_CUDA_EMULATION_H /* which takes its time; combine_test has the filters */
+/* Whose filters are radial. */
+static void stylegan3_r_learns_the_same(void **state)
+{
+    (void)state;
+    check_case("stylegan3-r", SMALL_STYLEGAN3);
+}
+#endif
+
 /* An argument is a pattern: only tests whose names it fits. */
 int main(int argc, char **argv)
 {
@@ -198,6 +207,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(stylegan_with_r1_learns_the_same),
         cmocka_unit_test(stylegan2_with_r1_learns_the_same),
         cmocka_unit_test(stylegan3_learns_the_same),
+#ifndef TESTS_CUDA_EMULATION_H
+        cmocka_unit_test(stylegan3_r_learns_the_same),
+#endif
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);

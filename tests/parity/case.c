@@ -571,14 +571,38 @@ static const struct {
                          16 } } },
 };
 
+/* Those of cases.py that are another one with an option. */
+static const struct {
+    const char *name;
+    struct case_options with;
+} variants[] = {
+    { "ddpm-learned", { .learned = true } },
+    { "stylegan2-path", { .path = true } },
+    { "stylegan3-r", { .rotation = true } },
+};
+
+/* Sets the variant's option, and gives the name of what it is a variant of. */
+static const char *take_variant(const char *name, struct case_options *options, char of[32])
+{
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        if (strcmp(variants[i].name, name) == 0) {
+            options->learned |= variants[i].with.learned;
+            options->path |= variants[i].with.path;
+            options->rotation |= variants[i].with.rotation;
+            snprintf(of, 32, "%.*s", (int)strcspn(name, "-"), name);
+            return of;
+        }
+    return name;
+}
+
 static int find_case(const char *name, struct error *err)
 {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (strcmp(cases[i].name, name) == 0)
             return (int)i;
     error_set(err,
-              "no case \"%s\"; there are unet, swin, ddpm, progan, stylegan, stylegan2, "
-              "stylegan3",
+              "no case \"%s\"; there are unet, swin, ddpm, ddpm-learned, progan, stylegan, "
+              "stylegan2, stylegan2-path, stylegan3, stylegan3-r",
               name);
     return -1;
 }
@@ -586,12 +610,14 @@ static int find_case(const char *name, struct error *err)
 bool case_open(struct parity_case *of, const char *name, const struct json *settings,
                const struct case_options *options, struct error *err)
 {
-    int i = find_case(name, err);
+    char base[32];
+    struct case_options whole = *options;
+    int i = find_case(take_variant(name, &whole, base), err);
     if (i < 0)
         return false;
     *of = (struct parity_case){ 0 };
     arena_init(&of->arena);
-    if (!cases[i].open(of, settings, options, err)) {
+    if (!cases[i].open(of, settings, &whole, err)) {
         arena_release(&of->arena);
         return false;
     }
@@ -603,8 +629,9 @@ bool case_open(struct parity_case *of, const char *name, const struct json *sett
 bool case_open_usual(struct parity_case *of, const char *name, enum case_size size,
                      const struct case_options *options, struct error *err)
 {
-    int i = find_case(name, err);
+    char base[32];
     struct case_options whole = *options;
+    int i = find_case(take_variant(name, &whole, base), err);
     if (i < 0)
         return false;
     const char *text = cases[i].usual[size].settings;

@@ -42,7 +42,8 @@ struct parity_case {
 };
 
 /* Builds a case, "unet", "swin", "ddpm", "progan", "stylegan", "stylegan2" or "stylegan3", from
- * cases.py's settings as JSON. */
+ * cases.py's settings as JSON; "ddpm-learned", "stylegan2-path" and "stylegan3-r" are these with an
+ * option. */
 bool case_open(struct parity_case *of, const char *name, const struct json *settings,
                const struct case_options *options, struct error *err) MUST_USE;
 void case_close(struct parity_case *of);

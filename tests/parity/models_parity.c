@@ -411,16 +411,11 @@ static bool compare(struct check *check, struct error *err)
         return error_set(err, "not a file of export.py: the metadata lacks case, settings, …");
     size_t given = strtoul(steps, NULL, 10);
     check->steps = check->steps && check->steps < given ? check->steps : given;
-    char base[32];
-    snprintf(base, sizeof base, "%.*s", (int)strcspn(name, "-"), name);
     struct case_options options = {
         .batch = atoi(batch), .steps = (int64_t)given, .rate = strtod(rate, NULL), .replay = true
     };
-    options.path = strcmp(name, "stylegan2-path") == 0;
-    options.learned = strcmp(name, "ddpm-learned") == 0;
-    options.rotation = strcmp(name, "stylegan3-r") == 0;
     struct json *settings = json_parse(text, strlen(text), "settings", err);
-    bool ok = settings && case_open(&check->of, base, settings, &options, err);
+    bool ok = settings && case_open(&check->of, name, settings, &options, err);
     json_free(settings);
     if (!ok)
         return false;
