@@ -123,6 +123,8 @@ struct graph *combine_graph(struct arena *arena, const struct graph *from, struc
         if (!c.image[id])
             c.image[id] = attention_image(&c, node);
         if (!c.image[id])
+            c.image[id] = filtered_image(&c, node);
+        if (!c.image[id])
             c.image[id] = copied(&c, node);
     }
     for (size_t i = 0; i < count; i++)

@@ -2,10 +2,12 @@
  *
  *     add(matmul(a, b), bias)                              linear(a, b, bias)
  *     matmul(softmax(scale·matmul(q, k) + added…), v)      attention(q, k, v, added…)
+ *     upfirdn(leaky_relu(upfirdn(x)))                      filtered(x, its filter, the last filter)
  *
- * and what these attentions send back (tensor/graph.h). It comes after gradients were taken and
- * after rewriting, so nothing but this plan knows of it. Only what nothing else reads is given up:
- * where something wants a product or the weights of an attention, they stay. A bias is combined
+ * and what these attentions (tensor/graph.h) and activations (tensor/filtered.h) send back. It
+ * comes after gradients were taken and after rewriting, so nothing but this plan knows of it. Only
+ * what nothing else reads is given up: where something wants a product, the weights of an
+ * attention, or an image between filters, they stay. A bias is combined
  * where a pass over the product would be made for it alone: a loop that computes with the sum adds
  * it on its way, for nothing.
  */

@@ -74,4 +74,8 @@ void attention_find(struct combiner *c, const struct graph *from);
 /* What takes the place of a node that an attention ends in; NULL where none does. */
 struct node *attention_image(struct combiner *c, const struct node *node);
 
+/* combine_filtered.c. What takes the place of a filtered activation's last node; NULL where the
+ * node ends none. */
+struct node *filtered_image(struct combiner *c, const struct node *node);
+
 #endif

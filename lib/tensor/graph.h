@@ -95,6 +95,7 @@ struct node {
         } attention;             /* of q, k, v, (g,) then what is added to scores */
         struct conv conv;        /* conv, conv_dx, conv_dw */
         struct upfirdn upfirdn;  /* upfirdn */
+        const struct filtered *filtered; /* filtered: made while a plan is, and read until it is */
         struct {
             const void *values; /* constant: in host format of its dtype; NULL: all are `fill` */
             double fill;

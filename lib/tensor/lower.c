@@ -9,6 +9,7 @@
 #include "tensor/lower.h"
 
 #include "base/arena.h"
+#include "tensor/filtered.h"
 
 #include <string.h>
 
@@ -46,13 +47,14 @@ static bool is_joined(const struct node *node)
 /* Computes an image from another of any type, by a filter or a matrix that is f32. */
 static bool is_resampling(const struct node *node)
 {
-    return node->op == OP_UPFIRDN || node->op == OP_WARP || node->op == OP_WARP_DX;
+    return node->op == OP_UPFIRDN || node->op == OP_WARP || node->op == OP_WARP_DX ||
+           node->op == OP_FILTERED;
 }
 
 /* Takes and gives matrices, which lie as they are, rather than images. */
 static bool is_product(const struct node *node)
 {
-    return node->op == OP_MATMUL || op_is_combined(node->op);
+    return node->op == OP_MATMUL || node->op == OP_LINEAR || op_is_attention(node->op);
 }
 
 static bool is_weight(const struct node *reader, int source)
@@ -562,13 +564,19 @@ static const int64_t *channels_last(struct shape shape, int64_t *stride)
     return stride;
 }
 
+/* Sources of a resampling op that are images; the others are filters or matrices. */
+static int images_of(const struct node *node)
+{
+    return node->op == OP_FILTERED ? node->filtered->images : 1;
+}
+
 static void require_layouts(struct lowering *l, const struct node *node)
 {
     for (int i = 0; i < node->sources; i++) {
         struct value *source = value_of(l, node->src[i]);
         int64_t stride[RANK_MAX];
         bool weight = is_weight(node, i);
-        bool filter = i == 1 && is_resampling(node);
+        bool filter = is_resampling(node) && i >= images_of(node);
         if (is_better_remade(l, source, node->id))
             remake(l, source);
         source->last_read = l->job_count;
@@ -611,6 +619,16 @@ static void attention_strides(const struct node *node, int64_t *stride)
     dense_strides(node->shape, order, stride);
 }
 
+/* That of the images: bf16 where all of them lie so. */
+static enum dtype resampled_dtype(const struct lowering *l, const struct node *node)
+{
+    enum dtype dtype = value_of(l, node->src[0])->view.dtype;
+    for (int i = 1; i < images_of(node); i++)
+        if (value_of(l, node->src[i])->view.dtype == DTYPE_F32)
+            dtype = DTYPE_F32;
+    return dtype;
+}
+
 static void compute_alone(struct lowering *l, struct value *value)
 {
     struct node *node = value->node;
@@ -618,7 +636,7 @@ static void compute_alone(struct lowering *l, struct value *value)
     bool gradient = node->op == OP_CONV_DW; /* sums, f32 where the backend can keep them so */
     enum dtype dtype = gradient && !l->weights_last ? DTYPE_F32 : node->dtype;
     if (is_resampling(node) && node->dtype == DTYPE_F32 && !value->root)
-        dtype = value_of(l, node->src[0])->view.dtype;
+        dtype = resampled_dtype(l, node);
     value->view = (struct view){ .dtype = dtype, .shape = node->shape };
     bool image = node->op == OP_CONV || node->op == OP_CONV_DX || is_resampling(node);
     if (image || (gradient && l->weights_last))

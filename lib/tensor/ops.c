@@ -174,6 +174,15 @@ static void shape_attention(struct node *y)
             SHAPE_MISTAKE(y, "source %d must be matrices of f32 or bf16", i);
 }
 
+/* The shape is asked for, by what was combined, whose shapes were checked one by one. */
+static void shape_filtered(struct node *y)
+{
+    y->dtype = DTYPE_F32;
+    for (int i = 0; i < y->sources; i++)
+        if (!is_float(y->src[i]))
+            SHAPE_MISTAKE(y, "source %d must be an image or a filter", i);
+}
+
 /* What conv(x, w) gives, after checking that x and w fit each other. */
 static struct shape conv_result(const struct node *y, struct shape x, struct shape w)
 {
@@ -536,6 +545,7 @@ const struct op ops[OP_COUNT] = {
                                 shape_attention, NULL },
     [OP_ATTENTION_ADDED_GRADIENT] = { "attention_added_gradient", ARITY_ANY, KIND_MATRIX,
                                       BYTES(attention), shape_attention, NULL },
+    [OP_FILTERED] = { "filtered", ARITY_ANY, KIND_MATRIX, BYTES(filtered), shape_filtered, NULL },
 };
 
 bool op_is_attention(enum op_id op)
@@ -545,5 +555,5 @@ bool op_is_attention(enum op_id op)
 
 bool op_is_combined(enum op_id op)
 {
-    return op == OP_LINEAR || op_is_attention(op);
+    return op == OP_LINEAR || op == OP_FILTERED || op_is_attention(op);
 }

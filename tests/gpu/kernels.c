@@ -78,6 +78,7 @@ static void note(const struct kernel *kernel, size_t bytes)
         note(kernel, step_bytes(step));                                                            \
     }
 STEPWISE(generate_upfirdn)
+STEPWISE(generate_filtered)
 STEPWISE(generate_warp)
 STEPWISE(generate_warp_dx)
 STEPWISE(generate_random)

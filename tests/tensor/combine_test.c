@@ -14,11 +14,12 @@
 static const double SINGLE = 1e-10, HALF = 3e-5, SENT = 2e-4, DEEP = 3e-4;
 
 /* OWN: attention, but by no library. */
-enum { BIAS = 1, ATTENTION = 2, OWN = 4 };
+enum { BIAS = 1, ATTENTION = 2, OWN = 4, FILTERS = 8 };
 
 static void allow(int allowed)
 {
     setenv("LETHE_FUSED_BIAS", allowed & BIAS ? "1" : "0", 1);
+    setenv("LETHE_FUSED_FILTERS", allowed & FILTERS ? "1" : "0", 1);
     setenv("LETHE_FUSED_ATTENTION", allowed & OWN ? "own" : allowed & ATTENTION ? "1" : "0", 1);
 }
 
@@ -96,7 +97,7 @@ static void expect_within(struct pair *pair, struct node *y, enum precision prec
         if (combined != unused)
             fail_msg("%s: %zu steps with libraries, %zu without", name, combined, unused);
     }
-    allow(BIAS | ATTENTION);
+    allow(BIAS | ATTENTION | FILTERS);
     if (fewer ? combined >= plain : combined != plain)
         fail_msg("%s: %zu steps, and %zu without combining", name, combined, plain);
 }
@@ -442,6 +443,76 @@ static void attention_by_channels_agrees_in_training(void **state)
     pair_release(&pair);
 }
 
+/* Filtered activations: StyleGAN 3's. */
+
+/* Of any numbers, so that nothing in it is like its mirror image. */
+static struct node *some_filter(struct graph *graph, int taps, bool radial)
+{
+    float f[576];
+    int count = radial ? taps * taps : taps;
+    random_fill_normal(37, (uint64_t)taps, 0, (size_t)count, f);
+    for (int i = 0; i < count; i++)
+        f[i] /= radial ? (float)taps : sqrtf((float)taps);
+    return t_constant(graph, radial ? SHAPE(taps, taps) : SHAPE(taps), f);
+}
+
+static const struct activation {
+    const char *name;
+    struct shape x;
+    int up, down, up_taps, down_taps, before, after;
+    bool radial;
+    double clamp;
+} activations[] = {
+    { "T", { 4, { 2, 8, 21, 37 } }, 2, 2, 12, 12, 9, 8, false, 0.9 },
+    { "T, cropped, of odd channels", { 4, { 1, 37, 19, 20 } }, 2, 2, 12, 12, -3, -4, false, 0 },
+    { "T where the rate doubles", { 4, { 1, 6, 13, 35 } }, 4, 2, 24, 12, -6, -9, false, 0.9 },
+    { "R", { 4, { 1, 4, 21, 18 } }, 2, 2, 12, 12, 9, 8, true, 0.9 },
+    { "R where the rate doubles", { 4, { 1, 33, 9, 10 } }, 4, 2, 24, 12, 5, 4, true, 0 },
+    { "short filters", { 4, { 1, 8, 8, 9 } }, 4, 4, 3, 4, 1, 2, false, 0 },
+    { "one rate", { 4, { 1, 2, 9, 9 } }, 1, 1, 3, 5, 1, 0, true, 0 },
+};
+
+static struct node *activated(struct node *x, const struct activation *a)
+{
+    struct graph *graph = x->graph;
+    x = t_upfirdn(x, some_filter(graph, a->up_taps, false), .up = a->up,
+                  .pads = { { a->before, a->after }, { a->before - 1, a->after + 2 } });
+    x = t_scale(t_leaky_relu(x, 0.2), sqrt(2));
+    x = a->clamp > 0 ? t_clamp(x, -a->clamp, a->clamp) : x;
+    return t_upfirdn(x, some_filter(graph, a->down_taps, a->radial), .down = a->down,
+                     .pad = a->up == 1 ? 1 : 0);
+}
+
+/* Both ways: what is sent back is of y, and in one kernel, too, which makes the slopes anew. */
+static void filtered_activations_agree_in_training(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof activations / sizeof *activations; i++) {
+        struct pair pair;
+        pair_init(&pair);
+        struct node *x = pair_input(&pair, activations[i].x, NORMAL), *dx;
+        struct node *y = activated(x, &activations[i]);
+        grad(t_sum_all(t_mul(y, t_sin(y))), &x, 1, &dx);
+        expect(&pair, dx, PRECISION_F32, FILTERS, true, activations[i].name);
+        pair_release(&pair);
+    }
+}
+
+/* Between convolutions, from and to memory in bf16. */
+static void filtered_activations_agree_in_bf16(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_init(&pair);
+    struct node *x = pair_input(&pair, SHAPE(1, 8, 21, 20), NORMAL);
+    struct node *w = pair_input(&pair, SHAPE(8, 8, 1, 1), NORMAL), *dw;
+    struct node *y = activated(t_conv(x, t_scale(w, 0.3)), &activations[0]);
+    y = t_conv(y, t_scale(w, 0.3));
+    grad(t_sum_all(t_mul(y, y)), &w, 1, &dw);
+    expect_within(&pair, dw, PRECISION_BF16, FILTERS, true, SENT, "between convolutions");
+    pair_release(&pair);
+}
+
 /* Networks that are only run. */
 
 static void sampling_networks_agree(void **state)
@@ -506,6 +577,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(in_f32_the_weights_stay_where_gradients_flow),
         cmocka_unit_test(attention_in_windows_agrees_in_training),
         cmocka_unit_test(attention_by_channels_agrees_in_training),
+        cmocka_unit_test(filtered_activations_agree_in_training),
+        cmocka_unit_test(filtered_activations_agree_in_bf16),
         cmocka_unit_test(sampling_networks_agree),
         cmocka_unit_test(predicting_segmenters_agree),
     };

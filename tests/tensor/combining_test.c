@@ -6,6 +6,7 @@
 #include "cuda/generate.h"
 #include "nn/layer.h"
 #include "tensor/combine.h"
+#include "tensor/filtered.h"
 #include "tensor/gradient.h"
 #include "tensor/layout.h"
 #include "tensor/rewrite.h"
@@ -389,6 +390,93 @@ static void texts_for_what_libraries_do_not_take_are_made(void **state)
     graph_free(graph);
 }
 
+/* As StyleGAN 3 has it. */
+static struct node *enlarged(struct node *x, int factor, int taps)
+{
+    struct node *filter = t_full(x->graph, SHAPE(taps), 0.25);
+    return t_upfirdn(x, filter, .up = factor, .pad = taps / 2);
+}
+
+static struct node *filtered(struct node *x, int factor, int taps)
+{
+    static const float corners[9] = { 1, 0, 1, 0, 1, 0, 1, 0, 1 }; /* no outer product */
+    struct node *y = t_clamp(t_leaky_relu(enlarged(x, factor, taps), 0.2), -1, 1);
+    return t_upfirdn(y, t_constant(x->graph, SHAPE(3, 3), corners), .down = 2);
+}
+
+static void filtered_activations_are_combined_both_ways(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = input(graph, "x", SHAPE(2, 6, 9, 8)), *y = filtered(x, 2, 12), *dx;
+    struct combined c = combined(y, filtered_suits);
+    assert_int_equal(c.root->op, OP_FILTERED);
+    assert_int_equal(c.root->filtered->images, 1);
+    assert_null(find(c.root, OP_UPFIRDN));
+    release(&c);
+    grad(t_sum_all(t_mul(y, y)), &x, 1, &dx);
+    c = combined(dx, filtered_suits);
+    assert_int_equal(c.root->op, OP_FILTERED);
+    assert_int_equal(c.root->filtered->images, 2);
+    assert_null(find(c.root, OP_UPFIRDN)); /* neither forwards nor backwards */
+    release(&c);
+    expect_op(y, nothing, OP_FILTERED, false);
+    graph_free(graph);
+}
+
+static void what_is_no_filtered_activation_stays(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    struct node *x = input(graph, "x", SHAPE(1, 2, 9, 8)), *large = enlarged(x, 2, 12);
+    struct node *other = input(graph, "other", large->shape), *one = t_full(graph, SHAPE(2), 1);
+    /* something in between lies in memory, is no image but moved, or is none at all; something
+     * grows on the way out; three images; periods that are not whole, filters that are too long */
+    expect_op(t_upfirdn(t_mul(large, other), one, .down = 2), everything, OP_FILTERED, false);
+    expect_op(t_upfirdn(t_relu(t_flip(large, 8)), one, .down = 2), everything, OP_FILTERED, false);
+    expect_op(t_upfirdn(t_relu(other), one, .down = 2), everything, OP_FILTERED, false);
+    expect_op(t_upfirdn(large, one, .down = 2), everything, OP_FILTERED, false);
+    expect_op(t_upfirdn(t_relu(large), one, .up = 2), everything, OP_FILTERED, false);
+    struct node *second = enlarged(t_exp(x), 2, 12), *third = enlarged(t_sin(x), 2, 12);
+    expect_op(t_upfirdn(t_add(t_mul(large, second), third), one, .down = 2), everything,
+              OP_FILTERED, false);
+    expect_op(filtered(x, 3, 12), filtered_suits, OP_FILTERED, false);
+    expect_op(filtered(x, 2, 34), filtered_suits, OP_FILTERED, false);
+    graph_free(graph);
+}
+
+/* However many channels there are, and wherever they begin; in both precisions, one for each image.
+ */
+static void texts_of_filtered_activations_are_made(void **state)
+{
+    (void)state;
+    for (int channels = 1; channels < 9; channels++)
+        for (int factor = 1; factor <= 4; factor *= 2) {
+            struct graph *graph = graph_new();
+            struct text source = { 0 };
+            struct kernel kernel;
+            struct node *x = input(graph, "x", SHAPE(2, channels, 40, 70)), *dx;
+            struct node *y = filtered(x, factor, 6 * factor);
+            grad(t_sum_all(t_mul(y, y)), &x, 1, &dx);
+            struct combined c = combined(factor > 1 ? dx : y, filtered_suits);
+            struct view in[5], out = { .dtype = DTYPE_BF16, .shape = c.root->shape };
+            assert_int_equal(c.root->op, OP_FILTERED);
+            for (int i = 0; i < c.root->sources; i++)
+                in[i] = (struct view){ .dtype = i ? DTYPE_BF16 : DTYPE_F32,
+                                       .shape = c.root->src[i]->shape,
+                                       .offset = 2 * i };
+            struct step step = { .node = c.root, .in = in, .out = out };
+            generate_filtered(&step, "k", &source, &kernel);
+            assert_int_equal(kernel.arguments, c.root->filtered->images + 1);
+            assert_true(kernel.blocks >= 2 * 3); /* images, strips of 70 columns at most 30 wide */
+            assert_non_null(strstr(source.bytes, channels % 2 ? "LANES = 1 " : "LANES = "));
+            assert_non_null(strstr(source.bytes, "__syncthreads()"));
+            text_release(&source);
+            release(&c);
+            graph_free(graph);
+        }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -402,6 +490,9 @@ int main(void)
         cmocka_unit_test(texts_of_attention_are_made_however_its_sources_lie),
         cmocka_unit_test(texts_of_gradients_are_made_however_their_sources_lie),
         cmocka_unit_test(texts_for_what_libraries_do_not_take_are_made),
+        cmocka_unit_test(filtered_activations_are_combined_both_ways),
+        cmocka_unit_test(what_is_no_filtered_activation_stays),
+        cmocka_unit_test(texts_of_filtered_activations_are_made),
     };
     return cmocka_run_group_tests_name("tensor/combining", tests, NULL, NULL);
 }

@@ -20,6 +20,7 @@
 #include "cuda/device.h"
 #include "cuda/libraries.h"
 #include "cuda/matrix.h"
+#include "tensor/filtered.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -150,6 +151,18 @@ static void run_upfirdn(const struct step *step, const struct run *run, const st
     launch(kernel, (void *[]){ &x, &y });
 }
 
+static void run_filtered(const struct step *step, const struct run *run,
+                         const struct kernel *kernel)
+{
+    void *at[FILTERED_IMAGES + 1], *arguments[FILTERED_IMAGES + 1];
+    int images = step->node->sources / 2; /* the others are filters */
+    for (int i = 0; i <= images; i++) {
+        at[i] = place_of(i < images ? &step->in[i] : &step->out, run);
+        arguments[i] = &at[i];
+    }
+    launch(kernel, arguments);
+}
+
 static void run_warp(const struct step *step, const struct run *run, const struct kernel *kernel)
 {
     void *x = place_of(&step->in[0], run), *matrix = place_of(&step->in[1], run);
@@ -199,6 +212,7 @@ static const struct way {
       [OP_NORMAL] = { generate_random, run_random },
       [OP_UNIFORM] = { generate_random, run_random },
       [OP_UPFIRDN] = { generate_upfirdn, run_upfirdn },
+      [OP_FILTERED] = { generate_filtered, run_filtered },
       [OP_WARP] = { generate_warp, run_warp },
       [OP_WARP_DX] = { generate_warp_dx, run_warp },
       [OP_ATTENTION] = { generate_attention, run_attention },
@@ -363,13 +377,27 @@ static size_t gathers(const struct step *step)
     return step->loop && !is_switched("LETHE_GROUPED", "0") ? loop_groups(step->loop) : 0;
 }
 
-/* What is done at once. */
+static bool takes_attention(const struct node *node)
+{
+    return attention_suits(node) && (!node->attention.half || device_has_bf16());
+}
+
+/* What is done at once, unless the variable is 0. */
+static const struct {
+    const char *variable;
+    bool (*suits)(const struct node *node); /* NULL: each does */
+} combined[OP_COUNT] = {
+    [OP_LINEAR] = { "LETHE_FUSED_BIAS", NULL },
+    [OP_FILTERED] = { "LETHE_FUSED_FILTERS", filtered_suits },
+    [OP_ATTENTION] = { "LETHE_FUSED_ATTENTION", takes_attention },
+    [OP_ATTENTION_GRADIENT] = { "LETHE_FUSED_ATTENTION", takes_attention },
+    [OP_ATTENTION_ADDED_GRADIENT] = { "LETHE_FUSED_ATTENTION", takes_attention },
+};
+
 static bool takes(const struct node *node)
 {
-    bool linear = node->op == OP_LINEAR;
-    if (is_switched(linear ? "LETHE_FUSED_BIAS" : "LETHE_FUSED_ATTENTION", "0"))
-        return false;
-    return linear || (attention_suits(node) && (!node->attention.half || device_has_bf16()));
+    bool (*suits)(const struct node *node) = combined[node->op].suits;
+    return !is_switched(combined[node->op].variable, "0") && (!suits || suits(node));
 }
 
 /* Whole runs. */

@@ -55,6 +55,11 @@ void generate_group(const struct step *step, const char *name, struct text *sour
 void generate_upfirdn(const struct step *step, const char *name, struct text *source,
                       struct kernel *kernel);
 
+/* A filtered activation (tensor/filtered.h) in one kernel. Arguments: the images, y. */
+bool filtered_suits(const struct node *node);
+void generate_filtered(const struct step *step, const char *name, struct text *source,
+                       struct kernel *kernel);
+
 /* warp and warp_dx. Arguments: x, the matrices, y. */
 void generate_warp(const struct step *step, const char *name, struct text *source,
                    struct kernel *kernel);

@@ -12,20 +12,14 @@
  * blurring with 4 by 4 taps loads some 5 pixels for each output, not 16. Threads go down as far as
  * leaves enough of them. Other filters: a thread for each output, which takes all taps.
  */
-#include "cuda/generate.h"
-#include "tensor/fir.h"
+#include "cuda/upfirdn.h"
 
 #include "base/arena.h"
+#include "cuda/generate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-struct comb {
-    int outputs, advance; /* P, Q */
-    int least, reach;     /* the first input pixel, of the first P outputs; R */
-    float *tap;           /* (P,R), 0 where an output does not take a pixel */
-};
 
 enum {
     THREADS_WANTED = 1 << 16, /* some 500 for each of the many processors of a large device */
@@ -43,13 +37,17 @@ static int divide_down(int a, int b)
     return a / b - (a % b < 0);
 }
 
+int comb_period(int up, int down)
+{
+    return up / common_divisor(up, down);
+}
+
 /* Output p + P·t takes tap i from pixel position / U + Q·t where U divides the position, which is
  * p·D + i − pad. */
-static struct comb comb_of(const struct upfirdn *u, int axis, const float *f, int count)
+struct comb comb_of(const struct upfirdn *u, int axis, const float *f, int count, int outputs)
 {
     int up = u->up[axis], down = u->down[axis], pad = u->pad[axis][0];
-    int divisor = common_divisor(up, down);
-    struct comb comb = { .outputs = up / divisor, .advance = down / divisor };
+    struct comb comb = { .outputs = outputs, .advance = outputs * down / up };
     int last = divide_down((comb.outputs - 1) * down + count - 1 - pad, up);
     comb.least = divide_down(up - 1 - pad, up); /* the first at or after −pad */
     comb.reach = last - comb.least + 1 > 1 ? last - comb.least + 1 : 1;
@@ -92,8 +90,10 @@ static struct strips cut_into_strips(const struct step *step, const struct fir *
 {
     const struct upfirdn *u = &step->node->upfirdn;
     struct shape y = step->out.shape;
-    struct strips strips = { .down = comb_of(u, 0, fir->vertical, fir->rows),
-                             .along = comb_of(u, 1, fir->horizontal, fir->columns) };
+    struct strips strips = {
+        .down = comb_of(u, 0, fir->vertical, fir->rows, comb_period(u->up[0], u->down[0])),
+        .along = comb_of(u, 1, fir->horizontal, fir->columns, comb_period(u->up[1], u->down[1]))
+    };
     strips.lanes = channels_at_once(step, strips.down.reach * strips.along.outputs);
     strips.columns = (y.size[3] + strips.along.outputs - 1) / strips.along.outputs;
     int64_t passes = (y.size[2] + strips.down.outputs - 1) / strips.down.outputs;
@@ -107,12 +107,10 @@ static struct strips cut_into_strips(const struct step *step, const struct fir *
     return strips;
 }
 
-/* Input row `row` filtered along its pixels: P results for some channels. */
-static void add_along(struct text *source, const struct step *step, const struct strips *strips,
-                      const char *name, const char *index)
+void upfirdn_add_along(struct text *source, const struct view *view, const struct comb *along,
+                       int lanes, const char *name, const char *index)
 {
-    const struct comb *along = &strips->along;
-    struct shape x = step->in[0].shape;
+    struct shape x = view->shape;
     text_format(source,
                 "DEVICE void %s_along(const %s *__restrict__ x, int row, int first, "
                 "float (*h)[%d])\n{\n    enum { LANES = %d };\n    float value[LANES];\n"
@@ -120,13 +118,13 @@ static void add_along(struct text *source, const struct step *step, const struct
                 "        UNROLL for (int l = 0; l < LANES; l++) h[p][l] = 0;\n"
                 "    if (row < 0 || row >= %" PRId64 ") return;\n"
                 "    x += (%s)row * %" PRId64 ";\n",
-                name, generate_types[step->in[0].dtype], strips->lanes, strips->lanes,
-                along->outputs, x.size[2], index, x.size[3] * x.size[1]);
+                name, generate_types[view->dtype], lanes, lanes, along->outputs, x.size[2], index,
+                x.size[3] * x.size[1]);
     for (int i = 0; i < along->reach; i++) {
         text_format(source,
                     "    if (first + %d >= 0 && first + %d < %" PRId64 ") {\n"
                     "        load%d(x + (%s)(first + %d) * %" PRId64 ", value);\n",
-                    i, i, x.size[3], strips->lanes, index, i, x.size[1]);
+                    i, i, x.size[3], lanes, index, i, x.size[1]);
         for (int p = 0; p < along->outputs; p++) {
             double tap = along->tap[p * along->reach + i];
             if (tap != 0)
@@ -173,7 +171,7 @@ static void generate_strips(const struct step *step, const char *name, struct te
     struct shape x = step->in[0].shape, y = step->out.shape;
     int64_t chunks = y.size[1] / strips->lanes;
     int fresh = down->advance < down->reach ? down->advance : down->reach;
-    add_along(source, step, strips, name, index);
+    upfirdn_add_along(source, &step->in[0], &strips->along, strips->lanes, name, index);
     text_format(source,
                 "extern \"C\" __global__ void __launch_bounds__(%d) %s("
                 "const %s *__restrict__ x, %s *y)\n"
