@@ -68,6 +68,24 @@ static const struct lesson {
       8,
       0.01, /* at .05, weights moved by 2e-7 of themselves move R1 by a tenth of its way */
       { 5e-2, 2e-2, 0.5, 0.2 } },
+    { "progan",
+      "{\"resolution\": 16, \"side\": 16, \"fading\": true, \"channels\": 5, \"z_width\": 32, "
+      "\"channel_base\": 128, \"channel_max\": 16}",
+      8,
+      0.2,
+      { 2e-3, 5e-3, 0.2, 0.2 } },
+    { "stylegan",
+      "{\"resolution\": 16, \"side\": 16, \"fading\": true, \"channels\": 5, \"z_width\": 32, "
+      "\"w_width\": 32, \"channel_base\": 128, \"channel_max\": 16}",
+      8,
+      0.05, /* at .2 the normalisation of few pixels sends R1 a tenth of its way off */
+      { 5e-3, 1e-2, 0.2, 0.1 } },
+    { "stylegan3",
+      "{\"resolution\": 16, \"channels\": 5, \"z_width\": 32, \"w_width\": 32, \"layers\": 5, "
+      "\"channel_base\": 128, \"channel_max\": 8}",
+      4,
+      0.05,
+      { 1e-2, 2e-2, 0.5, 0.1 } },
 #else
     { "unet",
       "{\"size\": 16, \"channels\": 2, \"classes\": 4, \"base\": 4, \"levels\": 3}",
@@ -360,6 +378,26 @@ static void stylegan2_with_r1_and_path_length_goes_the_same_way(void **state)
     check_lesson("stylegan2");
 }
 
+#ifdef PAIR_LARGE
+static void progan_goes_the_same_way_while_it_fades_in(void **state)
+{
+    (void)state;
+    check_lesson("progan");
+}
+
+static void stylegan_goes_the_same_way_while_it_fades_in(void **state)
+{
+    (void)state;
+    check_lesson("stylegan");
+}
+
+static void stylegan3_goes_the_same_way(void **state)
+{
+    (void)state;
+    check_lesson("stylegan3");
+}
+#endif
+
 /* An argument is a pattern: only tests whose names it fits. */
 int main(int argc, char **argv)
 {
@@ -368,6 +406,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(swin_goes_the_same_way),
         cmocka_unit_test(ddpm_with_attention_goes_the_same_way),
         cmocka_unit_test(stylegan2_with_r1_and_path_length_goes_the_same_way),
+#ifdef PAIR_LARGE
+        cmocka_unit_test(progan_goes_the_same_way_while_it_fades_in),
+        cmocka_unit_test(stylegan_goes_the_same_way_while_it_fades_in),
+        cmocka_unit_test(stylegan3_goes_the_same_way),
+#endif
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
