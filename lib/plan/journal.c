@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "plan/lock.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -64,8 +65,9 @@ static bool follow(struct chain *chain, const char *bytes, size_t size, struct e
 static bool follow_all(struct chain *chain, size_t *whole, size_t *torn, struct error *err)
 {
     *whole = *torn = 0;
-    if (path_kind(chain->path) == PATH_NOTHING)
-        return true;
+    if (access(chain->path, F_OK) != 0) /* a run folder of somebody else's is not an empty one */
+        return errno == ENOENT || errno == ENOTDIR ||
+               error_set_errno(err, "%s: cannot be read", chain->path);
     size_t size;
     char *bytes = file_read(chain->path, JOURNAL_LIMIT, &size, err);
     bool ok = bytes;

@@ -76,6 +76,17 @@ static void a_missing_journal_is_empty(void **state)
     assert_true(digest_equal(&head, &zeros));
 }
 
+/* Somebody else's folder; here a link that leads to itself, which root cannot follow either. */
+static void one_that_cannot_be_looked_at_is_not_missing(void **state)
+{
+    (void)state;
+    uint64_t length;
+    struct digest head;
+    assert_int_equal(symlink("theirs", scratch("theirs")), 0);
+    assert_false(journal_read(scratch("theirs"), NULL, NULL, &length, &head, &err));
+    assert_contains(err.message, "theirs/journal.jsonl: cannot be read: ");
+}
+
 static void an_edited_line_is_found(void **state)
 {
     (void)state;
@@ -190,6 +201,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_whole_chain_is_read),
         TEST(a_missing_journal_is_empty),
+        TEST(one_that_cannot_be_looked_at_is_not_missing),
         TEST(an_edited_line_is_found),
         TEST(a_removed_line_is_found),
         TEST(a_first_line_removed_is_found),
