@@ -1,8 +1,9 @@
-/* Features of images; see features.h. */
+/* Features of images; see features.h. A network is a row of the table below. */
 #include "audit/features.h"
 
 #include "base/text.h"
 #include "models/inception.h"
+#include "models/resnet50.h"
 #include "tensor/cpu.h"
 #include "tensor/device.h"
 #include "tensor/plan.h"
@@ -17,12 +18,69 @@
 enum { BATCH_CPU = 8, BATCH_DEVICE = 64 };
 
 enum { RANDOM_SEED = 1 };
-static const char random_recipe[] =
-    "Inception v3 (models/inception.h); weights normal of variance 2/fan-in by "
-    "random_fill_normal, seed 1, from the streams of their names; all filters but the first "
-    "layer's centred, times sqrt(1 / (1 - 1/pi)); batch normalisation at its beginning";
+
+/* ---- networks -------------------------------------------------------------------------------- */
+
+/* Another beginning of tensors' names that files may have. */
+struct alias {
+    const char *ours, *theirs;
+};
+
+/* RadImageNet's are of the layers in a row, as of nn.Sequential. */
+static const struct alias radimagenet_aliases[] = {
+    { "conv1.", "backbone.0." },
+    { "bn1.", "backbone.1." },
+    { "layer1.", "backbone.4." },
+    { "layer2.", "backbone.5." },
+    { "layer3.", "backbone.6." },
+    { "layer4.", "backbone.7." },
+    { NULL, NULL },
+};
+static const struct alias no_aliases[] = { { NULL, NULL } };
+
+const char *const feature_network_names[FEATURE_NETWORKS + 1] = {
+    [FEATURES_INCEPTION] = "inception", [FEATURES_RADIMAGENET] = "radimagenet"
+};
+
+static const struct network_info {
+    const char *backbone, *preparation;
+    int side;
+    struct node *(*prepare)(struct node *planes);
+    struct node *(*build)(struct node *x);
+    const struct alias *aliases;
+    const char *no_classes; /* why no weights of it have a classifier; NULL: they may */
+    const char *recipe;     /* of random weights: their digest stands for them */
+} networks[FEATURE_NETWORKS] = {
+    [FEATURES_INCEPTION] = {
+        .backbone = "Inception v3",
+        .preparation = "antialiased bicubic interpolation, cut to 0 … 255, (x - 128) / 128",
+        .side = INCEPTION_SIDE,
+        .prepare = inception_prepare,
+        .build = inception_build,
+        .aliases = no_aliases,
+        .recipe = "Inception v3 (models/inception.h); weights normal of variance 2/fan-in by "
+                  "random_fill_normal, seed 1, from the streams of their names; all filters but "
+                  "the first layer's centred, times sqrt(1 / (1 - 1/pi)); batch normalisation at "
+                  "its beginning",
+    },
+    [FEATURES_RADIMAGENET] = {
+        .backbone = "ResNet-50",
+        .preparation = "bilinear interpolation without antialiasing, cut to 0 … 255, "
+                       "(x - 127.5) / 127.5",
+        .side = RESNET50_SIDE,
+        .prepare = resnet50_prepare,
+        .build = resnet50_build,
+        .aliases = radimagenet_aliases,
+        .no_classes = "RadImageNet's weights are published without their classifier",
+        .recipe = "ResNet-50 (models/resnet50.h); weights normal of variance 2/fan-in by "
+                  "random_fill_normal, seed 1, from the streams of their names; all filters but "
+                  "the first layer's centred, times sqrt(1 / (1 - 1/pi)); batch normalisation at "
+                  "its beginning, with a running variance of 1 for each value summed",
+    },
+};
 
 struct feature_network {
+    const struct network_info *info;
     struct feature_format format;
     enum element_type type;
     size_t pixels; /* of a plane */
@@ -36,13 +94,13 @@ struct feature_network {
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-/* The classifier's bias, and how many batches a training saw. */
+/* What is left of a classifier, and how many batches a training saw. */
 static bool is_of_no_use(const struct tensor_entry *entry, const void *context,
                          struct text *differences)
 {
     (void)context, (void)differences;
     return text_ends_with(entry->name, ".num_batches_tracked") ||
-           strcmp(entry->name, "fc.bias") == 0;
+           strcmp(entry->name, "fc.weight") == 0 || strcmp(entry->name, "fc.bias") == 0;
 }
 
 static bool is_negative_variance(const struct tensor *tensor, const float *values)
@@ -54,11 +112,24 @@ static bool is_negative_variance(const struct tensor *tensor, const float *value
     return negative;
 }
 
+/* What the file calls a tensor: what we do, where it has neither. */
+static const char *name_in(struct foreign *foreign, const struct alias *alias, const char *name)
+{
+    for (; alias->ours; alias++)
+        if (text_starts_with(name, alias->ours)) {
+            const char *other =
+                arena_format(&foreign->arena, "%s%s", alias->theirs, name + strlen(alias->ours));
+            return safetensors_find(&foreign->file, other) ? other : name;
+        }
+    return name;
+}
+
 static void take(struct feature_network *network, struct foreign *foreign, struct tensor *tensor)
 {
-    float *values = foreign_take(foreign, tensor->name, tensor->shape);
+    const char *name = name_in(foreign, network->info->aliases, tensor->name);
+    float *values = foreign_take(foreign, name, tensor->shape);
     if (values && is_negative_variance(tensor, values))
-        text_format(foreign->differences, "%s: holds variances below 0\n", tensor->name);
+        text_format(foreign->differences, "%s: holds variances below 0\n", name);
     if (values)
         store_write(network->store, tensor, values);
     free(values);
@@ -67,8 +138,10 @@ static void take(struct feature_network *network, struct foreign *foreign, struc
 /* What features do not take may be left out of the file. */
 static void take_classifier(struct feature_network *network, struct foreign *foreign)
 {
-    network->format.no_classes = "the file of weights has no classifier (fc.weight)";
-    if (!safetensors_find(&foreign->file, "fc.weight"))
+    network->format.no_classes = network->info->no_classes
+                                     ? network->info->no_classes
+                                     : "the file of weights has no classifier (fc.weight)";
+    if (network->info->no_classes || !safetensors_find(&foreign->file, "fc.weight"))
         return;
     network->format.no_classes = NULL;
     network->classifier = foreign_take(foreign, "fc.weight", SHAPE(CLASSES, FEATURES));
@@ -155,7 +228,7 @@ static bool draw_weights(struct feature_network *network, struct error *err)
     bool ok = plan && plan_run(plan, 0, RANDOM_SEED, err) && take_drawn(drawn, network->store, err);
     plan_free(plan);
     store_free(drawn);
-    struct digest digest = digest_of(random_recipe, strlen(random_recipe));
+    struct digest digest = digest_of(network->info->recipe, strlen(network->info->recipe));
     digest_hex(&digest, network->format.weights);
     network->format.no_classes = "random weights know no classes";
     return ok;
@@ -170,7 +243,7 @@ static bool plan_batch(struct feature_network *network, size_t height, size_t wi
     network->planes =
         t_input(network->graph, "planes", DTYPE_F32,
                 SHAPE((int64_t)network->format.batch, (int64_t)height, (int64_t)width));
-    network->features = inception_build(inception_prepare(network->planes));
+    network->features = network->info->build(network->info->prepare(network->planes));
     network->plan = plan_create(network->store, &network->features, 1, NULL, 0, err);
     if (!network->plan)
         graph_free(network->graph);
@@ -197,11 +270,9 @@ static bool begin(struct feature_network *network, const struct feature_settings
 {
     const struct backend *backend =
         device_backend(settings->device ? settings->device : "auto", err);
-    bool given = settings->weights && *settings->weights;
     if (!backend)
         return false;
     network->format.device = backend->name;
-    network->format.backbone = given ? "inception" : "random";
     network->pixels = height * width;
     network->store = store_new(backend);
     if (!plan_largest(network, height, width, err))
@@ -211,7 +282,8 @@ static bool begin(struct feature_network *network, const struct feature_settings
     network->values = memory_allocate(network->format.batch * FEATURES, sizeof(float),
                                       "the features of a batch", err);
     return network->batch && network->values &&
-           (given ? load_weights(network, settings->weights, err) : draw_weights(network, err));
+           (network->format.random ? draw_weights(network, err)
+                                   : load_weights(network, settings->weights, err));
 }
 
 struct feature_network *feature_network_open(const struct feature_settings *settings,
@@ -219,7 +291,17 @@ struct feature_network *feature_network_open(const struct feature_settings *sett
                                              struct error *err)
 {
     struct feature_network *network = memory_grow(NULL, 1, sizeof *network);
-    *network = (struct feature_network){ .type = type };
+    const struct network_info *info = &networks[settings->network];
+    bool given = settings->weights && *settings->weights;
+    *network = (struct feature_network){
+        .info = info,
+        .type = type,
+        .format = { .network = feature_network_names[settings->network],
+                    .backbone = info->backbone,
+                    .preparation = info->preparation,
+                    .side = info->side,
+                    .random = !given },
+    };
     if (begin(network, settings, height, width, err))
         return network;
     feature_network_free(network);

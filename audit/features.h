@@ -4,15 +4,17 @@
  *     ok = feature_network_run(network, planes, count, values, err);       // (count,FEATURES)
  *     feature_network_free(network);
  *
- * The network is the Inception v3 of the Fréchet Inception Distance (models/inception.h), the
- * features its 2,048 means over the last 8 × 8 positions. Its weights come from a file, those of
- * 2015-12-05 where numbers are to be compared with others' (docs/weights.md), or are random: a
- * random network tells images apart without having seen photographs, and nothing is downloaded
- * (Naeem et al., ICML 2020).
+ * Networks are rows of a table, and with a network goes the way in which images are brought to it.
+ * Each gives 2,048 features, the means over all positions of its last block:
  *
- * Images are prepared as clean-fid does (Parmar et al., CVPR 2022): values from 0 to 255, brought
- * to 299 × 299 by antialiased bicubic interpolation without rounding, cut to 0 … 255, (x - 128) /
- * 128, and the one plane given thrice.
+ *   inception     Inception v3 of the Fréchet Inception Distance (models/inception.h), which learnt
+ *                 from photographs; images as clean-fid prepares them
+ *   radimagenet   ResNet-50 (models/resnet50.h), as RadImageNet has trained it on images of CT, MR
+ *                 and ultrasound; images as in RadImageNet's example for PyTorch
+ *
+ * Weights come from a file, where numbers are to be compared with others' those that are published
+ * (docs/weights.md), or are random: a random network tells images apart without having seen any,
+ * and nothing is downloaded (Naeem et al., ICML 2020).
  */
 #ifndef AUDIT_FEATURES_H
 #define AUDIT_FEATURES_H
@@ -22,13 +24,19 @@
 
 enum { FEATURES = 2048, CLASSES = 1008 };
 
+enum feature_network_kind { FEATURES_INCEPTION, FEATURES_RADIMAGENET, FEATURE_NETWORKS };
+extern const char *const feature_network_names[FEATURE_NETWORKS + 1];
+
 struct feature_settings {
     const char *weights; /* a safetensors file; NULL or "": random ones, always the same */
     const char *device;  /* as device_backend takes it (tensor/device.h); NULL: auto */
+    int network;         /* enum feature_network_kind */
 };
 
 struct feature_format {
-    const char *backbone;     /* "inception", or "random" */
+    const char *network, *backbone, *preparation; /* its name; and in words */
+    int side;                                     /* of the images that it sees */
+    bool random;                                  /* the weights are */
     char weights[DIGEST_HEX]; /* of the file; of how they are drawn, for random ones */
     const char *device;       /* that computes: cpu, cuda */
     size_t batch;             /* images computed at once: by the memory that is to be had */

@@ -25,8 +25,10 @@ const struct fidelity_settings fidelity_defaults = {
 #define FIELD(...) YAML_FIELD(struct fidelity_settings, __VA_ARGS__)
 
 const struct yaml_field fidelity_fields[] = {
+    FIELD(network, YAML_CHOICE, .choices = feature_network_names,
+          .help = "Inception v3 (default), or RadImageNet's ResNet-50"),
     FIELD(weights, YAML_STRING, .metavar = "FILE|random",
-          .help = "Inception v3, as safetensors; random: without a file (default)"),
+          .help = "the network's, as safetensors; random: without a file (default)"),
     FIELD(device, YAML_STRING, .metavar = "DEVICE",
           .help = "cpu, cuda, cuda:N or auto: a GPU where there is one (default auto)"),
     FIELD(channels, YAML_STRINGS, .metavar = "NAME",
@@ -51,9 +53,9 @@ bool fidelity_settings_check(const struct fidelity_settings *settings, struct er
     const char *weights = fidelity_weights(settings);
     return !weights || path_kind(weights) == PATH_FILE ||
            error_set(err,
-                     "weights: %s: no such file; give a safetensors file of Inception v3 "
+                     "weights: %s: no such file; give a safetensors file of the network %s "
                      "(docs/weights.md), or \"random\"",
-                     weights);
+                     weights, feature_network_names[settings->network]);
 }
 
 /* ---- what is compared ------------------------------------------------------------------------ */
@@ -330,8 +332,9 @@ static void plan_comparisons(struct fidelity_run *run)
 static bool open_network(struct fidelity_run *run, struct error *err)
 {
     const struct image_set *images = &run->sets.of[SET_TRAIN].images;
-    const struct feature_settings settings = { fidelity_weights(run->settings),
-                                               run->settings->device };
+    const struct feature_settings settings = { .weights = fidelity_weights(run->settings),
+                                               .device = run->settings->device,
+                                               .network = run->settings->network };
     run->network =
         feature_network_open(&settings, images->type, images->height, images->width, err);
     return run->network;

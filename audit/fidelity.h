@@ -19,7 +19,7 @@
  * Measures (fidelity_measures.h) are computed for every channel alone, the plane given to the
  * network thrice as grey, and averaged over channels; masks are left out.
  *
- * Folder:  fidelity.json (schema lethe/fidelity/1); while unfinished work/, where features stand
+ * Folder:  fidelity.json (schema lethe/fidelity/2); while unfinished work/, where features stand
  * that are computed already: a run that was killed goes on with them.
  *
  * The same inputs, settings and device give the same bytes, interrupted or not. This is no measure
@@ -32,10 +32,11 @@
 #include "base/text.h"
 #include "base/yaml.h"
 
-#define FIDELITY_SCHEMA "lethe/fidelity/1"
+#define FIDELITY_SCHEMA "lethe/fidelity/2"
 
 /* The plan's section `fidelity`, and the command line. */
 struct fidelity_settings {
+    int network;         /* enum feature_network_kind (audit/features.h) */
     const char *weights; /* a file (audit/features.h); "random" or NULL: random ones */
     const char *device;  /* as device_backend takes it (tensor/device.h) */
     struct yaml_strings channels;

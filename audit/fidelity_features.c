@@ -18,7 +18,7 @@ static struct digest digest_of_work(const struct fidelity_run *run)
     const struct feature_format *format = feature_network_format(run->network);
     struct text text = { 0 };
     char hex[DIGEST_HEX];
-    text_format(&text, "%s %s\n%s %s %s\n", RECORD_SCHEMA, LETHE_VERSION, format->backbone,
+    text_format(&text, "%s %s\n%s %s %s\n", RECORD_SCHEMA, LETHE_VERSION, format->network,
                 format->weights, format->device);
     for (enum set_role role = 0; role < SET_COUNT; role++) {
         const struct drawn *drawn = &run->drawn[role];

@@ -146,7 +146,11 @@ static struct json *features_object(const struct fidelity_run *run)
 {
     const struct feature_format *format = feature_network_format(run->network);
     struct json *object = json_new_object();
+    json_put_string(object, "network", format->network);
     json_put_string(object, "backbone", format->backbone);
+    json_put_integer(object, "side", format->side);
+    json_put_string(object, "preparation", format->preparation);
+    json_put_bool(object, "random", format->random);
     json_put_string(object, "weights", format->weights);
     json_put_string(object, "device", format->device);
     json_put_integer(object, "count", FEATURES);

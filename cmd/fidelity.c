@@ -91,15 +91,15 @@ static void describe(const char *folder, const struct json *document, struct tex
     static const char *const against[][2] = { { "holdout", "held-out" },
                                               { "training", "training" } };
     const struct json *features = json_member(document, "features");
-    const char *backbone = json_as_string(json_member(features, "backbone"));
+    bool random = number(features, "random") == 1;
     double candidates = number(document, "candidates");
     char interval[TEXT_SHORT];
     snprintf(interval, sizeof interval, "%.3g %% interval",
              100 * joint_confidence(isnan(candidates) ? 1 : (size_t)candidates));
     size_t channels = json_length(json_member(document, "channels"));
-    text_format(out, "%s: %zu channel%s, features of Inception v3 with %s weights\n", folder,
-                channels, channels == 1 ? "" : "s, averaged",
-                strcmp(backbone, "random") == 0 ? "random" : "trained");
+    text_format(out, "%s: %zu channel%s, features of %s with %s weights\n", folder, channels,
+                channels == 1 ? "" : "s, averaged",
+                json_as_string(json_member(features, "backbone")), random ? "random" : "trained");
     for (size_t a = 0; a < 2; a++) {
         const struct json *mean = json_member(json_member(document, "mean"), against[a][0]),
                           *of = json_member(json_member(document, "compared"), against[a][0]);

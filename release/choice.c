@@ -97,7 +97,7 @@ static bool try_one(const struct choice_candidate *candidate, const struct polic
     struct json *fidelity =
         description && candidate->fidelity
             ? json_load_schema(path_join(arena, candidate->fidelity, "fidelity.json"),
-                               "lethe/fidelity/1", err)
+                               "lethe/fidelity/2", err)
             : NULL;
     bool ok = description && (utility || !candidate->utility) && (fidelity || !candidate->fidelity);
     *trial = (struct trial){ .entry = json_new_object() };

@@ -301,8 +301,8 @@ static members utility = {
 
 static members fidelity_settings = { NUMBER("images"), NUMBER("bootstrap"), NUMBER("seed"), END };
 static members features = {
-    TEXT("backbone"), TEXT("weights"), TEXT("device"), NUMBER("count"), NUMBER("classes"),
-    TEXT("no_classes"), END
+    TEXT("network"), TEXT("backbone"), NUMBER("side"), TEXT("preparation"), NUMBER("random"),
+    TEXT("weights"), TEXT("device"), NUMBER("count"), NUMBER("classes"), TEXT("no_classes"), END
 };
 static members real_count = {
     NUMBER("images"), NUMBER("drawn"), NUMBER("outside"), NUMBER("subjects"), END

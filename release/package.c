@@ -138,7 +138,7 @@ static bool open_inputs(struct packaging *packaging)
     }
     if (job->fidelity) {
         const char *fidelity = path_join(packaging->arena, job->fidelity, "fidelity.json");
-        packaging->fidelity = json_load_schema(fidelity, "lethe/fidelity/1", err);
+        packaging->fidelity = json_load_schema(fidelity, "lethe/fidelity/2", err);
         if (!packaging->fidelity)
             return false;
     }

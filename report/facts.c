@@ -107,7 +107,7 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
         job->fidelity ? path_join(&facts->arena, job->fidelity, "fidelity.json") : NULL;
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/2", &facts->utility, err) &&
-              load(fidelity, "lethe/fidelity/1", &facts->fidelity, err) &&
+              load(fidelity, "lethe/fidelity/2", &facts->fidelity, err) &&
               load(job->review, REVIEW_SCHEMA, &facts->review, err) &&
               load(job->choice, CHOICE_SCHEMA, &facts->choice, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&

@@ -262,15 +262,16 @@ static const char *finding(struct page *page)
 static void write_what_with(struct page *page)
 {
     const struct json *features = fact(page->facts->fidelity, "features");
-    const char *backbone = fact_string(features, "backbone");
-    bool random = backbone && strcmp(backbone, "random") == 0;
-    html_put(page->html,
-             "<p>Measured with the $r features of an Inception v3 network, $t (SHA-256 of the "
-             "weights: <span class=\"digest\">$t</span>). Numbers of other weights, sizes or ways "
-             "of resizing cannot be compared with these.</p>",
-             fact_number(features, "count"),
-             random ? "with random weights: it was trained on nothing" : "with weights from a file",
-             fact_string(features, "weights"));
+    html_put(
+        page->html,
+        "<p>Measured with the $r features of the network $t, $t (SHA-256 of the weights: <span "
+        "class=\"digest\">$t</span>). Images were brought to $r × $r pixels: $t. Numbers of "
+        "other networks, weights, sizes or ways of resizing cannot be compared with these.</p>",
+        fact_number(features, "count"), fact_string(features, "backbone"),
+        fact_number(features, "random") == 1 ? "with random weights: it was trained on nothing"
+                                             : "with weights from a file",
+        fact_string(features, "weights"), fact_number(features, "side"),
+        fact_number(features, "side"), fact_string(features, "preparation"));
 }
 
 static void write_warnings(struct page *page)

@@ -139,12 +139,13 @@ struct node *nn_batch_norm_at(struct site at, struct node *x, const char *name,
     struct graph *graph = x->graph;
     double epsilon = options.epsilon ? options.epsilon : NORM_EPSILON;
     struct shape channels = SHAPE(dim(x, 1));
-    double count = (double)(dim(x, 0) * dim(x, 2) * dim(x, 3));
+    double count = (double)(dim(x, 0) * dim(x, 2) * dim(x, 3)),
+           first = options.variance ? options.variance : 1;
     graph_push(graph, "%s", name);
     struct node *weight = t_parameter(graph, "weight", initial_ones(graph, channels));
     struct node *bias = t_parameter(graph, "bias", initial_zeros(graph, channels));
     struct node *running_mean = t_state(graph, "running_mean", initial_zeros(graph, channels));
-    struct node *running_var = t_state(graph, "running_var", initial_ones(graph, channels));
+    struct node *running_var = t_state(graph, "running_var", t_full(graph, channels, first));
     struct node *mean = by_channel(at, running_mean), *variance = by_channel(at, running_var);
     if (updates) {
         mean = t_mean(x, AXES(0, 2, 3)); /* (1,C,1,1) */

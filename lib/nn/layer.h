@@ -70,7 +70,8 @@ struct node *nn_layer_norm_at(struct site at, struct node *x, const char *name);
  * the updates; without, by the running averages. */
 struct updates;
 struct batch_norm_options {
-    double epsilon; /* 0: 1e-5 */
+    double epsilon;  /* 0: 1e-5 */
+    double variance; /* the running one's first value; 0: 1 */
 };
 #define nn_batch_norm(x, name, updates, ...)                                                       \
     nn_batch_norm_at(HERE, x, name, updates, (struct batch_norm_options){ __VA_ARGS__ })

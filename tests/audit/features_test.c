@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "data/safetensors.h"
 #include "models/inception.h"
+#include "models/resnet50.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -52,17 +53,19 @@ static void make_disc(int which, uint8_t *plane)
     }
 }
 
-/* As deep networks with weights as drawn do not: there the cosine is above .999. */
-static void random_weights_do_not_point_all_images_one_way(void **state)
+/* As deep networks with weights as drawn do not: there the cosine is above .999. Nor do their
+ * features grow or vanish from layer to layer. */
+static void discs_are_told_apart_by(int which)
 {
-    (void)state;
+    const struct feature_settings settings = { .device = "cpu", .network = which };
     struct error err;
     uint8_t planes[2][PIXELS];
     const void *each[] = { planes[0], planes[1] };
     static float values[2 * FEATURES];
     make_disc(0, planes[0]);
     make_disc(3, planes[1]);
-    struct feature_network *network = must_open(&drawn, ELEMENT_UINT8);
+    struct feature_network *network = must_open(&settings, ELEMENT_UINT8);
+    assert_string_equal(feature_network_format(network)->network, feature_network_names[which]);
     assert_ok(feature_network_run(network, each, 2, values, &err), err);
     feature_network_free(network);
     double dot = 0, a = 0, b = 0;
@@ -72,6 +75,14 @@ static void random_weights_do_not_point_all_images_one_way(void **state)
         b += (double)values[FEATURES + i] * (double)values[FEATURES + i];
     }
     assert_true(dot / sqrt(a * b) < 0.99);
+    assert_true(a > 0.01 * FEATURES && a < 100 * FEATURES);
+}
+
+static void random_weights_do_not_point_all_images_one_way(void **state)
+{
+    (void)state;
+    for (int which = 0; which < FEATURE_NETWORKS; which++)
+        discs_are_told_apart_by(which);
 }
 
 static void random_weights_are_the_same_each_time_and_tell_planes_apart(void **state)
@@ -85,7 +96,7 @@ static void random_weights_are_the_same_each_time_and_tell_planes_apart(void **s
     make_plane(2, planes[1]);
     struct feature_network *network = must_open(&drawn, ELEMENT_UINT8);
     const struct feature_format *format = feature_network_format(network);
-    assert_string_equal(format->backbone, "random");
+    assert_true(format->random);
     assert_string_equal(format->device, "cpu");
     assert_string_equal(format->no_classes, "random weights know no classes");
     assert_null(feature_network_classifier(network));
@@ -210,12 +221,13 @@ static float *add(struct official *file, const char *name, struct shape shape)
     return data;
 }
 
-static void make_official(struct official *file)
+/* Every tensor of a network. */
+static void make_file(struct official *file, struct node *(*build)(struct node *x), int side)
 {
     struct graph *graph = graph_new();
     *file = (struct official){ .count = 0 };
     arena_init(&file->arena);
-    inception_build(t_input(graph, "x", DTYPE_F32, SHAPE(1, 3, INCEPTION_SIDE, INCEPTION_SIDE)));
+    build(t_input(graph, "x", DTYPE_F32, SHAPE(1, 3, side, side)));
     for (size_t id = 0; id < graph_size(graph); id++) {
         const struct node *node = graph_node(graph, id);
         if (node->op != OP_PARAMETER)
@@ -229,6 +241,11 @@ static void make_official(struct official *file)
         }
     }
     graph_free(graph);
+}
+
+static void make_official(struct official *file)
+{
+    make_file(file, inception_build, INCEPTION_SIDE);
     add(file, "fc.weight", SHAPE(CLASSES, FEATURES));
     add(file, "fc.bias", SHAPE(1008));
     add(file, "Conv2d_1a_3x3.bn.num_batches_tracked", SHAPE(1));
@@ -269,7 +286,7 @@ static void weights_of_a_file_are_used_and_told_by_their_digest(void **state)
     make_plane(1, plane);
     struct feature_settings settings = { save(&file), "cpu" };
     struct feature_network *network = must_open(&settings, ELEMENT_UINT8);
-    assert_string_equal(feature_network_format(network)->backbone, "inception");
+    assert_false(feature_network_format(network)->random);
     assert_ok(digest_file(settings.weights, &digest, &err), err);
     assert_string_equal(feature_network_format(network)->weights, digest_hex(&digest, hex));
     assert_null(feature_network_format(network)->no_classes);
@@ -281,27 +298,18 @@ static void weights_of_a_file_are_used_and_told_by_their_digest(void **state)
     float *bias = values_of(&file, "Mixed_7c.branch1x1.bn.bias");
     for (int i = 0; i < 320; i++)
         bias[i] += 0.5f;
+    entry_of(&file, "fc.weight")->name = "fc.num_batches_tracked"; /* which is passed over */
     save(&file);
-    features_of(&settings, ELEMENT_UINT8, plane, shifted);
+    network = must_open(&settings, ELEMENT_UINT8);
+    assert_null(feature_network_classifier(network));
+    assert_contains(feature_network_format(network)->no_classes, "no classifier (fc.weight)");
+    assert_ok(feature_network_run(network, &(const void *){ plane }, 1, shifted, &err), err);
+    feature_network_free(network);
     assert_memory_equal(first + 320, shifted + 320, (FEATURES - 320) * sizeof *first);
     int moved = 0;
     for (int i = 0; i < 320; i++)
         moved += shifted[i] > first[i];
     assert_in_range(moved, 300, 320);
-    arena_release(&file.arena);
-}
-
-static void a_file_may_come_without_the_classifier(void **state)
-{
-    (void)state;
-    struct official file;
-    make_official(&file);
-    entry_of(&file, "fc.weight")->name = "fc.num_batches_tracked"; /* which is passed over */
-    struct feature_settings settings = { save(&file), "cpu" };
-    struct feature_network *network = must_open(&settings, ELEMENT_UINT8);
-    assert_null(feature_network_classifier(network));
-    assert_contains(feature_network_format(network)->no_classes, "no classifier (fc.weight)");
-    feature_network_free(network);
     arena_release(&file.arena);
 }
 
@@ -334,6 +342,33 @@ static void every_difference_of_a_weights_file_is_told(void **state)
     arena_release(&file.arena);
 }
 
+/* RadImageNet numbers the layers, torchvision names them: either is taken. Weights that come from
+ * Keras are another network's, and their convolutions have a bias. */
+static void radimagenets_names_are_known(void **state)
+{
+    (void)state;
+    static const char *const stems[][2] = {
+        { "conv1.", "0." },  { "bn1.", "1." },    { "layer1.", "4." },
+        { "layer2.", "5." }, { "layer3.", "6." }, { "layer4.", "7." },
+    };
+    struct error err;
+    struct official file;
+    make_file(&file, resnet50_build, RESNET50_SIDE);
+    add(&file, "conv1.bias", SHAPE(64));
+    for (size_t i = 0; i < file.count; i++)
+        for (size_t s = 0; s < 6; s++)
+            if (i % 2 && strncmp(file.entries[i].name, stems[s][0], strlen(stems[s][0])) == 0) {
+                file.entries[i].name = arena_format(&file.arena, "backbone.%s%s", stems[s][1],
+                                                    file.entries[i].name + strlen(stems[s][0]));
+                break;
+            }
+    struct feature_settings settings = { save(&file), "cpu", FEATURES_RADIMAGENET };
+    assert_null(feature_network_open(&settings, ELEMENT_UINT8, SIDE, SIDE, &err));
+    assert_contains(err.message, "weights.safetensors: 1 differences from what is asked for");
+    assert_contains(err.message, ".bias: in the file, not asked for\n");
+    arena_release(&file.arena);
+}
+
 static void a_file_that_is_none_is_refused(void **state)
 {
     (void)state;
@@ -358,8 +393,8 @@ int main(void)
         cmocka_unit_test(types_stand_for_the_same_greys),
         cmocka_unit_test(a_plane_that_is_not_finite_is_named),
         TEST(weights_of_a_file_are_used_and_told_by_their_digest),
-        TEST(a_file_may_come_without_the_classifier),
         TEST(every_difference_of_a_weights_file_is_told),
+        TEST(radimagenets_names_are_known),
         TEST(a_file_that_is_none_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

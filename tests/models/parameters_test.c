@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "case.h"
 #include "models/inception.h"
+#include "models/resnet50.h"
 
 #include <stdio.h>
 
@@ -113,6 +114,15 @@ static void inception_has_pytorch_fids_parameters_and_buffers(void **state)
     graph_free(graph);
 }
 
+static void resnet50_has_torchvisions_parameters_and_buffers(void **state)
+{
+    (void)state;
+    struct graph *graph = graph_new();
+    resnet50_build(t_input(graph, "x", DTYPE_F32, SHAPE(1, 3, RESNET50_SIDE, RESNET50_SIDE)));
+    check_graph("resnet50", graph, NULL);
+    graph_free(graph);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -123,6 +133,7 @@ int main(void)
         cmocka_unit_test(stylegan2_has_the_official_parameters_and_buffers),
         cmocka_unit_test(stylegan3_has_the_official_parameters_and_buffers),
         cmocka_unit_test(inception_has_pytorch_fids_parameters_and_buffers),
+        cmocka_unit_test(resnet50_has_torchvisions_parameters_and_buffers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

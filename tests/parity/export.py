@@ -29,6 +29,7 @@ import operations
 import tensorfile
 from cases import CASES, ProGan, StyleGan, StyleGan3
 from models.inception import Inception
+from models.resnet50 import ResNet50
 
 
 @torch.no_grad()
@@ -153,9 +154,10 @@ def export_parameters(path):
                 if not key.endswith(CONSTANTS):
                     shape = "x".join(map(str, value.shape)) or "scalar"
                     file.write(f"{name} {key[1:]} {shape}\n")
-        for key, value in Inception().state_dict().items():
-            if not key.endswith("num_batches_tracked"):
-                file.write(f"inception {key} {'x'.join(map(str, value.shape))}\n")
+        for name, network in ("inception", Inception()), ("resnet50", ResNet50()):
+            for key, value in network.state_dict().items():
+                if not key.endswith("num_batches_tracked"):
+                    file.write(f"{name} {key} {'x'.join(map(str, value.shape))}\n")
 
 
 def export_operations(path, seed):

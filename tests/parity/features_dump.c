@@ -1,6 +1,6 @@
 /* For the comparison with PyTorch: features of the planes of an array.
  *
- *     features_dump WEIGHTS|random PLANES.npy DEVICE > features     (count,2048) of float32
+ *     features_dump NETWORK WEIGHTS|random PLANES.npy DEVICE > features     (count,2048) of float32
  */
 #include "audit/features.h"
 #include "base/arena.h"
@@ -10,11 +10,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool dump(const char *weights, const struct npy *array, const char *device,
+static int network_of(const char *name)
+{
+    for (int i = 0; i < FEATURE_NETWORKS; i++)
+        if (strcmp(feature_network_names[i], name) == 0)
+            return i;
+    fprintf(stderr, "features_dump: there is no network %s\n", name);
+    exit(2);
+}
+
+static bool dump(int kind, const char *weights, const struct npy *array, const char *device,
                  struct error *err)
 {
     bool random = strcmp(weights, "random") == 0;
-    struct feature_settings settings = { random ? "" : weights, device };
+    struct feature_settings settings = { random ? "" : weights, device, kind };
     size_t count = array->shape[0], height = array->shape[1], width = array->shape[2];
     struct feature_network *network =
         feature_network_open(&settings, array->type, height, width, err);
@@ -37,14 +46,14 @@ int main(int argc, char **argv)
 {
     struct npy array;
     struct error err;
-    if (argc != 4) {
-        fputs("usage: features_dump WEIGHTS|random PLANES.npy DEVICE\n", stderr);
+    if (argc != 5) {
+        fputs("usage: features_dump NETWORK WEIGHTS|random PLANES.npy DEVICE\n", stderr);
         return 2;
     }
-    bool ok = npy_open(&array, argv[2], &err);
+    bool ok = npy_open(&array, argv[3], &err);
     if (ok) {
-        ok = array.rank == 3 ? dump(argv[1], &array, argv[3], &err)
-                             : error_set(&err, "%s: expected (N,H,W)", argv[2]);
+        ok = array.rank == 3 ? dump(network_of(argv[1]), argv[2], &array, argv[4], &err)
+                             : error_set(&err, "%s: expected (N,H,W)", argv[3]);
         npy_close(&array);
     }
     if (!ok)

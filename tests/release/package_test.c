@@ -334,7 +334,7 @@ static void measure_fidelity(double ratio)
 {
     struct json *record = json_new_object(), *fid = json_new_object(), *against = json_new_object(),
                 *mean = json_new_object(), *inputs = json_new_object();
-    json_put_string(record, "schema", "lethe/fidelity/1");
+    json_put_string(record, "schema", "lethe/fidelity/2");
     json_put_real(fid, "ratio", ratio);
     json_put(against, "fid", fid);
     json_put(mean, "holdout", against);

@@ -133,19 +133,19 @@ static inline void evidence_fidelity(const char *folder, int people, bool classe
     text_format(&likeness,
                 "\"inception_score\": {%s, %s, \"control\": {%s, %s}, \"difference\": {%s}}", value,
                 splits, value, splits, value);
-    text_format(&document,
-                "{\"schema\": \"lethe/fidelity/1\", \"features\": {\"backbone\": \"%s\",\n"
-                " %s \"weights\": \"abcd\", \"device\": \"cpu\", \"count\": 2048},\n"
-                "\"compared\": {\"holdout\": {\"images\": 10, \"reference_images\": 3,\n"
-                " \"reference_subjects\": %d, \"control_subjects\": 3}},\n"
-                "\"warnings\": [\"the held-out set is of few\"],\n"
-                "\"mean\": {\"holdout\": {%s}, \"training\": null},\n"
-                "\"channels\": [{\"name\": \"t1\", \"holdout\": {%s}, \"training\": null},\n"
-                " {\"name\": \"flair\", \"holdout\": {%s}, \"training\": null}],\n"
-                "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
-                classes ? "inception" : "random",
-                classes ? "" : "\"no_classes\": \"random weights know none\",", people,
-                likeness.bytes, likeness.bytes, likeness.bytes);
+    text_format(
+        &document,
+        "{\"schema\": \"lethe/fidelity/2\", \"features\": {\"backbone\": \"ResNet-50\",\n"
+        " \"side\": 224, \"preparation\": \"as told\", \"random\": %s, %s \"weights\": \"abcd\", \"device\": \"cpu\", \"count\": 2048},\n"
+        "\"compared\": {\"holdout\": {\"images\": 10, \"reference_images\": 3,\n"
+        " \"reference_subjects\": %d, \"control_subjects\": 3}},\n"
+        "\"warnings\": [\"the held-out set is of few\"],\n"
+        "\"mean\": {\"holdout\": {%s}, \"training\": null},\n"
+        "\"channels\": [{\"name\": \"t1\", \"holdout\": {%s}, \"training\": null},\n"
+        " {\"name\": \"flair\", \"holdout\": {%s}, \"training\": null}],\n"
+        "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
+        classes ? "false" : "true", classes ? "" : "\"no_classes\": \"random weights know none\",",
+        people, likeness.bytes, likeness.bytes, likeness.bytes);
     assert_ok(folder_create(folder, &evidence_err), evidence_err);
     snprintf(path, sizeof path, "%s/fidelity.json", folder);
     write_text(path, document.bytes);

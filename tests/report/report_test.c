@@ -339,7 +339,8 @@ static void fidelity_has_a_section_where_it_was_measured(void **state)
         assert_contains(pages[i], "by more than chance explains in: distance.");
         assert_contains(pages[i], "0.0600 to 0.140"); /* kid's interval */
         assert_contains(pages[i], "2.500 times");     /* fid over its control */
-        assert_contains(pages[i], "with weights from a file");
+        assert_contains(pages[i], "features of the network ResNet-50, with weights from a file");
+        assert_contains(pages[i], "224 × 224 pixels: as told");
         assert_contains(pages[i], "1.500 to 2.250"); /* the inception score's interval */
         assert_contains(pages[i], "of 10 splits of the images: 1.375, deviation 0.0625");
         assert_contains(pages[i], "the held-out set is of few");
