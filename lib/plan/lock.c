@@ -3,118 +3,144 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/text.h"
 
-#include <fcntl.h>
+#include <dirent.h>
+#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
 static const char lock_name[] = "lock";
-enum { LOCK_LIMIT = 1 << 16 };
 
-const char *time_text(char buffer[TIME_TEXT])
+static bool take(struct run_lock *lock, const char *path, const char *command, struct error *err)
 {
-    struct tm parts;
-    time_t now = time(NULL);
-    gmtime_r(&now, &parts);
-    strftime(buffer, TIME_TEXT, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return buffer;
-}
-
-/* What the file tells; a file without sense tells nothing. */
-static void read_holder(const char *path, struct run_holder *holder, struct arena *arena)
-{
-    size_t size;
-    char *bytes = file_read(path, LOCK_LIMIT, &size, NULL);
-    struct json *record = bytes ? json_parse(bytes, size, path, NULL) : NULL;
-    const char *host = record ? json_get_string(record, "host", NULL) : NULL;
-    const char *since = record ? json_get_string(record, "since", NULL) : NULL;
-    const char *command = record ? json_get_string(record, "command", NULL) : NULL;
-    if (!record || !json_get_integer(record, "process", &holder->process, NULL))
-        holder->process = 0;
-    holder->host = arena_string(arena, host ? host : "an unknown host");
-    holder->since = arena_string(arena, since ? since : "an unknown time");
-    holder->command = arena_string(arena, command ? command : "an unknown command");
-    json_free(record);
-    memory_free(bytes);
-}
-
-static bool write_holder(int descriptor, const char *path, const char *command, struct error *err)
-{
-    char host[256] = "", since[TIME_TEXT];
-    gethostname(host, sizeof host - 1);
-    struct json *record = json_new_object();
-    json_put_integer(record, "process", getpid());
-    json_put_string(record, "host", host);
-    json_put_string(record, "since", time_text(since));
-    json_put_string(record, "command", command);
-    char *line = json_line(record);
-    size_t length = strlen(line);
-    bool ok =
-        ftruncate(descriptor, 0) == 0 && pwrite(descriptor, line, length, 0) == (ssize_t)length;
-    memory_free(line);
-    json_free(record);
-    return ok || error_set_errno(err, "%s: cannot be written", path);
-}
-
-static bool is_held(const char *path, struct run_holder *holder, struct arena *arena,
-                    struct error *err)
-{
-    read_holder(path, holder, arena);
-    return error_set(err,
-                     "%s: another run works in this folder: process %lld on %s, since %s (%s); "
-                     "wait until it has ended, or end it",
-                     path, (long long)holder->process, holder->host, holder->since,
-                     holder->command);
-}
-
-static bool take(struct run_lock *lock, const char *path, const char *command, struct arena *arena,
-                 struct error *err)
-{
-    struct run_holder holder;
-    lock->descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (lock->descriptor < 0)
-        return error_set_errno(err, "%s: cannot be written", path);
-    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    if (fcntl(lock->descriptor, F_OFD_SETLK, &whole) != 0)
-        return is_locked_by_another(path, err) && is_held(path, &holder, arena, err);
-    return write_holder(lock->descriptor, path, command, err);
+    struct error why;
+    enum lock_outcome outcome = lock_take(&lock->lock, path, command, &why);
+    if (outcome == LOCK_HELD)
+        return error_set(err,
+                         "%s: another run works in this folder: %s; wait until it has ended, or "
+                         "end it",
+                         path, why.message);
+    return outcome == LOCK_TAKEN || error_set(err, "%s", why.message);
 }
 
 bool run_lock_take(struct run_lock *lock, const char *folder, const char *command,
                    struct error *err)
 {
     struct arena arena;
-    lock->descriptor = -1;
+    lock->lock = (struct lock)LOCK_NONE;
     if (!folder_create(folder, err))
         return false;
     arena_init(&arena);
-    bool ok = take(lock, path_join(&arena, folder, lock_name), command, &arena, err);
-    if (!ok)
-        run_lock_release(lock);
+    bool ok = take(lock, path_join(&arena, folder, lock_name), command, err);
     arena_release(&arena);
     return ok;
 }
 
-/* The file stays: removing it would let a third process lock a file of the same name. */
 void run_lock_release(struct run_lock *lock)
 {
-    if (lock->descriptor >= 0)
-        close(lock->descriptor);
-    lock->descriptor = -1;
+    lock_release(&lock->lock);
 }
 
-void run_lock_holder(const char *folder, struct run_holder *holder, struct arena *arena)
+bool run_lock_tell(struct run_lock *lock, const char *plan, const char *stage, const char *until,
+                   struct error *err)
 {
-    const char *path = path_join(arena, folder, lock_name);
-    *holder = (struct run_holder){ 0 };
-    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (descriptor < 0)
+    const struct lock_word words[] = { { "plan", plan }, { "stage", stage }, { "until", until } };
+    return lock_tell(&lock->lock, words, sizeof words / sizeof *words, err);
+}
+
+static const char *told(const struct lock_holder *holder, const char *key, struct arena *arena)
+{
+    const char *value = holder->record ? json_get_string(holder->record, key, NULL) : NULL;
+    return value ? arena_string(arena, value) : NULL;
+}
+
+void run_lock_holder(const char *folder, struct run_holder *run, struct arena *arena)
+{
+    struct lock_holder holder;
+    lock_holder(path_join(arena, folder, lock_name), &holder, arena);
+    *run = (struct run_holder){
+        .is_held = holder.is_held,
+        .was_killed = !holder.is_held && holder.is_told,
+        .process = holder.process,
+        .host = holder.host,
+        .since = holder.since,
+        .command = holder.command,
+        .version = holder.version,
+        .plan = told(&holder, "plan", arena),
+        .stage = told(&holder, "stage", arena),
+        .until = told(&holder, "until", arena),
+    };
+    lock_holder_release(&holder);
+}
+
+/* ---- units of work --------------------------------------------------------------------------- */
+
+static const char unit_ending[] = ".taken";
+enum { UNITS_DEEP = 6 };
+
+struct units {
+    struct run_unit *items;
+    size_t count, capacity;
+    const char *folder;
+    struct arena *arena;
+};
+
+/* "model" of "model/.taken", of ".model.taken" and of "model.taken". */
+static const char *unit_path(const char *lock, struct arena *arena)
+{
+    const char *name = path_name(lock);
+    size_t stem = strlen(name) - strlen(unit_ending);
+    const char *bare = arena_substring(arena, name, stem);
+    return stem ? path_join(arena, path_parent(arena, lock), bare + (*bare == '.'))
+                : path_parent(arena, lock);
+}
+
+static void add_unit(struct units *units, const char *path)
+{
+    struct lock_holder holder;
+    lock_holder(path_join(units->arena, units->folder, path), &holder, units->arena);
+    lock_holder_release(&holder);
+    if (!holder.is_held)
         return;
-    if (fcntl(descriptor, F_OFD_GETLK, &whole) == 0 && whole.l_type != F_UNLCK) {
-        holder->is_held = true;
-        read_holder(path, holder, arena);
+    if (units->count == units->capacity) {
+        units->capacity = 2 * units->capacity + 16;
+        units->items = memory_grow(units->items, units->capacity, sizeof *units->items);
     }
-    close(descriptor);
+    units->items[units->count++] = (struct run_unit){ unit_path(path, units->arena), holder.process,
+                                                      holder.host, holder.since, holder.command };
+}
+
+/* Names come and go meanwhile: what cannot be opened is not there any more. */
+static void find_units(struct units *units, const char *path, int deep)
+{
+    DIR *folder = opendir(path_join(units->arena, units->folder, path));
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        const char *name = entry->d_name, *below = path_join(units->arena, path, name);
+        if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+            continue;
+        if (text_ends_with(name, unit_ending))
+            add_unit(units, below);
+        else if (entry->d_type == DT_DIR && deep < UNITS_DEEP)
+            find_units(units, below, deep + 1);
+    }
+    if (folder)
+        closedir(folder);
+}
+
+static int by_path(const void *a, const void *b)
+{
+    return strcmp(((const struct run_unit *)a)->path, ((const struct run_unit *)b)->path);
+}
+
+size_t run_units(const char *folder, struct run_unit **found, struct arena *arena)
+{
+    struct units units = { .folder = folder, .arena = arena };
+    find_units(&units, "", 0);
+    *found = arena_array(arena, struct run_unit, units.count);
+    if (units.count) {
+        qsort(units.items, units.count, sizeof *units.items, by_path);
+        memcpy(*found, units.items, units.count * sizeof *units.items);
+    }
+    memory_free(units.items);
+    return units.count;
 }

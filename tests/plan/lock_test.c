@@ -92,14 +92,20 @@ static void it_ends_with_its_process(void **state)
 {
     (void)state;
     struct run_lock lock;
+    struct run_holder holder;
+    struct arena arena;
     int status;
+    arena_init(&arena);
     pid_t child = fork();
     if (child == 0)
         _exit(run_lock_take(&lock, scratch("run"), "lethe run", NULL) ? 0 : 1);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
+    run_lock_holder(scratch("run"), &holder, &arena);
+    assert_true(!holder.is_held && holder.was_killed);
     assert_ok(run_lock_take(&lock, scratch("run"), "lethe run", &err), err);
     run_lock_release(&lock);
+    arena_release(&arena);
 }
 
 static void a_file_without_sense_is_overwritten(void **state)
@@ -146,6 +152,56 @@ static void a_file_system_without_locks_is_told_of(void **state)
     assert_string_equal(strstr(err.message, "cannot be"), "cannot be locked: Input/output error");
 }
 
+static void it_tells_how_far_the_run_is_until_that_ends(void **state)
+{
+    (void)state;
+    struct run_lock lock;
+    struct run_holder holder;
+    struct arena arena;
+    arena_init(&arena);
+    assert_ok(run_lock_take(&lock, scratch("run"), "lethe run", &err), err);
+    run_lock_holder(scratch("run"), &holder, &arena);
+    assert_null(holder.plan);
+    assert_ok(run_lock_tell(&lock, "abc", "train", "package", &err), err);
+    run_lock_holder(scratch("run"), &holder, &arena);
+    assert_string_equal(holder.plan, "abc");
+    assert_string_equal(holder.stage, "train");
+    assert_string_equal(holder.until, "package");
+    run_lock_release(&lock);
+    run_lock_holder(scratch("run"), &holder, &arena);
+    assert_false(holder.is_held || holder.was_killed);
+    assert_null(holder.stage);
+    arena_release(&arena);
+}
+
+static void units_that_are_worked_on_are_told(void **state)
+{
+    (void)state;
+    static const char *const paths[] = { ".model.taken", "a/utility/trials/x/.taken",
+                                         "a/synthetic.drawn/batch-7.taken", "model/lock" };
+    struct lock locks[4];
+    struct run_unit *units;
+    struct arena arena;
+    char path[700];
+    arena_init(&arena);
+    assert_int_equal(run_units(scratch("run"), &units, &arena), 0);
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", scratch("run"), paths[i]);
+        assert_ok(folder_create(path_parent(&arena, path), &err), err);
+        assert_int_equal(lock_take(&locks[i], path, "lethe assist", &err), LOCK_TAKEN);
+    }
+    assert_int_equal(run_units(scratch("run"), &units, &arena), 3);
+    assert_string_equal(units[0].path, "a/synthetic.drawn/batch-7");
+    assert_string_equal(units[1].path, "a/utility/trials/x");
+    assert_string_equal(units[2].path, "model");
+    assert_int_equal(units[2].process, getpid());
+    assert_string_equal(units[2].command, "lethe assist");
+    for (int i = 0; i < 4; i++)
+        lock_release(&locks[i]);
+    assert_int_equal(run_units(scratch("run"), &units, &arena), 0);
+    arena_release(&arena);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
@@ -157,6 +213,8 @@ int main(void)
         TEST(it_ends_with_its_process),
         TEST(a_file_without_sense_is_overwritten),
         TEST(a_file_system_without_locks_is_told_of),
+        TEST(it_tells_how_far_the_run_is_until_that_ends),
+        TEST(units_that_are_worked_on_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
