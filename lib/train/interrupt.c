@@ -1,6 +1,7 @@
 /* See interrupt.h. */
 #include "train/interrupt.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,7 +16,8 @@ static const struct {
     { SIGUSR1, "SIGUSR1" }, { SIGUSR2, "SIGUSR2" }, { SIGXCPU, "SIGXCPU" },
 };
 
-static volatile sig_atomic_t signalled;
+static atomic_int signalled;
+static int catching; /* calls of interrupts_catch that are not restored */
 static const char *ended_program;
 static int ended_code;
 
@@ -43,14 +45,21 @@ static void catch_all(void (*handler)(int number), struct sigaction before[INTER
 
 void interrupts_catch(struct interrupts *before)
 {
-    signalled = 0;
+    if (!catching++)
+        signalled = 0;
     catch_all(note_signal, before->before);
 }
 
 void interrupts_restore(const struct interrupts *before)
 {
+    catching--;
     for (int i = 0; i < INTERRUPT_SIGNALS; i++)
         sigaction(signals[i].number, &before->before[i], NULL);
+}
+
+void interrupt(void)
+{
+    note_signal(SIGTERM);
 }
 
 bool interrupted(void)

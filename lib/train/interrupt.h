@@ -6,6 +6,8 @@
  *     … while (!interrupted()) …
  *     interrupts_restore(&before);
  *
+ * It may be nested: who catches around a training learns of what the training was stopped by.
+ *
  * All other work may be killed at any moment and goes on, so it ends at once. What the program then
  * says and its exit code are the same wherever it was:
  *
@@ -25,7 +27,8 @@ struct interrupts {
 
 void interrupts_catch(struct interrupts *before);
 void interrupts_restore(const struct interrupts *before);
-bool interrupted(void); /* since interrupts_catch */
+void interrupt(void);   /* as the signal would, from another thread */
+bool interrupted(void); /* since the outermost interrupts_catch */
 
 /* After interrupts_restore: a signal that came too late for a loop is sent once more. */
 void interrupts_pass_on(void);

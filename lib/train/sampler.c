@@ -4,9 +4,12 @@
 #include "base/json.h"
 #include "base/progress.h"
 #include "data/sheet.h"
+#include "tensor/store.h"
 #include "train/drawn.h"
 #include "train/generator.h"
+#include "train/interrupt.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -101,7 +104,6 @@ static bool append(struct sampling_run *run, struct dataset_writer *writer, uint
                                  .sha256 = run->weights };
     const uint8_t *image = run->decoded + i % GENERATOR_BATCH * image_bytes(format);
     const uint8_t *mask = image + (format->channels - format->masks) * format->size * format->size;
-    progress_add(&run->progress, 1);
     return dataset_writer_append(writer, image, format->masks ? mask : NULL, &row, err);
 }
 
@@ -120,8 +122,107 @@ static bool draw_batch(struct sampling_run *run, uint64_t batch, struct error *e
     return drawn_write(&run->drawn, batch, run->decoded, err);
 }
 
+/* ---- batches, by whoever draws them ---------------------------------------------------------- */
+
+/* The batches of a set, while they are drawn. */
+struct filling {
+    uint64_t first, end, left; /* left: not there yet */
+    bool *there;               /* by batch from `first` on: not to be asked again */
+    uint64_t held;             /* one that another process works on */
+    uint64_t drawn;            /* here */
+    bool told;                 /* that others are waited for */
+};
+
+static void note_batch(struct sampling_run *run, struct filling *filling, uint64_t batch)
+{
+    uint64_t begin = batch * GENERATOR_BATCH, end = begin + GENERATOR_BATCH;
+    uint64_t last = run->first + run->count;
+    filling->there[batch - filling->first] = true;
+    filling->left--;
+    progress_add(&run->progress,
+                 (end < last ? end : last) - (begin > run->first ? begin : run->first));
+}
+
+static const char *command_of(const struct sampling_run *run)
+{
+    return run->job->command ? run->job->command : "lethe sample";
+}
+
+/* One batch, unless it is there or another process works on it. */
+static bool fill_batch(struct sampling_run *run, struct filling *filling, uint64_t batch,
+                       struct error *err)
+{
+    struct lock lock;
+    if (drawn_has(&run->drawn, batch)) {
+        note_batch(run, filling, batch);
+        return true;
+    }
+    enum lock_outcome outcome = drawn_take(&run->drawn, batch, command_of(run), &lock, err);
+    if (outcome != LOCK_TAKEN) {
+        filling->held = batch;
+        return outcome == LOCK_HELD;
+    }
+    bool there = drawn_has(&run->drawn, batch); /* drawn by another meanwhile */
+    bool ok = there || draw_batch(run, batch, err);
+    if (!ok) {
+        lock_release(&lock);
+        return false;
+    }
+    lock_remove(&lock);
+    filling->drawn += !there;
+    note_batch(run, filling, batch);
+    return true;
+}
+
+/* Says once whom the rest is waited for, and waits a moment. */
+static void wait_for_others(const struct sampling_run *run, struct filling *filling)
+{
+    struct arena arena;
+    arena_init(&arena);
+    if (run->job->waiting && !filling->told)
+        run->job->waiting(
+            arena_format(&arena, "batch %" PRIu64 " of %s", filling->held, run->job->out),
+            drawn_holder(&run->drawn, filling->held, &arena));
+    filling->told = true;
+    arena_release(&arena);
+    lock_pause();
+}
+
+/* Goes over the batches until all are there, or, without patience, until none is free. */
+static bool fill(struct sampling_run *run, struct filling *filling, bool patient, struct error *err)
+{
+    while (filling->left && !interrupted()) {
+        uint64_t before = filling->left;
+        for (uint64_t batch = filling->first; batch < filling->end && !interrupted(); batch++)
+            if (!filling->there[batch - filling->first] && !fill_batch(run, filling, batch, err))
+                return false;
+        if (filling->left == before && !patient)
+            return true;
+        if (filling->left == before)
+            wait_for_others(run, filling);
+    }
+    return true;
+}
+
+static bool fill_all(struct sampling_run *run, bool patient, uint64_t *drawn, struct error *err)
+{
+    struct filling filling = { .first = run->first / GENERATOR_BATCH,
+                               .end = (run->first + run->count - 1) / GENERATOR_BATCH + 1 };
+    filling.left = filling.end - filling.first;
+    filling.there = memory_allocate(filling.left, sizeof *filling.there, "the batches", err);
+    if (!filling.there)
+        return false;
+    memset(filling.there, 0, filling.left * sizeof *filling.there);
+    bool ok = fill(run, &filling, patient, err);
+    *drawn = filling.drawn;
+    memory_free(filling.there);
+    return ok;
+}
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
 /* Whole batches; of the first and the last only the images that were asked for are kept. */
-static bool draw_all(struct sampling_run *run, struct dataset_writer *writer, struct error *err)
+static bool write_images(struct sampling_run *run, struct dataset_writer *writer, struct error *err)
 {
     uint64_t first = run->first, end = first + run->count;
     for (uint64_t i = first; i < end; i++) {
@@ -159,24 +260,40 @@ static struct json *origin(const struct sampling_run *run)
     return origin;
 }
 
-/* All that decides about a batch's bytes. */
-static bool open_drawn(struct sampling_run *run, struct error *err)
+/* All that decides about a batch's bytes, which a GPU's are not the processor's. */
+static void add_key(const struct sampling_run *run, struct text *key)
 {
-    struct text key = { 0 };
     struct json *from = origin(run);
     json_put_integer(from, "first", 0);
     json_put_string(from, "version", LETHE_VERSION);
+    json_put_string(from, "backend", store_backend(generator_store(run->generator))->name);
     char *text = json_text(from);
-    text_format(&key, "%s%zu channels of %zu\n", text, run->format->channels, run->format->size);
-    bool ok = drawn_open(&run->drawn, run->job->out, key.bytes,
-                         GENERATOR_BATCH * image_bytes(run->format), err);
+    text_format(key, "%s%zu channels of %zu\n", text, run->format->channels, run->format->size);
     memory_free(text);
     json_free(from);
+}
+
+static bool open_drawn(struct sampling_run *run, struct error *err)
+{
+    struct text key = { 0 };
+    add_key(run, &key);
+    bool ok = drawn_open(&run->drawn, run->job->out, key.bytes,
+                         GENERATOR_BATCH * image_bytes(run->format), err);
     text_release(&key);
     return ok;
 }
 
-/* The writer comes first: it locks, so that nobody else draws into the same folder. */
+static bool join_drawn(struct sampling_run *run)
+{
+    struct text key = { 0 };
+    add_key(run, &key);
+    bool ok = drawn_join(&run->drawn, run->job->out, key.bytes,
+                         GENERATOR_BATCH * image_bytes(run->format));
+    text_release(&key);
+    return ok;
+}
+
+/* The writer comes first: it locks, so that nobody else begins or ends the same drawing. */
 static bool write_store(struct sampling_run *run, struct error *err)
 {
     const struct generator_format *format = run->format;
@@ -194,7 +311,8 @@ static bool write_store(struct sampling_run *run, struct error *err)
         dataset_writer_abandon(&writer);
         return false;
     }
-    bool ok = draw_all(run, &writer, err);
+    uint64_t drawn;
+    bool ok = fill_all(run, true, &drawn, err) && write_images(run, &writer, err);
     if (!ok)
         dataset_writer_abandon(&writer);
     ok = ok && dataset_writer_commit(&writer, origin(run), run->job->replace, err) &&
@@ -235,8 +353,6 @@ static bool refuse_existing(const char *out, struct error *err)
 static bool prepare(struct sampling_run *run, struct error *err)
 {
     const struct sample_job *job = run->job;
-    if (!job->replace && path_kind(job->out) != PATH_NOTHING)
-        return refuse_existing(job->out, err);
     run->generator = generator_open(job->from, &run->options, err);
     if (!run->generator)
         return false;
@@ -252,23 +368,39 @@ static bool prepare(struct sampling_run *run, struct error *err)
     return run->batch && run->decoded;
 }
 
-bool sample(const struct sample_job *job, struct sample_report *report, struct error *err)
+static struct sampling_run run_of(const struct sample_job *job)
 {
     const struct sample_settings *settings = job->settings;
-    struct sampling_run run = { .job = job,
-                                .first = (uint64_t)settings->first,
-                                .count = (uint64_t)settings->count };
-    run.options = (struct draw_options){ .seed = settings->seed < 0 ? 1 : (uint64_t)settings->seed,
-                                         .sampler = settings->sampler,
-                                         .steps = settings->steps,
-                                         .truncation = settings->truncation,
-                                         .truncation_cutoff = settings->truncation_cutoff,
-                                         .weights = settings->weights,
-                                         .precision = settings->precision,
-                                         .device = settings->device };
+    return (struct sampling_run){
+        .job = job,
+        .first = (uint64_t)settings->first,
+        .count = (uint64_t)settings->count,
+        .options = { .seed = settings->seed < 0 ? 1 : (uint64_t)settings->seed,
+                     .sampler = settings->sampler,
+                     .steps = settings->steps,
+                     .truncation = settings->truncation,
+                     .truncation_cutoff = settings->truncation_cutoff,
+                     .weights = settings->weights,
+                     .precision = settings->precision,
+                     .device = settings->device },
+    };
+}
+
+static void release(struct sampling_run *run)
+{
+    memory_free(run->batch);
+    memory_free(run->decoded);
+    generator_free(run->generator);
+}
+
+bool sample(const struct sample_job *job, struct sample_report *report, struct error *err)
+{
+    struct sampling_run run = run_of(job);
     double started = clock_seconds();
     *report = (struct sample_report){ 0 };
-    bool ok = prepare(&run, err);
+    bool ok =
+        (job->replace || path_kind(job->out) == PATH_NOTHING || refuse_existing(job->out, err)) &&
+        prepare(&run, err);
     if (ok) {
         progress_begin(&run.progress, "sample", "images", run.count);
         ok = write_store(&run, err) && write_grid(job, err);
@@ -280,8 +412,28 @@ bool sample(const struct sample_job *job, struct sample_report *report, struct e
         report->size = run.format->size;
         report->seconds = clock_seconds() - started;
     }
-    memory_free(run.batch);
-    memory_free(run.decoded);
-    generator_free(run.generator);
+    release(&run);
+    return ok;
+}
+
+/* A drawing that ends while a batch is drawn takes its folder away; that is no mistake. */
+static bool fill_some(struct sampling_run *run, uint64_t *drawn, struct error *err)
+{
+    progress_begin(&run->progress, "sample", "images", run->count);
+    bool ok = fill_all(run, false, drawn, err) || !drawn_is_wanted(&run->drawn);
+    progress_end(&run->progress);
+    drawn_close(&run->drawn);
+    return ok;
+}
+
+bool sample_assist(const struct sample_job *job, uint64_t *drawn, struct error *err)
+{
+    struct sampling_run run = run_of(job);
+    uint64_t last = (run.first + run.count - 1) / GENERATOR_BATCH;
+    *drawn = 0;
+    if (!drawn_lacks_some(job->out, run.first / GENERATOR_BATCH, last + 1))
+        return true;
+    bool ok = prepare(&run, err) && (!join_drawn(&run) || fill_some(&run, drawn, err));
+    release(&run);
     return ok;
 }

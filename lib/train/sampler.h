@@ -8,13 +8,17 @@
  * is 4, above 1.5 it is 2, above 0.5 it is 1, else 0. The origin in dataset.json records the model,
  * the weights' digest, the seed, first image, truncation and steps. Image i depends on (weights,
  * options, i) alone, so a set may be drawn in any parts: first 0, count 100; first 100, count 100 …
- * join.h puts them together. Batches stand in OUT.drawn until the store is in place, so a run that
- * was killed goes on with the first that is missing.
+ * join.h puts them together. Batches stand in OUT.drawn (drawn.h) until the store is in place, so a
+ * run that was killed goes on with those that are missing, and others may draw some of them
+ * meanwhile:
+ *
+ *     if (!sample_assist(&job, &drawn, err)) …      // as many as are free; the store is sample()'s
  */
 #ifndef TRAIN_SAMPLER_H
 #define TRAIN_SAMPLER_H
 
 #include "base/digest.h"
+#include "base/lock.h"
 #include "train/settings.h"
 
 /* The plan's section `sample`, and the command line. */
@@ -38,6 +42,8 @@ struct sample_job {
     bool replace;     /* an older store is exchanged */
     const char *grid; /* a PNG of the images; NULL: none */
     size_t grid_rows;
+    const char *command;   /* whose work it is, for who waits for it; NULL: lethe sample */
+    lock_waiting *waiting; /* told when others are waited for; NULL: nobody */
 };
 
 struct sample_report {
@@ -47,7 +53,12 @@ struct sample_report {
     double seconds;
 };
 
+/* Waits for batches that others are drawing, and draws those that they gave up. */
 bool sample(const struct sample_job *job, struct sample_report *report, struct error *err) MUST_USE;
+
+/* Draws batches of a set that another process has begun with `sample`, of the same job, until none
+ * is free, or who called was interrupted (interrupt.h); *drawn tells how many. */
+bool sample_assist(const struct sample_job *job, uint64_t *drawn, struct error *err) MUST_USE;
 
 /* One image of the generator's, as a store holds it: `image` without the mask's channel; `mask`
  * may be NULL where there are none. */

@@ -458,22 +458,169 @@ static void a_set_whose_drawing_was_killed_is_the_set(void **state)
     draw_and_kill("late", &options, SIZE_MAX);
 }
 
-/* What was drawn with other options is not taken. */
-static void batches_of_another_set_are_not_taken(void **state)
+/* ---- several processes draw one set ---------------------------------------------------------- */
+
+static struct sample_settings shared_settings(int64_t seed)
+{
+    return (struct sample_settings){
+        .count = MANY, .first = 5, .seed = seed, .truncation = 1, .device = "cpu"
+    };
+}
+
+static unsigned long long assist(const char *name, int64_t seed)
+{
+    struct error err;
+    uint64_t count;
+    struct sample_settings settings = shared_settings(seed);
+    struct sample_job job = { .from = scratch("run"), .out = scratch(name), .settings = &settings };
+    assert_ok(sample_assist(&job, &count, &err), err);
+    return count;
+}
+
+static int waits;
+static void note_waiting(const char *what, const char *whom)
+{
+    (void)what;
+    waits += strstr(whom, "process ") == whom;
+}
+
+static void draw_shared(const char *name, int64_t seed)
+{
+    struct error err;
+    struct sample_report report;
+    struct sample_settings settings = shared_settings(seed);
+    struct sample_job job = {
+        .from = scratch("run"), .out = scratch(name), .settings = &settings, .waiting = note_waiting
+    };
+    assert_ok(sample(&job, &report, &err), err);
+}
+
+typedef void drawer(const char *name, int64_t seed);
+static void assist_only(const char *name, int64_t seed)
+{
+    assist(name, seed);
+}
+
+/* Whether some batch of the drawing is being worked on; and how many are there. */
+static bool is_any_held(const char *name, size_t *there)
+{
+    struct error err;
+    struct arena arena;
+    char **files, folder[64];
+    size_t count = 0;
+    bool held = false;
+    arena_init(&arena);
+    snprintf(folder, sizeof folder, "%s.drawn", name);
+    if (path_kind(scratch(folder)) == PATH_FOLDER)
+        (void)!folder_walk(scratch(folder), &arena, &files, &count, &err);
+    *there = 0;
+    for (size_t i = 0; i < count; i++) {
+        bool is_lock = strstr(files[i], ".taken");
+        held = held || (is_lock && lock_is_held(path_join(&arena, scratch(folder), files[i])));
+        *there += !is_lock && strncmp(files[i], "batch", 5) == 0;
+    }
+    arena_release(&arena);
+    return held;
+}
+
+/* A process that draws, stopped while it works on a batch; returns how many are there. */
+static pid_t start_and_stop(drawer *draw, const char *name, int64_t seed, size_t *there)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        parallel_set_threads(1);
+        draw(name, seed);
+        _exit(0);
+    }
+    for (;;) {
+        assert_int_equal(waitpid(child, &status, WNOHANG), 0);
+        if (is_any_held(name, there)) {
+            kill(child, SIGSTOP);
+            assert_int_equal(waitpid(child, &status, WUNTRACED), child);
+            assert_true(WIFSTOPPED(status));
+            if (is_any_held(name, there))
+                return child;
+            kill(child, SIGCONT);
+        }
+        nanosleep(&(struct timespec){ 0, 500000 }, NULL);
+    }
+}
+
+static void kill_now(pid_t child)
+{
+    int status;
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
+
+/* In a process of its own: kills another after a moment. */
+static pid_t kill_soon(pid_t victim)
+{
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child)
+        return child;
+    nanosleep(&(struct timespec){ 1, 0 }, NULL);
+    kill(victim, SIGKILL);
+    _exit(0);
+}
+
+enum { MANY_BATCHES = 6 }; /* images 5 … 84 */
+
+static void several_draw_one_set_and_a_killed_ones_batch_is_free_again(void **state)
 {
     (void)state;
-    struct error err;
     struct train_settings settings = small_ddpm();
-    struct draw_options options = { .seed = 2, .truncation = 1 };
+    int status;
+    size_t there, after;
     train_model(&settings);
-    draw_part("whole", 0, 16, &options);
-    assert_ok(folder_create(scratch("again.drawn"), &err), err);
-    assert_ok(file_write(scratch("again.drawn/key"), "another", 7, &err), err);
-    char zeros[16 * (CHANNELS + 1) * SIDE * SIDE] = { 0 };
-    assert_ok(file_write(scratch("again.drawn/batch-000000000000"), zeros, sizeof zeros, &err),
-              err);
-    draw_part("again", 0, 16, &options);
-    assert_same_stores("whole", "again");
+    draw_shared("whole", 2);
+    assert_int_equal(assist("shared", 2), 0); /* the drawing has not been begun */
+    pid_t first = start_and_stop(draw_shared, "shared", 2, &there);
+    assert_true(there < MANY_BATCHES);
+    if (there + 1 < MANY_BATCHES)
+        assert_int_equal(assist("shared", 2), MANY_BATCHES - there - 1);
+    kill_now(first);
+    assert_int_equal(assist("shared", 2), 1);
+
+    /* Now one that assists holds a batch, when the writer comes to it, and is killed. */
+    char batch[128];
+    snprintf(batch, sizeof batch, "rm '%s.drawn'/batch-000000000003-*", scratch("shared"));
+    assert_int_equal(system(batch), 0);
+    pid_t second = start_and_stop(assist_only, "shared", 2, &after);
+    assert_int_equal(after, MANY_BATCHES - 1);
+    pid_t killer = kill_soon(second);
+    waits = 0;
+    draw_shared("shared", 2);
+    assert_int_equal(waits, 1);
+    assert_same_stores("whole", "shared");
+    assert_int_equal(path_kind(scratch("shared.drawn")), PATH_NOTHING);
+    assert_int_equal(waitpid(killer, &status, 0), killer);
+    assert_int_equal(waitpid(second, &status, 0), second);
+}
+
+static void who_draws_by_other_settings_adds_nothing_to_a_set(void **state)
+{
+    (void)state;
+    struct train_settings settings = small_ddpm();
+    int status;
+    size_t there;
+    train_model(&settings);
+    draw_shared("whole", 2);
+    pid_t writer = start_and_stop(draw_shared, "shared", 3, &there);
+    assert_int_equal(assist("shared", 2), 0); /* of another seed */
+    assert_int_equal(kill(writer, SIGKILL), 0);
+    assert_int_equal(waitpid(writer, &status, 0), writer);
+    pid_t late = start_and_stop(assist_only, "shared", 3, &there);
+    draw_shared("shared", 2); /* begun anew while it is still drawing for the one before */
+    kill(late, SIGCONT);
+    assert_int_equal(waitpid(late, &status, 0), late);
+    assert_int_equal(status, 0);
+    assert_same_stores("whole", "shared");
+    assert_int_equal(path_kind(scratch("shared.drawn")), PATH_NOTHING);
 }
 
 static void parts_put_together_have_the_bytes_of_the_whole(void **state)
@@ -559,7 +706,8 @@ int main(void)
         TEST(ddim_steps_are_those_of_its_equation_at_evenly_spaced_times),
         cmocka_unit_test(greys_of_masks_become_the_nearest_labels_of_the_protocol),
         TEST(a_set_whose_drawing_was_killed_is_the_set),
-        TEST(batches_of_another_set_are_not_taken),
+        TEST(several_draw_one_set_and_a_killed_ones_batch_is_free_again),
+        TEST(who_draws_by_other_settings_adds_nothing_to_a_set),
         TEST(parts_put_together_have_the_bytes_of_the_whole),
         TEST(a_store_that_is_there_is_not_overwritten),
         TEST(batches_that_were_left_are_named),
