@@ -11,14 +11,11 @@
 #include "data/npy.h"
 #include "tensor/device.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <unistd.h>
 
 #define TRIAL_SCHEMA "lethe/utility-trial/1"
 
@@ -470,11 +467,10 @@ static const char *panel_path(struct grid *grid, const char *out, const struct t
     return arena_format(&grid->arena, "%s/panels/%s.png", out, trial->name);
 }
 
-/* Locks are of the folder where they lie. */
+/* The lock is of the folder where it lies. */
 static bool is_copied(const char *name)
 {
-    return strcmp(name, "taken") != 0 && strcmp(name, "lock") != 0 &&
-           strcmp(name, "trial.json") != 0;
+    return strcmp(name, "lock") != 0 && strcmp(name, "trial.json") != 0;
 }
 
 /* A copy of the whole trial, trial.json last: what makes it count as done. */
@@ -550,65 +546,101 @@ static bool finish_trial(struct grid *grid, struct trial *trial, const char *fol
     return ok;
 }
 
-/* Takes a trial to work on; `lock` is -1 where another process does. */
-static bool take(struct grid *grid, const char *folder, int *lock, struct error *err)
-{
-    const char *path = path_join(&grid->arena, folder, "taken");
-    *lock = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    if (*lock < 0)
-        return error_set_errno(err, "%s: cannot be written", path);
-    if (flock(*lock, LOCK_EX | LOCK_NB) == 0)
-        return true;
-    bool taken = is_locked_by_another(path, err);
-    close(*lock);
-    *lock = -1;
-    return taken;
-}
-
 /* ---- all trials ------------------------------------------------------------------------------ */
 
 struct work {
     double started, limit; /* seconds */
     bool stopped;
+    size_t worked;    /* trials that were worked on here */
+    const char *held; /* the lock of one that another process works on; NULL: none */
 };
+
+static void lay_out(struct grid *grid)
+{
+    make_trials(grid);
+    for (size_t i = 0; i < grid->trial_count; i++) {
+        struct trial *trial = &grid->trials[i];
+        trial->folder = arena_format(&grid->arena, "%s/trials/%s", grid->job->out, trial->name);
+        trial->taken = path_join(&grid->arena, trial->folder, ".taken");
+        trial->inputs = trial_inputs(grid, trial);
+    }
+}
+
+/* One trial that nobody else can work on now. */
+static bool work_on_ours(struct grid *grid, struct trial *trial, struct work *work,
+                         struct error *err)
+{
+    double left = work->limit > 0 ? (work->limit - (clock_seconds() - work->started)) / 60 : 0;
+    if (load_trial(grid, trial, trial->folder, trial->inputs)) /* done by another meanwhile */
+        return true;
+    if (!borrow_trial(grid, trial, trial->folder, trial->inputs, err))
+        return false;
+    if (trial->done)
+        return true;
+    if (work->limit > 0 && left <= 0) {
+        work->stopped = true;
+        return true;
+    }
+    work->worked++;
+    return train_trial(grid, trial, trial->folder, trial->inputs, left, &work->stopped, err) &&
+           (work->stopped || finish_trial(grid, trial, trial->folder, trial->inputs, err));
+}
 
 /* One trial, unless it is done or taken. */
 static bool work_on(struct grid *grid, struct trial *trial, struct work *work, struct error *err)
 {
-    const char *folder = arena_format(&grid->arena, "%s/trials/%s", grid->job->out, trial->name);
-    const char *inputs = trial_inputs(grid, trial);
-    if (load_trial(grid, trial, folder, inputs))
-        return true;
-    if (!folder_create(folder, err))
-        return false;
-    int lock;
-    if (!take(grid, folder, &lock, err))
-        return false;
-    if (lock < 0)
-        return true;
-    double left = work->limit > 0 ? (work->limit - (clock_seconds() - work->started)) / 60 : 0;
-    bool ok = load_trial(grid, trial, folder, inputs) || /* done by another meanwhile */
-              borrow_trial(grid, trial, folder, inputs, err);
-    if (ok && !trial->done && work->limit > 0 && left <= 0)
-        work->stopped = true;
-    else if (ok && !trial->done)
-        ok = train_trial(grid, trial, folder, inputs, left, &work->stopped, err) &&
-             (work->stopped || finish_trial(grid, trial, folder, inputs, err));
-    close(lock);
+    struct lock lock;
+    const char *command = grid->job->command ? grid->job->command : "lethe utility";
+    enum lock_outcome outcome = LOCK_HELD;
+    if (!lock_is_held(trial->taken)) { /* so that waiting takes no memory */
+        if (load_trial(grid, trial, trial->folder, trial->inputs))
+            return true;
+        if (!folder_create(trial->folder, err))
+            return false;
+        outcome = lock_take(&lock, trial->taken, command, err);
+    }
+    if (outcome == LOCK_HELD)
+        work->held = trial->taken;
+    if (outcome != LOCK_TAKEN)
+        return outcome == LOCK_HELD;
+    bool ok = work_on_ours(grid, trial, work, err);
+    lock_release(&lock);
     return ok;
 }
 
+/* Once over all that are not done; *done: how many are by now. */
+static bool pass(struct grid *grid, struct work *work, size_t *done, struct error *err)
+{
+    *done = 0;
+    work->held = NULL;
+    for (size_t i = 0; i < grid->trial_count && !work->stopped; i++) {
+        struct trial *trial = &grid->trials[i];
+        if (!trial->done && !work_on(grid, trial, work, err))
+            return false;
+        *done += trial->done;
+    }
+    return true;
+}
+
+/* What others work on they may also give up. */
 static bool run_trials(struct grid *grid, struct utility_report *report, struct error *err)
 {
-    struct work work = { clock_seconds(), grid->job->settings->time_limit * 60, false };
+    struct work work = { .started = clock_seconds(),
+                         .limit = grid->job->settings->time_limit * 60 };
+    bool told = false;
     report->trials = grid->trial_count;
-    for (size_t i = 0; i < grid->trial_count && !work.stopped; i++) {
-        if (!work_on(grid, &grid->trials[i], &work, err))
+    for (;;) {
+        if (!pass(grid, &work, &report->done, err))
             return false;
-        report->done += grid->trials[i].done;
+        report->complete = report->done == report->trials;
+        if (report->complete || work.stopped || !work.held || !grid->job->waiting)
+            return true;
+        if (!told)
+            grid->job->waiting(path_parent(&grid->arena, work.held),
+                               lock_words(work.held, &grid->arena));
+        told = true;
+        lock_pause();
     }
-    report->complete = report->done == report->trials;
-    return true;
 }
 
 static bool write_tables(struct grid *grid, struct utility_report *report, struct error *err)
@@ -658,10 +690,27 @@ bool utility(const struct utility_job *job, struct utility_report *report, struc
     *report = (struct utility_report){ 0 };
     bool ok = grid_init(&grid, &resolved, &settings, err) && device_backend(settings.device, err);
     if (ok) {
-        make_trials(&grid);
+        lay_out(&grid);
         ok = run_trials(&grid, report, err) &&
              (!report->complete || write_tables(&grid, report, err));
     }
+    grid_release(&grid);
+    return ok;
+}
+
+bool utility_assist(const struct utility_job *job, bool *worked, struct error *err)
+{
+    struct utility_settings settings;
+    struct utility_job resolved = *job;
+    struct grid grid;
+    struct work work = { .started = clock_seconds() };
+    bool ok = grid_init(&grid, &resolved, &settings, err) && device_backend(settings.device, err);
+    if (ok)
+        lay_out(&grid);
+    for (size_t i = 0; ok && !work.worked && i < grid.trial_count; i++)
+        if (!job->lent_only || !is_alone(grid.trials[i].source->kind))
+            ok = work_on(&grid, &grid.trials[i], &work, err);
+    *worked = work.worked;
     grid_release(&grid);
     return ok;
 }

@@ -31,6 +31,7 @@
 
 #include "audit/overlap.h"
 #include "audit/score.h"
+#include "base/lock.h"
 #include "train/segment.h"
 
 #define UTILITY_SCHEMA "lethe/utility/2"
@@ -73,6 +74,10 @@ struct utility_job {
      * inputs, as on the real images alone, is copied from there instead of trained again. */
     const char *lenders[UTILITY_STORES];
     size_t lender_count;
+    bool lent_only;        /* trials that a lender could do are left to it */
+    const char *command;   /* whose work it is, for who waits for it; NULL: lethe utility */
+    lock_waiting *waiting; /* where set, trials that others work on are waited for, and who waits is
+                              told once; else they are left to them */
     const struct utility_settings *settings;
 };
 
@@ -87,6 +92,10 @@ bool utility_check(const struct utility_job *job, struct error *err) MUST_USE;
 
 bool utility(const struct utility_job *job, struct utility_report *report,
              struct error *err) MUST_USE;
+
+/* Works on one trial that nobody works on; *worked tells whether there was any. The tables are
+ * another's. */
+bool utility_assist(const struct utility_job *job, bool *worked, struct error *err) MUST_USE;
 void utility_report_release(struct utility_report *report);
 
 #endif

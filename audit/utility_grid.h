@@ -36,7 +36,9 @@ enum augmentation { AUGMENT_NONE, AUGMENT_USUAL, AUGMENT_COUNT };
 extern const char *const augmentation_names[AUGMENT_COUNT + 1];
 
 struct trial {
-    const char *name;
+    const char *name, *folder;
+    const char *taken;  /* the lock of who works on it; hidden, so that it is no output */
+    const char *inputs; /* a digest of all that decides about it */
     const struct source *source;
     int model;
     enum augmentation augmentation;
