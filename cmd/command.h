@@ -47,6 +47,7 @@ struct command {
 /* one a line, by name */
 /* clang-format off */
 extern const struct command
+    command_assist,
     command_audit,
     command_choose,
     command_curves,

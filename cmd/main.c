@@ -13,6 +13,7 @@ const struct command *const commands[] = {
     /* one a line, in the order that -h shows */
     /* clang-format off */
     &command_run_plan,
+    &command_assist,
     &command_status,
     &command_init,
     &command_phantom,

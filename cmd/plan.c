@@ -2,6 +2,7 @@
 #include "candidates.h"
 
 #include "base/file.h"
+#include "base/text.h"
 
 static const struct release_plan plan_defaults_without_stages = { .run = "run", .seed = 1 };
 
@@ -86,6 +87,19 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     for (size_t i = 0; i < plan->package.include.count; i++)
         plan->package.include.items[i] = beside_plan(plan, plan->package.include.items[i], arena);
     return candidates_load(plan, arena, err) || error_prefix(err, "%s: train", path);
+}
+
+void plan_identity(const struct release_plan *plan, char hex[DIGEST_HEX])
+{
+    struct text lines = { 0 };
+    text_format(&lines, "plan %s\n", plan->sha256);
+    for (size_t i = 0; i < plan->candidate_count; i++) {
+        text_format(&lines, "candidate %s\n", plan->candidates[i].name);
+        yaml_describe(train_fields, &plan->candidates[i].train, &lines);
+    }
+    struct digest digest = digest_of(lines.bytes, lines.length);
+    digest_hex(&digest, hex);
+    text_release(&lines);
 }
 
 bool plan_policy_asks(const struct release_plan *plan, const char *document)

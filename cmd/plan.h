@@ -36,6 +36,9 @@ extern const struct yaml_field plan_fields[];
 bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
                struct error *err) MUST_USE;
 
+/* A digest, in hexadecimal, of all that the plan's files say: its own, and those of candidates. */
+void plan_identity(const struct release_plan *plan, char hex[DIGEST_HEX]);
+
 /* Whether the policy has a row about the document of that name, which would fail without it. */
 bool plan_policy_asks(const struct release_plan *plan, const char *document);
 

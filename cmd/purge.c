@@ -226,6 +226,19 @@ static bool is_released(const struct purge *purge, struct error *reason)
                      folder);
 }
 
+/* Assistants end a moment after their run; what they still write would stay. */
+static bool nobody_works(const struct purge *purge, struct error *err)
+{
+    struct run_unit *units;
+    if (!run_units(purge->plan.run, &units, &purge->invocation->arena))
+        return true;
+    return error_set(
+        err,
+        "%s/%s: process %lld on %s still works on it (%s); wait until it has ended, or "
+        "end it",
+        purge->plan.run, units->path, (long long)units->process, units->host, units->command);
+}
+
 static void print(const struct purge *purge, bool removed)
 {
     char size[TEXT_SHORT];
@@ -258,8 +271,8 @@ static enum exit_code run(struct invocation *invocation)
     if (values->yes && purge.count) {
         if (!run_folder_open(&folder, &purge.plan, "lethe purge", err))
             return command_failed(invocation);
-        bool ok = remove_all(&purge, &folder.journal, err);
-        run_folder_close(&folder);
+        bool ok = nobody_works(&purge, err) && remove_all(&purge, &folder.journal, err);
+        run_folder_close(&folder, false);
         if (!ok)
             return command_failed(invocation);
     }

@@ -181,7 +181,7 @@ static enum exit_code run(struct invocation *invocation)
     bool ok = run_folder_open(&folder, &plan, "lethe review", err);
     if (ok) {
         ok = record(&review, &plan, &folder.journal, arena, err);
-        run_folder_close(&folder);
+        run_folder_close(&folder, false);
     }
     if (ok)
         print(invocation, &review);

@@ -5,6 +5,7 @@
  * changed setting makes again just what depends on it. It ends with the first stage that fails,
  * says no, or was stopped.
  */
+#include "beside.h"
 #include "candidates.h"
 #include "history.h"
 #include "run_sign.h"
@@ -20,6 +21,7 @@
 
 struct options {
     const char *until, *from;
+    struct yaml_strings beside;
     bool dry_run;
     struct run_sign sign;
 };
@@ -30,6 +32,8 @@ static const struct yaml_field options[] = {
     OPTION(until, YAML_STRING, .metavar = "STAGE", .help = "stop after this stage"),
     OPTION(from, YAML_STRING, .metavar = "STAGE",
            .help = "begin with this stage; those before it are taken as they are"),
+    OPTION(beside, YAML_STRINGS, .metavar = "DEVICE,DEVICE",
+           .help = "with an assistant (lethe assist) on each of these, while the run lasts"),
     OPTION(dry_run, YAML_BOOL, .help = "only tell what would be done, and why"),
     { .key = "key",
       .kind = YAML_STRING,
@@ -53,9 +57,12 @@ static const struct yaml_field options[] = {
 struct run {
     struct invocation *invocation;
     struct release_plan plan;
-    struct journal *journal;
-    size_t first, last; /* places in the table of stages */
-    struct json *made;  /* an entry a stage, for --json */
+    struct run_folder *folder;
+    struct beside beside;      /* assistants of its own */
+    size_t first, last;        /* places in the table of stages */
+    const struct stage *stage; /* now */
+    bool unfinished;           /* it was stopped, and will be gone on with */
+    struct json *made;         /* an entry a stage, for --json */
     struct history history;
 };
 
@@ -275,7 +282,7 @@ static enum exit_code make(struct run *run, const struct stage *stage,
     };
     struct invocation *invocation = run->invocation;
     struct stage_work work = stage_of_plan(stage, plan, &invocation->arena, &invocation->err);
-    work.journal = run->journal;
+    work.journal = &run->folder->journal;
     double started = clock_seconds();
     enum exit_code code = stage_make(&work, inputs);
     *unfinished = work.unfinished;
@@ -286,15 +293,18 @@ static enum exit_code make(struct run *run, const struct stage *stage,
     return code;
 }
 
-static enum exit_code make_unless_current(struct run *run, const struct stage *stage,
-                                          const struct release_plan *plan, bool *unfinished)
+static enum exit_code make_unless_current(void *context, const struct release_plan *plan,
+                                          bool *unfinished)
 {
+    struct run *run = context;
+    const struct stage *stage = run->stage;
     struct digest inputs;
     struct error why, *err = &run->invocation->err;
     bool known;
     char name[STAGE_TITLE];
     int width = stage_title_width(&run->plan);
     *unfinished = false;
+    beside_look(&run->beside);
     if (!stage_inputs(stage, plan, STAGE_WITH_CARE, &run->invocation->arena, &inputs, &known, err))
         return EXIT_ERROR;
     if (stage_is_current(stage_folder_of(stage, plan, &run->invocation->arena), stage->name,
@@ -310,17 +320,17 @@ static enum exit_code make_unless_current(struct run *run, const struct stage *s
 /* The stage, for each candidate that it is made for. */
 static enum exit_code make_variants(struct run *run, const struct stage *stage, bool *unfinished)
 {
-    const struct release_plan *variants;
+    struct invocation *invocation = run->invocation;
     if (!is_wanted(run, stage)) {
         if (is_shown(run, stage))
             note(run, stage, &run->plan, "not wanted", -1, NULL);
         return EXIT_YES;
     }
-    size_t count = stage_variants(stage, &run->plan, &variants, &run->invocation->arena);
-    enum exit_code code = EXIT_YES;
-    for (size_t v = 0; code == EXIT_YES && !*unfinished && v < count; v++)
-        code = make_unless_current(run, stage, &variants[v], unfinished);
-    return code;
+    run->stage = stage;
+    if (!run_folder_tell(run->folder, &run->plan, stage, stages[run->last], &invocation->err))
+        return EXIT_ERROR;
+    return stage_each_variant(stage, &run->plan, make_unless_current, run, unfinished,
+                              &invocation->arena, &invocation->err);
 }
 
 /* How a run ended: in the journal, and in the document of --json. */
@@ -349,7 +359,7 @@ static struct json *journal_details(const struct run *run)
 
 static bool journal_start(struct run *run)
 {
-    return journal_add(run->journal, EVENT_NAME_RUN_STARTED, journal_details(run),
+    return journal_add(&run->folder->journal, EVENT_NAME_RUN_STARTED, journal_details(run),
                        &run->invocation->err);
 }
 
@@ -357,7 +367,7 @@ static bool journal_end(struct run *run, enum exit_code code, const struct endin
 {
     struct json *details = journal_details(run);
     json_put_string(details, "end", ending->journal);
-    return journal_add(run->journal, EVENT_NAME_RUN_ENDED, details,
+    return journal_add(&run->folder->journal, EVENT_NAME_RUN_ENDED, details,
                        code == EXIT_ERROR ? NULL : &run->invocation->err);
 }
 
@@ -404,8 +414,8 @@ static bool sign_packed(struct run *run, const struct run_sign *sign)
     const struct release_plan *plan = &run->plan;
     const char *stem = arena_format(&run->invocation->arena, "%s/release/%s-%s", plan->run,
                                     plan->name, plan->package.version);
-    bool ok =
-        run_sign(sign, stem, run->journal, &run->invocation->arena, &told, &run->invocation->err);
+    bool ok = run_sign(sign, stem, &run->folder->journal, &run->invocation->arena, &told,
+                       &run->invocation->err);
     if (ok)
         fputs(told.bytes, stderr);
     text_release(&told);
@@ -416,15 +426,14 @@ static enum exit_code go_through(struct run *run)
 {
     const struct run_sign *sign = &((const struct options *)run->invocation->values)->sign;
     enum exit_code code = EXIT_YES;
-    bool unfinished = false;
     run->made = json_new_array();
     if (!journal_start(run))
         return finish(run, EXIT_ERROR, false);
-    for (size_t i = run->first; code == EXIT_YES && !unfinished && i <= run->last; i++)
-        code = make_variants(run, stages[i], &unfinished);
-    if (code == EXIT_YES && !unfinished && sign->key && !sign_packed(run, sign))
+    for (size_t i = run->first; code == EXIT_YES && !run->unfinished && i <= run->last; i++)
+        code = make_variants(run, stages[i], &run->unfinished);
+    if (code == EXIT_YES && !run->unfinished && sign->key && !sign_packed(run, sign))
         code = EXIT_ERROR;
-    return finish(run, code, unfinished);
+    return finish(run, code, run->unfinished);
 }
 
 /* Every stage has to accept the plan before the first one begins. */
@@ -453,9 +462,12 @@ static enum exit_code run_command(struct invocation *invocation)
     const char *command = arena_format(&invocation->arena, "lethe run %s", path);
     if (!run_folder_open(&folder, &run.plan, command, err))
         return command_failed(invocation);
-    run.journal = &folder.journal;
-    enum exit_code code = go_through(&run);
-    run_folder_close(&folder);
+    run.folder = &folder;
+    enum exit_code code = beside_start(&run.beside, &values->beside, path, err)
+                              ? go_through(&run)
+                              : command_failed(invocation);
+    run_folder_close(&folder, run.unfinished);
+    beside_end(&run.beside, run.unfinished);
     return code;
 }
 

@@ -123,14 +123,36 @@ static enum exit_code work_on(struct stage_work *work)
         return take(work, work->plan->sample.made_elsewhere, true);
     if (!find_weights(work, &from))
         return EXIT_ERROR;
-    struct sample_job job = {
-        .from = from, .out = work->folder, .settings = &work->plan->sample, .replace = true
-    };
+    struct sample_job job = { .from = from,
+                              .out = work->folder,
+                              .settings = &work->plan->sample,
+                              .replace = true,
+                              .waiting = stage_waiting };
     if (values) {
         job.grid = picture(work, values->png);
         job.grid_rows = (size_t)values->rows;
     }
     return draw(work, &job);
+}
+
+/* The run begins the drawing, and writes the store. */
+static bool assist(struct stage_work *work, const char *device, bool *worked)
+{
+    struct sample_settings settings = work->plan->sample;
+    uint64_t drawn = 0;
+    const char *from;
+    if (settings.made_elsewhere)
+        return true;
+    if (!find_weights(work, &from))
+        return false;
+    if (device)
+        settings.device = device;
+    struct sample_job job = {
+        .from = from, .out = work->folder, .settings = &settings, .command = work->command
+    };
+    bool ok = sample_assist(&job, &drawn, work->err);
+    *worked = drawn;
+    return ok;
 }
 
 const struct stage stage_sample = {
@@ -144,6 +166,7 @@ const struct stage stage_sample = {
     .quick_inputs = true,
     .of_candidate = STAGE_DRAWS_CANDIDATE,
     .run = work_on,
+    .assist = assist,
 };
 
 static enum exit_code join(struct invocation *invocation, const struct options *values)

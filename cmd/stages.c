@@ -2,6 +2,7 @@
 #include "candidates.h"
 #include "stages.h"
 
+#include "base/file.h"
 #include "base/json.h"
 #include "base/progress.h"
 #include "plan/stage.h"
@@ -112,6 +113,104 @@ size_t stage_variants(const struct stage *stage, const struct release_plan *plan
             stage->of_candidate == STAGE_OF_THE_CHOSEN ? plan_of_the_chosen(plan, arena) : *plan;
     *variants = made;
     return count;
+}
+
+/* ---- one variant after the other, as they are free ------------------------------------------- */
+
+static const char *lock_path(const struct stage *stage, const struct release_plan *plan,
+                             struct arena *arena)
+{
+    const char *folder = stage_folder_of(stage, plan, arena);
+    return arena_format(arena, "%s/.%s.taken", path_parent(arena, folder), path_name(folder));
+}
+
+enum lock_outcome stage_take(const struct stage *stage, const struct release_plan *plan,
+                             const char *command, struct lock *lock, struct arena *arena,
+                             struct error *err)
+{
+    const char *path = lock_path(stage, plan, arena);
+    if (lock_is_held(path)) {
+        error_set(err, "%s", lock_words(path, arena));
+        return LOCK_HELD;
+    }
+    return folder_create(path_parent(arena, path), err) ? lock_take(lock, path, command, err)
+                                                        : LOCK_FAILED;
+}
+
+void stage_waiting(const char *what, const char *whom)
+{
+    fprintf(stderr, "waiting for %s, on which %s works\n", what, whom);
+}
+
+/* The variants of a stage, while they are made. */
+struct variants {
+    const struct stage *stage;
+    const struct release_plan *plans;
+    const char *command;
+    bool done[CANDIDATES_MAX];
+    size_t count, left;
+    size_t held; /* one that another process works on */
+    bool told;   /* that it is waited for */
+};
+
+/* One variant, unless it is taken. */
+static enum exit_code work_if_free(struct variants *variants, size_t i, stage_worker *work,
+                                   void *context, bool *unfinished, struct error *err)
+{
+    struct lock lock = LOCK_NONE;
+    struct arena arena; /* waiting takes no memory */
+    arena_init(&arena);
+    enum lock_outcome outcome = variants->stage->taken_whole
+                                    ? stage_take(variants->stage, &variants->plans[i],
+                                                 variants->command, &lock, &arena, err)
+                                    : LOCK_TAKEN;
+    arena_release(&arena);
+    if (outcome == LOCK_HELD)
+        variants->held = i;
+    if (outcome != LOCK_TAKEN)
+        return outcome == LOCK_HELD ? EXIT_YES : EXIT_ERROR;
+    enum exit_code code = work(context, &variants->plans[i], unfinished);
+    lock_release(&lock);
+    variants->done[i] = true;
+    variants->left--;
+    variants->told = false;
+    return code;
+}
+
+static void wait_for_others(struct variants *variants)
+{
+    struct arena arena;
+    char title[STAGE_TITLE];
+    const struct release_plan *plan = &variants->plans[variants->held];
+    arena_init(&arena);
+    if (!variants->told)
+        stage_waiting(stage_title(variants->stage, plan, title),
+                      lock_words(lock_path(variants->stage, plan, &arena), &arena));
+    variants->told = true;
+    arena_release(&arena);
+    lock_pause();
+}
+
+enum exit_code stage_each_variant(const struct stage *stage, const struct release_plan *plan,
+                                  stage_worker *work, void *context, bool *unfinished,
+                                  struct arena *arena, struct error *err)
+{
+    struct variants variants = { .stage = stage };
+    variants.count = variants.left = stage_variants(stage, plan, &variants.plans, arena);
+    variants.command = arena_format(arena, "lethe %s", stage->name);
+    enum exit_code code = EXIT_YES;
+    while (variants.left) {
+        size_t before = variants.left;
+        for (size_t i = 0; i < variants.count; i++) {
+            if (!variants.done[i])
+                code = work_if_free(&variants, i, work, context, unfinished, err);
+            if (code != EXIT_YES || *unfinished)
+                return code;
+        }
+        if (variants.left == before)
+            wait_for_others(&variants);
+    }
+    return code;
 }
 
 /* ---- what a stage is made from --------------------------------------------------------------- */
@@ -258,10 +357,18 @@ bool run_folder_open(struct run_folder *folder, const struct release_plan *plan,
     return false;
 }
 
-void run_folder_close(struct run_folder *folder)
+bool run_folder_tell(struct run_folder *folder, const struct release_plan *plan,
+                     const struct stage *stage, const struct stage *until, struct error *err)
+{
+    char identity[DIGEST_HEX];
+    plan_identity(plan, identity);
+    return run_lock_tell(&folder->lock, identity, stage->name, until->name, err);
+}
+
+void run_folder_close(struct run_folder *folder, bool unfinished)
 {
     journal_close(&folder->journal);
-    run_lock_release(&folder->lock);
+    (unfinished ? run_lock_leave : run_lock_release)(&folder->lock);
 }
 
 /* The most memory that this process took since `forget_peak`; 0 where the kernel does not say. */
@@ -366,29 +473,43 @@ enum exit_code stage_make(struct stage_work *work, const struct digest *inputs)
 
 /* ---- a stage's own command ------------------------------------------------------------------- */
 
-/* With `documents` what the work has to tell is collected there, under the stage's name, or under
- * that of its candidate. */
-static enum exit_code make_unless_current(struct invocation *invocation, struct stage_work *work,
-                                          struct json *documents)
+/* A command that makes stages of a plan. */
+struct making {
+    struct invocation *invocation;
+    struct run_folder *folder;
+    const struct stage *stage; /* now */
+    struct json *documents;    /* what the works have to tell, by name; NULL: each is printed */
+    bool failed;               /* and said so */
+};
+
+static enum exit_code make_unless_current(void *context, const struct release_plan *plan,
+                                          bool *unfinished)
 {
+    struct making *making = context;
+    struct invocation *invocation = making->invocation;
+    struct stage_work work =
+        stage_of_plan(making->stage, plan, &invocation->arena, &invocation->err);
     struct digest inputs;
     bool known;
-    bool ok = stage_inputs(work->stage, work->plan, STAGE_WITH_CARE, work->arena, &inputs, &known,
-                           work->err);
-    if (ok && stage_is_current(work->folder, work->stage->name, &inputs, NULL)) {
-        fprintf(stderr, "lethe %s: %s is up to date\n", work->stage->name, work->folder);
+    work.options = invocation->values;
+    work.journal = &making->folder->journal;
+    bool ok =
+        stage_inputs(work.stage, plan, STAGE_WITH_CARE, work.arena, &inputs, &known, work.err);
+    if (ok && stage_is_current(work.folder, work.stage->name, &inputs, NULL)) {
+        fprintf(stderr, "lethe %s: %s is up to date\n", work.stage->name, work.folder);
         return EXIT_YES;
     }
-    enum exit_code code = ok ? stage_make(work, &inputs) : EXIT_ERROR;
-    bool unfinished = work->unfinished;
-    if (documents && work->document) {
-        const char *label = stage_label(work->stage, work->plan);
-        json_put(documents, label ? label : work->stage->name, work->document);
-        work->document = NULL;
+    enum exit_code code = ok ? stage_make(&work, &inputs) : EXIT_ERROR;
+    *unfinished = work.unfinished;
+    if (making->documents && work.document) {
+        const char *label = stage_label(work.stage, plan);
+        json_put(making->documents, label ? label : work.stage->name, work.document);
+        work.document = NULL;
     }
-    code = stage_finish(invocation, work, code);
-    if (unfinished)
-        fprintf(stderr, "resume with: lethe %s %s\n", work->stage->name, work->plan->path);
+    code = stage_finish(invocation, &work, code);
+    making->failed = code == EXIT_ERROR;
+    if (*unfinished)
+        fprintf(stderr, "resume with: lethe %s %s\n", work.stage->name, plan->path);
     return code;
 }
 
@@ -404,21 +525,17 @@ static bool accepted(const struct stage *const *list, const struct release_plan 
 /* A stage, for each candidate where the plan has any. With `documents` these are collected there;
  * without, and with --json, several go into one document. */
 static enum exit_code make_variants(struct invocation *invocation, const struct stage *stage,
-                                    const struct release_plan *plan, struct journal *journal,
+                                    const struct release_plan *plan, struct run_folder *folder,
                                     struct json *documents, bool *unfinished)
 {
     const struct release_plan *variants;
     size_t count = stage_variants(stage, plan, &variants, &invocation->arena);
     struct json *each = count > 1 && invocation->json ? json_new_object() : NULL;
-    enum exit_code code = EXIT_YES;
-    for (size_t i = 0; code == EXIT_YES && !*unfinished && i < count; i++) {
-        struct stage_work work =
-            stage_of_plan(stage, &variants[i], &invocation->arena, &invocation->err);
-        work.options = invocation->values;
-        work.journal = journal;
-        code = make_unless_current(invocation, &work, each ? each : documents);
-        *unfinished = work.unfinished;
-    }
+    struct making making = { invocation, folder, stage, each ? each : documents, false };
+    enum exit_code code = stage_each_variant(stage, plan, make_unless_current, &making, unfinished,
+                                             &invocation->arena, &invocation->err);
+    if (code == EXIT_ERROR && !making.failed)
+        command_failed(invocation);
     if (each && documents)
         json_put(documents, stage->name, each);
     else if (each)
@@ -427,13 +544,19 @@ static enum exit_code make_variants(struct invocation *invocation, const struct 
 }
 
 static enum exit_code make_all(struct invocation *invocation, const struct stage *const *list,
-                               const struct release_plan *plan, struct journal *journal)
+                               const struct release_plan *plan, struct run_folder *folder,
+                               bool *unfinished)
 {
     enum exit_code code = EXIT_YES;
-    bool unfinished = false;
+    *unfinished = false;
     struct json *documents = invocation->json && list[1] ? json_new_object() : NULL;
-    for (; *list && code == EXIT_YES && !unfinished; list++)
-        code = make_variants(invocation, *list, plan, journal, documents, &unfinished);
+    const struct stage *last = *list;
+    for (size_t i = 0; list[i]; i++)
+        last = list[i];
+    for (; *list && code == EXIT_YES && !*unfinished; list++)
+        code = run_folder_tell(folder, plan, *list, last, &invocation->err)
+                   ? make_variants(invocation, *list, plan, folder, documents, unfinished)
+                   : command_failed(invocation);
     if (documents)
         command_print(documents);
     return code;
@@ -458,8 +581,9 @@ enum exit_code stage_commands(struct invocation *invocation, const struct stage 
     if (!plan_load(invocation->operands[0], &plan, arena, err) || !accepted(list, &plan, err) ||
         !run_folder_open(&folder, &plan, command, err))
         return command_failed(invocation);
-    enum exit_code code = make_all(invocation, list, &plan, &folder.journal);
-    run_folder_close(&folder);
+    bool unfinished;
+    enum exit_code code = make_all(invocation, list, &plan, &folder, &unfinished);
+    run_folder_close(&folder, unfinished);
     return code;
 }
 

@@ -37,6 +37,7 @@ struct stage_work {
     struct journal *journal; /* of the run; NULL without a plan */
     struct arena *arena;
     struct error *err;
+    const char *command;   /* whose work it is, for who waits for it; NULL: the stage's */
     struct json *document; /* to be set: what --json tells */
     struct text summary;   /* to be filled: the same in words, in lines */
     bool unfinished;       /* to be set when the work was stopped and will go on: no record */
@@ -74,6 +75,11 @@ struct stage {
     /* Whether this plan asks for the stage; NULL: every plan does. */
     bool (*is_wanted)(const struct release_plan *plan);
     enum exit_code (*run)(struct stage_work *work);
+    bool taken_whole; /* a variant of it is a unit of work that can be taken (base/lock.h) */
+    /* For who assists a run (assist.c): works on a unit of it that nobody has taken, on the device, or
+     * the plan's where that is NULL; *worked tells whether there was one. It leaves the stage to be
+     * finished, and recorded, by the run. NULL: there are no units. */
+    bool (*assist)(struct stage_work *work, const char *device, bool *worked);
 };
 
 /* one a line, by name */
@@ -107,6 +113,24 @@ const char *stage_folder_if_wanted(const struct stage *stage, const struct relea
  */
 size_t stage_variants(const struct stage *stage, const struct release_plan *plan,
                       const struct release_plan **variants, struct arena *arena);
+
+/* Calls `work` for each of these plans in order, with its unit of work taken where it is one. Those
+ * that other processes work on are come back to; where there are only such left, that is said, and
+ * they are waited for. Ends with the first that is not made, or is left unfinished. */
+typedef enum exit_code stage_worker(void *context, const struct release_plan *variant,
+                                    bool *unfinished);
+enum exit_code stage_each_variant(const struct stage *stage, const struct release_plan *plan,
+                                  stage_worker *work, void *context, bool *unfinished,
+                                  struct arena *arena, struct error *err);
+
+/* Takes a variant of a stage that is taken whole. The lock is beside its folder, hidden, for the
+ * folder may be moved. */
+enum lock_outcome stage_take(const struct stage *stage, const struct release_plan *plan,
+                             const char *command, struct lock *lock, struct arena *arena,
+                             struct error *err) MUST_USE;
+
+/* Says on standard error that `what` is waited for, on which `whom` works. */
+void stage_waiting(const char *what, const char *whom);
 
 /* "sample", or "sample early" of a candidate; returns `title`. And the widest of a plan. */
 enum { STAGE_TITLE = 64 };
@@ -147,7 +171,11 @@ struct run_folder {
 };
 bool run_folder_open(struct run_folder *folder, const struct release_plan *plan,
                      const char *command, struct error *err) MUST_USE;
-void run_folder_close(struct run_folder *folder);
+void run_folder_close(struct run_folder *folder, bool unfinished); /* it will be gone on with */
+/* Tells assistants which stage has come, and which is the last that is asked for. */
+bool run_folder_tell(struct run_folder *folder, const struct release_plan *plan,
+                     const struct stage *stage, const struct stage *until,
+                     struct error *err) MUST_USE;
 
 /* Makes one stage whose inputs are known, records it, and journals that. The run folder is locked.
  */

@@ -61,7 +61,9 @@ struct view {
     struct release_plan plan;
     struct run_holder holder;
     struct history history;
-    struct json *progress; /* of the stage that is running; NULL: not told */
+    struct json *progress;  /* of the stage that is running; NULL: not told */
+    struct run_unit *units; /* that others than the run work on */
+    size_t unit_count;
     enum stage_care care;
     struct arena *arena;
 };
@@ -184,6 +186,14 @@ static size_t each_stage(const struct view *view, stage_visitor *visit, struct j
     return total;
 }
 
+static void print_assistants(const struct view *view)
+{
+    for (size_t i = 0; i < view->unit_count; i++)
+        printf("assisting: process %lld on %s since %s (%s): %s\n",
+               (long long)view->units[i].process, view->units[i].host, view->units[i].since,
+               view->units[i].command, view->units[i].path);
+}
+
 static void print_text(const struct view *view)
 {
     printf("%-*s %-11s %-12s %-10s %s\n", stage_title_width(&view->plan), "stage", "state", "took",
@@ -192,6 +202,22 @@ static void print_text(const struct view *view)
     if (view->holder.is_held)
         printf("running: process %lld on %s since %s (%s)\n", (long long)view->holder.process,
                view->holder.host, view->holder.since, view->holder.command);
+    print_assistants(view);
+}
+
+static struct json *assistants_json(const struct view *view)
+{
+    struct json *list = json_new_array();
+    for (size_t i = 0; i < view->unit_count; i++) {
+        struct json *entry = json_new_object();
+        json_put_string(entry, "unit", view->units[i].path);
+        json_put_integer(entry, "process", view->units[i].process);
+        json_put_string(entry, "host", view->units[i].host);
+        json_put_string(entry, "since", view->units[i].since);
+        json_put_string(entry, "command", view->units[i].command);
+        json_push(list, entry);
+    }
+    return list;
 }
 
 static void push_stage(const struct view *view, const struct stage *stage,
@@ -232,13 +258,29 @@ static void print_json(const struct view *view)
     json_put_bool(document, "stopped", was_stopped(view));
     each_stage(view, push_stage, entries);
     json_put(document, "stages", entries);
+    json_put(document, "assistants", assistants_json(view));
     command_print(document);
+}
+
+/* What the run itself works on is told by its stages. */
+static void find_assistants(struct view *view)
+{
+    const struct run_holder *run = &view->holder;
+    struct run_unit *units;
+    size_t count = run_units(view->plan.run, &units, view->arena);
+    view->units = units;
+    view->unit_count = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!run->is_held || units[i].process != run->process ||
+            strcmp(units[i].host, run->host) != 0)
+            units[view->unit_count++] = units[i];
 }
 
 static bool look(struct view *view, struct error *err)
 {
     run_lock_holder(view->plan.run, &view->holder, view->arena);
     view->progress = load_progress(view);
+    find_assistants(view);
     return history_read(&view->history, view->plan.run, view->arena, err);
 }
 
@@ -246,7 +288,7 @@ static bool look(struct view *view, struct error *err)
  * training is followed for days. */
 static bool follow(struct view *view, struct error *err)
 {
-    size_t rows = 2 + each_stage(view, NULL, NULL);
+    size_t stage_rows = 2 + each_stage(view, NULL, NULL);
     struct arena arena;
     bool ok = true;
     arena_init(&arena);
@@ -255,6 +297,7 @@ static bool follow(struct view *view, struct error *err)
         struct timespec second = { .tv_sec = 1 };
         fflush(stdout);
         nanosleep(&second, NULL);
+        size_t rows = stage_rows + view->unit_count;
         json_free(view->progress);
         arena_release(&arena);
         ok = look(view, err);

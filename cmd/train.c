@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/lock.h"
 #include "train/train.h"
 
 #include <inttypes.h>
@@ -154,8 +155,9 @@ static bool prepare(const struct stage_work *work, const char *dataset)
 
 static enum exit_code work_on(struct stage_work *work)
 {
-    struct train_job job = { stage_folder(work->plan, "ingest", work->arena), work->folder,
-                             &work->plan->train };
+    struct train_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
+                             .out = work->folder,
+                             .settings = &work->plan->train };
     return prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
 }
 
@@ -163,6 +165,54 @@ static enum exit_code work_on(struct stage_work *work)
 static bool is_wanted(const struct release_plan *plan)
 {
     return !plan->sample.made_elsewhere;
+}
+
+/* For who assists: whether the folder is this training's, or was not begun yet. What is another's
+ * is left to the run, which sets it aside. */
+static bool is_for_us(const struct stage_work *work, const char *dataset, bool *ours)
+{
+    char now[DIGEST_HEX];
+    size_t size;
+    const char *path = path_join(work->arena, work->folder, "identity");
+    *ours = false;
+    if (!identity(work, dataset, now))
+        return false;
+    char *before = path_kind(path) == PATH_FILE ? file_read(path, 4096, &size, NULL) : NULL;
+    *ours = !before || strcmp(before, now) == 0;
+    memory_free(before);
+    return true;
+}
+
+/* The training, whose lock is held: unless it has ended, or the run has recorded it meanwhile. */
+static bool assist_training(struct stage_work *work, const struct train_job *job, bool *worked)
+{
+    struct train_report report;
+    bool ours;
+    if (stage_is_done(work->stage, work->plan, STAGE_AT_A_GLANCE, work->arena, NULL))
+        return true;
+    if (!is_for_us(work, job->dataset, &ours))
+        return false;
+    if (!ours || train_is_complete(job))
+        return true;
+    *worked = true;
+    return prepare(work, job->dataset) && train(job, &report, work->err);
+}
+
+static bool assist(struct stage_work *work, const char *device, bool *worked)
+{
+    struct lock lock;
+    struct train_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
+                             .out = work->folder,
+                             .settings = &work->plan->train,
+                             .device = device,
+                             .no_time_limit = true };
+    enum lock_outcome outcome =
+        stage_take(work->stage, work->plan, work->command, &lock, work->arena, work->err);
+    if (outcome != LOCK_TAKEN)
+        return outcome == LOCK_HELD;
+    bool ok = assist_training(work, &job, worked);
+    lock_release(&lock);
+    return ok;
 }
 
 const struct stage stage_train = {
@@ -176,13 +226,17 @@ const struct stage stage_train = {
     .in_place = true,
     .is_wanted = is_wanted,
     .run = work_on,
+    .taken_whole = true,
+    .assist = assist,
 };
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static enum exit_code run_options(struct invocation *invocation, const struct options *values)
 {
-    struct train_job job = { values->dataset, values->out, &values->settings };
+    struct train_job job = { .dataset = values->dataset,
+                             .out = values->out,
+                             .settings = &values->settings };
     struct stage_work work = stage_without_plan(invocation, values->out);
     enum exit_code code = go_on(&work, &job);
     bool unfinished = work.unfinished;

@@ -160,28 +160,52 @@ enum exit_code utility_measure(struct stage_work *work, const struct utility_job
 /* The finished audits of the plan's other candidates: what they trained on real images alone is
  * what this one would. */
 _Static_assert((int)CANDIDATES_MAX <= (int)UTILITY_STORES, "each candidate may be a lender");
-static void find_lenders(const struct stage_work *work, struct utility_job *job)
+typedef bool is_whole(const char *folder, const char *stage, struct error *reason);
+static void find_lenders(const struct stage_work *work, is_whole *whole, struct utility_job *job)
 {
     for (size_t i = 0; i < work->plan->candidate_count; i++) {
         struct release_plan other = candidate_variant(work->plan, i);
         const char *folder = stage_folder(&other, "utility", work->arena);
-        if (strcmp(folder, work->folder) != 0 && stage_is_intact(folder, "utility", NULL))
+        if (strcmp(folder, work->folder) != 0 && whole(folder, "utility", NULL))
             job->lenders[job->lender_count++] = folder;
     }
+}
+
+static struct utility_job job_of(const struct stage_work *work,
+                                 const struct utility_settings *settings)
+{
+    return (struct utility_job){
+        .dataset = stage_folder(work->plan, "ingest", work->arena),
+        .synthetic = { { "", stage_folder(work->plan, "sample", work->arena) } },
+        .synthetic_count = 1,
+        .out = work->folder,
+        .candidates = work->plan->candidate_count,
+        .settings = settings
+    };
 }
 
 /* The stage of a plan. */
 static enum exit_code work_on(struct stage_work *work)
 {
-    struct utility_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
-                               .synthetic = { { "",
-                                                stage_folder(work->plan, "sample", work->arena) } },
-                               .synthetic_count = 1,
-                               .out = work->folder,
-                               .candidates = work->plan->candidate_count,
-                               .settings = &work->plan->utility };
-    find_lenders(work, &job);
+    struct utility_job job = job_of(work, &work->plan->utility);
+    job.waiting = stage_waiting;
+    find_lenders(work, stage_is_intact, &job);
     return utility_measure(work, &job);
+}
+
+/* What is trained on real images alone is trained for the first candidate, and lent to the others
+ * when that one's audit is finished. */
+static bool assist(struct stage_work *work, const char *device, bool *worked)
+{
+    struct utility_settings settings = work->plan->utility;
+    struct utility_job job = job_of(work, &settings);
+    job.command = work->command;
+    job.lent_only = work->plan->candidate && work->plan->candidate != work->plan->candidates;
+    settings.time_limit = 0; /* of the run */
+    if (device)
+        settings.device = device;
+    find_lenders(work, stage_looks_intact, &job);
+    return utility_assist(&job, worked, work->err);
 }
 
 static bool accepts(const struct release_plan *plan, struct error *err)
@@ -210,6 +234,7 @@ const struct stage stage_utility = {
     .accepts = accepts,
     .is_wanted = is_wanted,
     .run = work_on,
+    .assist = assist,
 };
 
 static enum exit_code run(struct invocation *invocation)

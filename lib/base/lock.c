@@ -117,8 +117,7 @@ static char *copy_of(const char *path)
     return strcpy(copy, path);
 }
 
-/* Without a word to those who wait: it was never ours. */
-static void forget(struct lock *lock)
+void lock_leave(struct lock *lock)
 {
     if (lock->descriptor >= 0)
         close(lock->descriptor);
@@ -156,7 +155,7 @@ enum lock_outcome lock_take(struct lock *lock, const char *path, const char *com
     *lock = (struct lock){ .descriptor = -1, .path = copy_of(path) };
     enum lock_outcome outcome = take(lock, command, err);
     if (outcome != LOCK_TAKEN)
-        forget(lock);
+        lock_leave(lock);
     return outcome;
 }
 
@@ -173,12 +172,12 @@ void lock_release(struct lock *lock)
 {
     if (lock->descriptor >= 0 && ftruncate(lock->descriptor, 0) != 0)
         (void)0; /* then it looks as if its process had been killed, which who asks can take */
-    forget(lock);
+    lock_leave(lock);
 }
 
 void lock_remove(struct lock *lock)
 {
     if (lock->descriptor >= 0)
         unlink(lock->path);
-    forget(lock);
+    lock_leave(lock);
 }

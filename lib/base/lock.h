@@ -45,8 +45,11 @@ bool lock_tell(struct lock *lock, const struct lock_word *words, size_t count,
                struct error *err) MUST_USE;
 /* One that is not held is fine. */
 void lock_release(struct lock *lock);
-/* The same, and removes the file. Only for work that shows that it is done: another process may
- * have opened the file before, and will hold it after. */
+/* The same as a process that is killed would: the record stays. For work that will be gone on with.
+ */
+void lock_leave(struct lock *lock);
+/* As lock_release, and removes the file. Only for work that shows that it is done: another process
+ * may have opened the file before, and will hold it after. */
 void lock_remove(struct lock *lock);
 
 struct lock_holder {

@@ -41,6 +41,11 @@ void run_lock_release(struct run_lock *lock)
     lock_release(&lock->lock);
 }
 
+void run_lock_leave(struct run_lock *lock)
+{
+    lock_leave(&lock->lock);
+}
+
 bool run_lock_tell(struct run_lock *lock, const char *plan, const char *stage, const char *until,
                    struct error *err)
 {

@@ -20,12 +20,13 @@ struct run_lock {
 bool run_lock_take(struct run_lock *lock, const char *folder, const char *command,
                    struct error *err) MUST_USE;
 void run_lock_release(struct run_lock *lock);
+void run_lock_leave(struct run_lock *lock); /* it was stopped, and will go on */
 
 /* By what plan (a digest) it works, at which stage it is, and with which it will end. */
 bool run_lock_tell(struct run_lock *lock, const char *plan, const char *stage, const char *until,
                    struct error *err) MUST_USE;
 
-/* Who holds it, or, where nobody does, who was killed while he held it. */
+/* Who holds it, or, where nobody does, who was killed or stopped while he held it. */
 struct run_holder {
     bool is_held, was_killed;
     int64_t process;

@@ -30,6 +30,8 @@ static bool open_data(struct generator_run *run, struct error *err)
         return error_prefix(err, "%s", recipe_of(settings)->name);
     checkpoint_channels(format->channel_names, format->channels, &run->names);
     train_settings_text(&run->resolved, false, &run->settings);
+    if (run->job->device)
+        run->resolved.device = run->job->device;
     run->record = (struct checkpoint_record){ .settings = run->settings.bytes,
                                               .dataset = format->digest,
                                               .channels = run->names.bytes,
@@ -79,7 +81,7 @@ static bool run_loop(struct generator_run *run, struct train_report *report, str
                                .checkpoint = settings->checkpoint,
                                .keep = settings->keep,
                                .log = settings->log,
-                               .time_limit = settings->time_limit,
+                               .time_limit = run->job->no_time_limit ? 0 : settings->time_limit,
                                .record = run->record,
                                .data = run->job->dataset,
                                .lasting = lasting,
@@ -102,6 +104,25 @@ bool train(const struct train_job *job, struct train_report *report, struct erro
     text_release(&run.settings);
     text_release(&run.names);
     return ok;
+}
+
+bool train_is_complete(const struct train_job *job)
+{
+    struct checkpoint_record latest;
+    struct arena arena;
+    const char *last;
+    arena_init(&arena);
+    struct train_settings settings = *job->settings;
+    bool complete =
+        checkpoint_latest(path_join(&arena, job->out, "checkpoints"), &arena, &last, NULL) &&
+        last && checkpoint_read(last, &latest, &arena, NULL) &&
+        train_settings_resolve(&settings, (int)latest.size, NULL);
+    if (complete) {
+        struct growth growth = recipe_growth(&settings, (int)latest.size);
+        complete = latest.step >= growth_steps(&growth, (uint64_t)settings.images);
+    }
+    arena_release(&arena);
+    return complete;
 }
 
 bool train_checkpoint(const char *folder, uint64_t images, struct arena *arena, const char **path,

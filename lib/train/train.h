@@ -16,10 +16,16 @@ struct train_job {
     const char *dataset; /* a store */
     const char *out;     /* the folder; made where it is missing */
     const struct train_settings *settings;
+    /* Of who assists a run, whose checkpoints are to tell the run's settings: */
+    const char *device; /* instead of theirs; NULL: as they say */
+    bool no_time_limit;
 };
 
 /* The error: what train_loop_run says, or too little memory (told before the first step). */
 bool train(const struct train_job *job, struct train_report *report, struct error *err) MUST_USE;
+
+/* Whether the folder's training has come to its end already, so that `train` has nothing to do. */
+bool train_is_complete(const struct train_job *job);
 
 /* The checkpoint that a folder of training has of after so many images (rounded up to whole steps).
  * Fails where it was never reached, or is gone. */
