@@ -1,7 +1,6 @@
 /* Batches of real images; see batches.h. */
 #include "train/batches.h"
 
-#include "base/digest.h"
 #include "base/random.h"
 #include "base/text.h"
 
@@ -28,17 +27,25 @@ static bool add_digest(void *context, const char *name, const struct json *value
 }
 
 /* One digest of those of the files, which are stated in dataset.json. */
-static bool digest_store(struct batches *batches, struct error *err)
+bool training_digest(const struct dataset *store, char hex[DIGEST_HEX], struct error *err)
 {
     struct text lines = { 0 };
-    char hex[DIGEST_HEX];
-    const struct json *files = json_get(batches->store.description, "files", err);
+    const struct json *files = json_get(store->description, "files", err);
     if (!files)
         return false;
     json_each(files, add_digest, &lines);
     struct digest digest = digest_of(lines.bytes, lines.length);
     text_release(&lines);
-    batches->format.digest = arena_string(&batches->arena, digest_hex(&digest, hex));
+    digest_hex(&digest, hex);
+    return true;
+}
+
+static bool digest_store(struct batches *batches, struct error *err)
+{
+    char hex[DIGEST_HEX];
+    if (!training_digest(&batches->store, hex, err))
+        return false;
+    batches->format.digest = arena_string(&batches->arena, hex);
     return true;
 }
 
@@ -192,21 +199,19 @@ static void mirror_rows(float *image, size_t rows, size_t width)
         }
 }
 
-static void read_image(const struct batches *batches, size_t image, bool mirrored, float *out)
+void training_image(const struct dataset *store, size_t row, bool masks, bool mirrored, float *out)
 {
     static void (*const read[ELEMENT_TYPE_COUNT])(const void *, size_t, float *) = {
         [ELEMENT_UINT8] = read_uint8,
         [ELEMENT_UINT16] = read_uint16,
         [ELEMENT_FLOAT16] = read_float16,
     };
-    const struct dataset *store = &batches->store;
     size_t pixels = store->height * store->width, values = store->channels * pixels;
-    read[store->type](store->images + image * values * element_info[store->type].bytes, values,
-                      out);
-    if (batches->format.masks)
-        read_labels(store->masks + image * pixels, pixels, out + values);
+    read[store->type](store->images + row * values * element_info[store->type].bytes, values, out);
+    if (masks)
+        read_labels(store->masks + row * pixels, pixels, out + values);
     if (mirrored)
-        mirror_rows(out, batches->format.channels * store->height, store->width);
+        mirror_rows(out, (store->channels + masks) * store->height, store->width);
 }
 
 void batches_read(struct batches *batches, uint64_t first, size_t count, float *images)
@@ -215,7 +220,8 @@ void batches_read(struct batches *batches, uint64_t first, size_t count, float *
     for (size_t i = 0; i < count; i++) {
         bool mirrored;
         size_t source = batches_source(batches, first + i, &mirrored);
-        read_image(batches, source, mirrored, images + i * values);
+        training_image(&batches->store, source, batches->format.masks, mirrored,
+                       images + i * values);
     }
 }
 

@@ -12,6 +12,7 @@
 #ifndef TRAIN_BATCHES_H
 #define TRAIN_BATCHES_H
 
+#include "base/digest.h"
 #include "data/dataset.h"
 #include "train/feed.h"
 
@@ -45,6 +46,12 @@ void batches_read(struct batches *batches, uint64_t first, size_t count, float *
 
 /* The image of the store that is shown as image k, and whether it is mirrored. */
 size_t batches_source(struct batches *batches, uint64_t k, bool *mirrored);
+
+/* One image of a store by its row, (C,S,S), as training is shown it: with its mask as the last
+ * channel where `masks`. */
+void training_image(const struct dataset *store, size_t row, bool masks, bool mirrored, float *out);
+/* The digest by which a checkpoint names the store that it was trained on. */
+bool training_digest(const struct dataset *store, char hex[DIGEST_HEX], struct error *err) MUST_USE;
 
 /* What a feed reads them ahead from (feed.h). */
 struct feed_source batches_feed(struct batches *batches);

@@ -2,6 +2,7 @@
 #include "train/generator.h"
 
 #include "base/file.h"
+#include "base/text.h"
 #include "nn/resample.h"
 #include "tensor/device.h"
 #include "train/checkpoint.h"
@@ -16,14 +17,17 @@ struct generator {
     struct store *store;
 };
 
-/* Sampling wants "model.x"; trained parameters are taken from "average.model.x". */
+/* Sampling wants "model.x"; trained parameters are taken from "average.model.x". Of discriminators
+ * there are no averages. */
 static const char *name_in_training(const void *context, const char *tensor, struct arena *arena)
 {
     const struct graph *graph = context;
     for (size_t id = 0; id < graph_size(graph); id++) {
         const struct node *node = graph_node(graph, id);
         if (node->op == OP_PARAMETER && strcmp(node->leaf.name, tensor) == 0)
-            return node->leaf.trainable ? arena_format(arena, "average.%s", tensor) : tensor;
+            return node->leaf.trainable && !text_starts_with(tensor, "D.")
+                       ? arena_format(arena, "average.%s", tensor)
+                       : tensor;
     }
     BUG("no parameter \"%s\"", tensor);
 }
@@ -76,7 +80,8 @@ static bool take_record(struct generator *generator, const struct train_settings
     format->channels = record->channel_count;
     format->size = record->size;
     format->masks = record->masks;
-    format->step = record->step;
+    format->step = sampling->step = record->step;
+    format->mirror = settings->mirror;
     format->side = (size_t)sampling->stage.side;
     format->channel_names = checkpoint_channel_names(record, &sampling->arena);
     sampling->channels = (int)format->channels;
@@ -93,6 +98,7 @@ static bool read_settings(struct generator *generator, struct error *err)
     if (!checkpoint_read(path, &record, arena, err) ||
         !train_settings_parse(record.settings, path, &settings, arena, err))
         return false;
+    generator->format.dataset = record.dataset;
     return take_record(generator, &settings, &record, false, err) || error_prefix(err, "%s", path);
 }
 
@@ -141,6 +147,19 @@ static bool set_precision(struct generator *generator, struct error *err)
     return store_set_precision(generator->store, (enum precision)sampling->options.precision, err);
 }
 
+/* A store on the device, and the plan of the graph that was built. */
+static bool build_plan(struct generator *generator, struct error *err)
+{
+    struct sampling *sampling = &generator->sampling;
+    const char *device = sampling->options.device ? sampling->options.device : "auto";
+    const struct backend *backend = device_backend(device, err);
+    if (!backend)
+        return false;
+    generator->format.device = backend->name;
+    generator->store = store_new(backend);
+    return set_precision(generator, err) && make_plan(generator, sampling, err);
+}
+
 static bool build(struct generator *generator, struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
@@ -150,12 +169,23 @@ static bool build(struct generator *generator, struct error *err)
     while (dim(sampling->output, 2) < sampling->size)
         sampling->output = nn_nearest2(sampling->output);
     generator->format.steps = sampling->options.steps;
-    const char *device = sampling->options.device ? sampling->options.device : "auto";
-    const struct backend *backend = device_backend(device, err);
-    if (!backend)
-        return false;
-    generator->store = store_new(backend);
-    return set_precision(generator, err) && make_plan(generator, sampling, err);
+    return build_plan(generator, err);
+}
+
+static bool build_scoring(struct generator *generator, int64_t draws, struct error *err)
+{
+    struct sampling *scoring = &generator->sampling;
+    const struct recipe *recipe = recipe_of(&scoring->settings);
+    if (recipe->score_by_discriminator &&
+        strcmp(generator->format.dataset, CHECKPOINT_IMPORTED) == 0)
+        return error_set(err,
+                         "%s: weights of a generator that were imported, without the discriminator "
+                         "that would be asked about an image; it takes a checkpoint of training",
+                         generator->format.checkpoint);
+    scoring->draws = draws;
+    scoring->graph = graph_new();
+    recipe->build_scoring(scoring);
+    return build_plan(generator, err);
 }
 
 /* A second graph over the same weights. */
@@ -184,14 +214,29 @@ static struct generator *generator_new(const struct draw_options *options)
     return generator;
 }
 
+static bool load(struct generator *generator, struct error *err)
+{
+    return checkpoint_load_some(generator->format.checkpoint, generator->store, name_in_training,
+                                generator->sampling.graph, &generator->format.weights, err);
+}
+
 struct generator *generator_open(const char *from, const struct draw_options *options,
                                  struct error *err)
 {
     struct generator *generator = generator_new(options);
     if (find_checkpoint(generator, from, err) && read_settings(generator, err) &&
-        build(generator, err) &&
-        checkpoint_load_some(generator->format.checkpoint, generator->store, name_in_training,
-                             generator->sampling.graph, &generator->format.weights, err))
+        build(generator, err) && load(generator, err))
+        return generator;
+    generator_free(generator);
+    return NULL;
+}
+
+struct generator *generator_open_to_score(const char *from, const struct draw_options *options,
+                                          int64_t draws, struct error *err)
+{
+    struct generator *generator = generator_new(options);
+    if (find_checkpoint(generator, from, err) && read_settings(generator, err) &&
+        build_scoring(generator, draws, err) && load(generator, err))
         return generator;
     generator_free(generator);
     return NULL;
@@ -307,10 +352,36 @@ const struct generator_format *generator_format(const struct generator *generato
     return &generator->format;
 }
 
+/* The share that new layers have while a model grows. */
+static void set_alpha(struct sampling *sampling)
+{
+    if (sampling->stage.fading)
+        *sampling->values[sampling->alpha] = (float)sampling->share;
+}
+
 bool generator_draw(struct generator *generator, uint64_t batch, float *images, struct error *err)
 {
     struct sampling *sampling = &generator->sampling;
-    if (sampling->stage.fading)
-        *sampling->values[sampling->alpha] = (float)sampling->share;
+    set_alpha(sampling);
     return recipe_of(&sampling->settings)->draw(sampling, batch * GENERATOR_BATCH, images, err);
+}
+
+size_t generator_score_count(const struct generator *generator)
+{
+    const struct sampling *scoring = &generator->sampling;
+    return recipe_of(&scoring->settings)->score_count(scoring);
+}
+
+const int *generator_score_times(const struct generator *generator, int *steps)
+{
+    *steps = generator->sampling.diffusion.steps;
+    return generator->sampling.times;
+}
+
+bool generator_score(struct generator *generator, const float *image, double *scores,
+                     struct error *err)
+{
+    struct sampling *scoring = &generator->sampling;
+    set_alpha(scoring);
+    return recipe_of(&scoring->settings)->score(scoring, image, scores, err);
 }

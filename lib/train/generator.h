@@ -35,6 +35,9 @@ struct generator_format {
                               pixels are repeated */
     int64_t steps;         /* ddpm: of sampling */
     struct digest weights; /* of the tensors used, see checkpoint_load_some */
+    const char *dataset;   /* the digest of what it was trained on; CHECKPOINT_IMPORTED */
+    bool mirror;           /* it was shown mirrored images, too */
+    const char *device;    /* that computes: cpu, cuda */
 };
 
 /* `from`: a checkpoint, or a folder of training, whose latest is taken. */
@@ -65,6 +68,19 @@ const char *generator_name_in_training(const struct generator *generator, const 
 bool generator_validates(const struct generator *generator);
 bool generator_validate(struct generator *generator, const float *images, size_t count,
                         double *loss, struct error *err) MUST_USE;
+
+/* One that draws nothing, but says of a real image how well the model knows it, in some numbers: of
+ * diffusion its losses at some times, means over `draws` draws of noise that are the same for every
+ * image; of a GAN the one that its discriminator gives it. They are a function of (weights, seed,
+ * draws, image) alone. Imported weights of a GAN have no discriminator: that is an error. */
+struct generator *generator_open_to_score(const char *from, const struct draw_options *options,
+                                          int64_t draws, struct error *err) MUST_USE;
+size_t generator_score_count(const struct generator *generator);
+/* The times, of so many steps; NULL: a discriminator's. */
+const int *generator_score_times(const struct generator *generator, int *steps);
+/* Of an image (C,S,S) in [-1,1]. */
+bool generator_score(struct generator *generator, const float *image, double *scores,
+                     struct error *err) MUST_USE;
 
 /* A batch (GENERATOR_BATCH,C,S,S), in about [-1,1]. */
 bool generator_draw(struct generator *generator, uint64_t batch, float *images,

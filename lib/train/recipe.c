@@ -123,16 +123,15 @@ static struct node *shrink(struct node *x, int64_t side)
     return t_reshape(t_mean(squares, AXES(3, 5)), SHAPE(n, c, side, side));
 }
 
-/* Images as the stage is shown them: while it fades, mixed with those of the level before
- * (process_reals of the official train.py). */
-static struct node *show(struct training *training)
+/* While a stage fades, images are mixed with those of the level before (process_reals of the
+ * official train.py). */
+struct node *recipe_shown(struct node *images, int side, struct node *alpha)
 {
-    struct node *now = shrink(training->real, training->stage.side);
-    if (!training->stage.fading)
+    struct node *now = shrink(images, side);
+    if (!alpha)
         return now;
-    training->alpha = t_input(training->graph, "alpha", DTYPE_F32, SHAPE());
-    struct node *before = nn_nearest2(shrink(now, training->stage.side / 2));
-    return t_add(before, t_mul(t_sub(now, before), training->alpha));
+    struct node *before = nn_nearest2(shrink(now, side / 2));
+    return t_add(before, t_mul(t_sub(now, before), alpha));
 }
 
 bool training_init_at(struct training *training, const struct train_settings *settings,
@@ -153,7 +152,9 @@ bool training_init_at(struct training *training, const struct train_settings *se
     training->stage = stage;
     training->real =
         t_input(training->graph, "real", DTYPE_F32, SHAPE(training->part, channels, size, size));
-    training->shown = show(training);
+    if (stage.fading)
+        training->alpha = t_input(training->graph, "alpha", DTYPE_F32, SHAPE());
+    training->shown = recipe_shown(training->real, stage.side, training->alpha);
     training->decay = training->scheduled;
     training->schedule = decay_at;
     training->precision = resolved->precision;
@@ -296,5 +297,29 @@ bool sampling_draw(struct sampling *sampling, int count, const char *name, uint6
         return false;
     memcpy(images, sampling->values[sampling->input_count],
            shape_count(sampling->output->shape) * sizeof *images);
+    return true;
+}
+
+/* Scoring. */
+
+struct node *scoring_images(struct sampling *scoring)
+{
+    int64_t c = scoring->channels, s = scoring->size;
+    scoring->batch = 1;
+    return sampling_input(scoring, "x", DTYPE_F32, SHAPE(1, c, s, s));
+}
+
+size_t scoring_one(const struct sampling *scoring)
+{
+    (void)scoring;
+    return 1;
+}
+
+bool scoring_run(struct sampling *scoring, const float *image, double *scores, struct error *err)
+{
+    memcpy(scoring->values[0], image, shape_count(scoring->inputs[0]->shape) * sizeof *image);
+    if (!sampling_run(scoring, err))
+        return false;
+    *scores = *scoring->values[scoring->input_count];
     return true;
 }

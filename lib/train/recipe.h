@@ -91,11 +91,13 @@ struct sampling {
     int input_count;
     float *values[RECIPE_INPUTS + 1]; /* host memory of each input, then of the output */
     struct stage stage;               /* of growth, that the weights are of */
+    uint64_t step;                    /* of training, that the weights are of */
+    int64_t draws;                    /* scoring: of noise, at each time */
     int alpha;                        /* the number of the input, see sampling_alpha … */
     double share;                     /* … and its value */
     struct plan *plan;
     struct diffusion diffusion; /* ddpm: as it was trained on */
-    int *times;                 /* ddpm: the times that are visited, ascending */
+    int *times;                 /* ddpm: the times that are visited or scored at, ascending */
     struct arena arena;
 };
 
@@ -121,6 +123,13 @@ struct recipe {
     void (*build_validation)(struct sampling *validation);
     bool (*validate)(struct sampling *validation, uint64_t first, const float *images,
                      float *losses, struct error *err);
+    /* What the model says of a real image, in `score_count` numbers: a batch of that image alone.
+     * Of diffusion losses at scoring->times, under noise that is the same for every image; of a GAN
+     * what its discriminator says, for which a checkpoint has to hold one. */
+    void (*build_scoring)(struct sampling *scoring);
+    size_t (*score_count)(const struct sampling *scoring);
+    bool (*score)(struct sampling *scoring, const float *image, double *scores, struct error *err);
+    bool score_by_discriminator;
 };
 extern const struct recipe recipe_ddpm, recipe_progan, recipe_stylegan, recipe_stylegan2,
     recipe_stylegan3;
@@ -156,6 +165,10 @@ bool recipe_check_channels(int64_t channel_base, int size, struct error *err) MU
 bool recipe_check_groups(const struct train_settings *settings, int size, int group,
                          struct error *err) MUST_USE;
 
+/* Images (N,C,S,S) as a stage is shown them, (N,C,side,side); alpha, a scalar, where it is fading,
+ * else NULL. */
+struct node *recipe_shown(struct node *images, int side, struct node *alpha);
+
 /* An input of sampling with host memory of its own, at values[i] for the i-th. */
 struct node *sampling_input(struct sampling *sampling, const char *name, enum dtype dtype,
                             struct shape shape);
@@ -170,5 +183,14 @@ void sampling_normal(const struct sampling *sampling, int input, const char *nam
  * recipe's `draw`. */
 bool sampling_draw(struct sampling *sampling, int count, const char *name, uint64_t first,
                    float *images, struct error *err) MUST_USE;
+
+/* Scoring by a discriminator. `scoring_images` is the input of a batch of one image: the deviation
+ * of a batch (nn_minibatch_stddev), of which a discriminator makes a feature, is then that of no
+ * difference at all, the same for every image. Beside three fixed companions scores are other
+ * numbers in the same order: they correlate at 1.00 (docs/results.md). */
+struct node *scoring_images(struct sampling *scoring);
+size_t scoring_one(const struct sampling *scoring);
+bool scoring_run(struct sampling *scoring, const float *image, double *scores,
+                 struct error *err) MUST_USE;
 
 #endif

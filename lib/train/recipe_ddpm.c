@@ -200,6 +200,7 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
 
 /* ---- validation ------------------------------------------------------------------------------ */
 
+/* The loss of each image of a batch, at times and under noise that are inputs. */
 static void build_validation(struct sampling *validation)
 {
     const struct train_settings *settings = &validation->settings;
@@ -238,6 +239,54 @@ static bool validate(struct sampling *validation, uint64_t first, const float *i
     return true;
 }
 
+/* ---- scoring --------------------------------------------------------------------------------- */
+
+/* Times, evenly spaced over the first fifth of all: little noise, where it shows whether a network
+ * knows an image. From there on training images and others cannot be told apart even of a network
+ * that has learnt the former by heart (docs/results.md has the measurement; Carlini et al. 2023 and
+ * Duan et al. 2023 found t = 100 of 1000 the best). */
+enum { SCORE_TIMES = 8 };
+static const double SCORE_PART = 0.2;
+
+/* All times in one batch of the same image, so that no other image has a part in its losses. */
+static void build_scoring(struct sampling *scoring)
+{
+    scoring->batch = SCORE_TIMES;
+    build_validation(scoring);
+    scoring->times = arena_array(&scoring->arena, int, SCORE_TIMES);
+    for (int i = 0; i < SCORE_TIMES; i++) {
+        double share = SCORE_PART * (i + 0.5) / SCORE_TIMES;
+        scoring->times[i] = (int)(share * scoring->diffusion.steps);
+    }
+}
+
+static size_t score_count(const struct sampling *scoring)
+{
+    (void)scoring;
+    return SCORE_TIMES;
+}
+
+/* At each time the mean loss over the draws of noise. */
+static bool score(struct sampling *scoring, const float *image, double *scores, struct error *err)
+{
+    size_t values = shape_count(scoring->inputs[INPUT_X]->shape) / SCORE_TIMES;
+    int32_t *t = (int32_t *)(void *)scoring->values[INPUT_T];
+    const float *losses = scoring->values[scoring->input_count];
+    for (size_t i = 0; i < SCORE_TIMES; i++) {
+        t[i] = scoring->times[i];
+        memcpy(scoring->values[INPUT_X] + i * values, image, values * sizeof *image);
+        scores[i] = 0;
+    }
+    for (int64_t d = 0; d < scoring->draws; d++) {
+        sampling_normal(scoring, INPUT_NOISE, "score.noise", (uint64_t)d * SCORE_TIMES);
+        if (!sampling_run(scoring, err))
+            return false;
+        for (size_t i = 0; i < SCORE_TIMES; i++)
+            scores[i] += losses[i] / (double)scoring->draws;
+    }
+    return true;
+}
+
 const struct recipe recipe_ddpm = {
     .name = "ddpm",
     .check = check,
@@ -247,4 +296,7 @@ const struct recipe recipe_ddpm = {
     .draw = draw,
     .build_validation = build_validation,
     .validate = validate,
+    .build_scoring = build_scoring,
+    .score_count = score_count,
+    .score = score,
 };

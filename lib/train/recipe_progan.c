@@ -129,6 +129,18 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
     return sampling_draw(sampling, 1, "sample.progan", first, images, err);
 }
 
+/* ---- scoring --------------------------------------------------------------------------------- */
+
+static void build_scoring(struct sampling *scoring)
+{
+    struct progan config = network(&scoring->settings, scoring->channels, scoring->size);
+    struct node *x = scoring_images(scoring), *alpha = sampling_alpha(scoring);
+    x = recipe_shown(x, scoring->stage.side, alpha);
+    graph_push(scoring->graph, "D");
+    scoring->output = progan_discriminate(&config, x, alpha);
+    graph_pop(scoring->graph);
+}
+
 const struct recipe recipe_progan = {
     .name = "progan",
     .check = check,
@@ -138,4 +150,8 @@ const struct recipe recipe_progan = {
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,
+    .build_scoring = build_scoring,
+    .score_count = scoring_one,
+    .score = scoring_run,
+    .score_by_discriminator = true,
 };

@@ -179,6 +179,19 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
                          "sample.stylegan", first, images, err);
 }
 
+/* ---- scoring --------------------------------------------------------------------------------- */
+
+static void build_scoring(struct sampling *scoring)
+{
+    struct stylegan config = network(&scoring->settings, scoring->channels, scoring->size);
+    struct node *x = scoring_images(scoring);
+    struct stylegan_level level = { scoring->stage.side, sampling_alpha(scoring) };
+    x = recipe_shown(x, level.side, level.alpha);
+    graph_push(scoring->graph, "D");
+    scoring->output = stylegan_discriminate(&config, level, x);
+    graph_pop(scoring->graph);
+}
+
 const struct recipe recipe_stylegan = {
     .name = "stylegan",
     .check = check,
@@ -188,4 +201,8 @@ const struct recipe recipe_stylegan = {
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,
+    .build_scoring = build_scoring,
+    .score_count = scoring_one,
+    .score = scoring_run,
+    .score_by_discriminator = true,
 };

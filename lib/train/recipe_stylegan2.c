@@ -148,6 +148,17 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
     return sampling_draw(sampling, sampling->input_count, "sample.stylegan2", first, images, err);
 }
 
+/* ---- scoring --------------------------------------------------------------------------------- */
+
+static void build_scoring(struct sampling *scoring)
+{
+    struct stylegan2 config = network(&scoring->settings, scoring->channels, scoring->size);
+    struct node *x = scoring_images(scoring);
+    graph_push(scoring->graph, "D");
+    scoring->output = stylegan2_discriminate(&config, x);
+    graph_pop(scoring->graph);
+}
+
 const struct recipe recipe_stylegan2 = {
     .name = "stylegan2",
     .check = check,
@@ -157,4 +168,8 @@ const struct recipe recipe_stylegan2 = {
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,
+    .build_scoring = build_scoring,
+    .score_count = scoring_one,
+    .score = scoring_run,
+    .score_by_discriminator = true,
 };

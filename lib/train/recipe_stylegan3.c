@@ -153,6 +153,24 @@ static bool draw(struct sampling *sampling, uint64_t first, float *images, struc
     return sampling_draw(sampling, 1, "sample.stylegan3", first, images, err);
 }
 
+/* ---- scoring --------------------------------------------------------------------------------- */
+
+/* The discriminator knows images through the blur that the step has, where it has not faded yet. */
+static void build_scoring(struct sampling *scoring)
+{
+    const struct train_settings *settings = &scoring->settings;
+    const struct stylegan3_settings *from = &settings->stylegan3;
+    struct stylegan2 config = discriminator(settings, scoring->channels, scoring->size);
+    struct node *x = scoring_images(scoring);
+    double images = (double)scoring->step * (double)settings->batch;
+    double share = from->blur_kimg > 0 ? fmax(1 - images / (from->blur_kimg * 1000), 0) : 0;
+    if (from->blur_sigma * share > 0)
+        x = gan_blur(x, nn_number(scoring->graph, from->blur_sigma * share), from->blur_sigma);
+    graph_push(scoring->graph, "D");
+    scoring->output = stylegan2_discriminate(&config, x);
+    graph_pop(scoring->graph);
+}
+
 const struct recipe recipe_stylegan3 = {
     .name = "stylegan3",
     .check = check,
@@ -162,4 +180,8 @@ const struct recipe recipe_stylegan3 = {
     .decay = decay,
     .build_sampling = build_sampling,
     .draw = draw,
+    .build_scoring = build_scoring,
+    .score_count = scoring_one,
+    .score = scoring_run,
+    .score_by_discriminator = true,
 };
