@@ -226,13 +226,14 @@ static bool check_together(const struct opening *opening)
     struct audit_set *train = &sets->of[SET_TRAIN], *synthetic = &sets->of[SET_SYNTHETIC],
                      *holdout = &sets->of[SET_HOLDOUT];
     struct error *err = opening->err;
-    return check_not_empty(train, err) && check_not_empty(synthetic, err) &&
+    bool drawn = opening->request->synthetic;
+    return check_not_empty(train, err) && (!drawn || check_not_empty(synthetic, err)) &&
            (!sets->holdout || check_not_empty(holdout, err)) &&
-           check_like_train(synthetic, train, err) &&
+           (!drawn || check_like_train(synthetic, train, err)) &&
            (!sets->holdout || check_like_train(holdout, train, err)) &&
-           check_not_the_same(synthetic, train, err) &&
+           (!drawn || check_not_the_same(synthetic, train, err)) &&
            (!sets->holdout || (check_not_the_same(holdout, train, err) &&
-                               check_not_the_same(holdout, synthetic, err)));
+                               (!drawn || check_not_the_same(holdout, synthetic, err))));
 }
 
 /* ---- channels -------------------------------------------------------------------------------- */
@@ -294,7 +295,7 @@ static bool open_all(struct opening *opening)
     const struct sets_request *request = opening->request;
     struct sets *sets = opening->sets;
     if (!open_one(opening, SET_TRAIN, request->train) ||
-        !open_one(opening, SET_SYNTHETIC, request->synthetic))
+        (request->synthetic && !open_one(opening, SET_SYNTHETIC, request->synthetic)))
         return false;
     const char *holdout = request->holdout;
     if (!holdout && holdout_within(&sets->of[SET_TRAIN]))

@@ -46,7 +46,8 @@ static inline uint64_t set_place(const struct audit_set *set, uint64_t image)
 }
 
 struct sets_request {
-    const char *train, *synthetic, *holdout; /* holdout NULL: the training store's, if it has one */
+    const char *train, *synthetic, *holdout; /* synthetic NULL: there is none; holdout NULL: the
+                                                training store's, if it has one */
     const char *subjects, *holdout_subjects; /* CSV files, or NULL */
     const struct yaml_strings *channels;     /* names to compare; none: all but masks */
     const char *work;                        /* a folder for what has to be unpacked */

@@ -98,6 +98,7 @@ static bool check_counts(const struct release_plan *plan, size_t count, struct e
     } resampled[] = {
         { "audit", plan->audit.bootstrap },
         { "fidelity", plan->fidelity.bootstrap },
+        { "membership", plan->membership.bootstrap },
     };
     for (size_t i = 0; i < sizeof resampled / sizeof *resampled; i++)
         if (resampled[i].bootstrap < 40 * (int64_t)count)

@@ -90,6 +90,7 @@ static enum exit_code work_on(struct stage_work *work)
             .audit = stage_folder(&variant, "audit", work->arena),
             .utility = stage_folder_if_wanted(&stage_utility, &variant, work->arena),
             .fidelity = stage_folder_if_wanted(&stage_fidelity, &variant, work->arena),
+            .membership = stage_folder_if_wanted(&stage_membership, &variant, work->arena),
         };
     }
     struct json *choice =
@@ -124,7 +125,7 @@ const struct stage stage_choose = {
     .name = "choose",
     .folder = "choice",
     .product = file_name,
-    .needs = { "sample", "audit", "utility", "fidelity" },
+    .needs = { "sample", "audit", "utility", "fidelity", "membership" },
     .of_candidate = STAGE_OF_ALL_CANDIDATES,
     .add_inputs = add_inputs,
     .is_wanted = is_wanted,

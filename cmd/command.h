@@ -58,6 +58,7 @@ extern const struct command
     command_init,
     command_inspect,
     command_keygen,
+    command_membership,
     command_package,
     command_phantom,
     command_purge,

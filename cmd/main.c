@@ -26,6 +26,7 @@ const struct command *const commands[] = {
     &command_audit,
     &command_utility,
     &command_fidelity,
+    &command_membership,
     &command_choose,
     &command_score,
     &command_segment,

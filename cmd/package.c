@@ -14,7 +14,8 @@
 #include <string.h>
 
 struct options {
-    const char *name, *synthetic, *audit, *utility, *fidelity, *dataset, *model, *report, *out;
+    const char *name, *synthetic, *audit, *utility, *fidelity, *membership, *dataset, *model,
+        *report, *out;
     const char *policy_file, *lint, *scrub;
     bool rebuild_check;
     struct policy_settings policy;
@@ -33,6 +34,8 @@ static const struct yaml_field options[] = {
            .help = "what its usefulness was found to be"),
     OPTION(fidelity, YAML_STRING, .metavar = "FOLDER",
            .help = "how like patients' images its images were found to be"),
+    OPTION(membership, YAML_STRING, .metavar = "FOLDER",
+           .help = "what its model was found to give away"),
     OPTION(dataset, YAML_STRING, .metavar = "STORE", .help = "the data that were trained on"),
     OPTION(model, YAML_STRING, .metavar = "FOLDER", .help = "the folder of training"),
     OPTION(report, YAML_STRING, .metavar = "FILE", .help = "the public report, to be packed"),
@@ -262,19 +265,25 @@ static struct yaml_strings said_in_report(const struct report_settings *report, 
     return said;
 }
 
+/* The folder, where it is one and holds that file. */
+static const char *holding(const char *folder, const char *file, struct arena *arena)
+{
+    return folder && if_file(path_join(arena, folder, file)) ? folder : NULL;
+}
+
 static struct package_job job_of_plan(const struct release_plan *plan, struct arena *arena)
 {
     const char *utility = stage_folder(plan, "utility", arena);
-    const char *fidelity = stage_folder(plan, "fidelity", arena);
+    const char *fidelity = stage_folder_if_wanted(&stage_fidelity, plan, arena);
+    const char *membership = stage_folder_if_wanted(&stage_membership, plan, arena);
     const char *report = stage_folder(plan, "report", arena);
-    bool likened = stage_fidelity.is_wanted(plan) &&
-                   path_kind(path_join(arena, fidelity, "fidelity.json")) == PATH_FILE;
     struct package_job job = {
         .name = plan->name,
         .synthetic = stage_folder(plan, "sample", arena),
         .audit = stage_folder(plan, "audit", arena),
         .utility = if_file(path_join(arena, utility, "utility.json")) ? utility : NULL,
-        .fidelity = likened ? fidelity : NULL,
+        .fidelity = holding(fidelity, "fidelity.json", arena),
+        .membership = holding(membership, "membership.json", arena),
         .dataset = stage_folder(plan, "ingest", arena),
         .model = plan->sample.made_elsewhere ? NULL : stage_folder(plan, "train", arena),
         .made_elsewhere = plan->sample.made_elsewhere != NULL,
@@ -323,6 +332,10 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
         (stage_fidelity.is_wanted(plan) &&
          !add_file_digest(path_join(arena, stage_folder(plan, "fidelity", arena), "fidelity.json"),
                           inputs, err)) ||
+        (stage_membership.is_wanted(plan) &&
+         !add_file_digest(
+             path_join(arena, stage_folder(plan, "membership", arena), "membership.json"), inputs,
+             err)) ||
         !add_file_digest(
             path_join(arena, stage_folder(plan, "report", arena), "report.internal.html"), inputs,
             err) ||
@@ -421,6 +434,7 @@ static enum exit_code run_alone(struct invocation *invocation, struct options *v
                                .audit = values->audit,
                                .utility = values->utility,
                                .fidelity = values->fidelity,
+                               .membership = values->membership,
                                .dataset = values->dataset,
                                .model = values->model,
                                .report_public = values->report,

@@ -22,6 +22,8 @@ const struct yaml_field plan_fields[] = {
     FIELD(utility, YAML_SECTION, .section = utility_fields, .help = "what the set is worth"),
     FIELD(fidelity, YAML_SECTION, .section = fidelity_fields,
           .help = "whether its images look like patients' images, and are as varied"),
+    FIELD(membership, YAML_SECTION, .section = membership_fields,
+          .help = "whether the model gives away whom it was trained on"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),
     FIELD(report, YAML_SECTION, .section = report_fields, .help = "what the report tells"),
     FIELD(package, YAML_SECTION, .section = package_fields, .help = "from a set to an archive"),
@@ -55,6 +57,7 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
     plan->audit = audit_defaults;
     plan->utility = utility_defaults;
     plan->fidelity = fidelity_defaults;
+    plan->membership = membership_defaults;
     plan->policy = policy_defaults;
     plan->report = report_defaults;
     plan->package = package_defaults;
@@ -77,6 +80,8 @@ bool plan_load(const char *path, struct release_plan *plan, struct arena *arena,
         plan->utility.seed = plan->seed;
     if (plan->fidelity.seed < 0)
         plan->fidelity.seed = plan->seed;
+    if (plan->membership.seed < 0)
+        plan->membership.seed = plan->seed;
     plan->run = beside_plan(plan, plan->run, arena);
     plan->ingest.source = beside_plan(plan, plan->ingest.source, arena);
     plan->ingest.split_file = beside_plan(plan, plan->ingest.split_file, arena);

@@ -4,6 +4,7 @@
 #define CMD_PLAN_H
 
 #include "audit/fidelity.h"
+#include "audit/membership.h"
 #include "audit/memorization.h"
 #include "audit/utility.h"
 #include "data/ingest.h"
@@ -23,6 +24,7 @@ struct release_plan {
     struct audit_settings audit;
     struct utility_settings utility;
     struct fidelity_settings fidelity;
+    struct membership_settings membership;
     struct policy_settings policy;
     struct report_settings report;
     struct package_settings package;

@@ -52,6 +52,7 @@ static const struct {
     { "utility.partial", NULL },
     { "utility.replaced", NULL },
     { "fidelity", "fidelity" },
+    { "membership", "membership" },
     { "report/report.internal.html", NULL },
     { "report.internal.html", NULL },
     { "report.internal.pdf", NULL },

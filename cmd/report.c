@@ -120,6 +120,7 @@ static struct report_job job_of(const struct stage_work *work, const struct hist
         .audit = folder_if_wanted(work, "audit"),
         .utility = folder_if_wanted(work, "utility"),
         .fidelity = folder_if_wanted(work, "fidelity"),
+        .membership = folder_if_wanted(work, "membership"),
         .generator = model ? model_names[plan->train.model] : NULL,
         .train_settings = model ? settings->bytes : NULL,
         .review = path_join(work->arena, plan->run, "review.json"),
@@ -163,7 +164,8 @@ const struct stage stage_report = {
     .name = "report",
     .folder = "report",
     .product = "report.public.html", /* report.json tells the journal's length: never the same */
-    .needs = { "choose", "ingest", "train", "sample", "audit", "utility", "fidelity" },
+    .needs = { "choose", "ingest", "train", "sample", "audit", "utility", "fidelity",
+               "membership" },
     .fields = report_fields,
     .settings = offsetof(struct release_plan, report),
     .of_candidate = STAGE_OF_THE_CHOSEN,

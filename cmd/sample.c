@@ -93,8 +93,7 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     return true;
 }
 
-/* The folder of training, or in it the checkpoint that a candidate asks for. */
-static bool find_weights(const struct stage_work *work, const char **from)
+bool stage_weights(const struct stage_work *work, const char **from)
 {
     const struct candidate *candidate = work->plan->candidate;
     *from = stage_folder(work->plan, "train", work->arena);
@@ -121,7 +120,7 @@ static enum exit_code work_on(struct stage_work *work)
     const char *from;
     if (work->plan->sample.made_elsewhere)
         return take(work, work->plan->sample.made_elsewhere, true);
-    if (!find_weights(work, &from))
+    if (!stage_weights(work, &from))
         return EXIT_ERROR;
     struct sample_job job = { .from = from,
                               .out = work->folder,

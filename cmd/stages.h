@@ -89,6 +89,7 @@ extern const struct stage
     stage_choose,
     stage_fidelity,
     stage_ingest,
+    stage_membership,
     stage_package,
     stage_report,
     stage_sample,
@@ -107,6 +108,9 @@ const char *stage_folder_of(const struct stage *stage, const struct release_plan
 /* NULL where the plan does not ask for the stage. */
 const char *stage_folder_if_wanted(const struct stage *stage, const struct release_plan *plan,
                                    struct arena *arena);
+
+/* sample.c: the folder of training, or in it the checkpoint that the plan's candidate asks for. */
+bool stage_weights(const struct stage_work *work, const char **from) MUST_USE;
 
 /* The plans that a stage is made with: one for each of its candidates, in order; else the plan
  * itself, told what was chosen where that comes first. Returns how many; they belong to the arena.

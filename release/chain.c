@@ -215,6 +215,28 @@ static enum link_state check_generated(const struct check *check)
     return LINK_HOLDS;
 }
 
+static bool is_asked(const struct chain *chain)
+{
+    return chain->membership;
+}
+
+static enum link_state check_asked(const struct check *check)
+{
+    const struct json *model = json_member(check->chain->membership, "model"),
+                      *origin = json_member(check->chain->synthetic->description, "origin");
+    const char *asked = json_as_string(json_member(model, "checkpoint_sha256")),
+               *drawn = json_as_string(json_member(origin, "checkpoint_sha256"));
+    if (!asked || !drawn)
+        return fail(check, LINK_BROKEN, "%s does not tell which checkpoint it is of",
+                    asked ? check->chain->synthetic->path : "the record of membership");
+    return strcmp(asked, drawn) == 0
+               ? LINK_HOLDS
+               : fail(check, LINK_BROKEN,
+                      "membership was measured of another checkpoint (%.12s…) than the images were "
+                      "drawn from (%.12s…); run it again",
+                      asked, drawn);
+}
+
 static bool add_file_line(void *context, const char *name, const struct json *value)
 {
     const char *hex = json_as_string(value);
@@ -282,6 +304,8 @@ static const struct {
       is_likened },
     { "compared", "it was compared with the data that were ingested", check_compared, false },
     { "generated", "the images were drawn from the model", check_generated, false },
+    { "asked", "the model that drew them is the one that membership was measured of", check_asked,
+      false, is_asked },
     { "trained", "the model was trained on the data that were ingested", check_trained, false },
 };
 

@@ -22,15 +22,16 @@ struct chain_link {
 
 struct chain {
     const struct dataset *synthetic;
-    const struct json *memorization, *utility, *fidelity; /* the latter may be NULL */
-    const char *dataset, *model;                          /* folders, or NULL: not given */
-    bool made_elsewhere;                                  /* there is no model to check */
-    const struct json *review; /* a reviewer's marks (marks.h), or NULL */
-    bool flagged_leave;        /* images that the audit flagged are packed, too */
+    const struct json *memorization, *utility, *fidelity,
+        *membership;             /* all but the first may be NULL */
+    const char *dataset, *model; /* folders, or NULL: not given */
+    bool made_elsewhere;         /* there is no model to check */
+    const struct json *review;   /* a reviewer's marks (marks.h), or NULL */
+    bool flagged_leave;          /* images that the audit flagged are packed, too */
     struct digest policy;
 };
 
-enum { CHAIN_LINKS = 9 };
+enum { CHAIN_LINKS = 10 };
 
 /* Checks every link; reasons belong to the arena. Whether a release may be made of it. Where there
  * are fewer (what nobody asked for is none), the others have no name. */

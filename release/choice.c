@@ -99,10 +99,16 @@ static bool try_one(const struct choice_candidate *candidate, const struct polic
             ? json_load_schema(path_join(arena, candidate->fidelity, "fidelity.json"),
                                "lethe/fidelity/2", err)
             : NULL;
-    bool ok = description && (utility || !candidate->utility) && (fidelity || !candidate->fidelity);
+    struct json *membership =
+        description && candidate->membership
+            ? json_load_schema(path_join(arena, candidate->membership, "membership.json"),
+                               "lethe/membership/1", err)
+            : NULL;
+    bool ok = description && (utility || !candidate->utility) &&
+              (fidelity || !candidate->fidelity) && (membership || !candidate->membership);
     *trial = (struct trial){ .entry = json_new_object() };
     if (ok) {
-        const struct policy_evidence evidence = { memorization, utility, fidelity };
+        const struct policy_evidence evidence = { memorization, utility, fidelity, membership };
         judge_one(candidate, policy, &evidence, trial, arena);
         put_origin(description, trial->entry);
     }
@@ -110,6 +116,7 @@ static bool try_one(const struct choice_candidate *candidate, const struct polic
     json_free(description);
     json_free(utility);
     json_free(fidelity);
+    json_free(membership);
     return ok;
 }
 

@@ -27,8 +27,8 @@
 
 struct choice_candidate {
     const char *name;
-    const char *synthetic, *audit;  /* folders */
-    const char *utility, *fidelity; /* NULL: not measured */
+    const char *synthetic, *audit;               /* folders */
+    const char *utility, *fidelity, *membership; /* NULL: not measured */
 };
 
 /* How useful the set alone is, compared with real images: of utility.json the first relative Dice

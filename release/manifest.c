@@ -16,6 +16,7 @@
 const char *const manifest_claim_names[CLAIM_COUNT] = {
     [CLAIM_DATASET] = "dataset_sha256",
     [CLAIM_FIDELITY] = "fidelity_sha256",
+    [CLAIM_MEMBERSHIP] = "membership_sha256",
     [CLAIM_MEMORIZATION] = "memorization_sha256",
     [CLAIM_PLAN] = "plan_sha256",
     [CLAIM_POLICY] = "policy_sha256",
@@ -212,20 +213,23 @@ static bool volume_form(struct form *f, void *item)
 }
 
 /* Stands there with a digest, or not at all. */
-static bool fidelity_form(struct form *f, struct manifest *m)
+static bool optional_form(struct form *f, struct manifest *m, int claim, const char *key)
 {
-    static const char key[] = ",\n    \"fidelity_sha256\": ";
-    bool *known = &m->claims.known[CLAIM_FIDELITY];
+    bool *known = &m->claims.known[claim];
     if (!f->out)
         *known = comes(f, key);
-    return !*known || (literal(f, key) && sha256(f, &m->claims.sha256[CLAIM_FIDELITY]));
+    return !*known || (literal(f, key) && sha256(f, &m->claims.sha256[claim]));
 }
 
 static bool claims_form(struct form *f, struct manifest *m)
 {
+    static const char *const optional[CLAIM_COUNT] = {
+        [CLAIM_FIDELITY] = ",\n    \"fidelity_sha256\": ",
+        [CLAIM_MEMBERSHIP] = ",\n    \"membership_sha256\": ",
+    };
     for (int i = 0; i < CLAIM_COUNT; i++) {
-        if (i == CLAIM_FIDELITY) {
-            if (!fidelity_form(f, m))
+        if (optional[i]) {
+            if (!optional_form(f, m, i, optional[i]))
                 return false;
             continue;
         }

@@ -26,12 +26,13 @@ enum {
     MANIFEST_MOST_VOLUMES = 999
 };
 
-/* What the archive was made from, digest for digest; in byte order of their keys. That of fidelity
- * stands there only where it was measured, so that manifests of before are read, and written, as
- * they were. */
+/* What the archive was made from, digest for digest; in byte order of their keys. Those of fidelity
+ * and membership stand there only where it was measured, so that manifests of before are read, and
+ * written, as they were. */
 enum manifest_claim {
     CLAIM_DATASET,
     CLAIM_FIDELITY,
+    CLAIM_MEMBERSHIP,
     CLAIM_MEMORIZATION,
     CLAIM_PLAN,
     CLAIM_POLICY,

@@ -230,7 +230,7 @@ static bool refuse_document(const char *metric, struct arena *arena, struct erro
     const char *nearest = text_nearest(word, there, METRIC_DOCUMENTS);
     return error_set(err,
                      "\"%s\" is of no document that is measured; a metric begins with "
-                     "memorization, utility or fidelity%s%s%s",
+                     "memorization, utility, fidelity or membership%s%s%s",
                      metric, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
                      nearest ? "\"?" : "");
 }

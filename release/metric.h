@@ -3,6 +3,7 @@
  *     memorization.flagged.fraction
  *     utility.relative_dice[source=synthetic,model=unet].mean
  *     fidelity.mean.holdout.kid.difference
+ *     membership.subjects.auc
  *
  * The first word names the document, the others are its keys; `[3]` picks an entry of a list,
  * `[key=value,key=value]` the only entry with these values.
@@ -10,7 +11,7 @@
  * What keys a document can have is written down here (metric_documents.c), so that a misspelt one
  * is refused when the policy is read, and not found missing after days of training. The tables say
  * what there can ever be, not what a certain audit will have: whether channels are judged alone, or
- * a class of that name exists, shows only then. A test runs all three audits and holds their
+ * a class of that name exists, shows only then. A test runs all four audits and holds their
  * documents against the tables, in both directions.
  */
 #ifndef RELEASE_METRIC_H
@@ -55,7 +56,7 @@ struct metric_document {
     const struct metric_member *members; /* until a key that is NULL, as everywhere */
 };
 
-enum { METRIC_DOCUMENTS = 3 };
+enum { METRIC_DOCUMENTS = 4 };
 extern const struct metric_document metric_documents[METRIC_DOCUMENTS];
 
 #endif

@@ -1,6 +1,6 @@
-/* What memorization.json, utility.json and fidelity.json can hold: every key that the audits write,
- * in the order in which they are written. See metric.h; docs/audit.md, docs/utility.md and
- * docs/fidelity.md say what the numbers mean. */
+/* What memorization.json, utility.json, fidelity.json and membership.json can hold: every key that
+ * the audits write, in the order in which they are written. See metric.h; docs/audit.md,
+ * docs/utility.md, docs/fidelity.md and docs/membership.md say what the numbers mean. */
 #include "release/metric.h"
 
 #define NUMBER(name)                                                                               \
@@ -351,10 +351,46 @@ static members fidelity = {
     OBJECT("inputs", inputs), END
 };
 
+/* ---- membership.json ------------------------------------------------------------------------- */
+
+static members membership_settings = {
+    NUMBER("draws"), NUMBER("images"), NUMBER("bootstrap"), NUMBER("seed"), END
+};
+static members membership_model = {
+    TEXT("name"), TEXT("score"), NUMBER("step"), NUMBER("side"), NUMBER("mirror"), TEXT("weights"),
+    TEXT("checkpoint"), TEXT("checkpoint_sha256"), TEXT("device"), NUMBER("steps"), END
+};
+static members asked_about = { NUMBER("images"), NUMBER("scored"), NUMBER("subjects"), END };
+static members membership_counts = {
+    OBJECT("train", asked_about), OBJECT("holdout", asked_about), END
+};
+static members found_rate = { WITH_BOTH("value"), NUMBER("supported"), END };
+static members inference = {
+    NUMBER("members"), NUMBER("non_members"), OBJECT("auc", bounded_value),
+    OBJECT("tpr_at_1_percent", found_rate), OBJECT("tpr_at_0_1_percent", found_rate), END
+};
+static members half = { OBJECT("auc", bounded_value), END };
+static members halves = { OBJECT("images", half), OBJECT("subjects", half), END };
+static members looks = {
+    OBJECT("mean", bounded_value), OBJECT("contrast", bounded_value),
+    OBJECT("roughness", bounded_value), END
+};
+static members score_time = { NUMBER("time"), NUMBER("auc"), END };
+static members membership_inputs = { OBJECT("train", input), OBJECT("holdout", input), END };
+
+static members membership = {
+    TEXT("schema"), NUMBER("candidates"), OBJECT("tool", utility_tool),
+    OBJECT("settings", membership_settings), OBJECT("model", membership_model),
+    OBJECT("counts", membership_counts), TEXTS("warnings"), OBJECT("images", inference),
+    OBJECT("subjects", inference), OBJECT("control", halves), OBJECT("difference", looks),
+    OBJECTS("times", score_time), OBJECT("inputs", membership_inputs), END
+};
+
 /* clang-format on */
 
 const struct metric_document metric_documents[METRIC_DOCUMENTS] = {
     { "memorization", "audit", memorization },
     { "utility", "utility", utility },
     { "fidelity", "fidelity", fidelity },
+    { "membership", "membership", membership },
 };

@@ -21,7 +21,7 @@ struct packaging {
     struct arena *arena;
     struct error *err;
     struct dataset store;
-    struct json *memorization, *utility, *fidelity, *review;
+    struct json *memorization, *utility, *fidelity, *membership, *review;
     struct included *included; /* of each path that is to be */
     size_t *images;            /* to be packed */
     const char *root, *seen;   /* seen: what the inputs were like at the beginning, below */
@@ -53,6 +53,7 @@ static const char *describe_inputs(const struct packaging *packaging)
         path_join(arena, job->audit, "memorization.json"),
         job->utility ? path_join(arena, job->utility, "utility.json") : NULL,
         job->fidelity ? path_join(arena, job->fidelity, "fidelity.json") : NULL,
+        job->membership ? path_join(arena, job->membership, "membership.json") : NULL,
         job->dataset ? path_join(arena, job->dataset, "dataset.json") : NULL,
         job->report_public,
         job->report_internal,
@@ -142,6 +143,12 @@ static bool open_inputs(struct packaging *packaging)
         if (!packaging->fidelity)
             return false;
     }
+    if (job->membership) {
+        const char *membership = path_join(packaging->arena, job->membership, "membership.json");
+        packaging->membership = json_load_schema(membership, "lethe/membership/1", err);
+        if (!packaging->membership)
+            return false;
+    }
     if (job->review) {
         packaging->review = json_load_schema(job->review, REVIEW_SCHEMA, err);
         if (!packaging->review)
@@ -221,6 +228,7 @@ static bool decide(struct packaging *packaging)
                            .memorization = packaging->memorization,
                            .utility = packaging->utility,
                            .fidelity = packaging->fidelity,
+                           .membership = packaging->membership,
                            .dataset = job->dataset,
                            .model = job->model,
                            .made_elsewhere = job->made_elsewhere,
@@ -231,7 +239,7 @@ static bool decide(struct packaging *packaging)
     if (!choose_images(packaging))
         return false;
     const struct policy_evidence evidence = { packaging->memorization, packaging->utility,
-                                              packaging->fidelity };
+                                              packaging->fidelity, packaging->membership };
     struct policy_document documents[METRIC_DOCUMENTS];
     struct policy_result *results;
     policy_documents(&evidence, documents);
@@ -443,6 +451,9 @@ static bool fill_claims(const struct packaging *packaging, const struct digest *
                     job->utility ? path_join(arena, job->utility, "utility.json") : NULL, err) &&
            remember(manifest, CLAIM_FIDELITY,
                     job->fidelity ? path_join(arena, job->fidelity, "fidelity.json") : NULL, err) &&
+           remember(manifest, CLAIM_MEMBERSHIP,
+                    job->membership ? path_join(arena, job->membership, "membership.json") : NULL,
+                    err) &&
            remember(manifest, CLAIM_REPORT_PUBLIC, job->report_public, err) &&
            remember(manifest, CLAIM_REPORT_INTERNAL, job->report_internal, err);
 }
@@ -650,6 +661,7 @@ bool package(const struct package_job *job, struct package_report *report, struc
     json_free(packaging.memorization);
     json_free(packaging.utility);
     json_free(packaging.fidelity);
+    json_free(packaging.membership);
     json_free(packaging.review);
     if (packaging.store.path)
         dataset_close(&packaging.store);

@@ -43,7 +43,7 @@ extern const struct yaml_field package_fields[];
 struct package_job {
     const char *name;                            /* of the release */
     const char *synthetic, *audit;               /* folders */
-    const char *utility, *fidelity;              /* likewise; NULL: not measured */
+    const char *utility, *fidelity, *membership; /* likewise; NULL: not measured */
     const char *dataset, *model;                 /* NULL: not given */
     bool made_elsewhere;                         /* by no model of ours: there is none to check */
     const char *report_public, *report_internal; /* files, or NULL */

@@ -305,7 +305,7 @@ void policy_documents(const struct policy_evidence *evidence,
                       struct policy_document documents[METRIC_DOCUMENTS])
 {
     const struct json *const roots[METRIC_DOCUMENTS] = { evidence->memorization, evidence->utility,
-                                                         evidence->fidelity };
+                                                         evidence->fidelity, evidence->membership };
     for (size_t i = 0; i < METRIC_DOCUMENTS; i++)
         documents[i] = (struct policy_document){ metric_documents[i].name,
                                                  metric_documents[i].made_by, roots[i] };

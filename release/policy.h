@@ -94,7 +94,7 @@ bool policy_evaluate(const struct policy_settings *settings,
 /* What was measured of one set; any may be NULL. */
 struct policy_evidence {
     struct json *memorization;
-    const struct json *utility, *fidelity;
+    const struct json *utility, *fidelity, *membership;
 };
 
 /* The documents that metrics come from, in the order of metric_documents. */

@@ -291,19 +291,45 @@ static void advise_fidelity(const struct facts *facts, struct text *advice)
                     images, channels, channels == 1 ? "" : "s");
 }
 
+/* ---- membership ------------------------------------------------------------------------------ */
+
+static void advise_membership(const struct facts *facts, struct text *advice)
+{
+    const struct policy_result *row = failed(facts, "membership");
+    if (!row)
+        return;
+    if (!facts->membership)
+        text_add(advice, "A condition is about membership, which was not measured: lethe run PLAN "
+                         "measures it.\n");
+    else if (!row->measured)
+        text_format(advice,
+                    "The condition on %s speaks of what was not measured: %s. An interval takes "
+                    "several patients on either side (ingest: holdout).\n",
+                    row->row->metric, row->reason);
+    else
+        text_format(
+            advice,
+            "%s is %.4g, and has to be %s %.4g. Where it is the interval that is wide, keep "
+            "more patients apart (ingest: holdout); where the warnings say that training "
+            "and held-out images differ, split one cohort at random. Else the model "
+            "remembers: train it for fewer images, on more patients, or name earlier "
+            "checkpoints as candidates (train: candidates).\n",
+            row->row->metric, row->value, policy_rule_words(row->row), row->row->limit);
+}
+
 /* ---- all ------------------------------------------------------------------------------------- */
 
 static void (*const advisers[])(const struct facts *facts, struct text *advice) = {
-    advise_audit,        advise_preparation, advise_memorised,  advise_marked,
-    advise_few_patients, advise_duplicates,  advise_smoothness, advise_quarantine,
-    advise_threshold,    advise_width,       advise_utility,    advise_fidelity,
+    advise_audit,      advise_preparation, advise_memorised,  advise_marked,    advise_few_patients,
+    advise_duplicates, advise_smoothness,  advise_quarantine, advise_threshold, advise_width,
+    advise_utility,    advise_fidelity,    advise_membership,
 };
 
 /* Rows that no adviser knows are told as they are. */
 static void advise_others(const struct facts *facts, struct text *advice)
 {
     static const char *const known[] = { "memorization.flagged", "memorization.thresholds.",
-                                         "utility", "fidelity" };
+                                         "utility", "fidelity", "membership" };
     for (size_t i = 0; facts->memorization && i < facts->result_count; i++) {
         const struct policy_result *result = &facts->results[i];
         bool is_known = result->passed;

@@ -82,7 +82,8 @@ static bool judge(struct facts *facts, const char *memorization, struct error *e
 {
     if (!load(memorization, "lethe/memorization/1", &facts->judged, err))
         return false;
-    const struct policy_evidence evidence = { facts->judged, facts->utility, facts->fidelity };
+    const struct policy_evidence evidence = { facts->judged, facts->utility, facts->fidelity,
+                                              facts->membership };
     facts->passed = policy_judge(facts->job->policy, &evidence, &facts->arena, &facts->results);
     facts->result_count = facts->job->policy->rows.count;
     facts->marked = marks_judge(facts->review, facts->memorization,
@@ -105,9 +106,12 @@ bool facts_open(struct facts *facts, const struct report_job *job, struct error 
         job->utility ? path_join(&facts->arena, job->utility, "utility.json") : NULL;
     const char *fidelity =
         job->fidelity ? path_join(&facts->arena, job->fidelity, "fidelity.json") : NULL;
+    const char *membership =
+        job->membership ? path_join(&facts->arena, job->membership, "membership.json") : NULL;
     bool ok = load(memorization, "lethe/memorization/1", &facts->memorization, err) &&
               load(utility, "lethe/utility/2", &facts->utility, err) &&
               load(fidelity, "lethe/fidelity/2", &facts->fidelity, err) &&
+              load(membership, "lethe/membership/1", &facts->membership, err) &&
               load(job->review, REVIEW_SCHEMA, &facts->review, err) &&
               load(job->choice, CHOICE_SCHEMA, &facts->choice, err) &&
               open_set(job->dataset, &facts->real, &facts->has_real, err) &&
@@ -124,6 +128,7 @@ void facts_close(struct facts *facts)
     json_free(facts->judged);
     json_free(facts->utility);
     json_free(facts->fidelity);
+    json_free(facts->membership);
     json_free(facts->review);
     json_free(facts->choice);
     if (facts->has_real)

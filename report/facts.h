@@ -9,7 +9,7 @@
 
 struct facts {
     const struct report_job *job;
-    struct json *memorization, *utility, *fidelity; /* NULL: not there */
+    struct json *memorization, *utility, *fidelity, *membership; /* NULL: not there */
     struct json *review, *choice;
     struct dataset real, synthetic;
     bool has_real, has_synthetic;

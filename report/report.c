@@ -173,6 +173,7 @@ static bool write_json(struct facts *facts, const struct report_result *result, 
         { "memorization", "memorization.json", offsetof(struct report_job, audit) },
         { "utility", "utility.json", offsetof(struct report_job, utility) },
         { "fidelity", "fidelity.json", offsetof(struct report_job, fidelity) },
+        { "membership", "membership.json", offsetof(struct report_job, membership) },
     };
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
         const char *where = *(const char *const *)((const char *)job + files[i].folder);

@@ -38,9 +38,9 @@ extern const struct yaml_field report_fields[];
 struct report_job {
     const char *name, *plan_sha256, *licence;                  /* licence NULL: none was stated */
     const char *dataset, *model, *synthetic, *audit, *utility; /* folders; some may be missing */
-    const char *fidelity;       /* likewise; NULL: nobody asked for it */
-    const char *generator;      /* its name; NULL: the images were made elsewhere */
-    const char *train_settings; /* as YAML; NULL with the generator */
+    const char *fidelity, *membership; /* likewise; NULL: nobody asked for it */
+    const char *generator;             /* its name; NULL: the images were made elsewhere */
+    const char *train_settings;        /* as YAML; NULL with the generator */
     const char *dropped; /* candidates tried in this run that its plan names no more; or NULL */
     const char *choice;  /* what was tried, release/choice.h; NULL: one set alone */
     const char *review;  /* marks of a reviewer, review.h; a missing file: none */

@@ -100,6 +100,11 @@ static const struct known_metric known_metrics[] = {
       "Success of guessing who was in the training set (0.5: chance)", SHOWN_NUMBER },
     { "memorization.companions.mia.auc", BOUND_VALUE,
       "Success of guessing who was in the training set (0.5: chance)", SHOWN_NUMBER },
+    { "membership.subjects.auc", BOUND_UPPER95,
+      "Success of telling training patients from others by the weights (0.5: chance)",
+      SHOWN_NUMBER },
+    { "membership.images.auc", BOUND_UPPER95,
+      "Success of telling training images from others by the weights (0.5: chance)", SHOWN_NUMBER },
     { "utility.relative_dice", BOUND_LOWER95,
       "Usefulness compared with real images, with 95 % confidence", SHOWN_NUMBER },
     { "utility.relative_dice", BOUND_VALUE, "Usefulness compared with real images", SHOWN_NUMBER },
@@ -593,6 +598,8 @@ static void write_evidence(struct page *page)
     put_digest_row(html, "Utility", digest_in(facts, job->utility, "utility.json"));
     if (has_fidelity(facts))
         put_digest_row(html, "Fidelity", digest_in(facts, job->fidelity, "fidelity.json"));
+    if (has_membership(facts))
+        put_digest_row(html, "Membership", digest_in(facts, job->membership, "membership.json"));
     if (page->internal) {
         put_digest_row(html, "Training set (dataset.json)",
                        digest_in(facts, job->dataset, "dataset.json"));
@@ -649,6 +656,8 @@ const struct section sections[] = {
     { "memorisation", "Memorisation: is any patient in the images?", false, write_memorization },
     { "pairs", "The worst pairs, for review", true, write_pairs },
     { "exposure", "Exposure by patient", true, write_exposure },
+    { "membership", "Membership: does the generator remember its patients?", false,
+      write_membership, has_membership },
     { "utility", "Utility: are the images worth having?", false, write_utility },
     { "fidelity", "Fidelity: are the images like patients' images, and as varied?", false,
       write_fidelity, has_fidelity },

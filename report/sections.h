@@ -21,7 +21,7 @@ struct section {
 };
 extern const struct section sections[]; /* ended by a row without a title */
 
-/* memorization.c, utility.c, fidelity.c */
+/* memorization.c, utility.c, fidelity.c, membership.c */
 /* Whose images set the thresholds, as a person says it. */
 bool has_unseen_control(const struct json *audit);
 const char *control_people(const struct json *audit);
@@ -33,6 +33,8 @@ void write_pairs(struct page *page);
 void write_utility(struct page *page);
 bool has_fidelity(const struct facts *facts);
 void write_fidelity(struct page *page);
+bool has_membership(const struct facts *facts);
+void write_membership(struct page *page);
 
 /* The verdict in one word, and its class in the style. */
 const char *verdict_word(const struct facts *facts);

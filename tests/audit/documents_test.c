@@ -3,10 +3,12 @@
 #include "stores.h"
 
 #include "audit/fidelity.h"
+#include "audit/membership.h"
 #include "audit/memorization.h"
 #include "audit/utility.h"
 #include "base/text.h"
 #include "release/metric.h"
+#include "train/train.h"
 
 /* ---- a document against its table ------------------------------------------------------------ */
 
@@ -312,6 +314,51 @@ static void policies_can_name_what_fidelity_is(void **state)
     text_release(&seen);
 }
 
+/* ---- membership.json ------------------------------------------------------------------------- */
+
+static void train_small(const char *store, const char *out)
+{
+    static const char *one[] = { "1" }, *none[] = { "0" };
+    struct train_settings settings = train_defaults;
+    struct train_report report;
+    struct error err;
+    settings.masks = TRAIN_MASKS_NONE;
+    settings.batch = settings.images = 2;
+    settings.device = "cpu";
+    settings.ddpm.base = 32;
+    settings.ddpm.blocks = settings.ddpm.heads = 1;
+    settings.ddpm.mult = (struct yaml_strings){ one, 1 };
+    settings.ddpm.attention = (struct yaml_strings){ none, 1 };
+    struct train_job job = { store, out, &settings };
+    assert_ok(train(&job, &report, &err), err);
+}
+
+/* Diffusion, which has times; of one person a side intervals are null. */
+static void policies_can_name_what_membership_is(void **state)
+{
+    (void)state;
+    struct text seen = { 0 };
+    struct error err;
+    struct store_spec spec = { .role = ROLE_REAL, .subjects = 5, .held_out = 2, .slices = 2 };
+    store_write(scratch("real"), &spec);
+    train_small(scratch("real"), scratch("model"));
+    struct membership_settings settings = membership_defaults;
+    settings.bootstrap = 120;
+    settings.draws = 1;
+    settings.device = "cpu";
+    struct membership_job job = { .from = scratch("model"),
+                                  .train = scratch("real"),
+                                  .out = scratch("out"),
+                                  .candidates = 2,
+                                  .settings = &settings };
+    struct membership_report report;
+    assert_ok(membership(&job, &report, &err), err);
+    hold_against(metric_documents[3].members, "membership", report.document, &seen);
+    find_all(metric_documents[3].members, "membership", &seen);
+    membership_report_release(&report);
+    text_release(&seen);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)
 
 int main(void)
@@ -320,6 +367,7 @@ int main(void)
         TEST(policies_can_name_what_an_audit_measures),
         TEST(policies_can_name_what_usefulness_is),
         TEST(policies_can_name_what_fidelity_is),
+        TEST(policies_can_name_what_membership_is),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

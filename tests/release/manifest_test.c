@@ -87,6 +87,25 @@ static void the_digest_of_fidelity_stands_there_or_not_at_all(void **state)
     text_release(&without);
 }
 
+static void so_does_the_digest_of_membership(void **state)
+{
+    (void)state;
+    struct manifest sample = sample_manifest(&arena), seen;
+    struct text without = written(&sample);
+    assert_null(strstr(without.bytes, "membership"));
+    sample.claims.known[CLAIM_MEMBERSHIP] = true;
+    sample.claims.sha256[CLAIM_MEMBERSHIP] = sample.tar.sha256;
+    struct text text = written(&sample);
+    assert_ok(manifest_parse(text.bytes, text.length, "x.json", &seen, &arena, &err), err);
+    assert_true(seen.claims.known[CLAIM_MEMBERSHIP] && !seen.claims.known[CLAIM_FIDELITY]);
+    assert_true(digest_equal(&seen.claims.sha256[CLAIM_MEMBERSHIP], &sample.tar.sha256));
+    assert_true(strstr(text.bytes, "dataset_sha256") < strstr(text.bytes, "membership_sha256") &&
+                strstr(text.bytes, "membership_sha256") <
+                    strstr(text.bytes, "memorization_sha256"));
+    text_release(&text);
+    text_release(&without);
+}
+
 static void the_form_is_json_with_sorted_keys(void **state)
 {
     (void)state;
@@ -281,6 +300,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_is_written_is_read_again),
         TEST(the_digest_of_fidelity_stands_there_or_not_at_all),
+        TEST(so_does_the_digest_of_membership),
         TEST(the_form_is_json_with_sorted_keys),
         TEST(another_way_to_write_the_same_is_refused),
         TEST(unknown_doubled_and_missing_keys_are_refused),

@@ -33,6 +33,9 @@ static void what_audits_measure_can_be_asked_for(void **state)
         { "fidelity.mean.holdout.kid.difference", true },
         { "fidelity.mean.training.fid.ratio", false },
         { "fidelity.channels[name=t1].holdout.coverage.value", true },
+        { "membership.subjects.auc", true },
+        { "membership.images.tpr_at_1_percent.supported", false },
+        { "membership.times[time=62].auc", false },
     };
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
         assert_ok(metric_check(good[i].metric, good[i].bounded, &err), err);
@@ -73,6 +76,7 @@ static void what_they_never_measure_is_named_with_what_was_meant(void **state)
           true },
         { "fidelity.channels.holdout.kid", "pick an entry, as in channels[name=…]" },
         { "fidelity.mean.heldout.kid", "did you mean \"holdout\"?" },
+        { "membership.patients.auc", "membership.json never has \"patients\"" },
         { "utility.relative_dice[synthetic].mean",
           "[synthetic] picks nothing; expected a number or KEY=VALUE" },
         { "utility.relative_dice[sauce=synthetic].mean",

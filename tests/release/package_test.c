@@ -370,6 +370,19 @@ static void what_fidelity_was_measured_on_is_what_is_packed(void **state)
     assert_int_equal(state_of("likened", "is not the file that was looked at"), LINK_BROKEN);
 }
 
+/* `of`: the digest of the checkpoint that was asked. */
+static void measure_membership(const char *of)
+{
+    struct json *record = json_new_object(), *model = json_new_object();
+    json_put_string(record, "schema", "lethe/membership/1");
+    json_put_string(model, "checkpoint_sha256", of);
+    json_put(record, "model", model);
+    assert_ok(folder_create(in_scratch("membership"), &err), err);
+    assert_ok(json_save(record, in_scratch("membership/membership.json"), &err), err);
+    json_free(record);
+    job.membership = in_scratch("membership");
+}
+
 static void a_policy_may_ask_for_fidelity(void **state)
 {
     (void)state;
@@ -479,6 +492,29 @@ static void a_model_of_other_data_or_other_weights_is_a_refusal(void **state)
     write_model(training_digest());
     expect_refused();
     assert_int_equal(state_of("generated", "is not the checkpoint"), LINK_BROKEN);
+}
+
+static void the_model_that_was_asked_is_the_one_that_drew(void **state)
+{
+    (void)state;
+    struct manifest manifest;
+    struct digest digest;
+    char hex[DIGEST_HEX];
+    job.model = in_scratch("model");
+    job.dataset = in_scratch("real");
+    write_model(training_digest());
+    write_origin();
+    assert_ok(digest_file(in_scratch("model/checkpoints/step-1.safetensors"), &digest, &err), err);
+    measure_membership(digest_hex(&digest, hex));
+    expect_released();
+    assert_int_equal(state_of("asked", NULL), LINK_HOLDS);
+    assert_ok(manifest_load(report.manifest, &manifest, &arena, &err), err);
+    assert_ok(digest_file(in_scratch("membership/membership.json"), &digest, &err), err);
+    assert_true(manifest.claims.known[CLAIM_MEMBERSHIP] &&
+                digest_equal(&manifest.claims.sha256[CLAIM_MEMBERSHIP], &digest));
+    measure_membership("0123456789abcdef");
+    expect_refused();
+    assert_int_equal(state_of("asked", "of another checkpoint"), LINK_BROKEN);
 }
 
 static void a_leak_in_what_is_included_is_a_refusal(void **state)
@@ -722,6 +758,7 @@ int main(void)
         TEST(a_policy_may_ask_for_fidelity),
         TEST(every_link_back_to_the_data_holds),
         TEST(a_model_of_other_data_or_other_weights_is_a_refusal),
+        TEST(the_model_that_was_asked_is_the_one_that_drew),
         TEST(a_leak_in_what_is_included_is_a_refusal),
         TEST(an_image_that_was_not_audited_cannot_be_included),
         TEST(hidden_files_of_what_is_included_stay_out_and_are_told),

@@ -167,7 +167,8 @@ static void a_metric_of_no_document_is_refused_before_anything_runs(void **state
         struct policy_row row = { .metric = bad[i] };
         struct policy_settings settings = { .rows = { &row, 1 } };
         assert_false(policy_check(&settings, &err));
-        assert_contains(err.message, "a metric begins with memorization, utility or fidelity");
+        assert_contains(err.message,
+                        "a metric begins with memorization, utility, fidelity or membership");
     }
 }
 

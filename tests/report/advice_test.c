@@ -11,6 +11,7 @@ static struct error err;
 static struct facts facts;
 static struct report_job job;
 static struct text advice;
+static const char *memory;   /* what membership.json says; NULL: there is none */
 static const char *likeness; /* what fidelity.json says; NULL: there is none */
 
 static const struct policy_row rows[] = {
@@ -38,7 +39,9 @@ static void advise_about(const char *audit, const char *utility)
     facts.judged = parse(audit);
     facts.utility = parse(utility);
     facts.fidelity = parse(likeness);
-    const struct policy_evidence evidence = { facts.judged, facts.utility, facts.fidelity };
+    facts.membership = parse(memory);
+    const struct policy_evidence evidence = { facts.judged, facts.utility, facts.fidelity,
+                                              facts.membership };
     facts.passed = policy_judge(&policy, &evidence, &facts.arena, &facts.results);
     facts.result_count = policy.rows.count;
     text_clear(&advice);
@@ -219,6 +222,27 @@ static void fidelity_is_asked_for_or_explained(void **state)
     policy = before;
 }
 
+static void membership_is_asked_for_or_explained(void **state)
+{
+    (void)state;
+    static const struct policy_row row[] = {
+        { .metric = "membership.subjects.auc", .bound = BOUND_UPPER95, .limit = 0.6 },
+    };
+    const struct policy_settings before = policy;
+    policy.rows = (struct yaml_rows){ (void *)(uintptr_t)row, 1 };
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("about membership, which was not measured");
+    memory = "{\"subjects\": {\"auc\": {\"value\": 0.6, \"upper95\": 0.71}}}";
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("membership.subjects.auc is 0.71, and has to be at most 0.6");
+    assert_says("on more patients");
+    memory = "{\"subjects\": {\"auc\": {\"value\": 0.6, \"upper95\": null}}}";
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("several patients on either side");
+    memory = NULL;
+    policy = before;
+}
+
 static void a_condition_that_no_advice_knows_is_told_as_it_is(void **state)
 {
     (void)state;
@@ -244,6 +268,7 @@ int main(void)
         cmocka_unit_test(without_an_audit_it_is_asked_for),
         cmocka_unit_test(utility_is_asked_for_or_measured_better_or_improved),
         cmocka_unit_test(fidelity_is_asked_for_or_explained),
+        cmocka_unit_test(membership_is_asked_for_or_explained),
         cmocka_unit_test(a_condition_that_no_advice_knows_is_told_as_it_is),
     };
     return cmocka_run_group_tests(tests, NULL, release);

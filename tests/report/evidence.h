@@ -113,6 +113,33 @@ static inline void evidence_utility(const char *folder)
         "\"never_in_holdout\": [\"1\"], \"counts\": {\"holdout_subjects\": 1}}\n");
 }
 
+/* Not part of every run: the job has to name its folder. What the model gives away. */
+static inline void evidence_membership(const char *folder, int people)
+{
+    static const char found[] =
+        "{\"auc\": {\"value\": 0.812, \"lower95\": 0.7, \"upper95\": 0.9},\n"
+        "\"tpr_at_1_percent\": {\"value\": 0.25, \"lower95\": 0.1, \"upper95\": 0.4, "
+        "\"supported\": true},\n"
+        "\"tpr_at_0_1_percent\": {\"value\": 0, \"lower95\": 0, \"upper95\": 0.3, "
+        "\"supported\": false}}";
+    static const char half[] = "{\"auc\": {\"value\": 0.437, \"lower95\": 0.3, \"upper95\": 0.6}}";
+    struct text document = { 0 };
+    char path[300];
+    text_format(&document,
+                "{\"schema\": \"lethe/membership/1\", \"model\": {\"score\": \"denoising loss\"},\n"
+                "\"counts\": {\"train\": {\"scored\": 9, \"subjects\": %d},\n"
+                "  \"holdout\": {\"scored\": 3, \"subjects\": %d}},\n"
+                "\"warnings\": [\"the training set is of few\"],\n"
+                "\"images\": %s, \"subjects\": %s,\n"
+                "\"control\": {\"images\": %s, \"subjects\": %s},\n"
+                "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
+                people, people, found, found, half, half);
+    assert_ok(folder_create(folder, &evidence_err), evidence_err);
+    snprintf(path, sizeof path, "%s/membership.json", folder);
+    write_text(path, document.bytes);
+    text_release(&document);
+}
+
 /* Not part of every run: the job has to name its folder. classes: the network knows some, so that
  * there is an inception score. */
 static inline void evidence_fidelity(const char *folder, int people, bool classes)

@@ -380,6 +380,60 @@ static void what_one_patients_images_show_is_not_for_everybody(void **state)
     assert_null(strstr(public_page, "Each channel beside"));
 }
 
+static void write_with_membership(int people)
+{
+    struct error err;
+    struct report_result result;
+    size_t size;
+    struct report_job job = evidence_job();
+    evidence_membership(scratch("membership"), people);
+    job.membership = scratch("membership");
+    assert_ok(report_write(&job, &result, &err), err);
+    text_release(&result.advice);
+    memory_free(public_page);
+    memory_free(internal_page);
+    public_page = file_read(scratch("report/report.public.html"), 1 << 24, &size, &err);
+    internal_page = file_read(scratch("report/report.internal.html"), 1 << 24, &size, &err);
+}
+
+static void membership_has_a_section_where_it_was_measured(void **state)
+{
+    (void)state;
+    struct error err;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    assert_null(strstr(public_page, "id=\"membership\""));
+    write_with_membership(2);
+    const char *const pages[] = { public_page, internal_page };
+    for (int i = 0; i < 2; i++) {
+        assert_contains(pages[i], "href=\"#membership\"");
+        assert_contains(pages[i], "It does so better than chance explains");
+        assert_contains(pages[i], "0.700 to 0.900"); /* the AUC's interval */
+        assert_contains(pages[i], "too few kept apart to say");
+        assert_contains(pages[i], "takes noise away");
+        assert_contains(pages[i], "the training set is of few");
+    }
+    assert_null(strstr(public_page, "Hiddenvault"));
+    assert_null(strstr(public_page, "subjects.csv"));
+    assert_contains(internal_page, "subjects.csv");
+    struct json *document = json_load_schema(scratch("report/report.json"), REPORT_SCHEMA, &err);
+    assert_ok(document, err);
+    assert_true(json_has(json_get(document, "sha256", &err), "membership"));
+    json_free(document);
+}
+
+static void how_well_one_patient_is_known_is_not_for_everybody(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    write_with_membership(1);
+    assert_contains(internal_page, "0.812");
+    assert_contains(public_page, "One patient alone is no measure");
+    assert_null(strstr(public_page, "0.812"));
+    assert_null(strstr(public_page, "better than chance"));
+}
+
 static void a_damaged_document_is_refused(void **state)
 {
     (void)state;
@@ -402,6 +456,8 @@ int main(int argc, char **argv)
         TEST(a_set_that_does_not_is_told_what_to_do),
         TEST(fidelity_has_a_section_where_it_was_measured),
         TEST(an_inception_score_takes_a_network_that_knows_classes),
+        TEST(membership_has_a_section_where_it_was_measured),
+        TEST(how_well_one_patient_is_known_is_not_for_everybody),
         TEST(what_one_patients_images_show_is_not_for_everybody),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),

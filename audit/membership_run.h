@@ -1,0 +1,59 @@
+/* One measuring of membership while it runs: shared by the files that score, compare and write. */
+#ifndef AUDIT_MEMBERSHIP_RUN_H
+#define AUDIT_MEMBERSHIP_RUN_H
+
+#include "audit/companions.h"
+#include "audit/membership.h"
+#include "audit/sets.h"
+#include "train/generator.h"
+
+/* Whose images are compared. */
+enum member_side { MEMBERS, OTHERS, SIDES };
+extern const enum set_role member_roles[SIDES];
+
+/* What tells images apart that no model has seen. */
+enum look { LOOK_MEAN, LOOK_CONTRAST, LOOK_ROUGHNESS, LOOK_COUNT };
+extern const char *const look_names[LOOK_COUNT];
+
+/* A person's images. */
+struct member_subject {
+    const char *name;
+    size_t images;
+    double score; /* their mean */
+};
+
+/* The images of a set that are looked at. */
+struct member_set {
+    const struct audit_set *set;
+    size_t count, subject_count;
+    uint32_t *images;         /* ascending: their places in the set */
+    uint32_t *groups;         /* of each: whose it is */
+    uint32_t *subject;        /* of each: the place among the subjects */
+    double *numbers, *scores; /* (count, numbers of an image), (count) */
+    double *looks[LOOK_COUNT];
+    struct member_subject *subjects; /* in byte order of their names */
+};
+
+struct membership_run {
+    const struct membership_job *job;
+    const struct membership_settings *settings;
+    struct sets sets;
+    struct member_set of[SIDES];
+    struct generator *generator;
+    const struct generator_format *format;
+    size_t numbers;           /* of an image */
+    double *once;             /* room for those of one */
+    const int *times;         /* that they are of; NULL: what a discriminator says */
+    int steps;                /* of diffusion */
+    struct digest checkpoint; /* of the file */
+    bool imported;            /* nobody knows here what the weights were trained on */
+    struct text warnings;
+    struct arena arena;
+};
+
+/* membership_result.c: membership.json and the two tables; says in run->warnings what they have to
+ * be read with. */
+struct json *membership_document(struct membership_run *run);
+bool membership_write_tables(struct membership_run *run, struct error *err) MUST_USE;
+
+#endif

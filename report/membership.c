@@ -1,0 +1,172 @@
+/* The report's section about what the model itself gives away; see sections.h. */
+#include "report/chart.h"
+#include "report/sections.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Whose scores are compared. */
+static const struct {
+    const char *key, *name;
+} units[] = { { "images", "images" }, { "subjects", "patients" } };
+enum { UNITS = sizeof units / sizeof *units };
+
+static const struct {
+    const char *key, *name, *meaning;
+} measures[] = {
+    { "auc", "AUC",
+      "how often one from training scores higher than one kept apart; 0.5: as often as not" },
+    { "tpr_at_1_percent", "Found at 1 %",
+      "share of training that is recognised where 1 % of the others are taken for it" },
+    { "tpr_at_0_1_percent", "Found at 0.1 %", "the same where 0.1 % are" },
+};
+enum { MEASURES = sizeof measures / sizeof *measures };
+
+bool has_membership(const struct facts *facts)
+{
+    return facts->membership;
+}
+
+/* Everybody may see what several people's images say together, not those of one. */
+static bool is_shown(const struct page *page)
+{
+    const struct json *counts = fact(page->facts->membership, "counts");
+    return page->internal || (fact_number(counts, "train.subjects") != 1 &&
+                              fact_number(counts, "holdout.subjects") != 1);
+}
+
+static void put_cell(struct page *page, const struct json *of)
+{
+    char low[HTML_NUMBER], high[HTML_NUMBER];
+    html_put(page->html, "<td class=\"n\">$r", fact_number(of, "value"));
+    if (of && !isnan(fact_number(of, "lower95")))
+        html_put(page->html, "<small>$t to $t</small>",
+                 html_real_bound(low, fact_number(of, "lower95"), HTML_AT_LEAST),
+                 html_real_bound(high, fact_number(of, "upper95"), HTML_AT_MOST));
+    if (fact_number(of, "supported") == 0)
+        html_put(page->html, "<small>too few kept apart to say</small>");
+    html_put(page->html, "</td>");
+}
+
+static struct chart_bar bar_of(const char *name, const struct json *of, const char *tone)
+{
+    return (struct chart_bar){ .name = name,
+                               .value = fact_number(of, "value"),
+                               .low = fact_number(of, "lower95"),
+                               .high = fact_number(of, "upper95"),
+                               .tone = tone };
+}
+
+static void write_chart(struct page *page)
+{
+    const struct json *document = page->facts->membership;
+    struct chart_bar bars[2 * UNITS];
+    size_t count = 0;
+    for (size_t u = 0; u < UNITS; u++) {
+        const struct json *found = fact(fact(document, units[u].key), "auc"),
+                          *control = fact(fact(fact(document, "control"), units[u].key), "auc");
+        bars[count++] = bar_of(arena_format(&page->facts->arena, "%s, training", units[u].name),
+                               found, "synthetic");
+        if (!isnan(fact_number(control, "value")))
+            bars[count++] =
+                bar_of(arena_format(&page->facts->arena, "%s, halves kept apart", units[u].name),
+                       control, "control");
+    }
+    chart_bars(page->html,
+               &(struct chart_axes){ "How often the model's score is higher for one whom it "
+                                     "learned from than for one whom it never saw, beside the same "
+                                     "of two halves of those whom it never saw. Whiskers: 95 % "
+                                     "intervals.",
+                                     "AUC", NULL },
+               bars, count, 0.5);
+}
+
+static void write_table(struct page *page)
+{
+    struct html *html = page->html;
+    const struct json *document = page->facts->membership;
+    html_put(html, "<div class=\"scroll\"><table><caption>Guessing who was in the training set, "
+                   "by the model; below each number its 95 % interval, by patient</caption><thead>"
+                   "<tr><th scope=\"col\">Measure</th><th scope=\"col\" class=\"n\">Images</th>"
+                   "<th scope=\"col\" class=\"n\">Patients</th></tr></thead><tbody>");
+    for (size_t m = 0; m < MEASURES; m++) {
+        html_put(html, "<tr><th scope=\"row\">$t<small>$t</small></th>", measures[m].name,
+                 measures[m].meaning);
+        for (size_t u = 0; u < UNITS; u++)
+            put_cell(page, fact(fact(document, units[u].key), measures[m].key));
+        html_put(html, "</tr>");
+    }
+    html_put(html, "<tr><th scope=\"row\">AUC of the control<small>one half of the patients kept "
+                   "apart against the other</small></th>");
+    for (size_t u = 0; u < UNITS; u++)
+        put_cell(page, fact(fact(fact(document, "control"), units[u].key), "auc"));
+    html_put(html, "</tr></tbody></table></div>");
+}
+
+/* What the intervals say of .5. */
+static const char *finding(const struct page *page)
+{
+    const struct json *document = page->facts->membership;
+    double images = fact_number(document, "images.auc.lower95"),
+           subjects = fact_number(document, "subjects.auc.lower95");
+    if (!is_shown(page))
+        return "What came out stands in the internal report.";
+    if (isnan(images) || isnan(subjects))
+        return "Whether it does so better than by chance cannot be said here.";
+    return images > 0.5 || subjects > 0.5
+               ? "It does so better than chance explains: whoever held the weights could make use "
+                 "of that."
+               : "It does so no better than chance explains.";
+}
+
+static void write_what_with(struct page *page)
+{
+    const struct json *document = page->facts->membership, *model = fact(document, "model"),
+                      *counts = fact(document, "counts");
+    const char *score = fact_string(model, "score");
+    bool loss = score && strcmp(score, "denoising loss") == 0;
+    html_put(page->html,
+             "<p>$r images of $r patients whom the model learned from, $r of $r whom it never saw. "
+             "The score of an image is $t.</p>",
+             fact_number(counts, "train.scored"), fact_number(counts, "train.subjects"),
+             fact_number(counts, "holdout.scored"), fact_number(counts, "holdout.subjects"),
+             loss ? "how well the model takes noise away from it, at several strengths of noise"
+                  : "what the discriminator, which was trained beside the generator, says of it");
+}
+
+static void write_warnings(struct page *page)
+{
+    const struct json *warnings = fact(page->facts->membership, "warnings");
+    size_t count = warnings ? json_length(warnings) : 0;
+    if (!count)
+        return;
+    html_put(page->html, "<h3>To be kept in mind about membership</h3><ul>");
+    for (size_t i = 0; i < count; i++)
+        html_put(page->html, "<li>$t</li>", json_as_string(json_at(warnings, i)));
+    html_put(page->html, "</ul>");
+}
+
+void write_membership(struct page *page)
+{
+    put_plain(
+        page->html,
+        "A generator can remember its patients even where none of the images that were drawn from "
+        "it shows one. So the model itself was asked about images of patients whom it learned "
+        "from, and about images of patients whom it never saw: does it know the former better? "
+        "$t This is about the model's weights, which are not part of a release, and about one way "
+        "of asking: that it finds nothing proves no anonymity.</p>",
+        finding(page));
+    write_what_with(page);
+    if (!is_shown(page)) {
+        html_put(page->html, "<p>One patient alone is no measure, and what that patient's images "
+                             "show is not for everybody: the numbers stand in the internal "
+                             "report.</p>");
+        return;
+    }
+    write_chart(page);
+    write_table(page);
+    if (page->internal)
+        html_put(page->html, "<p>How well each patient is known stands in subjects.csv, each image "
+                             "in scores.csv, beside the result in the run folder.</p>");
+    write_warnings(page);
+}
