@@ -142,7 +142,7 @@ static bool assist(struct stage_work *work, const char *device, bool *worked)
     const char *from;
     if (settings.made_elsewhere)
         return true;
-    if (!find_weights(work, &from))
+    if (!stage_weights(work, &from))
         return false;
     if (device)
         settings.device = device;
