@@ -85,6 +85,15 @@ static struct json *rate_json(struct estimate rate, bool supported)
     return object;
 }
 
+/* Whether an AUC is higher than chance explains: its interval leaves .5 out, or everybody is told
+ * apart, which of n and m people who are all alike chance does in one of C(n + m, n) orders. */
+static bool tells_apart(const struct membership_run *run, struct estimate auc)
+{
+    double n = (double)run->of[MEMBERS].subject_count, m = (double)run->of[OTHERS].subject_count,
+           by_chance = exp(lgamma(n + 1) + lgamma(m + 1) - lgamma(n + m + 1));
+    return auc.value == 1 ? n > 1 && m > 1 && by_chance < 0.025 : auc.interval.low > 0.5;
+}
+
 static struct json *inference_json(const struct membership_run *run,
                                    const struct membership_inference *found)
 {
@@ -94,6 +103,7 @@ static struct json *inference_json(const struct membership_run *run,
     struct json *object = json_new_object();
     json_put_integer(object, "members", (int64_t)found->members);
     json_put_integer(object, "non_members", (int64_t)found->others);
+    json_put_bool(object, "tells_apart", tells_apart(run, found->auc));
     json_put(object, "auc", bounded_json(with_exact_ends(found->auc, pairs, confidence)));
     json_put(object, "tpr_at_1_percent",
              rate_json(with_exact_ends(found->tpr_1, people, confidence), found->supported_1));
@@ -328,7 +338,7 @@ static void warn_of_halves(struct membership_run *run, const struct halves *halv
 static void warn_of_memory(struct membership_run *run, const struct membership_inference *images,
                            const struct membership_inference *subjects)
 {
-    if (images->auc.interval.low > 0.5 || subjects->auc.interval.low > 0.5)
+    if (tells_apart(run, images->auc) || tells_apart(run, subjects->auc))
         text_format(&run->warnings,
                     "the model tells images that it was trained on from others: AUC %.3f of "
                     "images, %.3f of subjects; who holds the weights can do so, too\n",

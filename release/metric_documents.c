@@ -366,7 +366,7 @@ static members membership_counts = {
 };
 static members found_rate = { WITH_BOTH("value"), NUMBER("supported"), END };
 static members inference = {
-    NUMBER("members"), NUMBER("non_members"), OBJECT("auc", bounded_value),
+    NUMBER("members"), NUMBER("non_members"), NUMBER("tells_apart"), OBJECT("auc", bounded_value),
     OBJECT("tpr_at_1_percent", found_rate), OBJECT("tpr_at_0_1_percent", found_rate), END
 };
 static members half = { OBJECT("auc", bounded_value), END };

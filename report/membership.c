@@ -103,17 +103,22 @@ static void write_table(struct page *page)
     html_put(html, "</tr></tbody></table></div>");
 }
 
-/* What the intervals say of .5. */
+/* Whether one side is a single person, of whom nothing can be said. */
+static bool is_of_one(const struct json *document)
+{
+    return isnan(fact_number(document, "images.auc.lower95")) ||
+           isnan(fact_number(document, "subjects.auc.lower95"));
+}
+
 static const char *finding(const struct page *page)
 {
     const struct json *document = page->facts->membership;
-    double images = fact_number(document, "images.auc.lower95"),
-           subjects = fact_number(document, "subjects.auc.lower95");
     if (!is_shown(page))
         return "What came out stands in the internal report.";
-    if (isnan(images) || isnan(subjects))
+    if (is_of_one(document))
         return "Whether it does so better than by chance cannot be said here.";
-    return images > 0.5 || subjects > 0.5
+    return fact_number(document, "images.tells_apart") == 1 ||
+                   fact_number(document, "subjects.tells_apart") == 1
                ? "It does so better than chance explains: whoever held the weights could make use "
                  "of that."
                : "It does so no better than chance explains.";

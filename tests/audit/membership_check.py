@@ -115,6 +115,7 @@ for model in (ddpm, train("stylegan2", "noise", 16)):
     for unit in ("images", "subjects"):
         auc = said[unit]["auc"]
         assert auc["lower95"] <= 0.5 <= auc["upper95"], (model, unit, auc)
+        assert not said[unit]["tells_apart"], (model, unit, auc)
     assert not any("tells images that it was trained on" in line for line in said["warnings"])
 
 # Training images of one kind, held-out ones of another: whatever was learnt, these are known better.
@@ -126,6 +127,7 @@ for model, count in (("ddpm", 96), ("stylegan2", 240)):
     name = train(model, "alike", count, "--rate", "3e-3")
     said = json.loads(ask(name, "alike", "known-" + model, "--threads", "1", "--draws", "1")[0])
     assert said["images"]["auc"]["value"] > 0.9, (model, said["images"])
+    assert said["images"]["tells_apart"], (model, said["images"])
     assert any("tells images that it was trained on" in line for line in said["warnings"])
     assert any("differ by themselves" in line for line in said["warnings"]), said["warnings"]
 

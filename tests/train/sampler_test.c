@@ -441,7 +441,7 @@ static void a_set_whose_drawing_was_killed_is_the_set(void **state)
 {
     (void)state;
     struct train_settings settings = small_ddpm();
-    struct draw_options options = { .seed = 2, .truncation = 1 };
+    struct draw_options options = { .seed = 2, .steps = 20, .truncation = 1 };
     size_t kills = 0, found = 0;
     train_model(&settings);
     draw_part("whole", 5, MANY, &options);
