@@ -445,7 +445,7 @@ static void a_set_whose_drawing_was_killed_is_the_set(void **state)
     size_t kills = 0, found = 0;
     train_model(&settings);
     draw_part("whole", 5, MANY, &options);
-    while (!draw_and_kill("killed", &options, 2 + kills)) {
+    while (!draw_and_kill("killed", &options, 2 + 2 * kills)) {
         kills++;
         assert_true(kills < 50);
         size_t now = drawn("killed");
