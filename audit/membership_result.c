@@ -152,7 +152,9 @@ static struct halves halves_of(struct membership_run *run, const struct bootstra
             }
     }
     halves.images = probability_below(&images[MEMBERS], &images[OTHERS], bootstrap);
-    halves.subjects = probability_below(&subjects[MEMBERS], &subjects[OTHERS], bootstrap);
+    halves.subjects =
+        with_exact_ends(probability_below(&subjects[MEMBERS], &subjects[OTHERS], bootstrap),
+                        halves.people[MEMBERS], bootstrap->confidence);
     free(order);
     free(half);
     return halves;
@@ -324,8 +326,12 @@ static void warn_of_difference(struct membership_run *run, const struct estimate
                         look_names[look], fmax(looks[look].value, 1 - looks[look].value));
 }
 
+/* Halves of fewer people differ more often than their intervals allow for; that people are few is
+ * told elsewhere. */
 static void warn_of_halves(struct membership_run *run, const struct halves *halves)
 {
+    if (run->of[OTHERS].subject_count < FEW_PEOPLE)
+        return;
     if (excludes(halves->images.interval, 0.5) || excludes(halves->subjects.interval, 0.5))
         text_format(&run->warnings,
                     "two halves of the held-out subjects, none of whom the model saw, score "
