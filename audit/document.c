@@ -2,6 +2,8 @@
  * number means. Nothing here depends on time, place or machine. */
 #include "audit/document_parts.h"
 
+#include "audit/measured.h"
+
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -252,16 +254,6 @@ static void warn_of_control(struct audit_run *run)
     warn_of_statistics(run);
 }
 
-static struct json *warnings_json(struct audit_run *run)
-{
-    struct json *list = json_new_array();
-    const char *line = run->warnings.bytes ? run->warnings.bytes : "";
-    for (const char *end; *line && (end = strchr(line, '\n')); line = end + 1) {
-        json_push_string(list, arena_substring(&run->arena, line, (size_t)(end - line)));
-    }
-    return list;
-}
-
 /* ---- the summary ----------------------------------------------------------------------------- */
 
 static void summarise_found(struct audit_run *run)
@@ -362,7 +354,7 @@ void audit_describe(struct audit_run *run, const struct pair *pairs, size_t coun
     json_put_string(document, "measure", "pearson");
     json_put(document, "channels", channels_json(run));
     json_put(document, "counts", counts_json(run));
-    json_put(document, "warnings", warnings_json(run));
+    json_put(document, "warnings", lines_json(&run->warnings, &run->arena));
     json_put(document, "nearest", nearest_json(run));
     json_put(document, "control", control_json(run, &matched));
     json_put(document, "preparation", preparation_json(&preparation));

@@ -1,11 +1,10 @@
 /* fidelity.json: what was measured, of what, and what it has to be read with. */
 #include "audit/fidelity_run.h"
+#include "audit/measured.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FEW_PEOPLE = 20 }; /* intervals resampled from fewer are too narrow to be trusted */
 
 static double confidence_of(const struct fidelity_run *run)
 {
@@ -13,19 +12,6 @@ static double confidence_of(const struct fidelity_run *run)
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
-
-/* value, lower95, upper95, interval. Of what was not measured: nulls. */
-static struct json *estimate_object(struct estimate estimate)
-{
-    struct json *object = json_new_object(), *interval = json_new_array();
-    json_put_real(object, "value", estimate.value);
-    json_put_real(object, "lower95", estimate.interval.low);
-    json_put_real(object, "upper95", estimate.interval.high);
-    json_push_real(interval, estimate.interval.low);
-    json_push_real(interval, estimate.interval.high);
-    json_put(object, "interval", interval);
-    return object;
-}
 
 /* Where every image counts alike no resampling differs, however few they are: then a share's
  * interval is the exact one, of the people as one trial each, and of what is no share nothing is
@@ -79,7 +65,7 @@ static struct json *side_object(const struct fidelity_run *run, size_t channel,
                                 enum against against, enum side side, enum measure measure,
                                 struct estimate estimate)
 {
-    struct json *object = estimate_object(estimate);
+    struct json *object = bounded_json(estimate);
     if (measure_info[measure].of_classes)
         json_put(object, "splits", splits_object(run, channel, against, side));
     return object;
@@ -99,7 +85,7 @@ static struct json *measure_object(const struct fidelity_run *run, size_t channe
             side_object(run, channel, against, SIDE_SYNTHETIC, measure, sides[SIDE_SYNTHETIC]);
         json_put(object, "control",
                  side_object(run, channel, against, SIDE_CONTROL, measure, sides[SIDE_CONTROL]));
-        json_put(object, "difference", estimate_object(difference_estimate(run, numbers, sides)));
+        json_put(object, "difference", bounded_json(difference_estimate(run, numbers, sides)));
         return object;
     }
     struct json *object = json_new_object();
@@ -308,7 +294,6 @@ static void warn_of_nearness(struct fidelity_run *run)
 
 static struct json *warnings_list(struct fidelity_run *run)
 {
-    struct json *list = json_new_array();
     if (!run->sets.holdout)
         text_add(&run->warnings,
                  "no images were held out: against the training images alone a generator that "
@@ -318,12 +303,7 @@ static struct json *warnings_list(struct fidelity_run *run)
     warn_of_what_is_missing(run);
     if (run->sets.holdout)
         warn_of_nearness(run);
-    for (const char *line = run->warnings.bytes; line && *line;) {
-        size_t length = strcspn(line, "\n");
-        json_push_string(list, arena_substring(&run->arena, line, length));
-        line += length + (line[length] == '\n');
-    }
-    return list;
+    return lines_json(&run->warnings, &run->arena);
 }
 
 /* ---- the document ---------------------------------------------------------------------------- */

@@ -1,5 +1,6 @@
 /* membership.json: how well scores tell members from others, what that rests on, and what it has to
  * be read with; and the tables of images and of people. */
+#include "audit/measured.h"
 #include "audit/membership_run.h"
 
 #include "base/file.h"
@@ -9,8 +10,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { FEW_PEOPLE = 20 }; /* intervals resampled from fewer are too narrow to be trusted */
 
 const char *const look_names[LOOK_COUNT] = { "mean", "contrast", "roughness" };
 
@@ -54,19 +53,6 @@ static struct sample subjects_sample(struct membership_run *run, enum member_sid
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
-
-/* value, lower95, upper95, interval; nulls where one side is a single person. */
-static struct json *bounded_json(struct estimate estimate)
-{
-    struct json *object = json_new_object(), *interval = json_new_array();
-    json_put_real(object, "value", estimate.value);
-    json_put_real(object, "lower95", estimate.interval.low);
-    json_put_real(object, "upper95", estimate.interval.high);
-    json_push_real(interval, estimate.interval.low);
-    json_push_real(interval, estimate.interval.high);
-    json_put(object, "interval", interval);
-    return object;
-}
 
 /* Where all is told apart, or nothing found, no resampling differs, however few the people are.
  * Then the interval is the exact one, of people as one trial each: of an AUC as many as pairs can
@@ -351,17 +337,6 @@ static void warn_of_memory(struct membership_run *run, const struct membership_i
                     images->auc.value, subjects->auc.value);
 }
 
-static struct json *warnings_list(struct membership_run *run)
-{
-    struct json *list = json_new_array();
-    for (const char *line = run->warnings.bytes; line && *line;) {
-        size_t length = strcspn(line, "\n");
-        json_push_string(list, arena_substring(&run->arena, line, length));
-        line += length + (line[length] == '\n');
-    }
-    return list;
-}
-
 /* ---- the document ---------------------------------------------------------------------------- */
 
 struct json *membership_document(struct membership_run *run)
@@ -391,7 +366,7 @@ struct json *membership_document(struct membership_run *run)
     json_put(document, "settings", settings_object(run));
     json_put(document, "model", model_object(run));
     json_put(document, "counts", counts_object(run));
-    json_put(document, "warnings", warnings_list(run));
+    json_put(document, "warnings", lines_json(&run->warnings, &run->arena));
     json_put(document, "images", inference_json(run, &by_image));
     json_put(document, "subjects", inference_json(run, &by_subject));
     struct json *found = halves_json(&halves);

@@ -162,13 +162,7 @@ static void *watch(void *context)
 
 /* ---- one unit -------------------------------------------------------------------------------- */
 
-struct unit {
-    const struct stage *stage;
-    struct release_plan plan; /* of its candidate */
-};
-
-/* Whether what a stage is made from is made: the run has passed by it, or has recorded it already.
- * */
+/* Whether a stage is made, and what it is made from: the run has passed by it, or recorded it. */
 static bool is_made(const struct stage *stage, const struct release_plan *plan,
                     const struct sight *sight, struct arena *arena)
 {
