@@ -31,11 +31,11 @@ bool beside_start(struct beside *beside, const struct yaml_strings *devices, con
     int total = parallel_threads(), share = total / (int)(devices->count + 1);
     char threads[16];
     pid_t parent = getpid();
-    *beside = (struct beside){ 0 };
+    share = share ? share : 1;
+    *beside = (struct beside){ .threads = share };
     if (devices->count > BESIDE_MAX)
         return error_set(err, "--beside: %zu devices; at most %d can be named", devices->count,
                          (int)BESIDE_MAX);
-    share = share ? share : 1;
     snprintf(threads, sizeof threads, "%d", share);
     for (size_t i = 0; i < devices->count; i++) {
         pid_t process = fork();

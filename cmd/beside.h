@@ -24,6 +24,7 @@ struct beside {
         const char *device;
     } children[BESIDE_MAX];
     size_t count;
+    int threads; /* of each */
 };
 
 /* Each is given its share of the processor's threads, and this process keeps the rest. */

@@ -1,6 +1,7 @@
 /* lethe: the table of commands. */
 #include "command.h"
 #include "manual.h"
+#include "train_rank.h"
 
 #include "base/parallel.h"
 #include "base/text.h"
@@ -94,6 +95,8 @@ int main(int argc, char **argv)
         list_commands();
         return EXIT_ERROR;
     }
+    if (!strcmp(word, TRAIN_RANK))
+        return train_rank(argc - 2, argv + 2);
     for (const struct command *const *command = commands; *command; command++)
         if (strcmp((*command)->name, word) == 0)
             return (int)run(*command, argc - 2, argv + 2);

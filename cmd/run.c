@@ -273,6 +273,13 @@ static void tell_summary(const char *summary)
     }
 }
 
+/* Of several trainings assistants take others. */
+static bool is_alone(const struct run *run, const struct stage *stage)
+{
+    const struct release_plan *variants;
+    return stage_variants(stage, &run->plan, &variants, &run->invocation->arena) == 1;
+}
+
 static enum exit_code make(struct run *run, const struct stage *stage,
                            const struct release_plan *plan, const struct digest *inputs,
                            bool *unfinished)
@@ -281,8 +288,13 @@ static enum exit_code make(struct run *run, const struct stage *stage,
         [EXIT_YES] = "made", [EXIT_NO] = "no", [EXIT_ERROR] = "failed", [EXIT_UNMET] = "no"
     };
     struct invocation *invocation = run->invocation;
+    const struct options *values = invocation->values;
     struct stage_work work = stage_of_plan(stage, plan, &invocation->arena, &invocation->err);
     work.journal = &run->folder->journal;
+    if (is_alone(run, stage)) {
+        work.beside = &values->beside;
+        work.beside_threads = run->beside.threads;
+    }
     double started = clock_seconds();
     enum exit_code code = stage_make(&work, inputs);
     *unfinished = work.unfinished;

@@ -37,7 +37,10 @@ struct stage_work {
     struct journal *journal; /* of the run; NULL without a plan */
     struct arena *arena;
     struct error *err;
-    const char *command;   /* whose work it is, for who waits for it; NULL: the stage's */
+    const char *command; /* whose work it is, for who waits for it; NULL: the stage's */
+    /* lethe run's: devices that a stage may compute on as well, and the threads of each; or NULL. */
+    const struct yaml_strings *beside;
+    int beside_threads;
     struct json *document; /* to be set: what --json tells */
     struct text summary;   /* to be filled: the same in words, in lines */
     bool unfinished;       /* to be set when the work was stopped and will go on: no record */

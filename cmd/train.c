@@ -4,7 +4,9 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/lock.h"
+#include "base/parallel.h"
 #include "train/train.h"
+#include "train_rank.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -13,6 +15,7 @@
 
 struct options {
     const char *dataset, *out;
+    struct yaml_strings beside;
     struct train_settings settings;
 };
 
@@ -27,6 +30,11 @@ static const struct yaml_field options[] = {
       .offset = offsetof(struct options, out),
       .metavar = "FOLDER",
       .help = "folder to train in; one with checkpoints is resumed" },
+    { .key = "beside",
+      .kind = YAML_STRINGS,
+      .offset = offsetof(struct options, beside),
+      .metavar = "DEVICE,DEVICE",
+      .help = "share each batch with these devices; takes --accumulate of as many parts" },
     { .key = "settings",
       .kind = YAML_SECTION,
       .offset = offsetof(struct options, settings),
@@ -42,6 +50,7 @@ static struct json *describe(const struct train_job *job, const struct train_rep
     json_put_string(document, "folder", job->out);
     json_put_string(document, "model", model_names[job->settings->model]);
     json_put_string(document, "end", ends[report->end]);
+    json_put_integer(document, "devices", job->beside ? (int64_t)job->beside->count + 1 : 1);
     json_put_integer(document, "resumed_at", (int64_t)report->resumed_at);
     json_put_integer(document, "step", (int64_t)report->step);
     json_put_integer(document, "images", (int64_t)report->images);
@@ -58,6 +67,8 @@ static void summarise(const struct train_job *job, const struct train_report *re
     char duration[TEXT_SHORT];
     text_format(summary, "%s: %s, %" PRIu64 " images in %" PRIu64 " steps", job->out,
                 words[report->end], report->images, report->step);
+    if (job->beside && job->beside->count)
+        text_format(summary, " on %zu devices", job->beside->count + 1);
     if (report->resumed_at)
         text_format(summary, ", resumed at step %" PRIu64, report->resumed_at);
     text_format(summary, " (%s)\n", text_duration(duration, report->seconds));
@@ -91,10 +102,21 @@ static void print_resume(const struct invocation *invocation)
     text_release(&line);
 }
 
+/* Shared, each process has as many threads, as bits may depend on their number. */
+static bool train_on(const struct train_job *job, struct train_report *report, struct error *err)
+{
+    int before = parallel_threads();
+    if (job->beside)
+        parallel_set_threads(job->beside->threads);
+    bool ok = train(job, report, err);
+    parallel_set_threads(before);
+    return ok;
+}
+
 static enum exit_code go_on(struct stage_work *work, const struct train_job *job)
 {
     struct train_report report;
-    if (!train(job, &report, work->err))
+    if (!train_on(job, &report, work->err))
         return EXIT_ERROR;
     work->unfinished = report.end != TRAIN_COMPLETE;
     work->document = describe(job, &report);
@@ -153,11 +175,44 @@ static bool prepare(const struct stage_work *work, const char *dataset)
                            file_write(path, now, strlen(now), work->err)));
 }
 
+/* The devices that are asked for share it. */
+static void share(const struct yaml_strings *devices, int threads, struct train_beside *beside,
+                  struct train_job *job)
+{
+    if (!devices->count)
+        return;
+    *beside = train_rank_beside(devices, threads > 0 ? threads : 1);
+    job->beside = beside;
+}
+
+static int threads_each(const struct yaml_strings *devices)
+{
+    return parallel_threads() / ((int)devices->count + 1);
+}
+
+/* Within lethe run its assistants' devices, which have nothing else to do, as far as the plan's
+ * batches have parts for them. */
+static void share_stage(const struct stage_work *work, struct train_beside *beside,
+                        struct train_job *job)
+{
+    const struct options *values = work->options;
+    size_t parts = (size_t)job->settings->accumulate;
+    if (values)
+        share(&values->beside, threads_each(&values->beside), beside, job);
+    if (!work->beside)
+        return;
+    share(work->beside, work->beside_threads, beside, job);
+    if (job->beside && beside->count >= parts)
+        beside->count = parts - 1;
+}
+
 static enum exit_code work_on(struct stage_work *work)
 {
+    struct train_beside beside;
     struct train_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
                              .out = work->folder,
                              .settings = &work->plan->train };
+    share_stage(work, &beside, &job);
     return prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
 }
 
@@ -238,6 +293,8 @@ static enum exit_code run_options(struct invocation *invocation, const struct op
                              .out = values->out,
                              .settings = &values->settings };
     struct stage_work work = stage_without_plan(invocation, values->out);
+    struct train_beside beside;
+    share(&values->beside, threads_each(&values->beside), &beside, &job);
     enum exit_code code = go_on(&work, &job);
     bool unfinished = work.unfinished;
     code = stage_finish(invocation, &work, code);

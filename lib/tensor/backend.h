@@ -48,6 +48,9 @@ struct backend {
     void (*copy_in)(void *device, const void *host, enum dtype dtype, size_t count);
     void (*copy_out)(void *host, const void *device, enum dtype dtype, size_t count);
     void (*copy)(void *to, const void *from, enum dtype dtype, size_t count); /* device to device */
+    /* Host memory that is copied from and to again and again, from now on or no longer, so that it
+     * can be done faster; NULL: it cannot. */
+    void (*pin)(void *host, size_t bytes, bool pinned);
 
     /* False when the device has failed so far. A device may still be at work: what is read from it
      * waits for that. */

@@ -43,6 +43,12 @@ static void catch_all(void (*handler)(int number), struct sigaction before[INTER
     }
 }
 
+void interrupts_ignore(void)
+{
+    for (int i = 0; i < INTERRUPT_SIGNALS; i++)
+        signal(signals[i].number, SIG_IGN);
+}
+
 void interrupts_catch(struct interrupts *before)
 {
     if (!catching++)

@@ -364,7 +364,8 @@ static bool save(struct trainer *trainer, struct error *err)
     struct text losses = { 0 };
     sums_text(trainer, &losses);
     trainer->record.losses = losses.bytes;
-    bool ok = checkpoint_save(trainer->folder, trainer->loop->runner->store, &trainer->record,
+    bool ok = runner_compare(trainer->loop->runner, &why) &&
+              checkpoint_save(trainer->folder, trainer->loop->runner->store, &trainer->record,
                               trainer->loop->keep, &why);
     trainer->record.losses = NULL;
     text_release(&losses);

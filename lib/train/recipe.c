@@ -176,6 +176,7 @@ void training_release(struct training *training)
 {
     for (int i = 0; i < training->phase_count; i++) {
         updates_release(&training->phases[i].each);
+        updates_release(&training->phases[i].sums);
         updates_release(&training->phases[i].updates);
     }
     diffusion_release(&training->diffusion);
@@ -198,20 +199,38 @@ void phase_term(struct phase *phase, const char *name, struct node *value, doubl
     phase->terms[phase->term_count++] = (struct term){ name, value, weight };
 }
 
-/* sum = later · sum + gradient / parts; the optimiser is given the sum. */
+/* The mean over all parts of what each finds out. It is set down first, and summed up by a plan of
+ * its own: fused with what it comes from, an addition may be rounded otherwise, and parts that
+ * several processes compute (ranks.h) are to come to the same bits. */
+static struct node *mean_of_parts(struct training *training, struct phase *phase,
+                                  const struct node *of, struct node *value)
+{
+    struct graph *graph = training->graph;
+    struct arena *arena = &training->arena;
+    struct node *zeros = t_full(graph, of->shape, 0);
+    struct node *part =
+        t_state(graph, arena_format(arena, CHECKPOINT_PASSING "part.%s", of->leaf.name), zeros);
+    struct node *sum =
+        t_state(graph, arena_format(arena, CHECKPOINT_PASSING "%s", of->leaf.name), zeros);
+    updates_add(&phase->each, part, value);
+    updates_add(&phase->sums, sum, t_add(t_where(training->later, sum, zeros), part));
+    return t_div(sum, nn_number(graph, (double)training->parts));
+}
+
+/* Of running averages of the forward pass each part finds out what they would become by itself. */
 static void accumulate(struct training *training, struct phase *phase)
 {
-    double share = 1 / (double)training->parts;
-    for (size_t i = 0; i < phase->parameter_count; i++) {
-        const struct node *parameter = phase->parameters[i];
-        struct node *sum =
-            t_state(training->graph,
-                    arena_format(&training->arena, CHECKPOINT_PASSING "%s", parameter->leaf.name),
-                    t_full(training->graph, parameter->shape, 0));
-        updates_add(&phase->each, sum,
-                    t_add(t_mul(sum, training->later), t_scale(phase->gradients[i], share)));
-        phase->gradients[i] = sum;
+    struct updates states = phase->each;
+    phase->each = (struct updates){ 0 };
+    for (size_t i = 0; i < states.count; i++) {
+        struct node *state = states.items[i].parameter;
+        updates_add(&phase->updates, state,
+                    mean_of_parts(training, phase, state, states.items[i].value));
     }
+    updates_release(&states);
+    for (size_t i = 0; i < phase->parameter_count; i++)
+        phase->gradients[i] =
+            mean_of_parts(training, phase, phase->parameters[i], phase->gradients[i]);
 }
 
 void phase_differentiate(struct training *training, struct phase *phase, const char *network)

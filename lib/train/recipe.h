@@ -32,8 +32,11 @@ struct term {
     double weight;      /* in the loss; 0: it is logged only */
 };
 
-/* A step's batch may be computed in parts, each of training.part images. Then gradients are summed
- * up in state, "accumulated.PARAMETER", which the optimiser takes at the end.
+/* A step's batch may be computed in parts, each of training.part images. All parts begin with the
+ * same tensors; what each finds out, gradients and the next values of running averages, is set
+ * down in state, "accumulated.part.TENSOR", and summed up in "accumulated.TENSOR", whose mean is
+ * taken at the end. So one part does not depend on another, and several processes can share them
+ * (ranks.h).
  */
 struct phase {
     const char *name;
@@ -42,8 +45,9 @@ struct phase {
     int term_count; /* 0: no loss, only updates */
     struct node **parameters, **gradients;
     size_t parameter_count;
-    struct updates each;    /* with every part: gradients summed up, running averages of the forward
-                               pass */
+    struct updates each;    /* with every part: running averages of the forward pass; where there
+                               are several parts, what each of them found out */
+    struct updates sums;    /* after each of several parts; sums.items[i] is of each.items[i] */
     struct updates updates; /* once a step, after the parts */
 };
 

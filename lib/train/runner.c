@@ -2,6 +2,7 @@
 #include "train/runner.h"
 
 #include "tensor/device.h"
+#include "train/checkpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,14 +111,24 @@ struct plan *training_plan_initial(const struct training *training, struct store
     return plan;
 }
 
-/* Where a step has parts, what is done at its end is a plan of its own. */
+static struct plan *plan_updates(struct runner *runner, const struct updates *updates,
+                                 struct error *err)
+{
+    return plan_create(runner->store, NULL, 0, updates->items, updates->count, err);
+}
+
+/* Where a step has parts, summing them up and what is done at its end are plans of their own. */
 static bool plan_phase(struct runner *runner, int i, struct error *err)
 {
-    const struct updates *last = &runner->training.phases[i].updates;
+    const struct phase *phase = &runner->training.phases[i];
     runner->parts[i] = training_plan(&runner->training, i, runner->store, err);
     if (!runner->parts[i] || is_whole(&runner->training, i))
         return runner->parts[i];
-    runner->updates[i] = plan_create(runner->store, NULL, 0, last->items, last->count, err);
+    if (phase->sums.count)
+        runner->sums[i] = plan_updates(runner, &phase->sums, err);
+    if (phase->sums.count && !runner->sums[i])
+        return false;
+    runner->updates[i] = plan_updates(runner, &phase->updates, err);
     return runner->updates[i];
 }
 
@@ -254,6 +265,7 @@ void runner_release(struct runner *runner)
 {
     for (int i = 0; i < RECIPE_PHASES; i++) {
         plan_free(runner->parts[i]);
+        plan_free(runner->sums[i]);
         plan_free(runner->updates[i]);
     }
     store_free(runner->store);
@@ -282,8 +294,11 @@ bool runner_move(struct runner *runner, uint64_t step, struct error *err)
 {
     const struct train_settings settings = runner->training.settings;
     int channels = runner->training.channels, size = runner->training.size;
+    struct ranks *ranks = runner->ranks;
     runner_release(runner);
-    return open_at(runner, &settings, channels, size, step, err);
+    bool ok = open_at(runner, &settings, channels, size, step, err);
+    runner->ranks = ranks;
+    return ok;
 }
 
 /* A tensor's value, while the store that it was in makes place for the next. */
@@ -342,6 +357,11 @@ void runner_profile(const struct runner *runner, FILE *out)
     for (int i = 0; i < runner->training.phase_count; i++) {
         fprintf(out, "phase %s\n\n", runner->training.phases[i].name);
         plan_profile(runner->parts[i], out);
+        if (runner->sums[i]) {
+            fprintf(out, "\nphase %s, after each part of a batch\n\n",
+                    runner->training.phases[i].name);
+            plan_profile(runner->sums[i], out);
+        }
         if (runner->updates[i]) {
             fprintf(out, "\nphase %s, at the end of a batch in parts\n\n",
                     runner->training.phases[i].name);
@@ -371,43 +391,200 @@ void training_write_step(const struct training *training, struct plan *plan, uin
     plan_write(plan, training->alpha, &alpha);
 }
 
+/* `terms`: those of this part. */
 static bool run_part(struct runner *runner, int i, int64_t part, const struct given *given,
-                     struct error *err)
+                     float *terms, struct error *err)
 {
     const struct training *training = &runner->training;
     const struct phase *phase = &training->phases[i];
     struct plan *plan = runner->parts[i];
-    float later = part > 0;
     size_t at = (size_t)part;
     plan_write(plan, training->real, given->images + at * shape_count(training->real->shape));
     if (training->labels)
         plan_write(plan, training->labels,
                    given->labels + at * shape_count(training->labels->shape));
-    plan_write(plan, training->later, &later);
     training_write_step(training, plan, given->step);
     plan_part(plan, (uint64_t)part);
     if (!plan_run(plan, given->step, training->seed, err))
         return false;
-    for (int k = 0; k < phase->term_count; k++) {
-        float value;
-        plan_read(plan, phase->terms[k].value, &value);
-        runner->terms[i][k] += (double)value / (double)training->parts;
-    }
+    for (int k = 0; k < phase->term_count; k++)
+        plan_read(plan, phase->terms[k].value, &terms[k]);
     return plan_check(plan, err);
 }
+
+static bool sum_up_part(struct runner *runner, int i, int64_t part, const struct given *given,
+                        struct error *err)
+{
+    float later = part > 0;
+    if (!runner->sums[i])
+        return true;
+    plan_write(runner->sums[i], runner->training.later, &later);
+    return plan_run(runner->sums[i], given->step, runner->training.seed, err);
+}
+
+/* `terms`: of a part; a phase's are the means of all. */
+static void note_terms(struct runner *runner, int i, int64_t parts, const float *terms)
+{
+    for (int k = 0; k < runner->training.phases[i].term_count; k++)
+        runner->terms[i][k] += (double)terms[k] / (double)parts;
+}
+
+static bool run_parts(struct runner *runner, int i, int64_t parts, const struct given *given,
+                      struct error *err)
+{
+    for (int64_t part = 0; part < parts; part++) {
+        float terms[RECIPE_TERMS];
+        if (!run_part(runner, i, part, given, terms, err) ||
+            !sum_up_part(runner, i, part, given, err))
+            return false;
+        note_terms(runner, i, parts, terms);
+    }
+    return true;
+}
+
+/* ---- steps that are shared ------------------------------------------------------------------- */
+
+static struct tensor *tensor_of(const struct runner *runner, const struct assign *assign)
+{
+    return store_find(runner->store, assign->parameter->leaf.name);
+}
+
+static size_t width_of(const struct updates *each)
+{
+    size_t width = 0;
+    for (size_t k = 0; k < each->count; k++)
+        width += shape_count(each->items[k].parameter->shape);
+    return width;
+}
+
+struct ranks_layout runner_layout(const struct runner *runner)
+{
+    const struct training *training = &runner->training;
+    size_t parts = (size_t)training->parts;
+    struct ranks_layout layout = { .terms = parts * RECIPE_TERMS,
+                                   .images = parts * shape_count(training->real->shape) };
+    for (int i = 0; i < training->phase_count; i++) {
+        size_t width = width_of(&training->phases[i].each);
+        layout.width = layout.width > width ? layout.width : width;
+    }
+    for (size_t i = 0; i < store_count(runner->store); i++) {
+        const struct tensor *tensor = store_tensor(runner->store, i);
+        size_t bytes = shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
+        layout.largest = layout.largest > bytes ? layout.largest : bytes;
+    }
+    return layout;
+}
+
+/* What this rank's part found out, to its place. */
+static bool put_down(struct runner *runner, int i, struct error *err)
+{
+    const struct updates *each = &runner->training.phases[i].each;
+    float *place =
+        runner->ranks->places + (size_t)runner->ranks->rank * runner->ranks->layout.width;
+    for (size_t k = 0; k < each->count; k++) {
+        const struct tensor *tensor = tensor_of(runner, &each->items[k]);
+        CHECK(tensor->dtype == DTYPE_F32, "%s is summed up, and is no f32", tensor->name);
+        store_read(runner->store, tensor, place);
+        place += shape_count(tensor->shape);
+    }
+    return store_check(runner->store, err);
+}
+
+/* The sum of all parts, from the shared memory. */
+static void take_sums(struct runner *runner, int i)
+{
+    const struct updates *sums = &runner->training.phases[i].sums;
+    const float *from = runner->ranks->sum;
+    for (size_t k = 0; k < sums->count; k++) {
+        struct tensor *tensor = tensor_of(runner, &sums->items[k]);
+        store_write(runner->store, tensor, from);
+        from += shape_count(tensor->shape);
+    }
+}
+
+/* A round: as many parts at a time as there are ranks; the last may have fewer. Terms and places
+ * are read before the second meeting, as who has come from it may write the next ones; the sums are
+ * not written again before all have come to the meeting after that. */
+static bool run_round(struct runner *runner, int i, int64_t first, int64_t parts,
+                      const struct given *given, struct error *err)
+{
+    struct ranks *ranks = runner->ranks;
+    int64_t own = first + ranks->rank, end = first + ranks->count;
+    end = end < parts ? end : parts;
+    bool ok =
+        own >= parts || (run_part(runner, i, own, given, ranks->terms + own * RECIPE_TERMS, err) &&
+                         put_down(runner, i, err));
+    if (!ranks_meet(ranks, ok, err))
+        return false;
+    if (runner->sums[i])
+        ranks_add(ranks, (int)(end - first), first == 0);
+    for (int64_t part = first; part < end; part++)
+        note_terms(runner, i, parts, ranks->terms + part * RECIPE_TERMS);
+    return ranks_meet(ranks, true, err);
+}
+
+static bool run_shared_parts(struct runner *runner, int i, int64_t parts, const struct given *given,
+                             struct error *err)
+{
+    for (int64_t first = 0; first < parts; first += runner->ranks->count)
+        if (!run_round(runner, i, first, parts, given, err))
+            return false;
+    take_sums(runner, i);
+    return true;
+}
+
+/* Rank 0: what all have to have before a step. */
+static bool share_step(struct runner *runner, struct given *given, struct error *err)
+{
+    struct ranks *ranks = runner->ranks;
+    struct ranks_layout layout = runner_layout(runner);
+    struct order order = { .kind = ORDER_STAGE, .step = given->step };
+    ranks->pin = store_backend(runner->store)->pin;
+    if (!runner->spread &&
+        (!ranks_map(ranks, &layout, err) || !ranks_order(ranks, &order, err) ||
+         !ranks_gather(ranks, err) || !ranks_spread(ranks, runner->store, CHECKPOINT_PASSING, err)))
+        return false;
+    runner->spread = true;
+    memcpy(ranks->images, given->images, layout.images * sizeof *given->images);
+    given->images = ranks->images;
+    order.kind = ORDER_STEP;
+    return ranks_order(ranks, &order, err);
+}
+
+bool runner_compare(struct runner *runner, struct error *err)
+{
+    struct ranks *ranks = runner->ranks;
+    struct order order = { .kind = ORDER_COMPARE };
+    if (!ranks || !runner->spread)
+        return true;
+    if (!ranks_order(ranks, &order, err))
+        return false;
+    struct digest own = ranks_digest(runner->store, CHECKPOINT_PASSING);
+    if (!store_check(runner->store, err) || !ranks_gather(ranks, err))
+        return false;
+    for (size_t i = 0; i < ranks->peer_count; i++)
+        if (!digest_equal(&ranks->peers[i].digest, &own))
+            return error_set(err,
+                             "%s has come to other weights than the first device: they are not "
+                             "alike, or one computes wrongly; train on one device, or on others",
+                             ranks->peers[i].device);
+    return true;
+}
+
+/* ---- a step ---------------------------------------------------------------------------------- */
 
 static bool run_phase(struct runner *runner, int i, const struct given *given, struct error *err)
 {
     const struct training *training = &runner->training;
-    int64_t parts = runner->updates[i] ? training->parts : 1;
+    struct plan *updates = runner->updates[i];
+    int64_t parts = updates ? training->parts : 1;
     memset(runner->terms[i], 0, sizeof runner->terms[i]);
-    for (int64_t part = 0; part < parts; part++)
-        if (!run_part(runner, i, part, given, err))
-            return false;
-    if (!runner->updates[i])
-        return true;
-    training_write_step(training, runner->updates[i], given->step);
-    return plan_run(runner->updates[i], given->step, training->seed, err);
+    bool ok = runner->ranks && updates ? run_shared_parts(runner, i, parts, given, err)
+                                       : run_parts(runner, i, parts, given, err);
+    if (!ok || !updates)
+        return ok;
+    training_write_step(training, updates, given->step);
+    return plan_run(updates, given->step, training->seed, err);
 }
 
 bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,
@@ -417,6 +594,8 @@ bool runner_step(struct runner *runner, uint64_t step, const float *images, cons
     struct given given = { step, images, labels };
     CHECK(runner_is_for(runner, step), "a step of another stage of growth");
     CHECK(!training->labels == !labels, "labels are for segmenters, and for all of their steps");
+    if (runner->ranks && !runner->ranks->rank && !share_step(runner, &given, err))
+        return false;
     for (int i = 0; i < training->phase_count; i++) {
         runner->ran[i] = step % (uint64_t)training->phases[i].interval == 0;
         if (runner->ran[i] && !run_phase(runner, i, &given, err))

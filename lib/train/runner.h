@@ -18,6 +18,7 @@
 #ifndef TRAIN_RUNNER_H
 #define TRAIN_RUNNER_H
 
+#include "train/ranks.h"
 #include "train/recipe.h"
 
 #include <stdio.h>
@@ -26,7 +27,10 @@ struct runner {
     struct training training;
     struct store *store;
     struct plan *parts[RECIPE_PHASES];         /* losses, gradients and what moves with each part */
+    struct plan *sums[RECIPE_PHASES];          /* of several parts; NULL: there are none */
     struct plan *updates[RECIPE_PHASES];       /* NULL: the plan above does them too */
+    struct ranks *ranks;                       /* who share the parts of a batch; NULL: nobody */
+    bool spread;                               /* all of them have this runner's tensors */
     bool ran[RECIPE_PHASES];                   /* in the last step */
     double terms[RECIPE_PHASES][RECIPE_TERMS]; /* of their last step: means over its parts */
 };
@@ -68,6 +72,14 @@ bool runner_begin(struct runner *runner, struct error *err) MUST_USE;
 bool runner_is_for(const struct runner *runner, uint64_t step);
 bool runner_move(struct runner *runner, uint64_t step, struct error *err) MUST_USE;
 bool runner_grow(struct runner *runner, uint64_t step, struct error *err) MUST_USE;
+
+/* What those who share the parts exchange; a batch has at least as many parts as there are of them.
+ * The runner of rank 0 begins with giving all its tensors to the others, and has each step done by
+ * them too. */
+struct ranks_layout runner_layout(const struct runner *runner);
+/* Whether all of them still have the same values: a device that computes wrongly, or otherwise than
+ * the others, must not go unnoticed. True where nothing is shared. */
+bool runner_compare(struct runner *runner, struct error *err) MUST_USE;
 
 /* All phases whose turn it is. `labels`: (batch,S,S) for segmenters, else NULL. */
 bool runner_step(struct runner *runner, uint64_t step, const float *images, const int32_t *labels,

@@ -4,12 +4,14 @@
 #include "base/file.h"
 #include "train/batches.h"
 #include "train/loop.h"
+#include "train/shared.h"
 
 struct generator_run {
     const struct train_job *job;
     struct batches *batches;
     struct train_settings resolved;
     struct runner runner;
+    struct ranks *ranks;     /* who share it; NULL: nobody */
     struct preview *preview; /* NULL: neither pictures nor validation are asked for */
     struct checkpoint_record record;
     struct text settings, names;
@@ -54,8 +56,14 @@ static bool open_preview(struct generator_run *run, struct error *err)
 
 static bool open_runner(struct generator_run *run, struct error *err)
 {
-    return runner_init(&run->runner, &run->resolved, (int)run->record.channel_count,
-                       (int)run->record.size, err);
+    const struct train_beside *beside = run->job->beside;
+    if (!runner_init(&run->runner, &run->resolved, (int)run->record.channel_count,
+                     (int)run->record.size, err))
+        return false;
+    if (beside && beside->count)
+        run->ranks = shared_open(beside, &run->runner, err);
+    run->runner.ranks = run->ranks;
+    return run->ranks || !beside || !beside->count;
 }
 
 static bool lasting(const char *settings, const char *path, struct text *out, struct error *err)
@@ -98,6 +106,7 @@ bool train(const struct train_job *job, struct train_report *report, struct erro
     *report = (struct train_report){ 0 };
     bool ok = open_data(&run, err) && open_preview(&run, err) && open_runner(&run, err) &&
               run_loop(&run, report, err);
+    ranks_close(run.ranks);
     preview_free(run.preview);
     runner_release(&run.runner);
     batches_free(run.batches);

@@ -9,6 +9,7 @@
 #ifndef TRAIN_TRAIN_H
 #define TRAIN_TRAIN_H
 
+#include "train/ranks.h"
 #include "train/report.h"
 #include "train/settings.h"
 
@@ -19,6 +20,8 @@ struct train_job {
     /* Of who assists a run, whose checkpoints are to tell the run's settings: */
     const char *device; /* instead of theirs; NULL: as they say */
     bool no_time_limit;
+    /* Other devices that take parts of each batch; NULL: none. What comes out is the same. */
+    const struct train_beside *beside;
 };
 
 /* The error: what train_loop_run says, or too little memory (told before the first step). */

@@ -36,13 +36,33 @@ static const char plan_text[] =
 
 static const char other_text[] = "stylegan2: { z_width: 4, w_width: 4 }\n";
 
-static const char *write_plan(const char *folder, const char *other)
+static const char one_training[] =
+    "name: one\n"
+    "seed: 5\n"
+    "ingest: { source: ../cohort, size: 16, holdout: 0.4 }\n"
+    "train:\n"
+    "  model: stylegan2\n"
+    "  batch: 4\n"
+    "  accumulate: 2\n"
+    "  images: 100\n"
+    "  samples: 0\n"
+    "  device: cpu\n"
+    "  stylegan2: { z_width: 8, w_width: 8, channel_base: 128, channel_max: 8 }\n";
+
+static const char *write_plan_of(const char *folder, const char *text)
 {
-    static char path[600], beside[600];
+    static char path[600];
     assert_ok(folder_create(scratch(folder), &err), err);
     snprintf(path, sizeof path, "%s/plan.yaml", scratch(folder));
+    write_text(path, text);
+    return path;
+}
+
+static const char *write_plan(const char *folder, const char *other)
+{
+    char beside[600];
+    const char *path = write_plan_of(folder, plan_text);
     snprintf(beside, sizeof beside, "%s/o.yaml", scratch(folder));
-    write_text(path, plan_text);
     write_text(beside, other);
     return path;
 }
@@ -93,6 +113,15 @@ static void rest(double seconds)
     nanosleep(
         &(struct timespec){ (time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds)) },
         NULL);
+}
+
+static void assert_log_tells(const char *words)
+{
+    size_t size;
+    char *log = file_read(scratch("log"), 1 << 24, &size, &err);
+    assert_ok(log, err);
+    assert_contains(log, words);
+    memory_free(log);
 }
 
 static void make_cohort(void)
@@ -315,16 +344,31 @@ static void whoever_is_killed_in_whatever_unit_the_bytes_are_the_same(void **sta
     assert_all_the_same();
 }
 
-/* ---- who may not assist ---------------------------------------------------------------------- */
+/* ---- one training ---------------------------------------------------------------------------- */
 
-static void assert_log_tells(const char *words)
+/* Where there are no other trainings to take, the devices take parts of its batches; of two parts a
+ * third device takes none. */
+static void devices_beside_a_run_share_its_only_training(void **state)
 {
-    size_t size;
-    char *log = file_read(scratch("log"), 1 << 24, &size, &err);
-    assert_ok(log, err);
-    assert_contains(log, words);
-    memory_free(log);
+    (void)state;
+    static const char name[] = "model/checkpoints/step-000000000025.safetensors";
+    size_t alone, shared;
+    make_cohort();
+    assert_int_equal(wait_for(start_run(write_plan_of("alone", one_training), "train")), 0);
+    const char *plan = write_plan_of("shared", one_training);
+    assert_int_equal(
+        wait_for(start((const char *const[]){ LETHE_BINARY, "run", plan, "--threads", "1",
+                                              "--until", "train", "--beside", "cpu,cpu", NULL })),
+        0);
+    assert_log_tells("100 images in 25 steps on 2 devices");
+    char *one = read_made("alone", name, &alone), *both = read_made("shared", name, &shared);
+    assert_int_equal(alone, shared);
+    assert_memory_equal(one, both, alone);
+    memory_free(one);
+    memory_free(both);
 }
+
+/* ---- who may not assist ---------------------------------------------------------------------- */
 
 /* Takes the place of a run, and says that it is of that version. */
 static void assert_refused_by(const char *plan, const char *version, const char *words)
@@ -373,6 +417,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(whoever_is_killed_in_whatever_unit_the_bytes_are_the_same),
+        TEST(devices_beside_a_run_share_its_only_training),
         TEST(another_version_or_plan_is_refused),
         TEST(a_candidate_that_was_changed_is_another_plan),
     };

@@ -219,11 +219,12 @@ static bool was_resumed(void)
     return resumed;
 }
 
-static void check_kills(const struct model *model, int kills)
+/* `unbroken`: asked for otherwise, to the same end; NULL: as the model. */
+static void check_kills_beside(const struct model *model, const struct model *unbroken, int kills)
 {
     write_data();
     double started = clock_seconds();
-    run_to_the_end(model, "unbroken", "1000");
+    run_to_the_end(unbroken ? unbroken : model, "unbroken", "1000");
     double whole = clock_seconds() - started;
     int hits = 0, rounds = 0, tries = 0, resumed = 0;
     while (hits < kills) { /* a round: one run, killed until it is through */
@@ -247,6 +248,11 @@ static void check_kills(const struct model *model, int kills)
                   rounds, whole);
 }
 
+static void check_kills(const struct model *model, int kills)
+{
+    check_kills_beside(model, NULL, kills);
+}
+
 static void killed_runs_of_stylegan2_end_as_unbroken_ones(void **state)
 {
     (void)state;
@@ -256,7 +262,7 @@ static void killed_runs_of_stylegan2_end_as_unbroken_ones(void **state)
 static void killed_runs_of_ddpm_end_as_unbroken_ones(void **state)
 {
     (void)state;
-    check_kills(&ddpm, KILLS / 3);
+    check_kills(&ddpm, KILLS / 4);
 }
 
 static void killed_runs_of_stylegan3_end_as_unbroken_ones(void **state)
@@ -275,6 +281,19 @@ static void killed_runs_of_stylegan_end_as_unbroken_ones(void **state)
 {
     (void)state;
     check_kills(&stylegan, KILLS / 4);
+}
+
+/* Shared by two processes, of which the first is killed; the second then ends with it. The unbroken
+ * run is alone. */
+static void killed_runs_that_are_shared_end_as_one_process_does(void **state)
+{
+    (void)state;
+    struct model shared = ddpm;
+    size_t count = 0;
+    while (shared.arguments[count])
+        count++;
+    shared.arguments[count] = "--beside=cpu";
+    check_kills_beside(&shared, &ddpm, KILLS / 4);
 }
 
 /* A step before a border of growth, at it, and a step after. */
@@ -358,6 +377,7 @@ int main(void)
         TEST(killed_runs_of_stylegan3_end_as_unbroken_ones),
         TEST(killed_runs_of_progan_end_as_unbroken_ones),
         TEST(killed_runs_of_stylegan_end_as_unbroken_ones),
+        TEST(killed_runs_that_are_shared_end_as_one_process_does),
         TEST(runs_that_end_at_a_border_grow_when_they_go_on),
         TEST(a_signal_stops_with_a_checkpoint_and_the_run_goes_on),
         TEST(another_run_in_the_folder_is_refused),

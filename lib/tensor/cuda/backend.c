@@ -458,6 +458,7 @@ static const struct backend cuda_backend = {
     .copy_in = copy_in,
     .copy_out = copy_out,
     .copy = copy,
+    .pin = device_pin,
     .finish = device_check,
     .available = device_available,
     .has_bf16 = device_has_bf16,

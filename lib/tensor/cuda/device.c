@@ -188,6 +188,15 @@ void device_copy(void *to, const void *from, size_t bytes)
     note(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, device.stream), "copying");
 }
 
+void device_pin(void *host, size_t bytes, bool pinned)
+{
+    device_wait();
+    cudaError_t code =
+        pinned ? cudaHostRegister(host, bytes, cudaHostRegisterDefault) : cudaHostUnregister(host);
+    if (code != cudaSuccess)
+        (void)cudaGetLastError(); /* it only takes longer */
+}
+
 void device_fill(void *memory, int byte, size_t bytes)
 {
     note(cudaMemsetAsync(memory, byte, bytes, device.stream), "filling memory");

@@ -24,6 +24,10 @@ void device_copy_out(void *host, const void *device, size_t bytes);
 void device_copy(void *to, const void *from, size_t bytes); /* within the device */
 void device_fill(void *memory, int byte, size_t bytes);
 
+/* Host memory of the caller's that copies can then reach without another copy, or no longer: before
+ * it is given back. Where that is refused, copies are as before. */
+void device_pin(void *host, size_t bytes, bool pinned);
+
 /* Whether nothing has failed since the last time; does not wait. A device that failed for good does
  * so each time. */
 bool device_check(struct error *err) MUST_USE;

@@ -305,6 +305,12 @@ void device_copy(void *to, const void *from, size_t bytes)
     ask(&(struct request){ .to = to, .from = from, .bytes = bytes });
 }
 
+void device_pin(void *host, size_t bytes, bool pinned)
+{
+    (void)host, (void)bytes, (void)pinned;
+    refuse_while_noting("pinning memory");
+}
+
 void device_fill(void *memory, int byte, size_t bytes)
 {
     refuse_while_noting("filling memory");
