@@ -33,7 +33,8 @@ bool interrupted(void); /* since the outermost interrupts_catch */
 /* After interrupts_restore: a signal that came too late for a loop is sent once more. */
 void interrupts_pass_on(void);
 
-/* From now on none of these signals is heard: of a process that ends with another, which is told. */
+/* From now on none of these signals is heard: for a process that ends with another, which hears
+ * them. */
 void interrupts_ignore(void);
 
 /* From now on, outside of a training, such a signal ends the program. The name has to last. */

@@ -9,9 +9,9 @@
  *     ───────────────────────── ranks_meet ─────────────────────────
  *     each takes the sum, and does the step's update by itself
  *
- * All hold the same tensors, and as the sum is the same for all, they stay the same: nothing else is
- * ever sent about. Sums are those of one process that computes the parts in turn, bit for bit, so
- * a training may go on with more or fewer processes.
+ * All hold the same tensors, and as the sum is the same for all, they stay the same: nothing else
+ * is ever sent about. Sums are those of one process that computes the parts in turn, bit for bit,
+ * so a training may go on with more or fewer processes.
  *
  * They are told what to do over a socket each, by rank 0 alone; a process that ends, however that
  * happens, closes its own, so nobody waits for it. Rank 0 is told why; the others end with rank 0.
