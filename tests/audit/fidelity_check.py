@@ -16,14 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
+import make_set
+
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-fidelity-"))
-MAKE = Path(__file__).resolve().parent / "make_set.py"
 FEATURES = HERE / "out" / "work" / "features"
-
-
-def make(name, seed, count):
-    subprocess.run([sys.executable, MAKE, HERE / name, str(seed), str(count), "1", "24"], check=True)
 
 
 def start(*more, train="train.npy", synthetic="synthetic.npy", holdout="holdout.npy", out="out"):
@@ -63,15 +60,23 @@ def refused(message, *more, **keywords):
     assert not (HERE / "refused").exists()
 
 
-for name, seed, count in [("train", 1, 4), ("synthetic", 2, 3), ("holdout", 3, 4)]:
-    make(name + ".npy", seed, count)
-np.save(HERE / "copies.npy", np.load(HERE / "train.npy")[[1, 0, 3, 2]])
+for name, seed, count in [("train", 1, 4), ("holdout", 3, 4), ("more", 4, 6)]:
+    make_set.make(HERE / (name + ".npy"), seed, count, 1, 24)
+np.save(HERE / "synthetic.npy", np.load(HERE / "train.npy")[[1, 0, 3]])  # copies
 (HERE / "bad.safetensors").write_bytes(b"nothing")
 
 whole = run("--threads", "1", out="whole")
 
-process = start()
-before = wait_for_blocks(process, 1)
+process = start("--seed", "2", "--images", "2")
+wait_for_blocks(process, 1)
+process.kill()
+process.communicate()
+foreign = blocks()
+
+process = start()  # others' features are of no use here
+while blocks().items() & foreign.items() or not blocks():
+    assert process.poll() is None, blocks()
+    time.sleep(0.002)
 process.kill()
 process.communicate()
 before = blocks()  # one, or two
@@ -91,38 +96,31 @@ process.communicate()
 next(FEATURES.glob("*.npy")).write_bytes(b"damaged")  # as by a disk: computed again
 assert run("--threads", "2") == whole
 
-process = start("--seed", "2", "--images", "2")  # others' features are of no use here
-wait_for_blocks(process, 1)
-process.kill()
-process.communicate()
-assert run() == whole
-
-copied = json.loads(run(synthetic="copies.npy", out="copied"))["mean"]
+copied = json.loads(whole)["mean"]
 own, others = copied["training"], copied["holdout"]
 assert own["fid"]["value"] < 0.7 * own["fid"]["control"], own["fid"]
 assert own["fid"]["value"] < 0.7 * others["fid"]["value"], (own["fid"], others["fid"])
 assert own["kid"]["value"] < others["kid"]["value"]
 assert own["precision"]["value"] == 1
 
-outside = {}  # halves stand for 0 … 1
-for name in "train", "synthetic", "holdout":
-    values = (np.load(HERE / (name + ".npy"))[:1] / 128.0 - 0.5).astype("f2")
-    values[0, 0, 0, :3] = -0.0, 0, 1
-    outside[name] = int(((values < 0) | (values > 1)).sum())
-    np.save(HERE / (name + "16.npy"), values)
-process = start(train="train16.npy", synthetic="synthetic16.npy", holdout="holdout16.npy", out="halves")
-_, said = process.communicate()
-counts = json.loads((HERE / "halves" / "fidelity.json").read_bytes())["counts"]
-assert {name: counts[name]["outside"] for name in outside} == outside, (counts, outside)
-for name, words in ("train", "training"), ("synthetic", "synthetic"), ("holdout", "held-out"):
-    assert outside[name] and f"of the {words} set's values" in said, said
-    assert f"({outside[name]} of {np.load(HERE / (name + '16.npy')).size})" in said, said
-assert json.loads(whole)["counts"]["synthetic"]["outside"] == 0
-
-make("more.npy", 4, 6)
+# Noise among images of half precision, which stands for 0 … 1.
 noise = np.random.default_rng(5).integers(0, 256, np.load(HERE / "more.npy").shape)
 np.save(HERE / "noise.npy", noise.astype(np.uint8))
-far = json.loads(run(synthetic="noise.npy", holdout="more.npy", out="far"))["mean"]["holdout"]
+outside = {}
+for role, name in ("train", "train"), ("synthetic", "noise"), ("holdout", "more"):
+    values = (np.load(HERE / (name + ".npy")) / 128.0 - 0.5).astype("f2")
+    values[0, 0, 0, :3] = -0.0, 0, 1
+    outside[role] = int(((values < 0) | (values > 1)).sum()), values.size
+    np.save(HERE / (name + "16.npy"), values)
+process = start(train="train16.npy", synthetic="noise16.npy", holdout="more16.npy", out="halves")
+_, said = process.communicate()
+halves = json.loads((HERE / "halves" / "fidelity.json").read_bytes())
+for role, words in ("train", "training"), ("synthetic", "synthetic"), ("holdout", "held-out"):
+    count, size = outside[role]
+    assert count and halves["counts"][role]["outside"] == count, (halves["counts"], outside)
+    assert f"of the {words} set's values" in said and f"({count} of {size})" in said, said
+assert json.loads(whole)["counts"]["synthetic"]["outside"] == 0
+far = halves["mean"]["holdout"]
 assert far["precision"]["value"] == far["density"]["value"] == 0, far
 assert far["precision"]["upper95"] > 0.3  # of four images: the exact bound
 assert far["density"]["interval"] == [None, None], far["density"]  # no resampling says otherwise

@@ -8,14 +8,19 @@ import sys
 
 import numpy as np
 
-path, seed, count, channels, side = sys.argv[1], *map(int, sys.argv[2:6])
-kind = sys.argv[6] if len(sys.argv) > 6 else "uint8"
-y, x = np.mgrid[0:side, 0:side] / side
-random = np.random.default_rng(seed)
-w = random.normal(size=(count, channels, 4, 4, 1, 1))
-waves = w[:, :, :, 0] * np.cos(2 * np.pi * (w[:, :, :, 1] * x + w[:, :, :, 2] * y) + w[:, :, :, 3])
-a = np.clip(110 + 30 * waves.sum(2) + random.normal(0, 4, (count, channels, side, side)), 0, 255)
-a = a.round().astype(kind)
-if sys.argv[7:] == ["nan"]:
-    a[3, 0, 1, 2] = np.nan
-np.save(path, a)
+
+def make(path, seed, count, channels, side, kind="uint8", nan=False):
+    y, x = np.mgrid[0:side, 0:side] / side
+    random = np.random.default_rng(seed)
+    w = random.normal(size=(count, channels, 4, 4, 1, 1))
+    waves = w[:, :, :, 0] * np.cos(
+        2 * np.pi * (w[:, :, :, 1] * x + w[:, :, :, 2] * y) + w[:, :, :, 3])
+    a = 110 + 30 * waves.sum(2) + random.normal(0, 4, (count, channels, side, side))
+    a = np.clip(a, 0, 255).round().astype(kind)
+    if nan:
+        a[3, 0, 1, 2] = np.nan
+    np.save(path, a)
+
+
+if __name__ == "__main__":
+    make(sys.argv[1], *map(int, sys.argv[2:6]), *sys.argv[6:7], nan=sys.argv[7:] == ["nan"])

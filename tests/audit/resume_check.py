@@ -12,14 +12,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import make_set
+
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-resume-"))
-MAKE = Path(__file__).resolve().parent / "make_set.py"
 KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 8
-
-
-def make(name, seed, count):
-    subprocess.run([sys.executable, MAKE, HERE / name, str(seed), str(count), "1", "48"], check=True)
 
 
 def command(out):
@@ -77,11 +74,11 @@ def killed_when_done(more):
     end_of_a_run()
 
 
-def check(sizes, *more):
+def check(side, sizes, *more):
     """Kills runs by turns at a random moment, after a piece of work, and when all but done; compares
     what they end in."""
     for name, seed in [("train", 1), ("synthetic", 2), ("holdout", 3)]:
-        make(f"{name}.npy", seed, sizes[name])
+        make_set.make(HERE / f"{name}.npy", seed, sizes[name], 1, side)
     started = time.monotonic()
     subprocess.run([*command("whole"), *more], cwd=HERE, check=True, capture_output=True)
     whole = time.monotonic() - started
@@ -116,7 +113,7 @@ def check(sizes, *more):
 
 
 random.seed(5)
-check({"train": 700, "synthetic": 600, "holdout": 300}, "--no-transforms", "--no-tiles",
+check(48, {"train": 700, "synthetic": 600, "holdout": 300}, "--no-transforms", "--no-tiles",
       "--control", "matched_holdout")
-check({"train": 30, "synthetic": 80, "holdout": 70})
+check(32, {"train": 20, "synthetic": 14, "holdout": 12})  # these searches take long
 subprocess.run(["rm", "-r", str(HERE)], check=True)
