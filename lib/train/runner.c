@@ -117,10 +117,21 @@ static struct plan *plan_updates(struct runner *runner, const struct updates *up
     return plan_create(runner->store, NULL, 0, updates->items, updates->count, err);
 }
 
+static struct tensor **tensors_of(struct runner *runner, const struct updates *updates)
+{
+    struct tensor **tensors =
+        arena_array(&runner->training.arena, struct tensor *, updates->count + 1);
+    for (size_t i = 0; i < updates->count; i++)
+        tensors[i] = store_find(runner->store, updates->items[i].parameter->leaf.name);
+    return tensors;
+}
+
 /* Where a step has parts, summing them up and what is done at its end are plans of their own. */
 static bool plan_phase(struct runner *runner, int i, struct error *err)
 {
     const struct phase *phase = &runner->training.phases[i];
+    runner->found_out[i] = tensors_of(runner, &phase->each);
+    runner->summed[i] = tensors_of(runner, &phase->sums);
     runner->parts[i] = training_plan(&runner->training, i, runner->store, err);
     if (!runner->parts[i] || is_whole(&runner->training, i))
         return runner->parts[i];
@@ -444,11 +455,6 @@ static bool run_parts(struct runner *runner, int i, int64_t parts, const struct 
 
 /* ---- steps that are shared ------------------------------------------------------------------- */
 
-static struct tensor *tensor_of(const struct runner *runner, const struct assign *assign)
-{
-    return store_find(runner->store, assign->parameter->leaf.name);
-}
-
 static size_t width_of(const struct updates *each)
 {
     size_t width = 0;
@@ -478,11 +484,11 @@ struct ranks_layout runner_layout(const struct runner *runner)
 /* What this rank's part found out, to its place. */
 static bool put_down(struct runner *runner, int i, struct error *err)
 {
-    const struct updates *each = &runner->training.phases[i].each;
+    size_t count = runner->training.phases[i].each.count;
     float *place =
         runner->ranks->places + (size_t)runner->ranks->rank * runner->ranks->layout.width;
-    for (size_t k = 0; k < each->count; k++) {
-        const struct tensor *tensor = tensor_of(runner, &each->items[k]);
+    for (size_t k = 0; k < count; k++) {
+        const struct tensor *tensor = runner->found_out[i][k];
         CHECK(tensor->dtype == DTYPE_F32, "%s is summed up, and is no f32", tensor->name);
         store_read(runner->store, tensor, place);
         place += shape_count(tensor->shape);
@@ -493,10 +499,10 @@ static bool put_down(struct runner *runner, int i, struct error *err)
 /* The sum of all parts, from the shared memory. */
 static void take_sums(struct runner *runner, int i)
 {
-    const struct updates *sums = &runner->training.phases[i].sums;
+    size_t count = runner->training.phases[i].sums.count;
     const float *from = runner->ranks->sum;
-    for (size_t k = 0; k < sums->count; k++) {
-        struct tensor *tensor = tensor_of(runner, &sums->items[k]);
+    for (size_t k = 0; k < count; k++) {
+        struct tensor *tensor = runner->summed[i][k];
         store_write(runner->store, tensor, from);
         from += shape_count(tensor->shape);
     }
@@ -533,21 +539,27 @@ static bool run_shared_parts(struct runner *runner, int i, int64_t parts, const 
     return true;
 }
 
+/* Rank 0: has the others make the plans of its stage, and gives them its tensors. */
+static bool enter_stage(struct runner *runner, uint64_t step, struct error *err)
+{
+    struct ranks *ranks = runner->ranks;
+    struct ranks_layout layout = runner_layout(runner);
+    struct order order = { .kind = ORDER_STAGE, .step = step };
+    ranks->pin = store_backend(runner->store)->pin;
+    return ranks_map(ranks, &layout, err) && ranks_order(ranks, &order, err) &&
+           ranks_gather(ranks, err) && ranks_spread(ranks, runner->store, CHECKPOINT_PASSING, err);
+}
+
 /* Rank 0: what all have to have before a step. */
 static bool share_step(struct runner *runner, struct given *given, struct error *err)
 {
     struct ranks *ranks = runner->ranks;
-    struct ranks_layout layout = runner_layout(runner);
-    struct order order = { .kind = ORDER_STAGE, .step = given->step };
-    ranks->pin = store_backend(runner->store)->pin;
-    if (!runner->spread &&
-        (!ranks_map(ranks, &layout, err) || !ranks_order(ranks, &order, err) ||
-         !ranks_gather(ranks, err) || !ranks_spread(ranks, runner->store, CHECKPOINT_PASSING, err)))
+    struct order order = { .kind = ORDER_STEP, .step = given->step };
+    if (!runner->spread && !enter_stage(runner, given->step, err))
         return false;
     runner->spread = true;
-    memcpy(ranks->images, given->images, layout.images * sizeof *given->images);
+    memcpy(ranks->images, given->images, ranks->layout.images * sizeof *given->images);
     given->images = ranks->images;
-    order.kind = ORDER_STEP;
     return ranks_order(ranks, &order, err);
 }
 

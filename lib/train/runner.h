@@ -26,9 +26,11 @@
 struct runner {
     struct training training;
     struct store *store;
-    struct plan *parts[RECIPE_PHASES];         /* losses, gradients and what moves with each part */
-    struct plan *sums[RECIPE_PHASES];          /* of several parts; NULL: there are none */
-    struct plan *updates[RECIPE_PHASES];       /* NULL: the plan above does them too */
+    struct plan *parts[RECIPE_PHASES];   /* losses, gradients and what moves with each part */
+    struct plan *sums[RECIPE_PHASES];    /* of several parts; NULL: there are none */
+    struct plan *updates[RECIPE_PHASES]; /* NULL: the plan above does them too */
+    /* By phase, of each.items[i] and sums.items[i]: what those who share a batch exchange. */
+    struct tensor **found_out[RECIPE_PHASES], **summed[RECIPE_PHASES];
     struct ranks *ranks;                       /* who share the parts of a batch; NULL: nobody */
     bool spread;                               /* all of them have this runner's tensors */
     bool ran[RECIPE_PHASES];                   /* in the last step */
