@@ -333,6 +333,87 @@ struct estimate probability_below(const struct sample *first, const struct sampl
     return membership_inference(first, second, bootstrap).auc;
 }
 
+/* ---- exchanging groups ----------------------------------------------------------------------- */
+
+/* The groups of two samples, dealt anew: which of them are the first sample's. */
+struct exchange {
+    const struct comparison *comparison;
+    uint32_t *group; /* by ranked image, over both samples */
+    double *ones;    /* every image stands there once */
+    double *areas;   /* by replicate */
+};
+
+/* The first so many of the groups in a random order are the first sample's. */
+static void deal(const struct exchange *exchange, size_t replicate, uint32_t *order, bool *second)
+{
+    const struct comparison *comparison = exchange->comparison;
+    size_t first = comparison->drawing[0].groups, groups = first + comparison->drawing[1].groups;
+    uint64_t seed = comparison->bootstrap->seed, stream = random_stream("audit/exchange");
+    for (size_t g = 0; g < groups; g++) {
+        order[g] = (uint32_t)g;
+        second[g] = true;
+    }
+    for (size_t g = 0; g < first; g++) {
+        size_t from = g + random_below(seed, stream, (uint64_t)replicate * groups + g, groups - g);
+        uint32_t dealt = order[from];
+        order[from] = order[g];
+        second[dealt] = false;
+    }
+}
+
+static void exchange_range(void *context, size_t begin, size_t end)
+{
+    const struct exchange *exchange = context;
+    struct comparison mine = *exchange->comparison;
+    size_t groups = mine.drawing[0].groups + mine.drawing[1].groups;
+    uint32_t *order = memory_grow(NULL, groups, sizeof *order);
+    bool *second = memory_grow(NULL, groups, sizeof *second);
+    mine.ranked = memory_grow(NULL, mine.count, sizeof *mine.ranked);
+    for (size_t i = 0; i < mine.count; i++) /* an image is now known by its rank */
+        mine.ranked[i] =
+            (struct ranked){ exchange->comparison->ranked[i].value, 0, (uint32_t)i, 0 };
+    for (size_t r = begin; r < end; r++) {
+        double numbers[NUMBERS];
+        deal(exchange, r, order, second);
+        for (size_t i = 0; i < mine.count; i++)
+            mine.ranked[i].second = second[exchange->group[i]];
+        measure_membership(&mine, exchange->ones, exchange->ones, numbers);
+        exchange->areas[r] = numbers[0];
+    }
+    free(mine.ranked);
+    free(second);
+    free(order);
+}
+
+double chance_of_exchange(const struct sample *first, const struct sample *second,
+                          const struct bootstrap *bootstrap)
+{
+    const struct bootstrap itself = { bootstrap->seed, 0, bootstrap->confidence };
+    struct comparison comparison = { .bootstrap = &itself, .measure = measure_membership };
+    comparison_run(&comparison, first, NULL, second, NULL);
+    double found = comparison.numbers[0], as_much = 1;
+    size_t count = comparison.count, replicates = bootstrap->replicates;
+    bool varies = can_vary(&comparison);
+    struct exchange exchange = { &comparison, memory_grow(NULL, count + 1, sizeof(uint32_t)),
+                                 memory_grow(NULL, count + 1, sizeof(double)),
+                                 memory_grow(NULL, replicates + 1, sizeof(double)) };
+    for (size_t i = 0; i < count; i++) {
+        const struct ranked *image = &comparison.ranked[i];
+        exchange.group[i] = comparison.drawing[image->second].group[image->index] +
+                            (image->second ? (uint32_t)comparison.drawing[0].groups : 0);
+        exchange.ones[i] = 1;
+    }
+    if (varies)
+        parallel_ranges(replicates, 1, exchange_range, &exchange);
+    for (size_t r = 0; varies && r < replicates; r++)
+        as_much += exchange.areas[r] >= found;
+    comparison_release(&comparison);
+    free(exchange.group);
+    free(exchange.ones);
+    free(exchange.areas);
+    return varies ? as_much / (double)(replicates + 1) : NAN;
+}
+
 /* ---- shares ---------------------------------------------------------------------------------- */
 
 struct share share_of(size_t count, size_t of, double confidence)

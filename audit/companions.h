@@ -69,6 +69,14 @@ struct membership_inference membership_inference(const struct sample *members,
 struct estimate probability_below(const struct sample *first, const struct sample *second,
                                   const struct bootstrap *bootstrap);
 
+/* How likely chance makes that probability at least as large: the share of random exchanges of
+ * whole groups, as many on each side as there are, that do (Phipson and Smyth 2010, so never 0).
+ * Nothing is assumed of groups but that one could stand for another, and the level holds for few of
+ * them, too, where intervals of resamplings are too narrow. NAN where one sample is a single group.
+ */
+double chance_of_exchange(const struct sample *first, const struct sample *second,
+                          const struct bootstrap *bootstrap);
+
 struct share {
     size_t count, of;
     double fraction;          /* of nothing: NAN */

@@ -1,6 +1,7 @@
 /* Membership from its settings to its document; see membership.h. */
 #include "audit/membership.h"
 
+#include "audit/duplicates.h"
 #include "audit/membership_run.h"
 #include "audit/roughness.h"
 #include "base/file.h"
@@ -52,13 +53,38 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* As many as are wanted, drawn by the seed. */
-static void draw(struct membership_run *run, enum member_side side)
+/* Held-out images that are, pixel by pixel, images of training were not held out, whatever name
+ * they have: among those whom the model never saw they would hide what it remembers. `twins` gets
+ * NO_TWIN of all others. */
+static bool find_seen(struct membership_run *run, size_t **twins, struct error *err)
+{
+    const struct image_set *train = &run->of[MEMBERS].set->images,
+                           *others = &run->of[OTHERS].set->images;
+    struct look *of_train = looks_of(train, run->sets.channels, false, err),
+                *of_others = of_train ? looks_of(others, run->sets.channels, false, err) : NULL;
+    if (of_others) {
+        *twins = memory_grow(NULL, others->count, sizeof **twins);
+        run->seen = images_in(of_others, others->count, of_train, train->count, *twins);
+    }
+    bool ok = of_others;
+    memory_free(of_train);
+    memory_free(of_others);
+    if (ok && run->seen == others->count)
+        return error_set(err,
+                         "%s: every held-out image is, pixel by pixel, one that the model was "
+                         "trained on, so there is nothing to compare with; hold out other people",
+                         run->of[OTHERS].set->path);
+    return ok;
+}
+
+/* As many as are wanted, drawn by the seed. twins: as of find_seen; NULL: all may be drawn. */
+static void draw(struct membership_run *run, enum member_side side, const size_t *twins)
 {
     struct member_set *of = &run->of[side];
     const struct image_set *images = &of->set->images;
-    size_t limit = (size_t)run->settings->images, *order;
-    of->count = limit && limit < images->count ? limit : images->count;
+    size_t limit = (size_t)run->settings->images, there = images->count - (twins ? run->seen : 0),
+           *order, drawn = 0;
+    of->count = limit && limit < there ? limit : there;
     of->images = arena_array(&run->arena, uint32_t, of->count);
     of->groups = arena_array(&run->arena, uint32_t, of->count);
     order = memory_grow(NULL, images->count, sizeof *order);
@@ -66,8 +92,9 @@ static void draw(struct membership_run *run, enum member_side side)
                        random_stream(arena_format(&run->arena, "membership/images/%s",
                                                   set_role_names[member_roles[side]])),
                        images->count, order);
-    for (size_t i = 0; i < of->count; i++)
-        of->images[i] = (uint32_t)order[i];
+    for (size_t i = 0; drawn < of->count; i++)
+        if (!twins || twins[order[i]] == NO_TWIN)
+            of->images[drawn++] = (uint32_t)order[i];
     qsort(of->images, of->count, sizeof *of->images, ascending);
     for (size_t i = 0; i < of->count; i++)
         of->groups[i] = images->groups[of->images[i]];
@@ -119,12 +146,21 @@ static bool open_sets(struct membership_run *run, struct error *err)
                          "%s: no images are held out, and without images that the model never saw "
                          "there is nothing to compare with: ingest with a holdout, or give one",
                          job->train);
-    for (enum member_side side = 0; side < SIDES; side++) {
+    for (enum member_side side = 0; side < SIDES; side++)
         run->of[side].set = &run->sets.of[member_roles[side]];
-        draw(run, side);
+    return true;
+}
+
+static bool choose_images(struct membership_run *run, struct error *err)
+{
+    size_t *twins = NULL;
+    bool ok = find_seen(run, &twins, err);
+    for (enum member_side side = 0; ok && side < SIDES; side++) {
+        draw(run, side, side == OTHERS ? twins : NULL);
         gather_subjects(run, &run->of[side]);
     }
-    return true;
+    free(twins);
+    return ok;
 }
 
 /* ---- the model ------------------------------------------------------------------------------- */
@@ -246,12 +282,18 @@ static double score_of(const struct membership_run *run, const double *numbers)
     return sum / (double)run->numbers;
 }
 
+/* With digits to spare, so that means of equal scores are equal, however many images people have:
+ * else rounding would tell people apart where the model does not. */
 static void average_subjects(struct member_set *of)
 {
-    for (size_t i = 0; i < of->count; i++) {
-        struct member_subject *subject = &of->subjects[of->subject[i]];
-        subject->score += of->scores[i] / (double)subject->images;
-    }
+    long double *sums = memory_grow(NULL, of->subject_count, sizeof *sums);
+    for (size_t s = 0; s < of->subject_count; s++)
+        sums[s] = 0;
+    for (size_t i = 0; i < of->count; i++)
+        sums[of->subject[i]] += of->scores[i];
+    for (size_t s = 0; s < of->subject_count; s++)
+        of->subjects[s].score = (double)(sums[s] / of->subjects[s].images);
+    free(sums);
 }
 
 static bool score_side(struct membership_run *run, enum member_side side, const struct drawn *drawn,
@@ -330,7 +372,7 @@ static void look_at_all(struct membership_run *run)
     for (enum member_side side = 0; side < SIDES; side++) {
         struct looking looking = { .run = run, .of = &run->of[side] };
         const struct image_set *images = &looking.of->set->images;
-        for (enum look look = 0; look < LOOK_COUNT; look++)
+        for (enum plain_look look = 0; look < LOOK_COUNT; look++)
             looking.of->looks[look] = arena_array(&run->arena, double, looking.of->count);
         pixels_init(&looking.pixels, images->type, images->channels, images->height * images->width,
                     run->sets.channels);
@@ -384,7 +426,7 @@ bool membership(const struct membership_job *job, struct membership_report *repo
     arena_init(&run.arena);
     int lock = -1;
     bool ok = folder_lock(job->out, &lock, err);
-    bool opened = ok && open_sets(&run, err) && open_model(&run, err);
+    bool opened = ok && open_sets(&run, err) && open_model(&run, err) && choose_images(&run, err);
     if (ok && !opened)
         rmdir(job->out); /* what was refused leaves nothing behind: it goes only when it is empty */
     ok = opened && measure(&run, report, err);

@@ -54,14 +54,25 @@ static struct sample subjects_sample(struct membership_run *run, enum member_sid
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* Where all is told apart, or nothing found, no resampling differs, however few the people are.
- * Then the interval is the exact one, of people as one trial each: of an AUC as many as pairs can
- * be made of, of a rate the members. */
+/* Where all is told apart, nothing found, or every score the same, no resampling differs, however
+ * few the people are. Then people are one trial each (of an AUC as many as pairs can be made of, of
+ * a rate the members), none of which came out otherwise: a share of them may, which the exact
+ * interval bounds, and whose own value lies anywhere from 0 to 1. */
 static struct estimate with_exact_ends(struct estimate of, size_t people, double confidence)
 {
-    if (of.interval.low == of.interval.high && (of.value == 0 || of.value == 1))
-        of.interval = clopper_pearson(of.value == 1 ? people : 0, people, confidence);
+    if (of.interval.low == of.interval.high) {
+        double otherwise = clopper_pearson(0, people, confidence).high,
+               low = of.value * (1 - otherwise);
+        of.interval = (struct interval){ low, low + otherwise };
+    }
     return of;
+}
+
+/* One of each side, nobody twice. */
+static size_t pairs_of_people(const struct membership_run *run)
+{
+    size_t members = run->of[MEMBERS].subject_count, others = run->of[OTHERS].subject_count;
+    return members < others ? members : others;
 }
 
 static struct json *rate_json(struct estimate rate, bool supported)
@@ -71,25 +82,42 @@ static struct json *rate_json(struct estimate rate, bool supported)
     return object;
 }
 
-/* Whether an AUC is higher than chance explains: its interval leaves .5 out, or everybody is told
- * apart, which of n and m people who are all alike chance does in one of C(n + m, n) orders. */
-static bool tells_apart(const struct membership_run *run, struct estimate auc)
+/* What is known of images, or of people. */
+struct finding {
+    struct membership_inference found;
+    double by_chance; /* to tell them apart as well; NaN: of one person on a side nobody knows */
+};
+
+/* Where all are told apart that is one order of n and m people out of C(n + m, n). */
+static struct finding find(const struct membership_run *run, const struct sample samples[SIDES],
+                           const struct bootstrap *bootstrap)
 {
-    double n = (double)run->of[MEMBERS].subject_count, m = (double)run->of[OTHERS].subject_count,
-           by_chance = exp(lgamma(n + 1) + lgamma(m + 1) - lgamma(n + m + 1));
-    return auc.value == 1 ? n > 1 && m > 1 && by_chance < 0.025 : auc.interval.low > 0.5;
+    double n = (double)run->of[MEMBERS].subject_count, m = (double)run->of[OTHERS].subject_count;
+    struct finding finding = {
+        .found = membership_inference(&samples[MEMBERS], &samples[OTHERS], bootstrap),
+        .by_chance = chance_of_exchange(&samples[MEMBERS], &samples[OTHERS], bootstrap)
+    };
+    if (finding.found.auc.value == 1 && !isnan(finding.by_chance))
+        finding.by_chance = exp(lgamma(n + 1) + lgamma(m + 1) - lgamma(n + m + 1));
+    return finding;
 }
 
-static struct json *inference_json(const struct membership_run *run,
-                                   const struct membership_inference *found)
+/* Whether an AUC is higher than chance explains: with candidates, than it explains of any. */
+static bool tells_apart(const struct membership_run *run, const struct finding *finding)
 {
-    size_t people = run->of[MEMBERS].subject_count, others = run->of[OTHERS].subject_count,
-           pairs = people < others ? people : others;
+    return finding->by_chance < (1 - joint_confidence(run->job->candidates)) / 2;
+}
+
+static struct json *inference_json(const struct membership_run *run, const struct finding *finding)
+{
+    const struct membership_inference *found = &finding->found;
+    size_t people = run->of[MEMBERS].subject_count, pairs = pairs_of_people(run);
     double confidence = joint_confidence(run->job->candidates);
     struct json *object = json_new_object();
     json_put_integer(object, "members", (int64_t)found->members);
     json_put_integer(object, "non_members", (int64_t)found->others);
-    json_put_bool(object, "tells_apart", tells_apart(run, found->auc));
+    json_put_bool(object, "tells_apart", tells_apart(run, finding));
+    json_put_real(object, "by_chance", finding->by_chance);
     json_put(object, "auc", bounded_json(with_exact_ends(found->auc, pairs, confidence)));
     json_put(object, "tpr_at_1_percent",
              rate_json(with_exact_ends(found->tpr_1, people, confidence), found->supported_1));
@@ -137,7 +165,8 @@ static struct halves halves_of(struct membership_run *run, const struct bootstra
                 scores[images[side].count++] = -of->scores[i];
             }
     }
-    halves.images = probability_below(&images[MEMBERS], &images[OTHERS], bootstrap);
+    halves.images = with_exact_ends(probability_below(&images[MEMBERS], &images[OTHERS], bootstrap),
+                                    halves.people[MEMBERS], bootstrap->confidence);
     halves.subjects =
         with_exact_ends(probability_below(&subjects[MEMBERS], &subjects[OTHERS], bootstrap),
                         halves.people[MEMBERS], bootstrap->confidence);
@@ -168,7 +197,7 @@ static struct json *halves_json(const struct halves *halves)
 static void compare_looks(struct membership_run *run, struct estimate looks[LOOK_COUNT])
 {
     struct bootstrap bootstrap = bootstrap_for(run, LOOK_COUNT);
-    for (enum look look = 0; look < LOOK_COUNT; look++) {
+    for (enum plain_look look = 0; look < LOOK_COUNT; look++) {
         struct sample sample[SIDES];
         for (enum member_side side = 0; side < SIDES; side++) {
             const struct member_set *of = &run->of[side];
@@ -176,14 +205,16 @@ static void compare_looks(struct membership_run *run, struct estimate looks[LOOK
         }
         looks[look] = (struct estimate){ NAN, { NAN, NAN } };
         if (sample[MEMBERS].count && sample[OTHERS].count)
-            looks[look] = probability_below(&sample[MEMBERS], &sample[OTHERS], &bootstrap);
+            looks[look] =
+                with_exact_ends(probability_below(&sample[MEMBERS], &sample[OTHERS], &bootstrap),
+                                pairs_of_people(run), bootstrap.confidence);
     }
 }
 
 static struct json *looks_json(const struct estimate looks[LOOK_COUNT])
 {
     struct json *object = json_new_object();
-    for (enum look look = 0; look < LOOK_COUNT; look++)
+    for (enum plain_look look = 0; look < LOOK_COUNT; look++)
         json_put(object, look_names[look], bounded_json(looks[look]));
     return object;
 }
@@ -251,6 +282,8 @@ static struct json *counts_object(const struct membership_run *run)
         const struct member_set *of = &run->of[side];
         struct json *set = json_new_object();
         json_put_integer(set, "images", (int64_t)of->set->images.count);
+        if (side == OTHERS)
+            json_put_integer(set, "identical", (int64_t)run->seen);
         json_put_integer(set, "scored", (int64_t)of->count);
         json_put_integer(set, "subjects", (int64_t)of->subject_count);
         json_put(object, set_role_names[member_roles[side]], set);
@@ -301,10 +334,18 @@ static void warn_of_weights(struct membership_run *run)
                  "where these are the held-out ones, their scores are a little too good\n");
 }
 
+/* Where all images are told apart it is said of few people, too, of whom an interval says little: a
+ * score that does so as well is then no sign of a memory. */
+static bool differs(struct estimate look)
+{
+    bool all = !isnan(look.interval.low) && (look.value == 0 || look.value == 1);
+    return all || excludes(look.interval, 0.5);
+}
+
 static void warn_of_difference(struct membership_run *run, const struct estimate looks[LOOK_COUNT])
 {
-    for (enum look look = 0; look < LOOK_COUNT; look++)
-        if (excludes(looks[look].interval, 0.5))
+    for (enum plain_look look = 0; look < LOOK_COUNT; look++)
+        if (differs(looks[look]))
             text_format(&run->warnings,
                         "training and held-out images differ by themselves: their %s alone tells "
                         "them apart with an AUC of %.2f, so scores may, too, without a memory of "
@@ -327,14 +368,66 @@ static void warn_of_halves(struct membership_run *run, const struct halves *halv
 }
 
 /* What an audit is made to find out. */
-static void warn_of_memory(struct membership_run *run, const struct membership_inference *images,
-                           const struct membership_inference *subjects)
+static void warn_of_memory(struct membership_run *run, const struct finding *images,
+                           const struct finding *subjects)
 {
-    if (tells_apart(run, images->auc) || tells_apart(run, subjects->auc))
+    if (tells_apart(run, images) || tells_apart(run, subjects))
         text_format(&run->warnings,
                     "the model tells images that it was trained on from others: AUC %.3f of "
                     "images, %.3f of subjects; who holds the weights can do so, too\n",
-                    images->auc.value, subjects->auc.value);
+                    images->found.auc.value, subjects->found.auc.value);
+}
+
+/* Nobody is known less for having been learnt from. */
+static void warn_of_reverse(struct membership_run *run, const struct finding *images,
+                            const struct finding *subjects)
+{
+    if (pairs_of_people(run) >= FEW_PEOPLE &&
+        (images->found.auc.interval.high < 0.5 || subjects->found.auc.interval.high < 0.5))
+        text_format(&run->warnings,
+                    "training images score lower than held-out ones (AUC %.3f of images, %.3f of "
+                    "subjects), which no memory explains: the sets differ by themselves, and a "
+                    "memory may be hidden by that; split one cohort at random\n",
+                    images->found.auc.value, subjects->found.auc.value);
+}
+
+static int by_count(const void *a, const void *b)
+{
+    size_t x = *(const size_t *)a, y = *(const size_t *)b;
+    return (x > y) - (x < y);
+}
+
+static size_t median_images(const struct member_set *of)
+{
+    size_t *counts = memory_grow(NULL, of->subject_count, sizeof *counts);
+    for (size_t i = 0; i < of->subject_count; i++)
+        counts[i] = of->subjects[i].images;
+    qsort(counts, of->subject_count, sizeof *counts, by_count);
+    size_t median = counts[of->subject_count / 2];
+    free(counts);
+    return median;
+}
+
+/* Scores lie askew, and a mean of few of them more so than one of many: of exponential scores one
+ * lies above the mean of many with a probability of .37, and nobody was remembered. */
+static void warn_of_counts(struct membership_run *run)
+{
+    size_t members = median_images(&run->of[MEMBERS]), others = median_images(&run->of[OTHERS]);
+    if (members >= 2 * others || others >= 2 * members)
+        text_format(&run->warnings,
+                    "patients are compared by means of unlike numbers of images, %zu in training "
+                    "and %zu held out (medians), and may be told apart by that alone; score all "
+                    "(images: 0), and hold out patients with as many\n",
+                    members, others);
+}
+
+static void warn_of_seen(struct membership_run *run)
+{
+    if (run->seen)
+        text_format(&run->warnings,
+                    "%zu of the held-out images %s, pixel by pixel, of the training set, under "
+                    "other people's names: the model saw them, so they are left out\n",
+                    run->seen, run->seen == 1 ? "is one" : "are images");
 }
 
 /* ---- the document ---------------------------------------------------------------------------- */
@@ -345,15 +438,16 @@ struct json *membership_document(struct membership_run *run)
                      control = bootstrap_for(run, 1);
     struct sample images[SIDES] = { images_sample(run, MEMBERS), images_sample(run, OTHERS) },
                   subjects[SIDES] = { subjects_sample(run, MEMBERS), subjects_sample(run, OTHERS) };
-    struct membership_inference by_image = membership_inference(&images[MEMBERS], &images[OTHERS],
-                                                                &bootstrap),
-                                by_subject = membership_inference(&subjects[MEMBERS],
-                                                                  &subjects[OTHERS], &bootstrap);
+    struct finding by_image = find(run, images, &bootstrap),
+                   by_subject = find(run, subjects, &bootstrap);
     struct halves halves = halves_of(run, &control);
     struct estimate looks[LOOK_COUNT];
     compare_looks(run, looks);
     warn_of_memory(run, &by_image, &by_subject);
+    warn_of_reverse(run, &by_image, &by_subject);
     warn_of_difference(run, looks);
+    warn_of_seen(run);
+    warn_of_counts(run);
     warn_of_halves(run, &halves);
     warn_of_people(run);
     warn_of_weights(run);

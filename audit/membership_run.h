@@ -12,7 +12,7 @@ enum member_side { MEMBERS, OTHERS, SIDES };
 extern const enum set_role member_roles[SIDES];
 
 /* What tells images apart that no model has seen. */
-enum look { LOOK_MEAN, LOOK_CONTRAST, LOOK_ROUGHNESS, LOOK_COUNT };
+enum plain_look { LOOK_MEAN, LOOK_CONTRAST, LOOK_ROUGHNESS, LOOK_COUNT };
 extern const char *const look_names[LOOK_COUNT];
 
 /* A person's images. */
@@ -39,6 +39,7 @@ struct membership_run {
     const struct membership_settings *settings;
     struct sets sets;
     struct member_set of[SIDES];
+    size_t seen; /* held-out images that are training images, and left out */
     struct generator *generator;
     const struct generator_format *format;
     size_t numbers;           /* of an image */

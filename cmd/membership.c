@@ -72,6 +72,20 @@ static void add_measure(struct text *out, const struct json *document, const cha
     text_add(out, "\n");
 }
 
+static void add_chance(struct text *out, const struct json *document)
+{
+    static const char *const units[] = { "images", "subjects" };
+    text_format(out, "%-22s", "AUC as high by chance");
+    for (int u = 0; u < 2; u++) {
+        double chance = number(json_member(document, units[u]), "by_chance");
+        char shown[TEXT_SHORT] = "–";
+        if (!isnan(chance))
+            snprintf(shown, sizeof shown, "%.3g", chance);
+        text_format(out, "  %*s%*s", isnan(chance) ? 8 + 2 : 8, shown, u ? 0 : 21, "");
+    }
+    text_add(out, "\n");
+}
+
 static void add_control(struct text *out, const struct json *control)
 {
     if (!json_value_is_object(control))
@@ -100,6 +114,7 @@ static void describe(const char *folder, const struct json *document, struct tex
                 number(holdout, "subjects"));
     text_format(out, "%-22s  %8s  %19s  %8s  %19s\n", "", "images", interval, "subjects", interval);
     add_measure(out, document, "auc", "AUC");
+    add_chance(out, document);
     add_measure(out, document, "tpr_at_1_percent", "found, 1 % wrongly");
     add_measure(out, document, "tpr_at_0_1_percent", "found, 0.1 % wrongly");
     add_control(out, json_member(document, "control"));

@@ -361,12 +361,16 @@ static members membership_model = {
     TEXT("checkpoint"), TEXT("checkpoint_sha256"), TEXT("device"), NUMBER("steps"), END
 };
 static members asked_about = { NUMBER("images"), NUMBER("scored"), NUMBER("subjects"), END };
+static members asked_beside = {
+    NUMBER("images"), NUMBER("identical"), NUMBER("scored"), NUMBER("subjects"), END
+};
 static members membership_counts = {
-    OBJECT("train", asked_about), OBJECT("holdout", asked_about), END
+    OBJECT("train", asked_about), OBJECT("holdout", asked_beside), END
 };
 static members found_rate = { WITH_BOTH("value"), NUMBER("supported"), END };
 static members inference = {
-    NUMBER("members"), NUMBER("non_members"), NUMBER("tells_apart"), OBJECT("auc", bounded_value),
+    NUMBER("members"), NUMBER("non_members"), NUMBER("tells_apart"), NUMBER("by_chance"),
+    OBJECT("auc", bounded_value),
     OBJECT("tpr_at_1_percent", found_rate), OBJECT("tpr_at_0_1_percent", found_rate), END
 };
 static members half = { OBJECT("auc", bounded_value), END };

@@ -117,7 +117,7 @@ static inline void evidence_utility(const char *folder)
 static inline void evidence_membership(const char *folder, int people)
 {
     static const char found[] =
-        "{\"tells_apart\": true, \"auc\": {\"value\": 0.812, \"lower95\": 0.7, \"upper95\": 0.9},\n"
+        "{\"tells_apart\": true, \"by_chance\": 0.0123, \"auc\": {\"value\": 0.812, \"lower95\": 0.7, \"upper95\": 0.9},\n"
         "\"tpr_at_1_percent\": {\"value\": 0.25, \"lower95\": 0.1, \"upper95\": 0.4, "
         "\"supported\": true},\n"
         "\"tpr_at_0_1_percent\": {\"value\": 0, \"lower95\": 0, \"upper95\": 0.3, "

@@ -23,7 +23,11 @@ import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "audit"))
+import membership_numbers  # noqa: E402
+import numpy as np  # noqa: E402
+
+membership_numbers.DRAWS = 5000  # as exact as what is resampled 4,000 times
 
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-report-"))
@@ -157,6 +161,8 @@ class Run:
         self.audit = load(chosen / "audit/memorization.json")
         self.utility = load(chosen / "utility/utility.json")
         self.fidelity = load(chosen / "fidelity/fidelity.json")
+        self.asked = chosen / "membership"
+        self.membership = load(self.asked / "membership.json")
         self.made = chosen / "synthetic"
         if (folder / "sample").is_dir():
             self.made = folder / "sample"
@@ -191,7 +197,8 @@ def metric(document, path):
 def measured(run, row, dropped):
     """What a row of the policy is about: evaluated here, from the documents."""
     name, path = row["metric"].split(".", 1)
-    document = {"memorization": run.audit, "utility": run.utility, "fidelity": run.fidelity}[name]
+    document = {"memorization": run.audit, "utility": run.utility, "fidelity": run.fidelity,
+                "membership": run.membership}[name]
     if dropped and path == "flagged.count" or dropped and path.startswith("flagged.by_"):
         return 0
     if dropped and path == "flagged.fraction" and row["bound"] == "value":
@@ -581,6 +588,56 @@ def check_fidelity(run, page):
         assert warning in part.text(), warning
 
 
+RATES = {"AUC": "auc", "Found at 1 %": "tpr_at_1_percent", "Found at 0.1 %": "tpr_at_0_1_percent"}
+UNITS = ["images", "subjects"]
+
+
+def check_membership(run, page):
+    """The documents' numbers are computed anew from their tables, the page's are the document's."""
+    parts = [node for node in page.root.all("section") if node.attributes["id"] == "membership"]
+    assert len(parts) == bool(run.membership)
+    if not parts:
+        return
+    (part,), said, counts = parts, run.membership, run.membership["counts"]
+    control = said["control"]
+    if page is run.public and counts["holdout"]["subjects"] < 4:  # a half is one person
+        control = None
+    assert re.search(r"^%d images of %d patients whom the model learned from, %d of %d whom it never" % (
+        counts["train"]["scored"], counts["train"]["subjects"], counts["holdout"]["scored"],
+        counts["holdout"]["subjects"]), "\n".join(p.text() for p in part.all("p")), re.M)
+    told = any(said[unit]["tells_apart"] for unit in UNITS)
+    words = "It does so better than chance explains", "It does so no better than chance explains"
+    assert words[not told] in part.text() and words[told] not in part.text()
+    bars = [side["auc"]["value"] for unit in UNITS
+            for side in [said[unit], *([control[unit]] if control else [])]]
+    for text, value in zip([t.text() for t in part.all("text", "value")], bars, strict=True):
+        expect(text, value)
+    (table,) = tables(part, "Guessing who was in the training set")
+    labels = []
+    for label, _, cells in rows_of(table):
+        labels.append(label)
+        for cell, unit in zip(cells, UNITS, strict=True):
+            if label in RATES:
+                check_rate(cell, said[unit][RATES[label]])
+            elif label == "By chance":
+                expect(cell.text(), said[unit]["by_chance"])
+            elif control is None:
+                assert cell.text() == "–"
+            else:
+                check_estimate(cell, control[unit]["auc"])
+    assert labels == [*RATES, "By chance", "AUC of the control"]
+    assert [item.text() for item in part.all("li")] == said["warnings"]
+
+
+def check_rate(cell, of):
+    """A rate of too few says so below its interval."""
+    small = list(cell.all("small"))
+    assert (of.get("supported") is False) == any("too few" in s.text() for s in small)
+    if of.get("supported") is False:
+        cell.children.remove(small.pop())
+    check_estimate(cell, of)
+
+
 def check_making(run, page):
     (table,) = tables(section(page, "made"))
     shown = {label: cells[0].text() for label, _, cells in rows_of(table)}
@@ -803,6 +860,9 @@ def check_terminal(run, plan, summaries):
                     assert side["upper95"] - 1e-9 <= high <= side["upper95"] + slack, line
             assert not words, line
 
+    if run.membership:
+        check_asked(run.membership, summaries["membership"])
+
     met = sum(row["verdict"] == "passed" for row in run.report["policy"])
     words = "passed" if run.report["passed"] else "not passed"
     assert f"{words}, {met} of {len(run.report['policy'])} conditions met" in summaries["report"]
@@ -829,6 +889,40 @@ def check_terminal(run, plan, summaries):
             for label, share in re.findall(r" (\d+): (\S+) %", text):
                 wanted = 100 * labels[int(label)] / masks.size
                 assert math.isclose(float(share), wanted, rel_tol=5.1e-3)
+
+
+def check_asked(said, out):
+    """The terminal's table about the model itself."""
+    lines, counts = out.splitlines(), said["counts"]
+    assert lines[1] == "%d training images of %d subjects against %d held-out images of %d" % (
+        counts["train"]["scored"], counts["train"]["subjects"], counts["holdout"]["scored"],
+        counts["holdout"]["subjects"])
+    confidence = 100 * (1 - 0.05 / said.get("candidates", 1))
+    assert lines[2].count(f"{confidence:.3g} % interval") == 2, lines[2]
+    shown = {"AUC": [said[unit]["auc"] for unit in UNITS],
+             "found, 1 % wrongly": [said[unit]["tpr_at_1_percent"] for unit in UNITS],
+             "found, 0.1 % wrongly": [said[unit]["tpr_at_0_1_percent"] for unit in UNITS]}
+    if said["control"]:
+        shown["AUC of held-out halves"] = [said["control"][unit]["auc"] for unit in UNITS]
+    rows = {line[:22].strip(): line[22:] for line in lines[3:-1]}
+    for shown_chance, unit in zip(rows.pop("AUC as high by chance").split(), UNITS, strict=True):
+        chance = said[unit]["by_chance"]
+        assert shown_chance == ("–" if chance is None else f"{chance:.3g}")
+    assert set(rows) == set(shown), rows
+    for name, sides in shown.items():
+        words, _, few = rows[name].replace("…", " ").partition("too few")
+        words, supported = words.split(), [side.get("supported") is not False for side in sides]
+        assert bool(few) == (not all(supported)), rows[name]
+        for side in sides:
+            assert math.isclose(float(words.pop(0)), side["value"], abs_tol=0.5001e-3), rows[name]
+            if side["lower95"] is None:
+                assert words.pop(0) == "–"
+                continue
+            low, high = float(words.pop(0)), float(words.pop(0))
+            assert low <= side["lower95"] + 1e-9 and high >= side["upper95"] - 1e-9, rows[name]
+            assert math.isclose(low, side["lower95"], rel_tol=1.1e-2, abs_tol=1e-9), rows[name]
+            assert math.isclose(high, side["upper95"], rel_tol=1.1e-2, abs_tol=1e-9), rows[name]
+        assert not words, rows[name]
 
 
 def check_package(run, out):
@@ -908,10 +1002,10 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
     path.write_text(f"name: {name}\nseed: 3\nrun: run-{name}\n" + plan + POLICY.format(
         quarantine=quarantine, limit=limit, supported=supported, unseen=unseen, more=more))
     summaries = {}
-    for stage in ("ingest", "train", "sample", "audit", "utility", "fidelity", "choose", "report",
-                  "package"):
+    for stage in ("ingest", "train", "sample", "audit", "utility", "fidelity", "membership", "choose",
+                  "report", "package"):
         wanted = {"train": "train:" in plan, "utility": "utility:" in plan,
-                  "fidelity": "fidelity:" in plan,
+                  "fidelity": "fidelity:" in plan, "membership": "membership:" in plan,
                   "choose": "candidates:" in plan}.get(stage, True)
         if wanted:
             summaries[stage] = lethe(stage, path, "--threads", "1", fails=(
@@ -926,8 +1020,11 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
         check_memorisation(run, page)
         check_utility(run, page)
         check_fidelity(run, page)
+        check_membership(run, page)
         check_making(run, page)
         check_risks(run, page)
+    if run.membership:
+        membership_numbers.check(run.asked, run.folder / "dataset")
     check_internal(run)
     check_leaks(run, "cohort")
     check_package(run, summaries["package"])
@@ -999,6 +1096,7 @@ def make_sets():
 SCANS = "ingest: {{ source: cohort, size: 16{more} }}\n"
 FROM = "sample: {{ made_elsewhere: {store} }}\n"
 AUDIT = "audit: {{ quantile: 0.9, bootstrap: 200, pairs: 3, {more} }}\n"
+ASKED = "\nmembership: { bootstrap: 4000 }\n"
 PLAIN = "transforms: false, tiles: false"
 
 
@@ -1057,9 +1155,26 @@ train:
   candidates: [{ name: early, images: 12 }, { name: end }]
 sample: { count: 12 }
 """
-    run = world("tried", held + train + AUDIT.format(more=PLAIN) + UTILITY % 1, False, useful,
-                limit=0.0001)
-    assert len(run.choice["candidates"]) == 2
+    asked = """
+    - { metric: membership.subjects.auc, bound: upper95, limit: 1 }
+    - { metric: membership.images.auc, bound: upper95, limit: %s }
+    - { metric: membership.images.auc, bound: lower95, must_be: at_most, limit: 0.9 }
+    - { metric: membership.subjects.tells_apart, limit: 0 }
+"""
+    run = world("tried", held + train + AUDIT.format(more=PLAIN) + UTILITY % 1 + ASKED, False,
+                useful + asked % 1, limit=0.0001)
+    assert len(run.choice["candidates"]) == 2 and run.membership["candidates"] == 2
+    alone = re.sub(r"  candidates:.*\n", "", held + train + AUDIT.format(more=PLAIN) + ASKED)
+    run = world("asked", alone, True, asked % 1, limit=1)
+    bound, path = run.membership["images"]["auc"]["upper95"], HERE / "asked.yaml"
+    path.write_text(path.read_text().replace(  # one that it misses by less than is shown
+        "membership.images.auc, bound: upper95, limit: 1 ",
+        f"membership.images.auc, bound: upper95, limit: {bound - 1e-7:.9f} "))
+    lethe("report", path)
+    run = Run(run.folder)
+    assert not run.report["passed"]
+    for page in (run.public, run.internal):
+        check_verdict(run, page, run.audit["flagged"]["count"] > 0)
     subprocess.run(["rm", "-r", str(HERE)], check=True)
     print("every number agrees, and the public pages tell of nobody")
 

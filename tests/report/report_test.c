@@ -412,6 +412,7 @@ static void membership_has_a_section_where_it_was_measured(void **state)
         assert_contains(pages[i], "too few kept apart to say");
         assert_contains(pages[i], "takes noise away");
         assert_contains(pages[i], "the training set is of few");
+        assert_contains(pages[i], "0.0123"); /* by chance */
     }
     assert_null(strstr(public_page, "Hiddenvault"));
     assert_null(strstr(public_page, "subjects.csv"));
@@ -432,6 +433,20 @@ static void how_well_one_patient_is_known_is_not_for_everybody(void **state)
     assert_contains(public_page, "One patient alone is no measure");
     assert_null(strstr(public_page, "0.812"));
     assert_null(strstr(public_page, "better than chance"));
+}
+
+static void a_control_whose_half_is_one_patient_is_not_for_everybody(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    write_with_membership(3);
+    assert_contains(internal_page, "0.437");
+    assert_contains(public_page, "0.812");
+    assert_null(strstr(public_page, "0.437"));
+    assert_null(strstr(public_page, "halves kept apart"));
+    write_with_membership(4);
+    assert_contains(public_page, "0.437");
 }
 
 static void a_damaged_document_is_refused(void **state)
@@ -458,6 +473,7 @@ int main(int argc, char **argv)
         TEST(an_inception_score_takes_a_network_that_knows_classes),
         TEST(membership_has_a_section_where_it_was_measured),
         TEST(how_well_one_patient_is_known_is_not_for_everybody),
+        TEST(a_control_whose_half_is_one_patient_is_not_for_everybody),
         TEST(what_one_patients_images_show_is_not_for_everybody),
         TEST(what_misses_a_limit_by_less_than_is_shown_is_told_exactly),
         TEST(of_a_set_that_is_flagged_whole_nothing_can_pass),
