@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER_SIZE = 1 << 18, PRIVATE_FILE = 0600, LONGEST_STEM = 200 };
+enum { BUFFER_SIZE = 1 << 18, PRIVATE_FILE = 0600, LONGEST_STEM = 200, HAND_OVER = 8 << 20 };
 
 /* Opens a regular file for reading; fifos, devices and folders are refused before they can block
  * or surprise. */
@@ -166,11 +166,25 @@ static bool write_at(struct file_writer *writer, uint64_t offset, const unsigned
     return true;
 }
 
+/* Has the disk write what there is, while more is being made, so that syncing in the end finds
+ * little left to do. It may be refused: syncing tells of what matters. */
+static void hand_over(struct file_writer *writer, uint64_t end)
+{
+    if (end < writer->handed_over + HAND_OVER)
+        return;
+    (void)!sync_file_range(writer->descriptor, (off_t)writer->handed_over,
+                           (off_t)(end - writer->handed_over), SYNC_FILE_RANGE_WRITE);
+    writer->handed_over = end;
+}
+
 static bool flush(struct file_writer *writer, struct error *err)
 {
     size_t size = writer->buffered;
     writer->buffered = 0;
-    return write_at(writer, writer->written - size, writer->buffer, size, err);
+    if (!write_at(writer, writer->written - size, writer->buffer, size, err))
+        return false;
+    hand_over(writer, writer->written);
+    return true;
 }
 
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size,
@@ -181,8 +195,12 @@ bool file_writer_write(struct file_writer *writer, const void *bytes, size_t siz
         return false;
     uint64_t offset = writer->written;
     writer->written += size;
-    if (size > BUFFER_SIZE)
-        return write_at(writer, offset, bytes, size, err);
+    if (size > BUFFER_SIZE) {
+        if (!write_at(writer, offset, bytes, size, err))
+            return false;
+        hand_over(writer, writer->written);
+        return true;
+    }
     if (size)
         memcpy(writer->buffer + writer->buffered, bytes, size);
     writer->buffered += size;

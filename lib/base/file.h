@@ -50,6 +50,7 @@ struct file_writer {
     char *path, *temporary; /* owned */
     int descriptor;
     uint64_t written;
+    uint64_t handed_over; /* that the disk was asked to write */
     size_t buffered;
     unsigned char *buffer;
     bool failed; /* a write did; commit then refuses */
