@@ -17,6 +17,7 @@
 
 #include "audit/blas.h"
 #include "audit/evaluate.h"
+#include "audit/exhaust.h"
 #include "audit/heads.h"
 #include "base/parallel.h"
 #include "base/simd.h"
@@ -27,15 +28,13 @@
 #include <string.h>
 
 enum {
-    BOUND_PANELS = 8,      /* of the database in a tile of level 0: a third of the second cache */
-    REFINE_TILE = 128,     /* whose heads half fill the second cache: 128 × 3 KiB */
-    PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
-    SEEDS = 32,            /* candidates for seeds, beside 4k */
-    EXTRA = 2,             /* seeds beside k */
-    QUERY_GROUP = 16,      /* queries that a thread takes at a time */
+    BOUND_PANELS = 8,  /* of the database in a tile of level 0: a third of the second cache */
+    REFINE_TILE = 128, /* whose heads half fill the second cache: 128 × 3 KiB */
+    SEEDS = 32,        /* candidates for seeds, beside 4k */
+    EXTRA = 2,         /* seeds beside k */
+    QUERY_GROUP = 16,  /* queries that a thread takes at a time */
     SAMPLED_QUERIES = 16,
     SAMPLED_PAIRS = 64,
-    EXHAUSTIVE_GAIN = 8,      /* a pair costs so much less when all of a tile are computed */
     MEMORY_LEAST = 384 << 20, /* 1,000 queries among 20,000 images of 4 × 256² are one block */
     MEMORY_MOST = 1 << 30,
     QUERIES_MOST = 4096,
@@ -47,7 +46,6 @@ struct certified {
     struct heads heads;
     struct head_rows rows; /* the database's */
     bool any_loose;
-    size_t tile;          /* images in PIXEL_TILE */
     struct long_row most; /* the largest norms in the database, for the certificate */
 };
 
@@ -62,7 +60,6 @@ struct block {
     size_t stride;
     float *bar[HEAD_LEVELS];   /* (count): bounds at or above it stay */
     struct neighbour *nearest; /* (count, k) */
-    size_t begin, end;         /* the tile of the database that is being evaluated */
     _Atomic uint64_t bounded[HEAD_LEVELS];
 };
 
@@ -115,7 +112,6 @@ static bool certified_open(struct search *search, struct error *err)
     search->state = certified;
     if (!certified || !blas_set_threads(1, err))
         return false;
-    certified->tile = exhaust_tile(search, PIXEL_TILE);
     if (!heads_init(&certified->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, n);
@@ -313,21 +309,15 @@ static void choose_seeds(void *context, size_t begin, size_t end)
 /* ---- thresholds --------------------------------------------------------------------------------
  */
 
-/* The next float at or below the value. */
-static float round_down(double value)
-{
-    float near = (float)value;
-    return (double)near > value ? nextafterf(near, -INFINITY) : near;
-}
-
 /* From the k-th correlation so far: what a level's bound, before rounding is accounted for, must
  * reach so that the pair may still be among the k. */
 static void set_bars(struct block *block, size_t query)
 {
     const struct heads *heads = &block->certified->heads;
-    double kth = block_nearest(block, query)[block->search->settings.neighbours - 1].correlation;
+    const struct neighbour *nearest = block_nearest(block, query);
+    size_t k = block->search->settings.neighbours;
     for (size_t l = 0; l < heads->levels; l++)
-        block->bar[l][query] = round_down(kth - heads->rounding[l]);
+        block->bar[l][query] = nearest_bar(nearest, k, heads->rounding[l]);
 }
 
 /* ---- refining ----------------------------------------------------------------------------------
@@ -395,46 +385,6 @@ static double share_left(const struct block *block)
     return left / (double)pairs;
 }
 
-/* ---- exact values ------------------------------------------------------------------------------
- */
-
-static void insert_computed(void *context, size_t query, size_t id, double r)
-{
-    struct block *block = context;
-    nearest_insert(block_nearest(block, query - block->first), block->search->settings.neighbours,
-                   (struct neighbour){ r, id });
-}
-
-/* Every pair of the tile. */
-static void evaluate_all(void *context, size_t item)
-{
-    struct block *block = context;
-    size_t group = exhaust_group(block->search, block->count), first = item * group,
-           queries = block->count - first < group ? block->count - first : group;
-    search_exhaust(block->search, block->first + first, queries, &block->moments[first],
-                   block->begin, block->end, insert_computed, block);
-}
-
-static void over_tiles(struct block *block, size_t group, void (*body)(void *context, size_t item))
-{
-    size_t n = block->search->database.count, tile = block->certified->tile;
-    for (size_t begin = 0; begin < n; begin += tile) {
-        block->begin = begin;
-        block->end = n - begin < tile ? n : begin + tile;
-        parallel_items((block->count + group - 1) / group, body, block);
-        images_forget(block->search, &block->search->database, begin, block->end - begin);
-    }
-}
-
-static void run_exhaustively(struct block *block, struct certificate *certificate)
-{
-    for (size_t q = 0; q < block->count; q++)
-        nearest_clear(block_nearest(block, q), block->search->settings.neighbours);
-    over_tiles(block, exhaust_group(block->search, block->count), evaluate_all);
-    certificate->evaluated += pairs_allowed(block->search, block->first, block->count);
-    certificate->exhaustive_queries += block->count;
-}
-
 /* ---- running -----------------------------------------------------------------------------------
  */
 
@@ -466,7 +416,8 @@ static void search_block(struct block *block, struct evaluation *evaluation,
     for (size_t q = 0; q < block->count; q++)
         set_bars(block, q);
     if (share_left(block) > 1.0 / EXHAUSTIVE_GAIN) {
-        run_exhaustively(block, certificate); /* the seeds are counted among all */
+        exhaust_block(search, block->first, block->count, block->moments, block->nearest,
+                      certificate); /* the seeds are counted among all */
         return;
     }
     parallel_items((n + REFINE_TILE - 1) / REFINE_TILE, refine_tile, block);
@@ -481,10 +432,7 @@ static bool run_block(struct block *block, struct certificate *certificate, stru
     if (!heads_of(&block->certified->heads, search, &search->queries, block->first, block->count,
                   block->moments, &block->rows, 0, err))
         return false;
-    for (size_t q = 0; q < block->count; q++)
-        if (block->moments[q].spread == 0)
-            nearest_of_constant(search, block->first + q, &block->moments[q],
-                                block_nearest(block, q));
+    nearest_of_constants(search, block->first, block->count, block->moments, block->nearest);
     parallel_items((search->database.count + TILE - 1) / TILE, bound_tile, block);
     certificate->level[0].bounded += pairs_allowed(search, block->first, block->count);
     if (!evaluation_begin(&evaluation, search, block->first, block->count, block->moments,

@@ -17,6 +17,7 @@
 #include "audit/certified_device.h"
 
 #include "audit/blas.h"
+#include "audit/exhaust.h"
 #include "audit/short_rows.h"
 #include "base/parallel.h"
 #include "tensor/filter.h"
@@ -28,12 +29,10 @@
 
 enum {
     PREPARE = 512,         /* images prepared before their pages are let go */
-    PIXEL_TILE = 16 << 20, /* bytes of images that stay in the last cache */
     QUERY_GROUP = 16,      /* queries that a thread takes at a time */
     STRIPES = 1024,        /* of which seeds are taken; at least four times as many as seeds */
     EXTRA = 8,             /* seeds beside k */
     QUERIES_WANTED = 2048, /* in a block; a shard has no more (passes.c) */
-    EXHAUSTIVE_GAIN = 8,   /* a pair costs so much less when all of a tile are computed */
 };
 
 struct device_state {
@@ -44,7 +43,7 @@ struct device_state {
     struct short_rows rows;
     uint16_t *columns; /* the database's rows, where they do not fit on the device */
     struct short_norms most;
-    size_t tile; /* images in PIXEL_TILE */
+    size_t tile; /* images whose pairs are evaluated together */
 };
 
 /* Pairs of a block, by query, then by id. */
@@ -144,7 +143,7 @@ static bool device_engine_open(struct search *search, struct error *err)
     state->device = search->settings.device;
     if (!blas_set_threads(1, err))
         return false;
-    state->tile = exhaust_tile(search, PIXEL_TILE);
+    state->tile = exhaust_tile(search);
     if (!heads_init(&state->heads, search, err))
         return false;
     images_forget(search, &search->database, 0, search->database.count);
@@ -217,20 +216,13 @@ static struct neighbour *block_nearest(const struct device_block *block, size_t 
     return block->nearest + query * block->search->settings.neighbours;
 }
 
-/* The next float at or below the value. */
-static float round_down(double value)
-{
-    float near = (float)value;
-    return (double)near > value ? nextafterf(near, -INFINITY) : near;
-}
-
 /* What a product must reach so that the pair may still be among the k. */
 static float bar_of(const struct device_block *block, size_t query)
 {
     if (block->moments[query].spread == 0)
         return INFINITY; /* nearest_of_constant has answered */
-    double kth = block_nearest(block, query)[block->search->settings.neighbours - 1].correlation;
-    return round_down(kth - block->state->rows.rounding);
+    return nearest_bar(block_nearest(block, query), block->search->settings.neighbours,
+                       block->state->rows.rounding);
 }
 
 /* ---- seeds -------------------------------------------------------------------------------------
@@ -334,27 +326,12 @@ static void evaluate_left(void *context, size_t item)
     atomic_fetch_add(&block->evaluated, evaluated);
 }
 
-static void insert_computed(void *context, size_t query, size_t id, double r)
-{
-    struct device_block *block = context;
-    nearest_insert(block_nearest(block, query - block->first), block->search->settings.neighbours,
-                   (struct neighbour){ r, id });
-}
-
-/* Every pair of the tile. */
-static void evaluate_all(void *context, size_t item)
-{
-    struct device_block *block = context;
-    size_t group = exhaust_group(block->search, block->count), first = item * group,
-           queries = block->count - first < group ? block->count - first : group;
-    search_exhaust(block->search, block->first + first, queries, &block->moments[first],
-                   block->tile_begin, block->tile_end, insert_computed, block);
-}
-
-static void over_tiles(struct device_block *block, size_t items,
+/* Groups of `queries`, tile by tile. */
+static void over_tiles(struct device_block *block, size_t queries,
                        void (*body)(void *context, size_t item))
 {
-    size_t n = block->search->database.count, tile = block->state->tile;
+    size_t n = block->search->database.count, tile = block->state->tile,
+           items = (queries + QUERY_GROUP - 1) / QUERY_GROUP;
     for (size_t begin = 0; begin < n; begin += tile) {
         block->tile_begin = begin;
         block->tile_end = n - begin < tile ? n : begin + tile;
@@ -392,7 +369,7 @@ static bool evaluate_best(struct device_block *block, struct error *err)
         return false;
     parallel_items(block->count, choose_seeds, block);
     memcpy(block->seed_at, block->seeds.begin, block->count * sizeof *block->seed_at);
-    over_tiles(block, (block->count + QUERY_GROUP - 1) / QUERY_GROUP, evaluate_seeds);
+    over_tiles(block, block->count, evaluate_seeds);
     return true;
 }
 
@@ -413,20 +390,9 @@ static bool evaluate_filtered(struct device_block *block, struct error *err)
             return false;
         block->list_first = first;
         block->list_count = count;
-        over_tiles(block, (count + QUERY_GROUP - 1) / QUERY_GROUP, evaluate_left);
+        over_tiles(block, count, evaluate_left);
     }
     return true;
-}
-
-static void run_exhaustively(struct device_block *block, struct certificate *certificate)
-{
-    size_t k = block->search->settings.neighbours;
-    for (size_t q = 0; q < block->count; q++)
-        nearest_clear(block_nearest(block, q), k);
-    size_t group = exhaust_group(block->search, block->count);
-    over_tiles(block, (block->count + group - 1) / group, evaluate_all);
-    certificate->evaluated += pairs_allowed(block->search, block->first, block->count);
-    certificate->exhaustive_queries += block->count;
 }
 
 /* The largest slack that any pair of this block can have. */
@@ -451,10 +417,7 @@ static bool run_block(struct device_block *block, struct certificate *certificat
              pairs = pairs_allowed(search, block->first, block->count);
     if (!bound_block(block, err))
         return false;
-    for (size_t q = 0; q < block->count; q++)
-        if (block->moments[q].spread == 0)
-            nearest_of_constant(search, block->first + q, &block->moments[q],
-                                block_nearest(block, q));
+    nearest_of_constants(search, block->first, block->count, block->moments, block->nearest);
     if (!evaluate_best(block, err))
         return false;
     for (size_t q = 0; q < block->count; q++)
@@ -466,7 +429,8 @@ static bool run_block(struct device_block *block, struct certificate *certificat
     certificate->level[0].bounded += pairs;
     if (left > pairs / EXHAUSTIVE_GAIN) {
         block->evaluated = before; /* the seeds will be counted among all */
-        run_exhaustively(block, certificate);
+        exhaust_block(search, block->first, block->count, block->moments, block->nearest,
+                      certificate);
     } else if (!evaluate_filtered(block, err))
         return false;
     note_slack(block, certificate);

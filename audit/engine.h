@@ -49,18 +49,6 @@ bool images_finite(const struct pixels *pixels, const struct image_set *set, siz
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count);
 
-/* How many images of the database come next, of about so many bytes; and how many of a block's
- * queries go to a thread at a time. */
-size_t exhaust_tile(const struct search *search, size_t bytes);
-size_t exhaust_group(const struct search *search, size_t queries);
-
-/* Computes queries [first, first + count), at most an exhaust_group with their `moments`, against
- * database images [begin, end), and hands over every pair that is allowed. */
-void search_exhaust(const struct search *search, size_t first, size_t count,
-                    const struct moments *moments, size_t begin, size_t end,
-                    void (*insert)(void *context, size_t query, size_t id, double r),
-                    void *context);
-
 /* Whether the database image may be a neighbour of the query. */
 static inline bool pair_allowed(const struct search *search, size_t query, size_t id)
 {
@@ -84,6 +72,13 @@ void nearest_insert(struct neighbour *nearest, size_t k, struct neighbour candid
 /* The neighbours of a query without variance, by rule (exact.h). */
 void nearest_of_constant(const struct search *search, size_t query, const struct moments *moments,
                          struct neighbour *nearest);
+/* Those of a block that have none, k places in `nearest` for each query. */
+void nearest_of_constants(const struct search *search, size_t first, size_t count,
+                          const struct moments *moments, struct neighbour *nearest);
+
+/* What a bound from sums that are off by at most `rounding` must reach for its pair to be still
+ * among the k, perhaps. */
+float nearest_bar(const struct neighbour *nearest, size_t k, double rounding);
 
 /* Pairs that may be neighbours, of queries [first, first + count). */
 uint64_t pairs_allowed(const struct search *search, size_t first, size_t count);

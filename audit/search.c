@@ -5,6 +5,7 @@
 #include "audit/engine.h"
 #include "base/parallel.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,48 +297,6 @@ bool images_finite(const struct pixels *pixels, const struct image_set *set, siz
     return ok;
 }
 
-void search_exhaust(const struct search *search, size_t first, size_t count,
-                    const struct moments *moments, size_t begin, size_t end,
-                    void (*insert)(void *context, size_t query, size_t id, double r), void *context)
-{
-    const void *x[EXACT_TILE_X], *y[EXACT_TILE_Y];
-    const struct moments *mx[EXACT_TILE_X], *my[EXACT_TILE_Y];
-    size_t most = exact_tile_size(&search->pixels).y;
-    double *r = memory_grow(NULL, count * most, sizeof *r);
-    for (size_t i = 0; i < count; i++) {
-        x[i] = image_at(search, &search->queries, first + i);
-        mx[i] = &moments[i];
-    }
-    for (size_t at = begin; at < end; at += most) {
-        size_t tile = end - at < most ? end - at : most;
-        for (size_t j = 0; j < tile; j++) {
-            y[j] = image_at(search, &search->database, at + j);
-            my[j] = &search->moments[at + j];
-        }
-        exact_tile(&search->pixels, x, mx, count, y, my, tile, r);
-        for (size_t i = 0; i < count; i++)
-            for (size_t j = 0; j < tile; j++)
-                if (pair_allowed(search, first + i, at + j))
-                    insert(context, first + i, at + j, r[i * tile + j]);
-    }
-    free(r);
-}
-
-size_t exhaust_tile(const struct search *search, size_t bytes)
-{
-    size_t most = exact_tile_size(&search->pixels).y,
-           tile = bytes / search->pixels.image_bytes / most * most;
-    return tile ? tile : most;
-}
-
-size_t exhaust_group(const struct search *search, size_t queries)
-{
-    enum { STEP = 32 };
-    size_t most = exact_tile_size(&search->pixels).x, threads = (size_t)parallel_threads(),
-           each = (queries + threads - 1) / threads, group = (each + STEP - 1) / STEP * STEP;
-    return group < most ? group : most;
-}
-
 void images_forget(const struct search *search, const struct image_set *set, size_t first,
                    size_t count)
 {
@@ -382,4 +341,20 @@ void nearest_of_constant(const struct search *search, size_t query, const struct
                                   image_at(search, &search->database, id), &search->moments[id]);
         nearest_insert(nearest, search->settings.neighbours, (struct neighbour){ r, id });
     }
+}
+
+void nearest_of_constants(const struct search *search, size_t first, size_t count,
+                          const struct moments *moments, struct neighbour *nearest)
+{
+    for (size_t q = 0; q < count; q++)
+        if (moments[q].spread == 0)
+            nearest_of_constant(search, first + q, &moments[q],
+                                nearest + q * search->settings.neighbours);
+}
+
+float nearest_bar(const struct neighbour *nearest, size_t k, double rounding)
+{
+    double least = nearest[k - 1].correlation - rounding;
+    float near = (float)least;
+    return (double)near > least ? nextafterf(near, -INFINITY) : near; /* at or below it */
 }
