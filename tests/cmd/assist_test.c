@@ -1,13 +1,11 @@
 /* lethe assist: a run that others work for makes the same bytes as one that works alone, whoever of
  * them is killed, in whatever unit of work. */
-#include "scratch.h"
+#include "program.h"
 
 #include "base/lock.h"
 #include "plan/lock.h"
 
 #include <dirent.h>
-#include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 
 static struct error err;
@@ -49,15 +47,6 @@ static const char one_training[] =
     "  device: cpu\n"
     "  stylegan2: { z_width: 8, w_width: 8, channel_base: 128, channel_max: 8 }\n";
 
-static const char *write_plan_of(const char *folder, const char *text)
-{
-    static char path[600];
-    assert_ok(folder_create(scratch(folder), &err), err);
-    snprintf(path, sizeof path, "%s/plan.yaml", scratch(folder));
-    write_text(path, text);
-    return path;
-}
-
 static const char *write_plan(const char *folder, const char *other)
 {
     char beside[600];
@@ -69,37 +58,10 @@ static const char *write_plan(const char *folder, const char *other)
 
 /* ---- processes ------------------------------------------------------------------------------- */
 
-static pid_t start(const char *const arguments[])
-{
-    char log[600];
-    snprintf(log, sizeof log, "%s", scratch("log"));
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child)
-        return child;
-    if (!freopen(log, "a", stdout) || !freopen(log, "a", stderr))
-        _exit(126);
-    execv(LETHE_BINARY, (char *const *)arguments);
-    _exit(127);
-}
-
-static pid_t start_run(const char *plan, const char *until)
-{
-    return start((const char *const[]){ LETHE_BINARY, "run", plan, "--threads", "1", "--until",
-                                        until, NULL });
-}
-
 static pid_t start_assistant(const char *plan)
 {
     return start((const char *const[]){ LETHE_BINARY, "assist", plan, "--threads", "1", "--device",
                                         "cpu", NULL });
-}
-
-static int wait_for(pid_t child)
-{
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return status;
 }
 
 static void kill_now(pid_t child)
@@ -124,16 +86,6 @@ static void assert_log_tells(const char *words)
     memory_free(log);
 }
 
-static void make_cohort(void)
-{
-    char out[600];
-    snprintf(out, sizeof out, "%s", scratch("cohort"));
-    assert_int_equal(
-        wait_for(start((const char *const[]){ LETHE_BINARY, "phantom", "--subjects", "6", "--size",
-                                              "32", "--out", out, NULL })),
-        0);
-}
-
 /* ---- what was made --------------------------------------------------------------------------- */
 
 static const char *const made[] = {
@@ -149,26 +101,10 @@ static const char *const made[] = {
     "candidates/other/utility/panels/synthetic_unet_none_5.png",
 };
 
-static char *read_made(const char *folder, const char *name, size_t *size)
-{
-    char path[700];
-    snprintf(path, sizeof path, "%s/run/%s", scratch(folder), name);
-    char *bytes = file_read(path, 1 << 28, size, &err);
-    assert_ok(bytes, err);
-    return bytes;
-}
-
 static void assert_all_the_same(void)
 {
-    for (size_t i = 0; i < sizeof made / sizeof *made; i++) {
-        size_t sizes[2];
-        char *alone = read_made("alone", made[i], &sizes[0]),
-             *shared = read_made("shared", made[i], &sizes[1]);
-        if (sizes[0] != sizes[1] || memcmp(alone, shared, sizes[0]) != 0)
-            fail_msg("%s differs", made[i]);
-        memory_free(alone);
-        memory_free(shared);
-    }
+    for (size_t i = 0; i < sizeof made / sizeof *made; i++)
+        assert_made_alike("alone", "shared", made[i]);
 }
 
 /* ---- who works on what ----------------------------------------------------------------------- */
@@ -351,8 +287,6 @@ static void whoever_is_killed_in_whatever_unit_the_bytes_are_the_same(void **sta
 static void devices_beside_a_run_share_its_only_training(void **state)
 {
     (void)state;
-    static const char name[] = "model/checkpoints/step-000000000025.safetensors";
-    size_t alone, shared;
     make_cohort();
     assert_int_equal(wait_for(start_run(write_plan_of("alone", one_training), "train")), 0);
     const char *plan = write_plan_of("shared", one_training);
@@ -361,11 +295,7 @@ static void devices_beside_a_run_share_its_only_training(void **state)
                                               "--until", "train", "--beside", "cpu,cpu", NULL })),
         0);
     assert_log_tells("100 images in 25 steps on 2 devices");
-    char *one = read_made("alone", name, &alone), *both = read_made("shared", name, &shared);
-    assert_int_equal(alone, shared);
-    assert_memory_equal(one, both, alone);
-    memory_free(one);
-    memory_free(both);
+    assert_made_alike("alone", "shared", "model/checkpoints/step-000000000025.safetensors");
 }
 
 /* ---- who may not assist ---------------------------------------------------------------------- */

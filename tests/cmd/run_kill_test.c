@@ -6,14 +6,12 @@
  * must be equal, to the archive's last byte, and the journal's chain whole, with every interruption
  * visible in it.
  */
-#include "scratch.h"
+#include "program.h"
 
 #include "base/json.h"
 #include "base/progress.h"
 #include "plan/journal.h"
 
-#include <signal.h>
-#include <sys/wait.h>
 #include <time.h>
 
 static struct error err;
@@ -47,50 +45,6 @@ static const char *const stages[] = { "ingest",  "train",  "sample", "audit",
                                       "utility", "choose", "report", "package" };
 enum { STAGES = sizeof stages / sizeof *stages };
 
-static const char *write_plan(const char *folder)
-{
-    static char path[600];
-    assert_ok(folder_create(scratch(folder), &err), err);
-    snprintf(path, sizeof path, "%s/plan.yaml", scratch(folder));
-    write_text(path, plan_text);
-    return path;
-}
-
-static pid_t start(const char *const arguments[])
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child)
-        return child;
-    freopen("/dev/null", "w", stdout);
-    freopen("/dev/null", "w", stderr);
-    execv(LETHE_BINARY, (char *const *)arguments);
-    _exit(127);
-}
-
-static pid_t start_run(const char *plan, const char *until)
-{
-    return start((const char *const[]){ LETHE_BINARY, "run", plan, "--threads", "1", "--until",
-                                        until, NULL });
-}
-
-static int wait_for(pid_t child)
-{
-    int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    return status;
-}
-
-static void make_cohort(void)
-{
-    char out[600];
-    snprintf(out, sizeof out, "%s", scratch("cohort"));
-    assert_int_equal(
-        wait_for(start((const char *const[]){ LETHE_BINARY, "phantom", "--subjects", "6", "--size",
-                                              "32", "--out", out, NULL })),
-        0);
-}
-
 /* A stage run until it is killed `KILLS_A_STAGE` times or ends by itself, then to its end; returns
  * the kills. What is left of it gets less with each, so the pauses are well below its time. */
 static int run_with_kills(const char *plan, const char *stage, double seconds)
@@ -116,26 +70,6 @@ static int run_with_kills(const char *plan, const char *stage, double seconds)
 }
 
 /* ---- what was made --------------------------------------------------------------------------- */
-
-static char *read_made(const char *folder, const char *name, size_t *size)
-{
-    char path[700];
-    snprintf(path, sizeof path, "%s/run/%s", scratch(folder), name);
-    char *bytes = file_read(path, 1 << 28, size, &err);
-    assert_ok(bytes, err);
-    return bytes;
-}
-
-static void assert_same(const char *name)
-{
-    size_t sizes[2];
-    char *unbroken = read_made("unbroken", name, &sizes[0]),
-         *killed = read_made("killed", name, &sizes[1]);
-    if (sizes[0] != sizes[1] || memcmp(unbroken, killed, sizes[0]) != 0)
-        fail_msg("%s differs", name);
-    memory_free(unbroken);
-    memory_free(killed);
-}
 
 struct starts {
     int started, ended;
@@ -173,20 +107,20 @@ static void killed_in_every_stage_and_run_again_it_makes_the_same_bytes(void **s
     int kills = 0;
     (void)state;
     make_cohort();
-    const char *plan = write_plan("unbroken");
+    const char *plan = write_plan_of("unbroken", plan_text);
     for (int i = 0; i < STAGES; i++) {
         double began = clock_seconds();
         assert_int_equal(wait_for(start_run(plan, stages[i])), 0);
         seconds[i] = clock_seconds() - began;
     }
     srand(11);
-    plan = write_plan("killed");
+    plan = write_plan_of("killed", plan_text);
     for (int i = 0; i < STAGES; i++)
         kills += run_with_kills(plan, stages[i], seconds[i]);
     print_message("%d kills in %d stages\n", kills, STAGES);
     assert_in_range(kills, LEAST_KILLS, STAGES * KILLS_A_STAGE);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        assert_same(files[i]);
+        assert_made_alike("unbroken", "killed", files[i]);
     struct starts starts = { 0 };
     uint64_t length;
     struct digest head;
