@@ -1,5 +1,6 @@
-/* The grid of trials in memory: what utility_stores.c opens, utility.c makes and runs,
- * utility_result.c sums up, and utility_panel.c draws. Internal to the utility audit. */
+/* The grid of trials in memory: utility_stores.c opens what it is of, utility.c makes and runs it,
+ * trial by trial in utility_trial.c, utility_result.c sums up, and utility_panel.c draws. Internal to
+ * the utility audit. */
 #ifndef AUDIT_UTILITY_GRID_H
 #define AUDIT_UTILITY_GRID_H
 
@@ -14,6 +15,12 @@ enum source_kind {
     SOURCE_UNTRAINED,
     SOURCE_FRACTION, /* the last: it has no word, but a number */
 };
+
+/* Whether a source needs no synthetic store. */
+static inline bool source_is_alone(enum source_kind kind)
+{
+    return kind == SOURCE_REAL || kind == SOURCE_SHUFFLED || kind == SOURCE_UNTRAINED;
+}
 
 struct source {
     const char *name; /* "real", "synthetic", "synthetic-NAME+real", "synthetic+0.25real", … */
@@ -71,6 +78,20 @@ struct grid {
 /* Opens and checks the stores of the job; finds patients and classes. */
 bool grid_open(struct grid *grid, struct error *err) MUST_USE;
 void grid_close(struct grid *grid);
+
+/* The sets that a trial learns from. */
+size_t trial_sets(const struct grid *grid, const struct trial *trial, struct example_set sets[2]);
+/* The digest of all that decides about its outcome. */
+const char *trial_inputs(struct grid *grid, const struct trial *trial);
+/* Whether its folder holds this very trial, done; then its scores are read. */
+bool trial_load(struct grid *grid, struct trial *trial);
+/* Takes it over from a lender that did it. Where none did, nothing happens. */
+bool trial_borrow(struct grid *grid, struct trial *trial, struct error *err) MUST_USE;
+/* Trains its network, for `limit` minutes at most unless that is 0. */
+bool trial_train(struct grid *grid, const struct trial *trial, double limit, bool *stopped,
+                 struct error *err) MUST_USE;
+/* Measures the trained network, draws its panel, and saves its scores: then it is done. */
+bool trial_finish(struct grid *grid, struct trial *trial, struct error *err) MUST_USE;
 
 /* utility.json; utility.csv. */
 struct json *grid_document(const struct grid *grid, struct error *err) MUST_USE;

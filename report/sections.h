@@ -21,7 +21,7 @@ struct section {
 };
 extern const struct section sections[]; /* ended by a row without a title */
 
-/* memorization.c, utility.c, fidelity.c, membership.c */
+/* memorization.c, pairs.c, utility.c, fidelity.c, membership.c */
 /* Whose images set the thresholds, as a person says it. */
 bool has_unseen_control(const struct json *audit);
 const char *control_people(const struct json *audit);
