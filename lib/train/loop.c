@@ -325,10 +325,12 @@ static bool note_terms(struct trainer *trainer, struct error *err)
 
 static bool take_step(struct trainer *trainer, struct error *err)
 {
+    struct error why;
     const float *images = feed_next(trainer->feed);
     if (!runner_step(trainer->loop->runner, trainer->step, images, feed_labels(trainer->feed),
-                     err) ||
-        !note_terms(trainer, err))
+                     &why))
+        return stopped(trainer, why.message, err);
+    if (!note_terms(trainer, err))
         return false;
     trainer->step++;
     trainer->images += (uint64_t)trainer->training->batch;

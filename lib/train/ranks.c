@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -86,15 +87,20 @@ struct ranks *ranks_join(const struct rank *rank)
     return ranks;
 }
 
-static void end_process(pid_t process)
+/* Whether a process, which nothing keeps any more, has ended by itself before that time; else it is
+ * killed. */
+static bool end_process(pid_t process, double until, int *status)
 {
     static const struct timespec moment = { 0, 1000000 };
-    double until = clock_seconds() + PATIENCE;
-    while (waitpid(process, NULL, WNOHANG) == 0) {
-        if (clock_seconds() > until)
+    bool in_time = true;
+    while (waitpid(process, status, WNOHANG) == 0) {
+        if (clock_seconds() > until) {
             kill(process, SIGKILL);
+            in_time = false;
+        }
         nanosleep(&moment, NULL);
     }
+    return in_time;
 }
 
 static void unmap(struct ranks *ranks)
@@ -110,11 +116,14 @@ void ranks_close(struct ranks *ranks)
 {
     if (!ranks)
         return;
+    int status;
+    double until = clock_seconds() + PATIENCE;
     for (size_t i = 0; i < ranks->peer_count; i++)
-        close(ranks->peers[i].channel);
+        if (ranks->peers[i].channel >= 0)
+            close(ranks->peers[i].channel);
     for (size_t i = 0; i < ranks->peer_count; i++)
         if (ranks->peers[i].process)
-            end_process(ranks->peers[i].process);
+            (void)end_process(ranks->peers[i].process, until, &status);
     unmap(ranks);
     if (ranks->memory >= 0)
         close(ranks->memory);
@@ -139,18 +148,28 @@ static size_t lay_out(const struct ranks *ranks, const struct ranks_layout *layo
 /* All of it is taken now: what cannot be had is told, and no write to it fails later. */
 static bool reserve(const struct ranks *ranks, size_t bytes, struct error *err)
 {
+    struct stat now;
     struct allowance allowance;
+    size_t taken = fstat(ranks->memory, &now) == 0 ? (size_t)now.st_size : 0;
     char needed[TEXT_SHORT], left[TEXT_SHORT];
     allowance_read(&allowance, "");
     text_size(needed, (double)bytes);
     text_size(left, (double)allowance.memory_left);
-    if (bytes > allowance.memory_left && bytes > ranks->bytes)
+    if (bytes > taken && bytes - taken > allowance.memory_left)
         return error_set(err,
                          "%d processes exchange gradients by %s of memory of the host, of which %s "
                          "are left: fewer devices take less",
                          ranks->count, needed, left);
-    errno = posix_fallocate(ranks->memory, 0, (off_t)bytes);
+    do
+        errno = posix_fallocate(ranks->memory, 0, (off_t)bytes);
+    while (errno == EINTR); /* a signal is for between two steps */
     return !errno || error_set_errno(err, "%s of shared memory cannot be had", needed);
+}
+
+bool ranks_reserve(const struct ranks *ranks, const struct ranks_layout *layout, struct error *err)
+{
+    size_t at[4];
+    return reserve(ranks, lay_out(ranks, layout, at), err);
 }
 
 bool ranks_map(struct ranks *ranks, const struct ranks_layout *layout, struct error *err)
@@ -185,25 +204,43 @@ static bool send_all(int channel, struct iovec *pieces, size_t count)
     return sent >= 0;
 }
 
-/* Bytes of the message; 0: the other side is gone. */
-static size_t receive(int channel, struct iovec *pieces, size_t count)
+/* Bytes of the message; 0: the other side is gone, or with MSG_DONTWAIT: there is none. */
+static size_t receive(int channel, struct iovec *pieces, size_t count, int flags)
 {
     ssize_t got;
     struct msghdr message = { .msg_iov = pieces, .msg_iovlen = count };
     do
-        got = recvmsg(channel, &message, 0);
+        got = recvmsg(channel, &message, flags);
     while (got < 0 && errno == EINTR);
     return got < 0 || (message.msg_flags & MSG_TRUNC) ? 0 : (size_t)got;
 }
 
-/* Why a process does not answer, once it has ended; it may be about to. */
+/* Whether a process that is gone has said why, and nobody has heard it yet. That it is gone is told
+ * first where it had not read all that it was sent, so it is asked once more. */
+static bool has_said_why(const struct rank_peer *peer, struct answer *answer)
+{
+    struct iovec piece = { answer, sizeof *answer };
+    for (int left = 2; left;)
+        if (!receive(peer->channel, &piece, 1, MSG_DONTWAIT))
+            left--;
+        else if (!answer->done)
+            return true;
+    return false;
+}
+
+/* Why a process can no longer be spoken to. It has ended, or is about to; in any case it ends now.
+ */
 static bool tell_end(struct rank_peer *peer, struct error *err)
 {
-    int status;
+    int status = -1;
     pid_t process = peer->process;
-    peer->process = 0;
-    if (waitpid(process, &status, 0) != process)
-        return error_set_errno(err, "the process on %s cannot be asked", peer->device);
+    struct answer answer;
+    if (has_said_why(peer, &answer))
+        return error_set(err, "%s: %s", peer->device, answer.message);
+    close(peer->channel);
+    *peer = (struct rank_peer){ .channel = -1, .device = peer->device };
+    if (!end_process(process, clock_seconds() + PATIENCE, &status))
+        return error_set(err, "the process on %s does not answer", peer->device);
     if (WIFSIGNALED(status))
         return error_set(err,
                          "the process on %s was ended by signal %d%s; the same command goes on",
@@ -236,7 +273,7 @@ bool ranks_gather(struct ranks *ranks, struct error *err)
         struct answer answer;
         struct rank_peer *peer = &ranks->peers[i];
         struct iovec piece = { &answer, sizeof answer };
-        if (!receive(peer->channel, &piece, 1))
+        if (!receive(peer->channel, &piece, 1, 0))
             return tell_end(peer, err);
         if (!answer.done)
             return error_set(err, "%s: %s", peer->device, answer.message);
@@ -248,7 +285,7 @@ bool ranks_gather(struct ranks *ranks, struct error *err)
 bool ranks_await_text(struct ranks *ranks, struct order *order, char *text, size_t capacity)
 {
     struct iovec pieces[] = { { order, sizeof *order }, { text, capacity } };
-    size_t got = receive(ranks->peers[0].channel, pieces, text ? 2 : 1);
+    size_t got = receive(ranks->peers[0].channel, pieces, text ? 2 : 1, 0);
     return got >= sizeof *order && (!text || got > sizeof *order);
 }
 

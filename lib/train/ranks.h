@@ -54,8 +54,8 @@ struct ranks_layout {
 };
 
 struct rank_peer {
-    int channel;
-    pid_t process;
+    int channel;          /* -1: closed, as it has ended */
+    pid_t process;        /* 0: it has ended */
     const char *device;   /* the caller's string */
     struct digest digest; /* of its last answer */
 };
@@ -79,6 +79,9 @@ struct ranks *ranks_join(const struct rank *rank) MUST_USE;
 /* Ends the others, and waits until they are gone. NULL is fine. */
 void ranks_close(struct ranks *ranks);
 
+/* Rank 0: takes memory for what will be mapped later. */
+bool ranks_reserve(const struct ranks *ranks, const struct ranks_layout *layout,
+                   struct error *err) MUST_USE;
 /* Makes the shared memory, or takes part in it once rank 0 has made it. */
 bool ranks_map(struct ranks *ranks, const struct ranks_layout *layout, struct error *err) MUST_USE;
 

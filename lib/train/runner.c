@@ -167,12 +167,28 @@ static bool take_memory(struct runner *runner, struct error *err)
     return ok;
 }
 
-/* Whether it can be made, as far as memory goes; nothing is kept. */
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+static struct ranks_layout room_for_both(struct ranks_layout a, struct ranks_layout b)
+{
+    return (struct ranks_layout){ .terms = larger(a.terms, b.terms),
+                                  .images = larger(a.images, b.images),
+                                  .width = larger(a.width, b.width),
+                                  .largest = larger(a.largest, b.largest) };
+}
+
+/* Whether it can be made, as far as memory goes; nothing is kept. `most` has room for what it would
+ * exchange, too; or is NULL. */
 static bool fits(const struct runner_source *source, int64_t parts, const struct backend *planning,
-                 struct error *err)
+                 struct ranks_layout *most, struct error *err)
 {
     struct runner runner;
     bool ok = build(&runner, source, parts, planning, err) && take_memory(&runner, err);
+    if (ok && most)
+        *most = room_for_both(*most, runner_layout(&runner));
     runner_release(&runner);
     return ok;
 }
@@ -186,7 +202,7 @@ static bool suggest(const struct runner_source *source, long long batch, int64_t
     if (!source->divisible)
         return error_prefix(err, "with a batch of %lld (a smaller --batch takes less)", batch);
     for (int64_t parts = taken + 1; parts <= batch; parts++) {
-        if (batch % parts == 0 && fits(source, parts, &planning, NULL))
+        if (batch % parts == 0 && fits(source, parts, &planning, NULL, NULL))
             return error_set(err,
                              "a batch of %lld does not fit: %s. %lld images at a time do: "
                              "--accumulate %lld computes the same batch in parts",
@@ -234,7 +250,7 @@ static struct runner_source source_of(const struct generator_source *generator)
 /* A run must not fail for want of memory after a week: whether each stage that is to come fits is
  * found out at once. A stage takes most while it fades in. */
 static bool foretell(const struct train_settings *settings, int channels, int size,
-                     struct error *err)
+                     struct ranks_layout *most, struct error *err)
 {
     struct train_settings resolved = *settings;
     if (!recipe_of(settings)->grows)
@@ -249,7 +265,7 @@ static bool foretell(const struct train_settings *settings, int channels, int si
         struct backend planning = planning_backend(device);
         struct generator_source generator = { &resolved, channels, size, stage.step };
         struct runner_source source = source_of(&generator);
-        if ((stage.fading || !growth.fade) && !fits(&source, 0, &planning, err))
+        if ((stage.fading || !growth.fade) && !fits(&source, 0, &planning, most, err))
             return suggest(&source, (long long)stage.batch, resolved.accumulate, device, err) ||
                    error_prefix(err, "when it has grown to the side %d", stage.side);
     }
@@ -267,9 +283,13 @@ static bool open_at(struct runner *runner, const struct train_settings *settings
 bool runner_init(struct runner *runner, const struct train_settings *settings, int channels,
                  int size, struct error *err)
 {
+    struct ranks_layout most = { 0 };
     *runner = (struct runner){ 0 };
-    return foretell(settings, channels, size, err) &&
-           open_at(runner, settings, channels, size, 0, err);
+    if (!foretell(settings, channels, size, &most, err) ||
+        !open_at(runner, settings, channels, size, 0, err))
+        return false;
+    runner->most = room_for_both(most, runner_layout(runner));
+    return true;
 }
 
 void runner_release(struct runner *runner)
@@ -471,12 +491,12 @@ struct ranks_layout runner_layout(const struct runner *runner)
                                    .images = parts * shape_count(training->real->shape) };
     for (int i = 0; i < training->phase_count; i++) {
         size_t width = width_of(&training->phases[i].each);
-        layout.width = layout.width > width ? layout.width : width;
+        layout.width = larger(layout.width, width);
     }
     for (size_t i = 0; i < store_count(runner->store); i++) {
         const struct tensor *tensor = store_tensor(runner->store, i);
         size_t bytes = shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
-        layout.largest = layout.largest > bytes ? layout.largest : bytes;
+        layout.largest = larger(layout.largest, bytes);
     }
     return layout;
 }

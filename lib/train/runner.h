@@ -32,6 +32,7 @@ struct runner {
     /* By phase, of each.items[i] and sums.items[i]: what those who share a batch exchange. */
     struct tensor **found_out[RECIPE_PHASES], **summed[RECIPE_PHASES];
     struct ranks *ranks;                       /* who share the parts of a batch; NULL: nobody */
+    struct ranks_layout most;                  /* that they exchange, in all stages to come */
     bool spread;                               /* all of them have this runner's tensors */
     bool ran[RECIPE_PHASES];                   /* in the last step */
     double terms[RECIPE_PHASES][RECIPE_TERMS]; /* of their last step: means over its parts */

@@ -48,7 +48,8 @@ struct ranks *shared_open(const struct train_beside *beside, const struct runner
     if (!check_parts(beside, runner, err))
         return NULL;
     struct ranks *ranks = ranks_open(beside, err);
-    if (ranks && send_settings(ranks, runner, err) && ranks_gather(ranks, err))
+    if (ranks && ranks_reserve(ranks, &runner->most, err) && send_settings(ranks, runner, err) &&
+        ranks_gather(ranks, err))
         return ranks;
     ranks_close(ranks);
     return NULL;

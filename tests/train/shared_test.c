@@ -10,8 +10,11 @@
 #include "train/runner.h"
 #include "train/shared.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { CHANNELS = 2, SIDE = 8, STEPS = 5, IMAGES_MOST = 24 };
@@ -45,6 +48,28 @@ static bool start(const struct rank *rank, pid_t *process, struct error *err)
         struct error why;
         keep_only(rank);
         _exit(shared_serve(rank, &why) ? 0 : 2);
+    }
+    return *process > 0 || error_set_errno(err, "fork");
+}
+
+/* Whether the next process that fails leaves an order unread, or ends before it gets any. */
+static bool is_told;
+
+static bool start_failing(const struct rank *rank, pid_t *process, struct error *err)
+{
+    fflush(NULL);
+    *process = fork();
+    if (*process == 0) {
+        struct error why;
+        struct pollfd told = { .fd = rank->channel, .events = POLLIN };
+        keep_only(rank);
+        struct ranks *ranks = ranks_join(rank);
+        if (is_told)
+            poll(&told, 1, -1);
+        (void)error_set(&why, "the device has failed");
+        ranks_answer(ranks, &why, NULL);
+        ranks_close(ranks);
+        _exit(2);
     }
     return *process > 0 || error_set_errno(err, "fork");
 }
@@ -209,6 +234,57 @@ static void a_process_that_is_killed_ends_the_training(void **state)
     }
 }
 
+/* Whoever speaks to it next, or listens, hears why, not just that it is gone. */
+static void what_a_process_could_not_do_is_told_after_its_end(void **state)
+{
+    (void)state;
+    struct error err;
+    struct order order = { .kind = ORDER_COMPARE };
+    struct train_beside beside = { devices, 1, 1, start_failing };
+    for (int told = 0; told < 2; told++) {
+        siginfo_t ended;
+        is_told = told;
+        struct ranks *ranks = ranks_open(&beside, &err);
+        assert_ok(ranks, err);
+        if (told)
+            assert_ok(ranks_order(ranks, &order, &err), err);
+        assert_int_equal(waitid(P_PID, (id_t)ranks->peers[0].process, &ended, WEXITED | WNOWAIT),
+                         0);
+        assert_false(told ? ranks_gather(ranks, &err) : ranks_order(ranks, &order, &err));
+        assert_string_equal(err.message, "cpu: the device has failed");
+        ranks_close(ranks);
+    }
+}
+
+static size_t shared_bytes(const struct runner *runner)
+{
+    struct stat now;
+    assert_int_equal(fstat(runner->ranks->memory, &now), 0);
+    return (size_t)now.st_size;
+}
+
+static void memory_to_exchange_in_every_stage_is_taken_before_the_first_step(void **state)
+{
+    (void)state;
+    struct error err;
+    struct runner runner;
+    struct train_settings settings = small_progan();
+    parallel_set_threads(1);
+    assert_ok(runner_init(&runner, &settings, CHANNELS, SIDE, &err), err);
+    assert_ok(share(&runner, 2, &err), err);
+    size_t taken = shared_bytes(&runner);
+    assert_ok(runner_begin(&runner, &err), err);
+    for (uint64_t step = 0; step < STEPS; step++) {
+        if (!runner_is_for(&runner, step))
+            assert_ok(runner_grow(&runner, step, &err), err);
+        assert_ok(runner_step(&runner, step, images_of(step), NULL, &err), err);
+        assert_true(runner.ranks->bytes <= taken);
+    }
+    assert_int_equal(shared_bytes(&runner), taken);
+    ranks_close(runner.ranks);
+    runner_release(&runner);
+}
+
 /* The first process has weights that no seed has drawn; a process that did not take them over goes
  * on with others. */
 static void a_process_with_other_weights_is_found(void **state)
@@ -248,6 +324,8 @@ int main(void)
         cmocka_unit_test(a_shared_training_grows_in_all_of_its_processes),
         cmocka_unit_test(what_cannot_be_shared_is_refused),
         cmocka_unit_test(a_process_that_is_killed_ends_the_training),
+        cmocka_unit_test(what_a_process_could_not_do_is_told_after_its_end),
+        cmocka_unit_test(memory_to_exchange_in_every_stage_is_taken_before_the_first_step),
         cmocka_unit_test(a_process_with_other_weights_is_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
