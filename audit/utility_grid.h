@@ -1,6 +1,6 @@
 /* The grid of trials in memory: utility_stores.c opens what it is of, utility.c makes and runs it,
- * trial by trial in utility_trial.c, utility_result.c sums up, and utility_panel.c draws. Internal to
- * the utility audit. */
+ * trial by trial in utility_trial.c, utility_result.c sums up, and utility_panel.c draws. Internal
+ * to the utility audit. */
 #ifndef AUDIT_UTILITY_GRID_H
 #define AUDIT_UTILITY_GRID_H
 

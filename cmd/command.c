@@ -1,4 +1,4 @@
-/* Options and help out of tables; see command.h. */
+/* Options out of tables; see command.h. */
 #include "command.h"
 
 #include "base/json.h"
@@ -30,15 +30,14 @@ struct common {
 static const struct yaml_field common_fields[] = { JSON, QUIET, THREADS, HELP, { 0 } };
 static const struct yaml_field common_fields_own_threads[] = { JSON, QUIET, HELP, { 0 } };
 
-static const struct yaml_field *common_of(const struct command *command)
+const struct yaml_field *command_common(const struct command *command)
 {
     return command->own_threads ? common_fields_own_threads : common_fields;
 }
 
 void (*command_use_threads)(int count);
 
-/* "lethe ingest", or the name of a program that has one command. */
-static const char *command_title(const struct command *command)
+const char *command_title(const struct command *command)
 {
     static char title[64];
     snprintf(title, sizeof title, "%s%s", command->program ? command->program : "lethe ",
@@ -98,7 +97,7 @@ static bool unknown_option(struct invocation *invocation, const char *name, size
     size_t count = 0, capacity = 0;
     char *word = arena_substring(&invocation->arena, name, length);
     list_names(invocation->command->options, &invocation->arena, &names, &count, &capacity);
-    list_names(common_of(invocation->command), &invocation->arena, &names, &count, &capacity);
+    list_names(command_common(invocation->command), &invocation->arena, &names, &count, &capacity);
     const char *nearest = text_nearest(word, names, count);
     free(names);
     if (nearest)
@@ -231,7 +230,7 @@ static const struct yaml_field *find_any(struct parsing *parsing, const char *na
     if (field)
         return field;
     *values = (char *)&parsing->common;
-    return find_option(common_of(parsing->invocation->command), name, length, values);
+    return find_option(command_common(parsing->invocation->command), name, length, values);
 }
 
 /* The switch that "no-name" switches off. */
@@ -317,167 +316,6 @@ static bool parse(struct parsing *parsing, int argc, char **argv)
                      command_title(command), command->operands);
 }
 
-/* ---- help ------------------------------------------------------------------------------------ */
-
-/* The one that completions tell of, where several groups have one of that name. */
-static const struct yaml_field *first_named(const struct yaml_field *fields, const char *key)
-{
-    for (const struct yaml_field *field = fields; field && field->key; field++) {
-        const struct yaml_field *found = field;
-        if (field->kind == YAML_SECTION)
-            found = first_named(field->section, key);
-        else if (field->kind == YAML_ROWS || strcmp(field->key, key) != 0)
-            found = NULL;
-        if (found)
-            return found;
-    }
-    return NULL;
-}
-
-static void visit_option(const struct yaml_field *field, option_visitor *visit, void *context)
-{
-    struct text name = { 0 };
-    for (const char *byte = field->key; *byte; byte++)
-        text_add_bytes(&name, *byte == '_' ? "-" : byte, 1);
-    visit(context, name.bytes, field);
-    text_release(&name);
-}
-
-/* Those in groups once, or not at all. Rows are for plans alone. */
-static void each_option(const struct yaml_field *all, const struct yaml_field *fields, int depth,
-                        bool groups, option_visitor *visit, void *context)
-{
-    for (const struct yaml_field *field = fields; field && field->key; field++)
-        if (field->kind == YAML_SECTION && (depth == 0 || groups))
-            each_option(all, field->section, depth + 1, groups, visit, context);
-        else if (field->kind != YAML_SECTION && field->kind != YAML_ROWS &&
-                 (!groups || first_named(all, field->key) == field))
-            visit_option(field, visit, context);
-}
-
-void command_each_option(const struct command *command, option_visitor *visit, void *context)
-{
-    each_option(command->options, command->options, 0, true, visit, context);
-    each_option(common_of(command), common_of(command), 0, true, visit, context);
-}
-
-void command_each_plain_option(const struct command *command, option_visitor *visit, void *context)
-{
-    each_option(command->options, command->options, 0, false, visit, context);
-    each_option(common_of(command), common_of(command), 0, false, visit, context);
-}
-
-void command_each_group(const struct command *command, group_visitor *visit, void *context)
-{
-    for (const struct yaml_field *outer = command->options; outer && outer->key; outer++)
-        if (outer->kind == YAML_SECTION)
-            for (const struct yaml_field *group = outer->section; group->key; group++)
-                if (group->kind == YAML_SECTION)
-                    visit(context, group);
-}
-
-void group_each_option(const struct yaml_field *group, option_visitor *visit, void *context)
-{
-    each_option(group->section, group->section, 0, false, visit, context);
-}
-
-void option_values(const struct yaml_field *field, struct text *out)
-{
-    for (size_t i = 0; field->kind == YAML_CHOICE && field->choices[i]; i++)
-        text_format(out, "%s%s", i ? "|" : " ", field->choices[i]);
-    if (field->metavar)
-        text_format(out, " %s", field->metavar);
-}
-
-static void help_option(void *context, const char *name, const struct yaml_field *field)
-{
-    enum { COLUMN = 30 };
-    struct text line = { 0 };
-    (void)context;
-    text_format(&line, "  --%s", name);
-    option_values(field, &line);
-    if (line.length >= COLUMN)
-        printf("%s\n%*s%s\n", line.bytes, COLUMN, "", field->help);
-    else
-        printf("%-*s%s\n", COLUMN, line.bytes, field->help);
-    text_release(&line);
-}
-
-enum { LINE = 100 };
-
-static void add_to_line(void *context, const char *name, const struct yaml_field *field)
-{
-    struct text *line = context;
-    (void)field;
-    if (line->length + strlen(name) + 3 > LINE) {
-        printf("%s\n", line->bytes);
-        line->length = 0;
-        text_format(line, "%14s", "");
-    }
-    text_format(line, " --%s", name);
-}
-
-struct listing {
-    const struct command *command;
-    bool headed;
-};
-
-/* The names alone: all of every group would not fit a screen. */
-static void help_group(void *context, const struct yaml_field *group)
-{
-    struct listing *listing = context;
-    struct text line = { 0 };
-    if (!listing->headed)
-        printf("\nin groups; %s -h GROUP tells what they are:\n", command_title(listing->command));
-    listing->headed = true;
-    text_format(&line, "  %-12s", group->key);
-    group_each_option(group, add_to_line, &line);
-    printf("%s\n", line.bytes);
-    text_release(&line);
-}
-
-/* What find_group looks for, and finds. */
-struct search {
-    const char *key;
-    const struct yaml_field *found;
-};
-
-static void find_group(void *context, const struct yaml_field *group)
-{
-    struct search *search = context;
-    if (strcmp(search->key, group->key) == 0)
-        search->found = group;
-}
-
-/* Of the group that an argument names, or of the command. */
-static void help(const struct invocation *invocation)
-{
-    const struct command *command = invocation->command;
-    struct search search = { 0 };
-    for (size_t i = 0; i < invocation->operand_count && !search.found; i++) {
-        search.key = invocation->operands[i];
-        command_each_group(command, find_group, &search);
-    }
-    if (!search.found) {
-        command_help(command);
-        return;
-    }
-    printf("options of %s, group %s: %s\n\n", command_title(command), search.key,
-           search.found->help);
-    group_each_option(search.found, help_option, NULL);
-}
-
-void command_help(const struct command *command)
-{
-    printf("usage: %s%s%s%s\n\n%s\n", command_title(command), *command->operands ? " " : "",
-           command->operands, command->options ? " [OPTIONS]" : "", command->summary);
-    if (command->details)
-        printf("%s\n", command->details);
-    printf("\n");
-    command_each_plain_option(command, help_option, NULL);
-    command_each_group(command, help_group, &(struct listing){ command, false });
-}
-
 /* ---- running --------------------------------------------------------------------------------- */
 
 void command_print(struct json *document)
@@ -518,7 +356,7 @@ static enum exit_code run_parsed(struct parsing *parsing)
 {
     struct invocation *invocation = parsing->invocation;
     if (parsing->common.help) {
-        help(invocation);
+        command_help_asked(invocation);
         return EXIT_YES;
     }
     invocation->json = parsing->common.json;

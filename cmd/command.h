@@ -82,8 +82,15 @@ extern void (*command_use_threads)(int count);
 /* Runs the command with its arguments (argv without its name). */
 enum exit_code command_run(const struct command *command, int argc, char **argv);
 
-/* Prints a command's help. */
+/* "lethe ingest", or the name of a program that has one command; good until the next call. */
+const char *command_title(const struct command *command);
+
+/* The options that every command has. */
+const struct yaml_field *command_common(const struct command *command);
+
+/* Prints a command's help; that of the group that an operand names, if one does. */
 void command_help(const struct command *command);
+void command_help_asked(const struct invocation *invocation);
 
 /* Calls visit for each option of a command, its own first, then those that every command has;
  * `name` is what is typed, without the dashes. For help, man pages and completions alike. */
