@@ -12,16 +12,11 @@ struct options {
     struct ingest_settings settings;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "out",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, out),
-      .metavar = "STORE",
-      .help = "folder to write; must not exist" },
-    { .key = "settings",
-      .kind = YAML_SECTION,
-      .offset = offsetof(struct options, settings),
-      .section = ingest_fields },
+    OPTION(out, YAML_STRING, .metavar = "STORE", .help = "folder to write; must not exist"),
+    OPTION(settings, YAML_SECTION, .section = ingest_fields),
     { 0 },
 };
 

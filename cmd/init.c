@@ -16,16 +16,12 @@ struct options {
     struct ingest_settings settings;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "name",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, name),
-      .metavar = "NAME",
-      .help = "of the release (default: the folder's)" },
-    { .key = "settings",
-      .kind = YAML_SECTION,
-      .offset = offsetof(struct options, settings),
-      .section = ingest_fields + 1 }, /* all but the source, which is the operand */
+    OPTION(name, YAML_STRING, .metavar = "NAME", .help = "of the release (default: the folder's)"),
+    /* all but the source, which is the operand */
+    OPTION(settings, YAML_SECTION, .section = ingest_fields + 1),
     { 0 },
 };
 

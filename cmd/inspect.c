@@ -16,23 +16,14 @@ struct options {
     bool verify;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "png",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, png),
-      .metavar = "FILE",
-      .help = "draw a contact sheet: every channel, and the mask in colour" },
-    { .key = "rows",
-      .kind = YAML_INTEGER,
-      .offset = offsetof(struct options, rows),
-      .minimum = 1,
-      .maximum = 1000,
-      .metavar = "N",
-      .help = "images on the sheet (default 8)" },
-    { .key = "verify",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, verify),
-      .help = "hold the files against their digests" },
+    OPTION(png, YAML_STRING, .metavar = "FILE",
+           .help = "draw a contact sheet: every channel, and the mask in colour"),
+    OPTION(rows, YAML_INTEGER, .minimum = 1, .maximum = 1000, .metavar = "N",
+           .help = "images on the sheet (default 8)"),
+    OPTION(verify, YAML_BOOL, .help = "hold the files against their digests"),
     { 0 },
 };
 

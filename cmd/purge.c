@@ -22,15 +22,11 @@ struct options {
     bool yes, abandon;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "yes",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, yes),
-      .help = "remove; without it the list is only shown" },
-    { .key = "abandon",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, abandon),
-      .help = "even though nothing was released" },
+    OPTION(yes, YAML_BOOL, .help = "remove; without it the list is only shown"),
+    OPTION(abandon, YAML_BOOL, .help = "even though nothing was released"),
     { 0 },
 };
 

@@ -16,11 +16,10 @@ struct options {
     bool pdf;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "pdf",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, pdf),
-      .help = "print both reports to PDF too, through Chromium" },
+    OPTION(pdf, YAML_BOOL, .help = "print both reports to PDF too, through Chromium"),
     { 0 },
 };
 

@@ -17,12 +17,11 @@ struct options {
     const char *import;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "import",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, import),
-      .metavar = "FILE",
-      .help = "marks as the internal report saves them" },
+    OPTION(import, YAML_STRING, .metavar = "FILE",
+           .help = "marks as the internal report saves them"),
     { 0 },
 };
 

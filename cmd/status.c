@@ -15,27 +15,17 @@ struct options {
     bool verify, journal, follow, curves, stopped;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
+
 static const struct yaml_field options[] = {
-    { .key = "verify",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, verify),
-      .help = "read every file, where otherwise names and sizes are believed" },
-    { .key = "journal",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, journal),
-      .help = "check the journal's chain, and hold it against what the report states" },
-    { .key = "follow",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, follow),
-      .help = "go on telling until the run has ended" },
-    { .key = "curves",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, curves),
-      .help = "draw how the training goes, or went" },
-    { .key = "stopped",
-      .kind = YAML_BOOL,
-      .offset = offsetof(struct options, stopped),
-      .help = "only whether it was stopped, and the same command goes on: exit code 0 or 1" },
+    OPTION(verify, YAML_BOOL,
+           .help = "read every file, where otherwise names and sizes are believed"),
+    OPTION(journal, YAML_BOOL,
+           .help = "check the journal's chain, and hold it against what the report states"),
+    OPTION(follow, YAML_BOOL, .help = "go on telling until the run has ended"),
+    OPTION(curves, YAML_BOOL, .help = "draw how the training goes, or went"),
+    OPTION(stopped, YAML_BOOL,
+           .help = "only whether it was stopped, and the same command goes on: exit code 0 or 1"),
     { 0 },
 };
 

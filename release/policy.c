@@ -39,7 +39,9 @@ const struct policy_settings policy_defaults = {
     .rows = { (void *)(uintptr_t)default_rows, sizeof default_rows / sizeof *default_rows },
 };
 
-#define ROW(...) YAML_FIELD(struct policy_row, __VA_ARGS__)
+#define ROW(...)   YAML_FIELD(struct policy_row, __VA_ARGS__)
+#define FIELD(...) YAML_FIELD(struct policy_settings, __VA_ARGS__)
+
 static const struct yaml_field row_fields[] = {
     ROW(metric, YAML_STRING, .required = true),
     ROW(bound, YAML_CHOICE, .choices = policy_bound_names),
@@ -49,17 +51,10 @@ static const struct yaml_field row_fields[] = {
 };
 
 const struct yaml_field policy_fields[] = {
-    { .key = "quarantine",
-      .kind = YAML_CHOICE,
-      .offset = offsetof(struct policy_settings, quarantine),
-      .choices = quarantine_names,
-      .help = "what happens to flagged images (default drop)" },
-    { .key = "rows",
-      .kind = YAML_ROWS,
-      .offset = offsetof(struct policy_settings, rows),
-      .section = row_fields,
-      .row_size = sizeof(struct policy_row),
-      .help = "metric, bound, limit: what a set must show to be released" },
+    FIELD(quarantine, YAML_CHOICE, .choices = quarantine_names,
+          .help = "what happens to flagged images (default drop)"),
+    FIELD(rows, YAML_ROWS, .section = row_fields, .row_size = sizeof(struct policy_row),
+          .help = "metric, bound, limit: what a set must show to be released"),
     { 0 },
 };
 

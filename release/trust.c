@@ -23,15 +23,8 @@ struct document {
     struct yaml_rows keys, authorities, timestamps;
 };
 
-#define FIELD(struct_, name_, kind_, ...)                                                          \
-    {                                                                                              \
-        .key = #name_, .kind = kind_, .offset = offsetof(struct struct_, name_), __VA_ARGS__       \
-    }
-#define ROLE_FIELD                                                                                 \
-    {                                                                                              \
-        .key = "role", .kind = YAML_CHOICE, .offset = offsetof(struct row, role),                  \
-        .choices = role_names, .required = true                                                    \
-    }
+#define FIELD(struct_, ...) YAML_FIELD(struct struct_, __VA_ARGS__)
+#define ROLE_FIELD          FIELD(row, role, YAML_CHOICE, .choices = role_names, .required = true)
 
 static const struct yaml_field key_fields[] = {
     FIELD(row, name, YAML_STRING, .required = true),

@@ -13,10 +13,7 @@
 
 const struct report_settings report_defaults = { .samples = 8, .pairs = 24 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct report_settings, name), __VA_ARGS__ \
-    }
+#define FIELD(...) YAML_FIELD(struct report_settings, __VA_ARGS__)
 
 const struct yaml_field report_fields[] = {
     FIELD(intended_use, YAML_STRING, .metavar = "TEXT", .help = "what the set is for"),

@@ -38,10 +38,7 @@ const struct ingest_settings ingest_defaults = {
     .validation = 0,
 };
 
-#define FIELD(name, kind_, ...)                                                                    \
-    {                                                                                              \
-        .key = #name, .kind = kind_, .offset = offsetof(struct ingest_settings, name), __VA_ARGS__ \
-    }
+#define FIELD(...) YAML_FIELD(struct ingest_settings, __VA_ARGS__)
 
 const struct yaml_field ingest_fields[] = {
     FIELD(source, YAML_STRING, .metavar = "FOLDER", .help = "folder with the scans"),
