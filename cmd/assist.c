@@ -200,12 +200,14 @@ static void note(struct assist *assist, const struct stage *stage, const struct 
 
 /* Takes a unit of the stage, where there is a free one, and works on it, watched. */
 static bool work_on(struct assist *assist, const struct stage *stage,
-                    const struct release_plan *plan, struct arena *arena, bool *worked)
+                    const struct release_plan *plan, bool is_only, struct arena *arena,
+                    bool *worked)
 {
     struct error *err = &assist->invocation->err;
     struct stage_work work = stage_of_plan(stage, plan, arena, err);
     double started = clock_seconds();
     work.command = assist->command;
+    work.is_only = is_only;
     bool ok = stage->assist(&work, assist->options->device, worked) ||
               error_prefix(err, "%s", stage->name);
     if (*worked)
@@ -224,7 +226,7 @@ static bool work_on_any(struct assist *assist, const struct sight *sight, struct
         size_t count = stage_variants(stages[i], &assist->plan, &variants, arena);
         for (size_t v = 0; v < count && !*worked && !interrupted(); v++)
             if (may_work(stages[i], &variants[v], sight, arena) &&
-                !work_on(assist, stages[i], &variants[v], arena, worked))
+                !work_on(assist, stages[i], &variants[v], count == 1, arena, worked))
                 return false;
     }
     return true;

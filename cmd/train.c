@@ -253,9 +253,13 @@ static bool assist_training(struct stage_work *work, const struct train_job *job
     return prepare(work, job->dataset) && train(job, &report, work->err);
 }
 
+/* The only training is the run's where it may be shared: who took it first would have it on one
+ * device. */
 static bool assist(struct stage_work *work, const char *device, bool *worked)
 {
     struct lock lock;
+    if (work->is_only && work->plan->train.accumulate > 1)
+        return true;
     struct train_job job = { .dataset = stage_folder(work->plan, "ingest", work->arena),
                              .out = work->folder,
                              .settings = &work->plan->train,

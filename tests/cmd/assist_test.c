@@ -34,18 +34,19 @@ static const char plan_text[] =
 
 static const char other_text[] = "stylegan2: { z_width: 4, w_width: 4 }\n";
 
-static const char one_training[] =
-    "name: one\n"
-    "seed: 5\n"
-    "ingest: { source: ../cohort, size: 16, holdout: 0.4 }\n"
-    "train:\n"
-    "  model: stylegan2\n"
-    "  batch: 4\n"
-    "  accumulate: 2\n"
-    "  images: 100\n"
-    "  samples: 0\n"
-    "  device: cpu\n"
-    "  stylegan2: { z_width: 8, w_width: 8, channel_base: 128, channel_max: 8 }\n";
+#define ONE_TRAINING(images)                                                                       \
+    "name: one\n"                                                                                  \
+    "seed: 5\n"                                                                                    \
+    "ingest: { source: ../cohort, size: 16, holdout: 0.4 }\n"                                      \
+    "train:\n"                                                                                     \
+    "  model: stylegan2\n"                                                                         \
+    "  batch: 4\n"                                                                                 \
+    "  accumulate: 2\n"                                                                            \
+    "  images: " images "\n"                                                                       \
+    "  samples: 0\n"                                                                               \
+    "  device: cpu\n"                                                                              \
+    "  stylegan2: { z_width: 8, w_width: 8, channel_base: 128, channel_max: 8 }\n"
+static const char one_training[] = ONE_TRAINING("100");
 
 static const char *write_plan(const char *folder, const char *other)
 {
@@ -298,6 +299,31 @@ static void devices_beside_a_run_share_its_only_training(void **state)
     assert_made_alike("alone", "shared", "model/checkpoints/step-000000000025.safetensors");
 }
 
+/* A run that begins looks at its data first, for long where they are large. */
+static void a_training_that_may_be_shared_is_left_to_the_run(void **state)
+{
+    (void)state;
+    struct arena arena;
+    struct run_lock lock;
+    struct run_holder holder;
+    make_cohort();
+    const char *plan = write_plan_of("shared", ONE_TRAINING("100000"));
+    assert_int_equal(wait_for(start_run(plan, "ingest")), 0);
+    pid_t run = start_run(plan, "train");
+    wait_until(is_training_begun, run);
+    arena_init(&arena);
+    run_lock_holder(scratch("shared/run"), &holder, &arena);
+    kill_now(run);
+    assert_ok(run_lock_take(&lock, scratch("shared/run"), "lethe run", &err), err);
+    assert_ok(run_lock_tell(&lock, holder.plan, "train", "train", &err), err);
+    pid_t assistant = start((const char *const[]){ LETHE_BINARY, "assist", plan, "--device", "cpu",
+                                                   "--time-limit", "0.02", NULL });
+    assert_int_equal(wait_for(assistant), 0);
+    assert_log_tells("the time limit; worked 0 times");
+    run_lock_release(&lock);
+    arena_release(&arena);
+}
+
 /* ---- who may not assist ---------------------------------------------------------------------- */
 
 /* Takes the place of a run, and says that it is of that version. */
@@ -348,6 +374,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(whoever_is_killed_in_whatever_unit_the_bytes_are_the_same),
         TEST(devices_beside_a_run_share_its_only_training),
+        TEST(a_training_that_may_be_shared_is_left_to_the_run),
         TEST(another_version_or_plan_is_refused),
         TEST(a_candidate_that_was_changed_is_another_plan),
     };
