@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,17 +268,34 @@ bool ranks_order(struct ranks *ranks, const struct order *order, struct error *e
     return ranks_send_text(ranks, order, NULL, err);
 }
 
+static bool hear(struct rank_peer *peer, struct error *err)
+{
+    struct answer answer;
+    struct iovec piece = { &answer, sizeof answer };
+    if (!receive(peer->channel, &piece, 1, 0))
+        return tell_end(peer, err);
+    peer->digest = answer.digest;
+    return answer.done || error_set(err, "%s: %s", peer->device, answer.message);
+}
+
+/* In the order in which they come: the end of one is not missed while another takes long. */
 bool ranks_gather(struct ranks *ranks, struct error *err)
 {
-    for (size_t i = 0; i < ranks->peer_count; i++) {
-        struct answer answer;
-        struct rank_peer *peer = &ranks->peers[i];
-        struct iovec piece = { &answer, sizeof answer };
-        if (!receive(peer->channel, &piece, 1, 0))
-            return tell_end(peer, err);
-        if (!answer.done)
-            return error_set(err, "%s: %s", peer->device, answer.message);
-        peer->digest = answer.digest;
+    struct pollfd awaited[RANKS_MAX];
+    size_t left = ranks->peer_count;
+    for (size_t i = 0; i < left; i++)
+        awaited[i] = (struct pollfd){ .fd = ranks->peers[i].channel, .events = POLLIN };
+    while (left) {
+        if (poll(awaited, ranks->peer_count, -1) < 0)
+            continue; /* a signal is for between two steps */
+        for (size_t i = 0; i < ranks->peer_count; i++) {
+            if (!awaited[i].revents)
+                continue;
+            awaited[i].fd = -1;
+            left--;
+            if (!hear(&ranks->peers[i], err))
+                return false;
+        }
     }
     return true;
 }

@@ -231,7 +231,7 @@ static void what_cannot_be_shared_is_refused(void **state)
     runner_release(&runner);
 }
 
-/* Whatever it was doing: nobody waits for it. */
+/* Whatever it was doing: nobody waits for it, not even while another does not go on. */
 static void a_process_that_is_killed_ends_the_training(void **state)
 {
     (void)state;
@@ -244,8 +244,10 @@ static void a_process_that_is_killed_ends_the_training(void **state)
         assert_ok(share(&runner, 3, &err) && runner_begin(&runner, &err), err);
         for (int i = 0; i < step; i++)
             assert_ok(runner_step(&runner, (uint64_t)i, images_of(0), NULL, &err), err);
+        kill(runner.ranks->peers[0].process, SIGSTOP);
         kill(runner.ranks->peers[1].process, SIGKILL);
         assert_false(runner_step(&runner, (uint64_t)step, images_of(0), NULL, &err));
+        kill(runner.ranks->peers[0].process, SIGCONT);
         assert_contains(err.message, "the process on cpu was ended by signal 9");
         ranks_close(runner.ranks);
         runner_release(&runner);
