@@ -291,10 +291,10 @@ bool ranks_gather(struct ranks *ranks, struct error *err)
         for (size_t i = 0; i < ranks->peer_count; i++) {
             if (!awaited[i].revents)
                 continue;
-            awaited[i].fd = -1;
-            left--;
             if (!hear(&ranks->peers[i], err))
                 return false;
+            awaited[i].events = 0; /* of its end poll tells all the same */
+            left--;
         }
     }
     return true;
