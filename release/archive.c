@@ -283,8 +283,12 @@ static bool compress(struct packing *packing, const void *bytes, size_t size,
     }
 }
 
+/* Of nothing (a file without padding) zstd must not hear: it would wait until a job gets on, and
+ * compress on one core. */
 static bool emit(struct packing *packing, const void *bytes, size_t size)
 {
+    if (!size)
+        return true;
     digest_add(packing->tar, bytes, size);
     packing->tar_size += size;
     return compress(packing, bytes, size, ZSTD_e_continue);
