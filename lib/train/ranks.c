@@ -133,6 +133,11 @@ void ranks_close(struct ranks *ranks)
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
 /* Where each array lies; returns all bytes. */
 static size_t lay_out(const struct ranks *ranks, const struct ranks_layout *layout, size_t at[4])
 {
@@ -141,7 +146,7 @@ static size_t lay_out(const struct ranks *ranks, const struct ranks_layout *layo
     size_t bytes = 0;
     for (int i = 0; i < 4; i++) {
         at[i] = bytes;
-        bytes += (floats[i] * sizeof(float) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+        bytes += aligned(floats[i] * sizeof(float));
     }
     return bytes > layout->largest ? bytes : layout->largest;
 }
@@ -374,11 +379,6 @@ void ranks_add(struct ranks *ranks, int count, bool first)
 static size_t bytes_of(const struct tensor *tensor)
 {
     return shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
-}
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 }
 
 bool ranks_spread(struct ranks *ranks, const struct store *store, const char *passing,
