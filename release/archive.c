@@ -1,10 +1,10 @@
 /* Writing the archive, and the whole contact surface with libzstd's compressor; see archive.h.
  *
- * The tar is cut into pieces: of a small file all of it, of a large one 4 MiB at a time. Any thread
- * reads a piece and digests it if it is a whole file; then, one piece at a time and in order,
- * headers and piece go through the tar's digest into the compressor, and what comes out of that
- * into the archive's digests and the file. Compression itself runs on zstd's own threads meanwhile:
- * the ordered part takes about a third of a core's time (SHA-256 1.3 GB/s), so two cores stay busy.
+ * The tar is cut into pieces: of small files as many as fill one, of a large one 4 MiB at a time.
+ * Any thread reads a piece and digests the whole files in it; then, one piece at a time and in
+ * order, headers and piece go through the tar's digest into the compressor. Compression runs on
+ * zstd's own threads; what comes out goes by a relay to one more, which digests and writes it. So
+ * what has to be done in order, half a core's time each, never waits for the other.
  *
  * The tar is ours (tar.h) rather than libarchive's, because its digest is signed: the same files
  * have to give the same tar with whatever library a later Debian brings. */
@@ -13,6 +13,7 @@
 #include "base/file.h"
 #include "base/parallel.h"
 #include "base/progress.h"
+#include "release/relay.h"
 #include "release/tar.h"
 
 #include <errno.h>
@@ -24,7 +25,7 @@
 
 #include <zstd.h>
 
-enum { PIECE = 4 << 20, OUTPUT = 1 << 20, JOB = 8 << 20, MOST_WORKERS = 64 };
+enum { PIECE = 4 << 20, GROUP = 1 << 20, JOB = 8 << 20, MOST_WORKERS = 64 };
 
 /* ---- what comes out -------------------------------------------------------------------------- */
 
@@ -165,9 +166,12 @@ static void output_release(struct output *output)
 
 /* ---- packing --------------------------------------------------------------------------------- */
 
+/* Whole files, several where they are small; or a part of one. Every piece is waited for, and to
+ * wake a thread takes tens of microseconds on a virtual machine: so pieces are not small. */
 struct piece {
-    size_t file;
+    size_t file, count; /* of files */
     uint64_t offset;
+    size_t size; /* of their contents */
 };
 
 struct packing {
@@ -177,13 +181,14 @@ struct packing {
     struct piece *pieces;
     size_t piece_count;
     unsigned char **buffers; /* by piece: read and not yet packed */
-    struct digest *digests;  /* by piece: of those that are whole files */
+    struct digest *digests;  /* by file: of those that are in one piece */
     struct tar_walk walk;
     struct digest_state *tar, *file; /* file: of one in several pieces */
     uint64_t tar_size;
     ZSTD_CCtx *compressor;
-    unsigned char *compressed; /* OUTPUT bytes */
     struct output output;
+    struct relay compressed;   /* on its way to `output`, by a thread that alone uses it … */
+    struct error output_error; /* … and why it stopped */
     struct progress progress;
     struct error read_error;
     atomic_flag failing;
@@ -191,15 +196,9 @@ struct packing {
     struct error *err;
 };
 
-static size_t piece_size(const struct packing *packing, const struct piece *piece)
+static bool is_whole(const struct packing *packing, size_t file)
 {
-    uint64_t left = packing->files[piece->file].size - piece->offset;
-    return left < PIECE ? (size_t)left : PIECE;
-}
-
-static bool is_whole(const struct packing *packing, const struct piece *piece)
-{
-    return packing->files[piece->file].size <= PIECE;
+    return packing->files[file].size <= PIECE;
 }
 
 static bool read_at(int descriptor, unsigned char *bytes, size_t size, uint64_t offset,
@@ -219,10 +218,9 @@ static bool read_at(int descriptor, unsigned char *bytes, size_t size, uint64_t 
     return true;
 }
 
-static bool read_piece(const struct packing *packing, const struct piece *piece,
-                       unsigned char *bytes, struct error *err)
+static bool read_file(const struct packing *packing, const struct digest_entry *file,
+                      uint64_t offset, unsigned char *bytes, size_t size, struct error *err)
 {
-    const struct digest_entry *file = &packing->files[piece->file];
     struct stat status;
     struct arena arena;
     arena_init(&arena);
@@ -237,23 +235,39 @@ static bool read_piece(const struct packing *packing, const struct piece *piece,
         error_set(err, "%s: has %llu bytes instead of %llu: it changed while it was packed", path,
                   (unsigned long long)status.st_size, (unsigned long long)file->size);
     else
-        ok = read_at(descriptor, bytes, piece_size(packing, piece), piece->offset, path, err);
+        ok = read_at(descriptor, bytes, size, offset, path, err);
     if (descriptor >= 0)
         close(descriptor);
     arena_release(&arena);
     return ok;
 }
 
-/* On any thread: reads a piece, and digests it if it is a whole file. */
+/* Contents one after the other. */
+static bool read_piece(const struct packing *packing, const struct piece *piece,
+                       unsigned char *bytes, struct error *err)
+{
+    const struct digest_entry *files = &packing->files[piece->file];
+    if (!is_whole(packing, piece->file))
+        return read_file(packing, files, piece->offset, bytes, piece->size, err);
+    for (size_t i = 0; i < piece->count; i++) {
+        size_t size = (size_t)files[i].size;
+        if (!read_file(packing, &files[i], 0, bytes, size, err))
+            return false;
+        packing->digests[piece->file + i] = digest_of(bytes, size);
+        bytes += size;
+    }
+    return true;
+}
+
+/* On any thread: reads a piece, and digests the files that are whole in it. */
 static void load(void *context, size_t item)
 {
     struct packing *packing = context;
     const struct piece *piece = &packing->pieces[item];
-    size_t size = piece_size(packing, piece);
     struct error err;
     if (atomic_load(&packing->failed))
         return;
-    unsigned char *bytes = memory_allocate(size + 1, 1, "a piece of the archive", &err);
+    unsigned char *bytes = memory_allocate(piece->size + 1, 1, "a piece of the archive", &err);
     if (!bytes || !read_piece(packing, piece, bytes, &err)) {
         if (!atomic_flag_test_and_set(&packing->failing))
             packing->read_error = err;
@@ -261,30 +275,37 @@ static void load(void *context, size_t item)
         memory_free(bytes);
         return;
     }
-    if (is_whole(packing, piece))
-        packing->digests[item] = digest_of(bytes, size);
     packing->buffers[item] = bytes;
 }
 
+static bool take_compressed(void *context, const unsigned char *bytes, size_t size)
+{
+    struct packing *packing = context;
+    return output_write(&packing->output, bytes, size, &packing->output_error);
+}
+
+/* False: zstd failed, and err says how; or the output did, and output_error says so. */
 static bool compress(struct packing *packing, const void *bytes, size_t size,
                      ZSTD_EndDirective directive)
 {
     ZSTD_inBuffer in = { bytes, size, 0 };
     for (;;) {
-        ZSTD_outBuffer out = { packing->compressed, OUTPUT, 0 };
+        unsigned char *buffer = relay_buffer(&packing->compressed);
+        ZSTD_outBuffer out = { buffer, RELAY_SIZE, 0 };
+        if (!buffer)
+            return false;
         size_t left = ZSTD_compressStream2(packing->compressor, &out, &in, directive);
         if (ZSTD_isError(left))
             return error_set(packing->err, "%s: cannot be compressed: %s", packing->output.path,
                              ZSTD_getErrorName(left));
-        if (!output_write(&packing->output, packing->compressed, out.pos, packing->err))
-            return false;
+        if (out.pos)
+            relay_send(&packing->compressed, out.pos);
         if (directive == ZSTD_e_end ? !left : in.pos == in.size)
             return true;
     }
 }
 
-/* Of nothing (a file without padding) zstd must not hear: it would wait until a job gets on, and
- * compress on one core. */
+/* Given nothing, zstd would wait until a job has got on. */
 static bool emit(struct packing *packing, const void *bytes, size_t size)
 {
     if (!size)
@@ -308,10 +329,9 @@ static bool emit_headers(struct packing *packing)
     return true;
 }
 
-static bool check_file(struct packing *packing, const struct piece *piece,
+static bool check_file(struct packing *packing, struct digest_entry *file,
                        const struct digest *digest)
 {
-    struct digest_entry *file = &packing->files[piece->file];
     if (packing->settings->measure)
         file->digest = *digest;
     return digest_equal(digest, &file->digest) ||
@@ -321,25 +341,50 @@ static bool check_file(struct packing *packing, const struct piece *piece,
                      packing->folder, file->path);
 }
 
-static bool pack_piece(struct packing *packing, size_t item)
+/* The end of a file: what it was, and padding. */
+static bool end_file(struct packing *packing, size_t number, const struct digest *digest)
 {
     static const unsigned char zeros[TAR_BLOCK];
-    const struct piece *piece = &packing->pieces[item];
-    size_t size = piece_size(packing, piece);
-    uint64_t end = piece->offset + size, whole = packing->files[piece->file].size;
-    if (!piece->offset && !emit_headers(packing))
-        return false;
-    if (!piece->offset && !is_whole(packing, piece))
+    struct digest_entry *file = &packing->files[number];
+    return check_file(packing, file, digest) && emit(packing, zeros, tar_padding(file->size));
+}
+
+static bool pack_files(struct packing *packing, const struct piece *piece,
+                       const unsigned char *bytes)
+{
+    for (size_t i = piece->file; i < piece->file + piece->count; i++) {
+        size_t size = (size_t)packing->files[i].size;
+        if (!emit_headers(packing) || !emit(packing, bytes, size) ||
+            !end_file(packing, i, &packing->digests[i]))
+            return false;
+        bytes += size;
+    }
+    return true;
+}
+
+static bool pack_part(struct packing *packing, const struct piece *piece,
+                      const unsigned char *bytes)
+{
+    if (!piece->offset) {
+        if (!emit_headers(packing))
+            return false;
         packing->file = digest_begin();
-    if (packing->file)
-        digest_add(packing->file, packing->buffers[item], size);
-    if (!emit(packing, packing->buffers[item], size))
+    }
+    digest_add(packing->file, bytes, piece->size);
+    if (!emit(packing, bytes, piece->size))
         return false;
-    if (end < whole)
+    if (piece->offset + piece->size < packing->files[piece->file].size)
         return true;
-    struct digest digest = packing->file ? digest_end(packing->file) : packing->digests[item];
+    struct digest digest = digest_end(packing->file);
     packing->file = NULL;
-    return check_file(packing, piece, &digest) && emit(packing, zeros, tar_padding(whole));
+    return end_file(packing, piece->file, &digest);
+}
+
+static bool pack_piece(struct packing *packing, size_t item)
+{
+    const struct piece *piece = &packing->pieces[item];
+    return is_whole(packing, piece->file) ? pack_files(packing, piece, packing->buffers[item])
+                                          : pack_part(packing, piece, packing->buffers[item]);
 }
 
 /* One piece at a time, in order. */
@@ -347,7 +392,7 @@ static bool pack(void *context, size_t item)
 {
     struct packing *packing = context;
     bool ok = packing->buffers[item] && pack_piece(packing, item);
-    progress_add(&packing->progress, piece_size(packing, &packing->pieces[item]));
+    progress_add(&packing->progress, packing->pieces[item].size);
     memory_free(packing->buffers[item]);
     packing->buffers[item] = NULL;
     return ok;
@@ -395,34 +440,64 @@ static bool check_files(const struct archive_settings *settings, const struct di
     return true;
 }
 
+/* The piece that begins at a file's byte. */
+static struct piece piece_at(const struct packing *packing, size_t file, uint64_t offset,
+                             size_t count)
+{
+    uint64_t left = packing->files[file].size - offset;
+    struct piece piece = { file, 1, offset, left < PIECE ? (size_t)left : PIECE };
+    if (!is_whole(packing, file))
+        return piece;
+    for (size_t next = file + 1; next < count; next++, piece.count++) {
+        uint64_t size = packing->files[next].size;
+        if (piece.size + size > GROUP)
+            break;
+        piece.size += (size_t)size;
+    }
+    return piece;
+}
+
+/* Writes the pieces down, where there is room for them already; returns how many there are. */
+static size_t list_pieces(const struct packing *packing, size_t count, struct piece *pieces)
+{
+    size_t n = 0, file = 0;
+    for (uint64_t offset = 0; file < count; n++) {
+        struct piece piece = piece_at(packing, file, offset, count);
+        if (pieces)
+            pieces[n] = piece;
+        offset += piece.size;
+        if (is_whole(packing, file) || offset == packing->files[file].size) {
+            file += piece.count;
+            offset = 0;
+        }
+    }
+    return n;
+}
+
 static bool cut(struct packing *packing, size_t count, struct error *err)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        size_t n = 0;
-        for (size_t i = 0; i < count; i++)
-            for (uint64_t at = 0; at == 0 || at < packing->files[i].size; at += PIECE, n++)
-                if (pass)
-                    packing->pieces[n] = (struct piece){ i, at };
-        if (pass)
-            break;
-        packing->piece_count = n;
-        packing->pieces = memory_allocate(n, sizeof *packing->pieces, "the list of pieces", err);
-        packing->buffers = memory_allocate(n, sizeof *packing->buffers, "the list of pieces", err);
-        packing->digests = memory_allocate(n, sizeof *packing->digests, "the digests", err);
-        if (!packing->pieces || !packing->buffers || !packing->digests)
-            return false;
-    }
-    packing->compressed = memory_allocate(OUTPUT, 1, "compressed bytes", err);
-    return packing->compressed;
+    size_t n = packing->piece_count = list_pieces(packing, count, NULL);
+    packing->pieces = memory_allocate(n, sizeof *packing->pieces, "the list of pieces", err);
+    packing->buffers = memory_allocate(n, sizeof *packing->buffers, "the list of pieces", err);
+    packing->digests = memory_allocate(count, sizeof *packing->digests, "the digests", err);
+    if (!packing->pieces || !packing->buffers || !packing->digests)
+        return false;
+    list_pieces(packing, count, packing->pieces);
+    return true;
 }
 
 static bool pack_all(struct packing *packing, struct error *err)
 {
     static const unsigned char end[TAR_END];
-    bool ok = parallel_ordered(packing->piece_count, load, pack, packing);
+    relay_start(&packing->compressed, (relay_take *[]){ take_compressed }, 1, packing);
+    bool ok = parallel_ordered(packing->piece_count, load, pack, packing) &&
+              emit(packing, end, sizeof end) && compress(packing, NULL, 0, ZSTD_e_end);
+    bool written = relay_finish(&packing->compressed);
     if (atomic_load(&packing->failed))
         return error_set(err, "%s", packing->read_error.message);
-    return ok && emit(packing, end, sizeof end) && compress(packing, NULL, 0, ZSTD_e_end);
+    if (!written)
+        return error_set(err, "%s", packing->output_error.message);
+    return ok;
 }
 
 static void release(struct packing *packing)
@@ -432,7 +507,6 @@ static void release(struct packing *packing)
     memory_free(packing->pieces);
     memory_free(packing->buffers);
     memory_free(packing->digests);
-    memory_free(packing->compressed);
     ZSTD_freeCCtx(packing->compressor);
     if (packing->file)
         digest_end(packing->file);
