@@ -118,7 +118,7 @@ static void describe(const char *folder, const struct json *document, struct tex
     add_measure(out, document, "tpr_at_1_percent", "found, 1 % wrongly");
     add_measure(out, document, "tpr_at_0_1_percent", "found, 0.1 % wrongly");
     add_control(out, json_member(document, "control"));
-    text_add(out, "AUC .5: the model's scores do not tell training images from others\n");
+    text_add(out, "(an AUC of .5 would be a model whose scores tell nobody from others)\n");
 }
 
 static enum exit_code measure(struct stage_work *work, const struct membership_job *job)
