@@ -273,8 +273,7 @@ static void tell_summary(const char *summary)
     }
 }
 
-/* Of several trainings assistants take others. */
-static bool is_alone(const struct run *run, const struct stage *stage)
+static bool is_only(const struct run *run, const struct stage *stage)
 {
     const struct release_plan *variants;
     return stage_variants(stage, &run->plan, &variants, &run->invocation->arena) == 1;
@@ -291,10 +290,9 @@ static enum exit_code make(struct run *run, const struct stage *stage,
     const struct options *values = invocation->values;
     struct stage_work work = stage_of_plan(stage, plan, &invocation->arena, &invocation->err);
     work.journal = &run->folder->journal;
-    if (is_alone(run, stage)) {
-        work.beside = &values->beside;
-        work.beside_threads = run->beside.threads;
-    }
+    work.beside = &values->beside;
+    work.beside_threads = run->beside.threads;
+    work.is_only = is_only(run, stage);
     double started = clock_seconds();
     enum exit_code code = stage_make(&work, inputs);
     *unfinished = work.unfinished;

@@ -41,7 +41,7 @@ struct stage_work {
     /* lethe run's: devices that a stage may compute on as well, and the threads of each; or NULL. */
     const struct yaml_strings *beside;
     int beside_threads;
-    bool is_only;          /* an assistant's: no other of the plan's candidates has such a stage */
+    bool is_only;          /* of lethe run and who assists: no other candidate has such a stage */
     struct json *document; /* to be set: what --json tells */
     struct text summary;   /* to be filled: the same in words, in lines */
     bool unfinished;       /* to be set when the work was stopped and will go on: no record */

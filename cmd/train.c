@@ -19,26 +19,15 @@ struct options {
     struct train_settings settings;
 };
 
+#define OPTION(...) YAML_FIELD(struct options, __VA_ARGS__)
 static const struct yaml_field options[] = {
-    { .key = "dataset",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, dataset),
-      .metavar = "STORE",
-      .help = "dataset store; its split train is used" },
-    { .key = "out",
-      .kind = YAML_STRING,
-      .offset = offsetof(struct options, out),
-      .metavar = "FOLDER",
-      .help = "folder to train in; one with checkpoints is resumed" },
-    { .key = "beside",
-      .kind = YAML_STRINGS,
-      .offset = offsetof(struct options, beside),
-      .metavar = "DEVICE,DEVICE",
-      .help = "share each batch with these devices; takes --accumulate of as many parts" },
-    { .key = "settings",
-      .kind = YAML_SECTION,
-      .offset = offsetof(struct options, settings),
-      .section = train_fields },
+    OPTION(dataset, YAML_STRING, .metavar = "STORE",
+           .help = "dataset store; its split train is used"),
+    OPTION(out, YAML_STRING, .metavar = "FOLDER",
+           .help = "folder to train in; one with checkpoints is resumed"),
+    OPTION(beside, YAML_STRINGS, .metavar = "DEVICE,DEVICE",
+           .help = "share each batch with these devices; takes --accumulate of as many parts"),
+    OPTION(settings, YAML_SECTION, .section = train_fields),
     { 0 },
 };
 
@@ -190,8 +179,8 @@ static int threads_each(const struct yaml_strings *devices)
     return parallel_threads() / ((int)devices->count + 1);
 }
 
-/* Within lethe run its assistants' devices, which have nothing else to do, as far as the plan's
- * batches have parts for them. */
+/* Within lethe run its assistants' devices, which have nothing else to do where this is the only
+ * training, as far as the plan's batches have parts for them. */
 static void share_stage(const struct stage_work *work, struct train_beside *beside,
                         struct train_job *job)
 {
@@ -199,7 +188,7 @@ static void share_stage(const struct stage_work *work, struct train_beside *besi
     size_t parts = (size_t)job->settings->accumulate;
     if (values)
         share(&values->beside, threads_each(&values->beside), beside, job);
-    if (!work->beside)
+    if (!work->beside || !work->is_only)
         return;
     share(work->beside, work->beside_threads, beside, job);
     if (job->beside && beside->count >= parts)

@@ -168,8 +168,9 @@ static bool write_at(struct file_writer *writer, uint64_t offset, const unsigned
 
 /* Has the disk write what there is, while more is being made, so that syncing in the end finds
  * little left to do. It may be refused: syncing tells of what matters. */
-static void hand_over(struct file_writer *writer, uint64_t end)
+static void hand_over(struct file_writer *writer)
 {
+    uint64_t end = writer->written;
     if (end < writer->handed_over + HAND_OVER)
         return;
     (void)!sync_file_range(writer->descriptor, (off_t)writer->handed_over,
@@ -177,14 +178,21 @@ static void hand_over(struct file_writer *writer, uint64_t end)
     writer->handed_over = end;
 }
 
+/* The last bytes of what counts as written. */
+static bool append(struct file_writer *writer, const unsigned char *bytes, size_t size,
+                   struct error *err)
+{
+    if (!write_at(writer, writer->written - size, bytes, size, err))
+        return false;
+    hand_over(writer);
+    return true;
+}
+
 static bool flush(struct file_writer *writer, struct error *err)
 {
     size_t size = writer->buffered;
     writer->buffered = 0;
-    if (!write_at(writer, writer->written - size, writer->buffer, size, err))
-        return false;
-    hand_over(writer, writer->written);
-    return true;
+    return append(writer, writer->buffer, size, err);
 }
 
 bool file_writer_write(struct file_writer *writer, const void *bytes, size_t size,
@@ -193,14 +201,9 @@ bool file_writer_write(struct file_writer *writer, const void *bytes, size_t siz
     CHECK(writer->descriptor >= 0, "%s: written to after it was finished", writer->path);
     if (writer->buffered + size > BUFFER_SIZE && !flush(writer, err))
         return false;
-    uint64_t offset = writer->written;
     writer->written += size;
-    if (size > BUFFER_SIZE) {
-        if (!write_at(writer, offset, bytes, size, err))
-            return false;
-        hand_over(writer, writer->written);
-        return true;
-    }
+    if (size > BUFFER_SIZE)
+        return append(writer, bytes, size, err);
     if (size)
         memcpy(writer->buffer + writer->buffered, bytes, size);
     writer->buffered += size;

@@ -1,12 +1,10 @@
 /* A training that several devices share; see shared.h. */
 #include "train/shared.h"
 
-#include "base/parallel.h"
 #include "base/text.h"
 #include "train/checkpoint.h"
 #include "train/runner.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum { SETTINGS_MOST = 1 << 16 };
@@ -60,6 +58,7 @@ struct ranks *shared_open(const struct train_beside *beside, const struct runner
 struct serving {
     struct ranks *ranks;
     struct runner runner;
+    struct digest digest; /* for an answer: of the tensors, when they are compared */
     struct arena arena;
 };
 
@@ -113,6 +112,13 @@ static bool take_step(struct serving *serving, const struct order *order, struct
     return runner_step(&serving->runner, order->step, serving->ranks->images, NULL, err);
 }
 
+static bool compare(struct serving *serving, const struct order *order, struct error *err)
+{
+    (void)order;
+    serving->digest = ranks_digest(serving->runner.store, CHECKPOINT_PASSING);
+    return store_check(serving->runner.store, err);
+}
+
 /* What each order has done, and whether it is answered where that has gone well. */
 static const struct service {
     bool (*serve)(struct serving *serving, const struct order *order, struct error *err);
@@ -121,20 +127,16 @@ static const struct service {
     [ORDER_STAGE] = { enter_stage, true },
     [ORDER_VALUES] = { take_values, true },
     [ORDER_STEP] = { take_step, false },
+    [ORDER_COMPARE] = { compare, true },
 };
 
 static bool serve_one(struct serving *serving, const struct order *order, struct error *err)
 {
-    if (order->kind == ORDER_COMPARE) {
-        struct digest digest = ranks_digest(serving->runner.store, CHECKPOINT_PASSING);
-        ranks_answer(serving->ranks, NULL, &digest);
-        return true;
-    }
     const struct service *service = &services[order->kind];
     if (!service->serve(serving, order, err))
         return false;
     if (service->answers)
-        ranks_answer(serving->ranks, NULL, NULL);
+        ranks_answer(serving->ranks, NULL, &serving->digest);
     return true;
 }
 
