@@ -31,7 +31,7 @@ static void describe(const struct tensor *tensor, struct tensor_entry *entry)
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static bool is_passing(const struct tensor *tensor)
+bool checkpoint_passes_over(const struct tensor *tensor)
 {
     return text_starts_with(tensor->name, CHECKPOINT_PASSING);
 }
@@ -54,7 +54,7 @@ static bool gather(const struct store *store, struct tensor_entry *entries, unsi
 {
     for (size_t i = 0; i < store_count(store); i++) {
         const struct tensor *tensor = store_tensor(store, i);
-        if (is_passing(tensor))
+        if (checkpoint_passes_over(tensor))
             continue;
         CHECK(tensor->written, "%s has no value", tensor->name);
         store_read(store, tensor, memory);
@@ -96,7 +96,7 @@ static bool write_file(const char *path, const struct store *store,
     struct metadata_entry metadata[METADATA + 2];
     char numbers[NUMBERS][NUMBER];
     for (size_t i = 0; i < store_count(store); i++) {
-        if (is_passing(store_tensor(store, i)))
+        if (checkpoint_passes_over(store_tensor(store, i)))
             continue;
         describe(store_tensor(store, i), &entries[count]);
         bytes += entries[count++].bytes;
@@ -377,7 +377,7 @@ bool checkpoint_load(const char *path, struct store *store, struct error *err)
     bool ok = true;
     for (size_t i = 0; ok && i < store_count(store); i++) {
         struct tensor *tensor = store_tensor(store, i);
-        if (is_passing(tensor))
+        if (checkpoint_passes_over(tensor))
             clear(store, tensor);
         else
             ok = load_tensor(&file, store, tensor, tensor->name, NULL, err);

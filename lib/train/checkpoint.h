@@ -22,6 +22,7 @@
 /* Tensors whose names begin so matter within a step only: they are not stored, and zero after
  * loading. */
 #define CHECKPOINT_PASSING "accumulated."
+bool checkpoint_passes_over(const struct tensor *tensor);
 
 /* The dataset of weights that were imported. */
 #define CHECKPOINT_IMPORTED "imported"

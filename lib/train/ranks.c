@@ -6,6 +6,7 @@
 #include "base/progress.h"
 #include "base/text.h"
 #include "tensor/store.h"
+#include "train/checkpoint.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -381,15 +382,14 @@ static size_t bytes_of(const struct tensor *tensor)
     return shape_count(tensor->shape) * dtype_bytes(tensor->dtype);
 }
 
-bool ranks_spread(struct ranks *ranks, const struct store *store, const char *passing,
-                  struct error *err)
+bool ranks_spread(struct ranks *ranks, const struct store *store, struct error *err)
 {
     struct order order = { .kind = ORDER_VALUES };
     while (order.from < store_count(store)) {
         size_t used = 0;
         for (order.to = order.from; order.to < store_count(store); order.to++) {
             const struct tensor *tensor = store_tensor(store, order.to);
-            if (text_starts_with(tensor->name, passing))
+            if (checkpoint_passes_over(tensor))
                 continue;
             if (used && used + bytes_of(tensor) > ranks->bytes)
                 break;
@@ -404,25 +404,24 @@ bool ranks_spread(struct ranks *ranks, const struct store *store, const char *pa
     return true;
 }
 
-void ranks_take(struct ranks *ranks, struct store *store, const char *passing,
-                const struct order *order)
+void ranks_take(struct ranks *ranks, struct store *store, const struct order *order)
 {
     size_t used = 0;
     for (size_t i = order->from; i < order->to; i++) {
         struct tensor *tensor = store_tensor(store, i);
-        if (text_starts_with(tensor->name, passing))
+        if (checkpoint_passes_over(tensor))
             continue;
         store_write(store, tensor, (const char *)ranks->area + used);
         used += aligned(bytes_of(tensor));
     }
 }
 
-struct digest ranks_digest(const struct store *store, const char *passing)
+struct digest ranks_digest(const struct store *store)
 {
     struct digest_state *state = digest_begin();
     for (size_t i = 0; i < store_count(store); i++) {
         const struct tensor *tensor = store_tensor(store, i);
-        if (text_starts_with(tensor->name, passing))
+        if (checkpoint_passes_over(tensor))
             continue;
         void *value = memory_grow(NULL, bytes_of(tensor), 1);
         store_read(store, tensor, value);

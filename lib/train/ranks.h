@@ -124,14 +124,12 @@ bool ranks_meet(struct ranks *ranks, bool ok, struct error *err) MUST_USE;
  * order; `first`: sums begin with these. */
 void ranks_add(struct ranks *ranks, int count, bool first);
 
-/* Rank 0: gives all others the values of its tensors, but for those whose names begin with
- * `passing`. Others: takes those that an order names. */
-bool ranks_spread(struct ranks *ranks, const struct store *store, const char *passing,
-                  struct error *err) MUST_USE;
-void ranks_take(struct ranks *ranks, struct store *store, const char *passing,
-                const struct order *order);
+/* Rank 0: gives all others the values of its tensors, but for those that
+ * checkpoints pass over. Others: takes those that an order names. */
+bool ranks_spread(struct ranks *ranks, const struct store *store, struct error *err) MUST_USE;
+void ranks_take(struct ranks *ranks, struct store *store, const struct order *order);
 
-/* SHA-256 over the values of a store's tensors, but for passing ones. */
-struct digest ranks_digest(const struct store *store, const char *passing);
+/* SHA-256 over the values of a store's tensors, but for such ones. */
+struct digest ranks_digest(const struct store *store);
 
 #endif

@@ -2,7 +2,6 @@
 #include "train/runner.h"
 
 #include "tensor/device.h"
-#include "train/checkpoint.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -567,7 +566,7 @@ static bool enter_stage(struct runner *runner, uint64_t step, struct error *err)
     struct order order = { .kind = ORDER_STAGE, .step = step };
     ranks->pin = store_backend(runner->store)->pin;
     return ranks_map(ranks, &layout, err) && ranks_order(ranks, &order, err) &&
-           ranks_gather(ranks, err) && ranks_spread(ranks, runner->store, CHECKPOINT_PASSING, err);
+           ranks_gather(ranks, err) && ranks_spread(ranks, runner->store, err);
 }
 
 /* Rank 0: what all have to have before a step. */
@@ -591,7 +590,7 @@ bool runner_compare(struct runner *runner, struct error *err)
         return true;
     if (!ranks_order(ranks, &order, err))
         return false;
-    struct digest own = ranks_digest(runner->store, CHECKPOINT_PASSING);
+    struct digest own = ranks_digest(runner->store);
     if (!store_check(runner->store, err) || !ranks_gather(ranks, err))
         return false;
     for (size_t i = 0; i < ranks->peer_count; i++)

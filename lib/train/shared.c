@@ -2,7 +2,6 @@
 #include "train/shared.h"
 
 #include "base/text.h"
-#include "train/checkpoint.h"
 #include "train/runner.h"
 
 #include <string.h>
@@ -103,7 +102,7 @@ static bool enter_stage(struct serving *serving, const struct order *order, stru
 
 static bool take_values(struct serving *serving, const struct order *order, struct error *err)
 {
-    ranks_take(serving->ranks, serving->runner.store, CHECKPOINT_PASSING, order);
+    ranks_take(serving->ranks, serving->runner.store, order);
     return store_check(serving->runner.store, err);
 }
 
@@ -115,7 +114,7 @@ static bool take_step(struct serving *serving, const struct order *order, struct
 static bool compare(struct serving *serving, const struct order *order, struct error *err)
 {
     (void)order;
-    serving->digest = ranks_digest(serving->runner.store, CHECKPOINT_PASSING);
+    serving->digest = ranks_digest(serving->runner.store);
     return store_check(serving->runner.store, err);
 }
 

@@ -33,15 +33,12 @@ enum { EMULATED = 0, STEPS = 5, RANKS_LAST = 3 };
 
 static bool deaf; /* the next processes do not take the values that they are given */
 
-void __real_ranks_take(struct ranks *ranks, struct store *store, const char *passing,
-                       const struct order *order);
-void __wrap_ranks_take(struct ranks *ranks, struct store *store, const char *passing,
-                       const struct order *order);
-void __wrap_ranks_take(struct ranks *ranks, struct store *store, const char *passing,
-                       const struct order *order)
+void __real_ranks_take(struct ranks *ranks, struct store *store, const struct order *order);
+void __wrap_ranks_take(struct ranks *ranks, struct store *store, const struct order *order);
+void __wrap_ranks_take(struct ranks *ranks, struct store *store, const struct order *order)
 {
     if (!deaf)
-        __real_ranks_take(ranks, store, passing, order);
+        __real_ranks_take(ranks, store, order);
 }
 
 /* As becoming another program does: what the parent has open is closed. */
@@ -169,7 +166,7 @@ static struct digest train_by(const struct train_settings *settings, int ranks, 
         terms += RECIPE_PHASES * RECIPE_TERMS;
     }
     assert_ok(runner_compare(&runner, &err), err);
-    struct digest digest = ranks_digest(runner.store, CHECKPOINT_PASSING);
+    struct digest digest = ranks_digest(runner.store);
     ranks_close(runner.ranks);
     runner_release(&runner);
     return digest;
