@@ -36,11 +36,12 @@ struct align_image {
 /* Buffers of a thread. An alignment leaves the moved image in `moved`, and in `softened` what the
  * fixed one is to be compared with: as soft as that, and without what was moved out of it. */
 struct align_room {
-    float *moved, *softened, *cropped, *trial, *derivatives;
-    float *toned;   /* the moved image with its gamma */
-    float *soft[2]; /* spare: the fixed image, blurred once more by turns; another tone's two */
-    float *changed; /* the moving image with another gamma; padded */
-    float *gammas;  /* tables */
+    float *moved, *cropped, *trial, *derivatives;
+    const float *softened;  /* `cropped`, or one of `soft` */
+    float *toned;           /* the moved image with each gamma */
+    float *soft;            /* the fixed image, blurred once, twice, … */
+    float *changed;         /* the moving image with another gamma; padded */
+    float *gammas;          /* tables */
     enum sampling sampling; /* of the moving image, by the stage of the alignment */
 };
 void align_room_init(struct align_room *room, const struct grid *grid);

@@ -31,8 +31,9 @@ struct room {
     } * group_best;
     float *coarse_cells, *coarse_mirror, *coarse_padded, *coarse_warped, *between;
     float *fine_cells, *fine_mirror, *fine_padded[MIRRORS], *fixed, *smooth_fixed, *smooth_moved;
-    float *whole_cells, *whole_mirror, *whole_padded, *whole_fixed, *whole_moved, *whole_cropped;
-    float whole_outside; /* the background of whole_fixed */
+    float *whole_cells, *whole_mirror, *whole_fixed, *whole_moved, *whole_cropped;
+    float *whole_padded[2]; /* as it is; with the gamma that was found */
+    float whole_outside;    /* the background of whole_fixed */
     struct align_room align;
     struct arena arena;
 };
@@ -66,7 +67,8 @@ static void room_init(struct room *room, const struct disguise_search *search)
     room->smooth_moved = floats(room, grid_cells(fine));
     room->whole_cells = floats(room, grid_cells(whole));
     room->whole_mirror = floats(room, grid_cells(whole));
-    room->whole_padded = floats(room, grid_padded(whole));
+    for (int g = 0; g < 2; g++)
+        room->whole_padded[g] = floats(room, grid_padded(whole));
     room->whole_fixed = floats(room, grid_cells(whole));
     room->whole_moved = floats(room, grid_cells(whole));
     room->whole_cropped = floats(room, grid_cells(whole));
@@ -79,13 +81,28 @@ static void room_release(struct room *room)
     arena_release(&room->arena);
 }
 
-static void range_of(const float *values, size_t count, float *low, float *high)
+HOT static void range_of(const float *values, size_t count, float *low, float *high)
 {
-    *low = *high = values[0];
-    for (size_t i = 1; i < count; i++) {
-        *low = values[i] < *low ? values[i] : *low;
-        *high = values[i] > *high ? values[i] : *high;
+    enum { LANES = 16 };
+    float least[LANES], most[LANES];
+    for (size_t l = 0; l < LANES; l++)
+        least[l] = most[l] = values[0];
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            least[l] = values[i + l] < least[l] ? values[i + l] : least[l];
+            most[l] = values[i + l] > most[l] ? values[i + l] : most[l];
+        }
+    for (; i < count; i++) {
+        least[0] = values[i] < least[0] ? values[i] : least[0];
+        most[0] = values[i] > most[0] ? values[i] : most[0];
     }
+    for (size_t l = 1; l < LANES; l++) {
+        least[0] = least[l] < least[0] ? least[l] : least[0];
+        most[0] = most[l] > most[0] ? most[l] : most[0];
+    }
+    *low = least[0];
+    *high = most[0];
 }
 
 /* The features of all trials of a query, from its coarse cells. */
@@ -294,25 +311,45 @@ static double ratio_of(const struct candidate *candidates, size_t count, int vie
 
 /* ---- the value over all pixels --------------------------------------------------------------- */
 
+static struct pose whole_pose(const struct transform *transform, const double centre[2])
+{
+    return (struct pose){ .angle = transform->degrees * M_PI / 180,
+                          .log_scale = log(transform->scale),
+                          .shift = { transform->shift_y, transform->shift_x },
+                          .centre = { centre[0], centre[1] } };
+}
+
+/* Reads the pair that is compared, as all tries need it. */
+static void whole_read(const struct disguise_search *search, struct room *room, size_t query,
+                       const struct candidate *candidate)
+{
+    const struct grid *grid = &search->whole;
+    size_t cells = grid_cells(grid);
+    float low, high;
+    grid_read(grid, set_image(&search->pixels, &search->queries, query), room->whole_cells);
+    grid_read(grid, set_image(&search->pixels, &search->database, candidate->id),
+              room->whole_fixed);
+    room->whole_outside = grid_background(grid, room->whole_fixed);
+    range_of(room->whole_cells, cells, &low, &high);
+    grid_mirror(grid, room->whole_cells, candidate->mirror, room->whole_mirror);
+    grid_pad(grid, room->whole_mirror, grid_background(grid, room->whole_mirror),
+             room->whole_padded[0]);
+    if (candidate->alignment.gamma == 1)
+        return;
+    gamma_apply(room->whole_mirror, cells, low, high, candidate->alignment.gamma,
+                room->whole_mirror);
+    grid_pad(grid, room->whole_mirror, grid_background(grid, room->whole_mirror),
+             room->whole_padded[1]);
+}
+
 static double whole_correlation(const struct disguise_search *search, struct room *room,
                                 const struct transform *transform, const double centre[2])
 {
     const struct grid *grid = &search->whole;
-    size_t cells = grid_cells(grid);
-    struct pose pose = { .angle = transform->degrees * M_PI / 180,
-                         .log_scale = log(transform->scale),
-                         .shift = { transform->shift_y, transform->shift_x },
-                         .centre = { centre[0], centre[1] } };
-    float low, high;
-    range_of(room->whole_cells, cells, &low, &high);
-    grid_mirror(grid, room->whole_cells, transform->mirror, room->whole_mirror);
-    gamma_apply(room->whole_mirror, cells, low, high, transform->gamma, room->whole_mirror);
-    grid_pad(grid, room->whole_mirror, grid_background(grid, room->whole_mirror),
-             room->whole_padded);
-    grid_warp(grid, room->whole_padded, &pose, SAMPLE_CUBICS, room->whole_moved);
-    grid_crop(grid, room->whole_moved, &pose, room->whole_outside, room->whole_moved);
-    grid_crop(grid, room->whole_fixed, &pose, room->whole_outside, room->whole_cropped);
-    return float_correlation(room->whole_moved, room->whole_cropped, cells);
+    struct pose pose = whole_pose(transform, centre);
+    grid_place(grid, room->whole_padded[transform->gamma != 1], room->whole_fixed, &pose,
+               SAMPLE_CUBICS, room->whole_outside, room->whole_moved, room->whole_cropped);
+    return float_correlation(room->whole_moved, room->whole_cropped, grid_cells(grid));
 }
 
 /* The mirrored image's centroid, as the alignment sees it: on the fine grid. */
@@ -338,10 +375,9 @@ void transform_apply(const struct pixels *pixels, size_t height, size_t width, c
     size_t cells = grid_cells(&whole);
     float *read = memory_grow(NULL, cells, sizeof *read),
           *padded = memory_grow(NULL, grid_padded(&whole), sizeof *padded), low, high;
-    struct pose pose = { .angle = transform->degrees * M_PI / 180,
-                         .log_scale = log(transform->scale),
-                         .shift = { transform->shift_y, transform->shift_x } };
-    whole_centre(&whole, &fine, image, transform->mirror, pose.centre);
+    double centre[2];
+    whole_centre(&whole, &fine, image, transform->mirror, centre);
+    struct pose pose = whole_pose(transform, centre);
     grid_read(&whole, image, read);
     range_of(read, cells, &low, &high);
     grid_mirror(&whole, read, transform->mirror, out);
@@ -389,10 +425,7 @@ static void finish_match(const struct disguise_search *search, struct room *room
                                    .shift_x = plain.shift_x },
                                  plain,
                                  found };
-    grid_read(whole, set_image(&search->pixels, &search->queries, query), room->whole_cells);
-    grid_read(whole, set_image(&search->pixels, &search->database, candidate->id),
-              room->whole_fixed);
-    room->whole_outside = grid_background(whole, room->whole_fixed);
+    whole_read(search, room, query, candidate);
     match->id = candidate->id;
     match->correlation = -2;
     for (size_t t = 0; t < sizeof tries / sizeof *tries; t++) {

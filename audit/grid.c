@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LANES = 16, BEFORE = 2, FRAME = 5 }; /* two rows of padding before, three behind */
+enum { LANES = 16 };
 
 void grid_init(struct grid *grid, const struct pixels *pixels, size_t height, size_t width,
                size_t most)
@@ -28,11 +28,6 @@ void grid_init(struct grid *grid, const struct pixels *pixels, size_t height, si
 size_t grid_cells(const struct grid *grid)
 {
     return grid->planes * grid->rows * grid->columns;
-}
-
-size_t grid_padded(const struct grid *grid)
-{
-    return grid->planes * (grid->rows + FRAME) * (grid->columns + FRAME);
 }
 
 double grid_reach(const struct grid *grid)
@@ -60,15 +55,40 @@ static void add_half(const uint16_t *x, size_t count, float *columns)
         columns[i] += half_to_float(x[i]);
 }
 
-/* One row of cells from `height` rows of pixels. `sums` has room for a row of pixels. */
+/* Means of `box` sums each, over `pixels` pixels. */
+static inline __attribute__((always_inline)) void means_of(const float *sums, size_t box,
+                                                           size_t count, float pixels, float *cells)
+{
+    for (size_t c = 0; c < count; c++) {
+        float sum = sums[c * box];
+        for (size_t i = 1; i < box; i++)
+            sum += sums[c * box + i];
+        cells[c] = sum / pixels;
+    }
+}
+
+HOT static void box_means(const float *sums, size_t box, size_t count, float pixels, float *cells)
+{
+    if (box == 2)
+        means_of(sums, 2, count, pixels, cells); /* the compiler makes vectors of these */
+    else if (box == 4)
+        means_of(sums, 4, count, pixels, cells);
+    else
+        means_of(sums, box, count, pixels, cells);
+}
+
+/* `columns` cells of a row from column `left` on, from `height` rows of pixels. `sums` has room for
+ * a row of pixels. */
 static void read_row(const struct grid *grid, const unsigned char *pixels, size_t height,
-                     float *sums, float *cells)
+                     size_t left, size_t columns, float *sums, float *cells)
 {
     enum element_type type = grid->pixels->type;
-    size_t width = grid->width, bytes = element_info[type].bytes, box = grid->box;
+    size_t bytes = element_info[type].bytes, box = grid->box, begin = left * box,
+           end = (left + columns) * box < grid->width ? (left + columns) * box : grid->width,
+           width = end - begin;
     memset(sums, 0, width * sizeof *sums);
     for (size_t r = 0; r < height; r++) {
-        const void *row = pixels + r * width * bytes;
+        const void *row = pixels + (r * grid->width + begin) * bytes;
         if (type == ELEMENT_UINT8)
             add_u8(row, width, sums);
         else if (type == ELEMENT_UINT16)
@@ -76,16 +96,15 @@ static void read_row(const struct grid *grid, const unsigned char *pixels, size_
         else
             add_half(row, width, sums);
     }
-    for (size_t c = 0; c < grid->columns; c++) {
-        size_t end = (c + 1) * box < width ? (c + 1) * box : width;
-        float sum = 0;
-        for (size_t i = c * box; i < end; i++)
-            sum += sums[i];
-        cells[c] = sum / (float)(height * (end - c * box));
-    }
+    size_t whole = width / box;
+    box_means(sums, box, whole, (float)(height * box), cells);
+    if (whole < columns)
+        box_means(sums + whole * box, width - whole * box, 1,
+                  (float)(height * (width - whole * box)), cells + whole);
 }
 
-void grid_read(const struct grid *grid, const void *image, float *cells)
+void grid_read_part(const struct grid *grid, const void *image, size_t top, size_t left,
+                    size_t rows, size_t columns, float *cells)
 {
     const struct pixels *pixels = grid->pixels;
     size_t plane = grid->height * grid->width, bytes = element_info[pixels->type].bytes;
@@ -94,13 +113,19 @@ void grid_read(const struct grid *grid, const void *image, float *cells)
         for (size_t i = 0; i < pixels->run[r].length; i += plane) {
             const unsigned char *from =
                 (const unsigned char *)image + (pixels->run[r].offset + i) * bytes;
-            for (size_t y = 0; y < grid->height; y += grid->box, cells += grid->columns) {
-                size_t rest = grid->height - y, height = rest < grid->box ? rest : grid->box;
-                read_row(grid, from + y * grid->width * bytes, height, sums, cells);
+            for (size_t row = top; row < top + rows; row++, cells += columns) {
+                size_t y = row * grid->box, rest = grid->height - y,
+                       height = rest < grid->box ? rest : grid->box;
+                read_row(grid, from + y * grid->width * bytes, height, left, columns, sums, cells);
             }
         }
     }
     memory_free(sums);
+}
+
+void grid_read(const struct grid *grid, const void *image, float *cells)
+{
+    grid_read_part(grid, image, 0, 0, grid->rows, grid->columns, cells);
 }
 
 void grid_mirror(const struct grid *grid, const float *cells, unsigned mirror, float *out)
@@ -115,10 +140,30 @@ void grid_mirror(const struct grid *grid, const float *cells, unsigned mirror, f
         }
 }
 
-static int by_value(const void *a, const void *b)
+/* The value of that rank, by Hoare's selection. */
+static float select_rank(float *values, size_t count, size_t rank)
 {
-    float x = *(const float *)a, y = *(const float *)b;
-    return (x > y) - (x < y);
+    size_t low = 0, high = count - 1;
+    while (low < high) {
+        float middle = values[low + (high - low) / 2];
+        size_t i = low, j = high;
+        for (;;) {
+            while (values[i] < middle)
+                i++;
+            while (values[j] > middle)
+                j--;
+            if (i >= j)
+                break;
+            float held = values[i];
+            values[i++] = values[j];
+            values[j--] = held;
+        }
+        if (rank <= j)
+            high = j;
+        else
+            low = j + 1;
+    }
+    return values[low];
 }
 
 float grid_background(const struct grid *grid, const float *cells)
@@ -126,12 +171,17 @@ float grid_background(const struct grid *grid, const float *cells)
     size_t rows = grid->rows, columns = grid->columns, count = 0;
     float *rim = memory_grow(NULL, grid->planes * 2 * (rows + columns), sizeof *rim);
     for (size_t p = 0; p < grid->planes; p++)
-        for (size_t y = 0; y < rows; y++)
-            for (size_t x = 0; x < columns; x++, cells++)
-                if (y == 0 || x == 0 || y == rows - 1 || x == columns - 1)
-                    rim[count++] = *cells;
-    qsort(rim, count, sizeof *rim, by_value);
-    float median = rim[count / 2];
+        for (size_t y = 0; y < rows; y++, cells += columns) {
+            if (y == 0 || y == rows - 1) {
+                memcpy(rim + count, cells, columns * sizeof *rim);
+                count += columns;
+                continue;
+            }
+            rim[count++] = cells[0];
+            if (columns > 1)
+                rim[count++] = cells[columns - 1];
+        }
+    float median = select_rank(rim, count, count / 2);
     memory_free(rim);
     return median;
 }
@@ -151,203 +201,20 @@ void grid_centroid(const struct grid *grid, const float *cells, float background
     at[1] = total > 0 ? sum_x / total : ((double)grid->columns - 1) / 2;
 }
 
-/* ---- poses ----------------------------------------------------------------------------------- */
-
-void grid_pad(const struct grid *grid, const float *cells, float background, float *padded)
-{
-    size_t columns = grid->columns, stride = columns + FRAME, rows = grid->rows;
-    for (size_t i = 0; i < grid_padded(grid); i++)
-        padded[i] = background;
-    for (size_t p = 0; p < grid->planes; p++)
-        for (size_t y = 0; y < rows; y++)
-            memcpy(padded + (p * (rows + FRAME) + y + BEFORE) * stride + BEFORE,
-                   cells + (p * rows + y) * columns, columns * sizeof *cells);
-}
-
-/* Where row `row` is sampled: place = start + x · step, in padded cells. Beyond the limits, one
- * cell around the image, is background. */
-struct line {
-    float start[2], step[2];
-    float limit[2];
-};
-
-/* The inverse of a pose's turn and scale: cos and sin of the angle, shrunk. */
-struct turn {
-    double c, s;
-};
-
-static struct turn turn_of(const struct pose *pose)
-{
-    double shrink = exp(-pose->log_scale);
-    return (struct turn){ shrink * cos(pose->angle), shrink * sin(pose->angle) };
-}
-
-static struct line line_of(const struct grid *grid, const struct pose *pose, struct turn turn,
-                           size_t row)
-{
-    double c = turn.c, s = turn.s, dy = (double)row - pose->shift[0] - pose->centre[0],
-           dx = -pose->shift[1] - pose->centre[1];
-    return (struct line){
-        .start = { (float)(pose->centre[0] + c * dy - s * dx + BEFORE),
-                   (float)(pose->centre[1] + s * dy + c * dx + BEFORE) },
-        .step = { (float)-s, (float)c },
-        .limit = { (float)(grid->rows + BEFORE), (float)(grid->columns + BEFORE) },
-    };
-}
-
-static inline __attribute__((always_inline)) float clamp(float value, float high)
-{
-    value = value < BEFORE - 1 ? BEFORE - 1 : value;
-    return value > high ? high : value;
-}
-
-/* Catmull and Rom's cubic through four values, at t in [0, 1] between the second and the third. */
-static inline __attribute__((always_inline)) float cubic(float a, float b, float c, float d,
-                                                         float t)
-{
-    return b + 0.5f * t * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)));
-}
-
-HOT static void sample_cubic(const float *padded, size_t stride, const struct line *line,
-                             size_t count, float *out)
-{
-    const int row = (int)stride;
-    for (size_t x = 0; x < count; x++) {
-        float y_at = clamp(line->start[0] + (float)(int)x * line->step[0], line->limit[0]),
-              x_at = clamp(line->start[1] + (float)(int)x * line->step[1], line->limit[1]);
-        int iy = (int)y_at, ix = (int)x_at, at = (iy - 1) * row + ix - 1;
-        float fy = y_at - (float)iy, fx = x_at - (float)ix;
-        const float *r0 = padded, *r1 = padded + row, *r2 = padded + 2 * row,
-                    *r3 = padded + 3 * row;
-        out[x] = cubic(cubic(r0[at], r0[at + 1], r0[at + 2], r0[at + 3], fx),
-                       cubic(r1[at], r1[at + 1], r1[at + 2], r1[at + 3], fx),
-                       cubic(r2[at], r2[at + 1], r2[at + 2], r2[at + 3], fx),
-                       cubic(r3[at], r3[at + 1], r3[at + 2], r3[at + 3], fx), fy);
-    }
-}
-
-HOT static void sample_line(const float *padded, size_t stride, const struct line *line,
-                            size_t count, float *out)
-{
-    for (size_t x = 0; x < count; x++) {
-        float y_at = clamp(line->start[0] + (float)(int)x * line->step[0], line->limit[0]),
-              x_at = clamp(line->start[1] + (float)(int)x * line->step[1], line->limit[1]);
-        int iy = (int)y_at, ix = (int)x_at, at = iy * (int)stride + ix;
-        float fy = y_at - (float)iy, fx = x_at - (float)ix, a = padded[at], b = padded[at + 1],
-              c = padded[at + (int)stride], d = padded[at + (int)stride + 1];
-        float top = a + fx * (b - a), bottom = c + fx * (d - c);
-        out[x] = top + fy * (bottom - top);
-    }
-}
-
-/* The slopes of the interpolated image where a row is sampled. */
-HOT static void slope_line(const float *padded, size_t stride, const struct line *line,
-                           size_t count, float *along_y, float *along_x)
-{
-    for (size_t x = 0; x < count; x++) {
-        float y_at = clamp(line->start[0] + (float)(int)x * line->step[0], line->limit[0]),
-              x_at = clamp(line->start[1] + (float)(int)x * line->step[1], line->limit[1]);
-        int iy = (int)y_at, ix = (int)x_at, at = iy * (int)stride + ix;
-        float fy = y_at - (float)iy, fx = x_at - (float)ix, a = padded[at], b = padded[at + 1],
-              c = padded[at + (int)stride], d = padded[at + (int)stride + 1];
-        along_x[x] = (1 - fy) * (b - a) + fy * (d - c);
-        along_y[x] = (1 - fx) * (c - a) + fx * (d - b);
-    }
-}
-
-static void (*const samplers[])(const float *padded, size_t stride, const struct line *line,
-                                size_t count, float *out) = {
-    [SAMPLE_LINES] = sample_line, [SAMPLE_CUBICS] = sample_cubic
-};
-
-void grid_warp(const struct grid *grid, const float *padded, const struct pose *pose,
-               enum sampling sampling, float *out)
-{
-    size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME;
-    struct turn turn = turn_of(pose);
-    for (size_t p = 0; p < grid->planes; p++)
-        for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, turn, y);
-            samplers[sampling](padded + p * (rows + FRAME) * stride, stride, &line, columns,
-                               out + (p * rows + y) * columns);
-        }
-}
-
-HOT static void crop_line(const float *cells, const struct line *line, float background,
-                          size_t count, float *out)
-{
-    for (size_t x = 0; x < count; x++) {
-        float y_at = line->start[0] + (float)(int)x * line->step[0],
-              x_at = line->start[1] + (float)(int)x * line->step[1];
-        bool inside = (y_at >= BEFORE - 0.25f) & (x_at >= BEFORE - 0.25f) &
-                      (y_at <= line->limit[0] - 0.75f) & (x_at <= line->limit[1] - 0.75f);
-        out[x] = inside ? cells[x] : background;
-    }
-}
-
-void grid_crop(const struct grid *grid, const float *cells, const struct pose *pose,
-               float background, float *out)
-{
-    size_t rows = grid->rows, columns = grid->columns;
-    struct turn turn = turn_of(pose);
-    for (size_t p = 0; p < grid->planes; p++)
-        for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, turn, y);
-            size_t at = (p * rows + y) * columns;
-            crop_line(cells + at, &line, background, columns, out + at);
-        }
-}
-
-/* From slopes to derivatives by the four freedoms, in place of a row. With (r, q) the sampled place
- * less the centre: ∂/∂log_scale = (−r, −q), ∂/∂angle = (−q, r). */
-HOT static void freedoms_line(const struct line *line, const float turn[2], const float centre[2],
-                              float per_reach, size_t count, const float *slope_y,
-                              const float *slope_x, float *const freedom[POSE_FREEDOMS])
-{
-    float c = turn[0], s = turn[1];
-    for (size_t x = 0; x < count; x++) {
-        float r = line->start[0] + (float)(int)x * line->step[0] - centre[0],
-              q = line->start[1] + (float)(int)x * line->step[1] - centre[1], gy = slope_y[x],
-              gx = slope_x[x];
-        freedom[0][x] = -c * gy - s * gx;
-        freedom[1][x] = s * gy - c * gx;
-        freedom[2][x] = (r * gx - q * gy) * per_reach;
-        freedom[3][x] = (-r * gy - q * gx) * per_reach;
-    }
-}
-
-void grid_warp_derivatives(const struct grid *grid, const float *padded, const struct pose *pose,
-                           enum sampling sampling, float *out, float *derivatives)
-{
-    size_t rows = grid->rows, columns = grid->columns, stride = columns + FRAME,
-           cells = grid_cells(grid);
-    struct turn turn = turn_of(pose);
-    float cosine_sine[2] = { (float)turn.c, (float)turn.s },
-          centre[2] = { (float)(pose->centre[0] + BEFORE), (float)(pose->centre[1] + BEFORE) };
-    float *slopes = memory_grow(NULL, 2 * columns, sizeof *slopes);
-    for (size_t p = 0; p < grid->planes; p++)
-        for (size_t y = 0; y < rows; y++) {
-            struct line line = line_of(grid, pose, turn, y);
-            const float *plane = padded + p * (rows + FRAME) * stride;
-            size_t at = (p * rows + y) * columns;
-            samplers[sampling](plane, stride, &line, columns, out + at);
-            slope_line(plane, stride, &line, columns, slopes, slopes + columns);
-            freedoms_line(&line, cosine_sine, centre, (float)(1 / grid_reach(grid)), columns,
-                          slopes, slopes + columns,
-                          (float *const[]){ derivatives + at, derivatives + cells + at,
-                                            derivatives + 2 * cells + at,
-                                            derivatives + 3 * cells + at });
-        }
-    memory_free(slopes);
-}
-
 /* ---- smoothing and correlation --------------------------------------------------------------- */
 
 /* The middle of five rows with weights w[2] w[1] w[0] w[1] w[2]. */
-HOT static void smooth_rows(const float *const row[5], const float w[3], size_t count, float *out)
+HOT static void smooth_five(const float *const row[5], const float w[3], size_t count, float *out)
 {
     for (size_t x = 0; x < count; x++)
         out[x] = w[2] * (row[0][x] + row[4][x]) + w[1] * (row[1][x] + row[3][x]) + w[0] * row[2][x];
+}
+
+/* The same where w[2] is 0. */
+HOT static void smooth_three(const float *const row[5], const float w[3], size_t count, float *out)
+{
+    for (size_t x = 0; x < count; x++)
+        out[x] = w[1] * (row[1][x] + row[3][x]) + w[0] * row[2][x];
 }
 
 static void smooth(const struct grid *grid, const float *cells, const float weights[3],
@@ -356,6 +223,8 @@ static void smooth(const struct grid *grid, const float *cells, const float weig
     size_t rows = grid->rows, columns = grid->columns;
     float *line = memory_grow(NULL, columns + 4, sizeof *line),
           *outside = memory_grow(NULL, columns, sizeof *outside);
+    void (*smooth_rows)(const float *const row[5], const float w[3], size_t count, float *out) =
+        weights[2] == 0 ? smooth_three : smooth_five;
     for (size_t x = 0; x < columns; x++)
         outside[x] = background;
     line[0] = line[1] = line[columns + 2] = line[columns + 3] = background;
@@ -406,26 +275,79 @@ HOT static void five_sums(const float *x, const float *y, size_t count, double l
     }
 }
 
-static double correlation_of(double lane[5][LANES], double n)
+HOT static void two_sums(const float *x, size_t count, double lane[2][LANES])
 {
-    double sum[5] = { 0 };
-    for (int s = 0; s < 5; s++)
-        for (int l = 0; l < LANES; l++)
-            sum[s] += lane[s][l];
-    double xx = n * sum[2] - sum[0] * sum[0], yy = n * sum[3] - sum[1] * sum[1],
-           xy = n * sum[4] - sum[0] * sum[1];
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            double a = (double)x[i + l];
+            lane[0][l] += a;
+            lane[1][l] += a * a;
+        }
+    for (size_t l = 0; i < count; i++, l++) {
+        double a = (double)x[i];
+        lane[0][l] += a;
+        lane[1][l] += a * a;
+    }
+}
+
+HOT static void products(const float *x, const float *y, size_t count, double lane[LANES])
+{
+    size_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lane[l] += (double)x[i + l] * (double)y[i + l];
+    for (size_t l = 0; i < count; i++, l++)
+        lane[l] += (double)x[i] * (double)y[i];
+}
+
+static double sum_of(const double lane[LANES])
+{
+    double sum = 0;
+    for (int l = 0; l < LANES; l++)
+        sum += lane[l];
+    return sum;
+}
+
+static double correlation_of(const struct float_moments *x, const struct float_moments *y,
+                             double xy_sum, double n)
+{
+    double xx = n * x->squares - x->sum * x->sum, yy = n * y->squares - y->sum * y->sum,
+           xy = n * xy_sum - x->sum * y->sum;
     /* what rounding leaves of a constant image is no variance */
-    if (xx <= 1e-12 * n * sum[2] || yy <= 1e-12 * n * sum[3])
+    if (xx <= 1e-12 * n * x->squares || yy <= 1e-12 * n * y->squares)
         return 0;
     double r = xy / sqrt(xx * yy);
     return r > 1 ? 1 : r < -1 ? -1 : r;
+}
+
+static double correlation_of_lanes(double lane[5][LANES], double n)
+{
+    struct float_moments x = { sum_of(lane[0]), sum_of(lane[2]) },
+                         y = { sum_of(lane[1]), sum_of(lane[3]) };
+    return correlation_of(&x, &y, sum_of(lane[4]), n);
+}
+
+struct float_moments float_moments(const float *x, size_t count)
+{
+    double lane[2][LANES] = { 0 };
+    two_sums(x, count, lane);
+    return (struct float_moments){ sum_of(lane[0]), sum_of(lane[1]) };
+}
+
+double float_correlation_known(const float *x, const struct float_moments *mx, const float *y,
+                               const struct float_moments *my, size_t count)
+{
+    double lane[LANES] = { 0 };
+    products(x, y, count, lane);
+    return correlation_of(mx, my, sum_of(lane), (double)count);
 }
 
 double float_correlation(const float *x, const float *y, size_t count)
 {
     double lane[5][LANES] = { 0 };
     five_sums(x, y, count, lane);
-    return correlation_of(lane, (double)count);
+    return correlation_of_lanes(lane, (double)count);
 }
 
 double float_correlation_inside(const float *x, const float *y, const float *inside, size_t count)
@@ -442,5 +364,5 @@ double float_correlation_inside(const float *x, const float *y, const float *ins
         }
         five_sums(a, b, part, lane);
     }
-    return correlation_of(lane, n);
+    return correlation_of_lanes(lane, n);
 }

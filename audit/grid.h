@@ -30,6 +30,9 @@ size_t grid_cells(const struct grid *grid);
 size_t grid_padded(const struct grid *grid);
 
 void grid_read(const struct grid *grid, const void *image, float *cells);
+/* Of these, rows [top, top + rows) and columns [left, left + columns) of each plane. */
+void grid_read_part(const struct grid *grid, const void *image, size_t top, size_t left,
+                    size_t rows, size_t columns, float *cells);
 
 /* Bits of a set of mirrors. */
 enum { MIRROR_X = 1, MIRROR_Y = 2, MIRRORS = 4 };
@@ -61,12 +64,18 @@ void grid_warp(const struct grid *grid, const float *padded, const struct pose *
 void grid_crop(const struct grid *grid, const float *cells, const struct pose *pose,
                float background, float *out);
 
-/* The same with the derivatives of what lines give, (POSE_FREEDOMS, cells): by the shift (y, x), by
- * the angle and by log_scale, the last two times half the longer side, so that all four are in
- * cells. */
+/* Both at once: `moved` is what the pose makes of the padded image, cropped, and `cropped` the
+ * cells, cropped alike. */
+void grid_place(const struct grid *grid, const float *padded, const float *cells,
+                const struct pose *pose, enum sampling sampling, float background, float *moved,
+                float *cropped);
+
+/* The derivatives of what lines give there (0 where it is cropped), (POSE_FREEDOMS, cells): by the
+ * shift (y, x), by the angle and by log_scale, the last two times half the longer side, so that all
+ * four are in cells. */
 enum { POSE_FREEDOMS = 4 };
-void grid_warp_derivatives(const struct grid *grid, const float *padded, const struct pose *pose,
-                           enum sampling sampling, float *out, float *derivatives);
+void grid_derivatives(const struct grid *grid, const float *padded, const struct pose *pose,
+                      float *derivatives);
 double grid_reach(const struct grid *grid); /* that half side */
 
 /* Each plane smoothed along both axes, with 1 4 6 4 1 (a standard deviation of one cell) or just a
@@ -79,5 +88,13 @@ void grid_blur(const struct grid *grid, const float *cells, float background, fl
 double float_correlation(const float *x, const float *y, size_t count);
 /* The same over the places where `inside` is 1; it is 0 elsewhere. */
 double float_correlation_inside(const float *x, const float *y, const float *inside, size_t count);
+
+/* The same bits, of images that are correlated with many. */
+struct float_moments {
+    double sum, squares;
+};
+struct float_moments float_moments(const float *x, size_t count);
+double float_correlation_known(const float *x, const struct float_moments *mx, const float *y,
+                               const struct float_moments *my, size_t count);
 
 #endif

@@ -79,7 +79,8 @@ static void lay_out(struct heads *heads, size_t planes)
     }
     size_t first = band_length(heads, 0);
     heads->shape = panel_shape_of((const size_t[]){ first, 2 * ((first + 3) / 4 * 4),
-                                                    band_length(heads, 1), band_length(heads, 2) });
+                                                    band_length(heads, 1), band_length(heads, 2) },
+                                  PANEL_TERMS);
     for (int side = 0; side < 2; side++)
         heads->panel[side] = panel_size(&heads->shape, (enum panel_side)side);
     lay_out_long(heads);

@@ -104,9 +104,9 @@ static void take_range(void *context, size_t begin, size_t end)
             if ((double)best_square(grid, sum, scale, lesion) >=
                 LEAST_COVER * (double)(square_side(scale) * square_side(scale)))
                 lesion->scale = (uint8_t)scale;
-        if (lesion->scale &&
-            (!patch_read(grid, set_image(&search->pixels, &search->database, id), cells) ||
-             !varies(grid, cells, lesion)))
+        if (lesion->scale && (!patch_read(grid, set_image(&search->pixels, &search->database, id),
+                                          cells, &lesion->level) ||
+                              !varies(grid, cells, lesion)))
             lesion->scale = 0;
     }
     memory_free(cells);
@@ -149,9 +149,11 @@ static void describe_range(void *context, size_t begin, size_t end)
 {
     struct lesion_search *search = context;
     float *cells = memory_grow(NULL, grid_cells(&search->grid), sizeof *cells);
+    struct patch_level level;
     for (size_t l = begin; l < end; l++) {
         const struct lesion *lesion = &search->lesions[l];
-        patch_read(&search->grid, set_image(&search->pixels, &search->database, lesion->id), cells);
+        patch_read(&search->grid, set_image(&search->pixels, &search->database, lesion->id), cells,
+                   &level);
         patch_describe(&search->grid, cells, (size_t)lesion->y, (size_t)lesion->x, lesion->scale,
                        search->rows + l * search->features);
     }
@@ -169,7 +171,8 @@ static bool take_lesions(struct lesion_search *search, struct error *err)
     if (ok)
         parallel_ranges(search->count, 8, describe_range, search);
     memory_free(taken);
-    return ok;
+    return ok &&
+           patch_heads_open(&search->heads, search->rows, search->count, search->features, err);
 }
 
 /* ---- strangers ------------------------------------------------------------------------------- */
@@ -178,6 +181,7 @@ struct asking {
     struct lesion_search *search;
     size_t first, count;         /* of the sample */
     struct lesion_place *places; /* (count, lesions) */
+    float *cells;                /* of all of the sample, at their levels */
 };
 
 static size_t sample_size(const struct lesion_search *search)
@@ -195,6 +199,14 @@ static uint32_t group_of(const struct lesion_search *search, size_t id)
     return search->database.groups ? search->database.groups[id] : (uint32_t)id;
 }
 
+/* What an image of that subject must score to be among a lesion's nearest strangers. */
+static double stranger_floor(const struct lesion *lesion, uint32_t group)
+{
+    return lesion->group == group      ? INFINITY
+           : lesion->strangers == KEPT ? (double)lesion->stranger[KEPT - 1].place.score
+                                       : -INFINITY;
+}
+
 static void find_range(void *context, size_t begin, size_t end)
 {
     struct asking *asking = context;
@@ -202,13 +214,24 @@ static void find_range(void *context, size_t begin, size_t end)
     struct lesion_room room;
     lesion_room_init(&room, search);
     for (size_t i = begin; i < end; i++) {
-        size_t id = sampled(search, asking->first + i);
+        size_t s = asking->first + i, id = sampled(search, s), cells = grid_cells(&search->grid);
         struct lesion_place *places = asking->places + i * search->count;
         bool seen = lesion_read(search, &room, set_image(&search->pixels, &search->database, id));
+        memcpy(asking->cells + s * cells, room.cells, cells * sizeof(float));
         if (seen)
-            lesion_find(search, &room);
-        for (size_t l = 0; l < search->count; l++)
-            places[l] = seen ? room.places[l] : (struct lesion_place){ .score = -2 };
+            lesion_finder_read(search, &room.finder, room.cells, room.mirror);
+        for (size_t first = 0; first < search->count; first += PANEL_IMAGES) {
+            double floors[PANEL_IMAGES];
+            size_t rest = search->count - first;
+            for (size_t l = 0; l < PANEL_IMAGES; l++)
+                floors[l] = l < rest && seen
+                                ? stranger_floor(&search->lesions[first + l], group_of(search, id))
+                                : INFINITY;
+            struct lesion_place panel[PANEL_IMAGES];
+            lesion_find(search, &room.finder, first / PANEL_IMAGES, floors, panel);
+            memcpy(places + first, panel,
+                   (rest < PANEL_IMAGES ? rest : PANEL_IMAGES) * sizeof *panel);
+        }
     }
     lesion_room_release(&room);
 }
@@ -243,7 +266,7 @@ static void note_range(void *context, size_t begin, size_t end)
     for (size_t l = begin; l < end; l++)
         for (size_t i = 0; i < asking->count; i++) {
             size_t id = sampled(search, asking->first + i);
-            struct stranger stranger = { .id = (uint32_t)id,
+            struct stranger stranger = { .sample = (uint32_t)(asking->first + i),
                                          .group = group_of(search, id),
                                          .place = asking->places[i * search->count + l] };
             if (stranger.group != search->lesions[l].group && stranger.place.score >= -1)
@@ -253,7 +276,8 @@ static void note_range(void *context, size_t begin, size_t end)
 
 static void compare_range(void *context, size_t begin, size_t end)
 {
-    struct lesion_search *search = context;
+    const struct asking *asking = context;
+    struct lesion_search *search = asking->search;
     struct lesion_room room;
     lesion_room_init(&room, search);
     for (size_t l = begin; l < end; l++) {
@@ -262,7 +286,8 @@ static void compare_range(void *context, size_t begin, size_t end)
         for (size_t s = 0; s < lesion->strangers; s++) {
             struct stranger *stranger = &lesion->stranger[s];
             double r[NEARNESSES] = { (double)stranger->place.score };
-            lesion_read(search, &room, set_image(&search->pixels, &search->database, stranger->id));
+            lesion_take(search, &room,
+                        asking->cells + stranger->sample * grid_cells(&search->grid));
             lesion_settle(search, &room, lesion, &stranger->place, r);
             lesion_align(search, &room, lesion, &stranger->place, r);
             for (int n = 0; n < NEARNESSES; n++)
@@ -278,17 +303,20 @@ static bool find_strangers(struct lesion_search *search, struct error *err)
     size_t sample = sample_size(search);
     asking.places = memory_allocate(TOGETHER * (search->count + 1), sizeof *asking.places,
                                     "strangers of lesions", err);
-    if (!asking.places)
-        return false;
-    for (asking.first = 0; asking.first < sample; asking.first += asking.count) {
+    asking.cells = memory_allocate(sample * grid_cells(&search->grid) + 1, sizeof *asking.cells,
+                                   "strangers of lesions", err);
+    bool ok = asking.places && asking.cells;
+    for (asking.first = 0; ok && asking.first < sample; asking.first += asking.count) {
         asking.count = sample - asking.first < TOGETHER ? sample - asking.first : TOGETHER;
         parallel_ranges(asking.count, 4, find_range, &asking);
         parallel_ranges(search->count, 64, note_range, &asking);
     }
+    if (ok)
+        parallel_ranges(search->count, 16, compare_range, &asking);
     memory_free(asking.places);
-    parallel_ranges(search->count, 16, compare_range, search);
+    memory_free(asking.cells);
     set_forget(&search->pixels, &search->database, 0, search->database.count);
-    return true;
+    return ok;
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -333,6 +361,7 @@ void lesion_close(struct lesion_search *search)
 {
     if (!search)
         return;
+    patch_heads_close(&search->heads);
     memory_free(search->lesions);
     memory_free(search->rows);
     memory_free(search);
@@ -340,18 +369,31 @@ void lesion_close(struct lesion_search *search)
 
 /* ---- a query --------------------------------------------------------------------------------- */
 
-/* A distance over the mean of the nearest strangers', who are not of the query's own subject
- * (SIZE_MAX: it has none); NAN where there is none. */
+/* The distances of the nearest strangers, who are not of the query's own subject (SIZE_MAX: it has
+ * none). */
+struct strangers {
+    double sum, count;
+};
+
+static struct strangers strangers_of(const struct lesion *lesion, size_t own,
+                                     enum nearness nearness)
+{
+    struct strangers strangers = { 0, 0 };
+    for (size_t s = 0; s < lesion->strangers && strangers.count < STRANGERS; s++)
+        if (lesion->stranger[s].group != own) {
+            strangers.sum += (double)lesion->stranger[s].distance[nearness];
+            strangers.count++;
+        }
+    return strangers;
+}
+
+/* A distance over their mean; NAN where there is none. */
 static double ratio_of(const struct lesion *lesion, double correlation, size_t own,
                        enum nearness nearness)
 {
-    double sum = 0, count = 0;
-    for (size_t s = 0; s < lesion->strangers && count < STRANGERS; s++)
-        if (lesion->stranger[s].group != own) {
-            sum += (double)lesion->stranger[s].distance[nearness];
-            count++;
-        }
-    return sum > 0 ? distance_of(correlation) * count / sum : (double)NAN;
+    struct strangers strangers = strangers_of(lesion, own, nearness);
+    return strangers.sum > 0 ? distance_of(correlation) * strangers.count / strangers.sum
+                             : (double)NAN;
 }
 
 struct nominee {
@@ -389,17 +431,36 @@ static struct tile_place place_of(const struct grid *grid, size_t side, long y, 
     return (struct tile_place){ (double)y * box, (double)x * box, (double)side * box };
 }
 
+/* What an image must score for a lesion to be nominated: its ratio is to be below `worst`. */
+static double nominee_floor(const struct lesion *lesion, size_t own, double worst)
+{
+    struct strangers strangers = strangers_of(lesion, own, DESCRIBED);
+    if (lesion->group == own || !(strangers.sum > 0))
+        return INFINITY;
+    double distance = worst * strangers.sum / strangers.count;
+    return 1 - distance * distance / 2 - 1e-6; /* less what rounding makes of it */
+}
+
 /* The lesions that stand out by their descriptions, in order. */
-static size_t nominate_all(const struct lesion_search *search, const struct lesion_room *room,
-                           size_t own, struct nominee nominees[NOMINATED])
+static size_t nominate_all(const struct lesion_search *search, struct lesion_room *room, size_t own,
+                           struct nominee nominees[NOMINATED])
 {
     size_t count = 0;
-    for (size_t l = 0; l < search->count; l++) {
-        const struct lesion *lesion = &search->lesions[l];
-        const struct lesion_place *place = &room->places[l];
-        double ratio = ratio_of(lesion, (double)place->score, own, DESCRIBED);
-        if (place->score >= -1 && lesion->group != own && !isnan(ratio))
-            nominate(search, (struct nominee){ l, ratio, *place }, nominees, &count);
+    for (size_t first = 0; first < search->count; first += PANEL_IMAGES) {
+        double floors[PANEL_IMAGES],
+            worst = count == NOMINATED ? nominees[NOMINATED - 1].ratio : INFINITY;
+        struct lesion_place places[PANEL_IMAGES];
+        for (size_t l = 0; l < PANEL_IMAGES; l++)
+            floors[l] = first + l < search->count
+                            ? nominee_floor(&search->lesions[first + l], own, worst)
+                            : INFINITY;
+        lesion_find(search, &room->finder, first / PANEL_IMAGES, floors, places);
+        for (size_t l = 0; l < PANEL_IMAGES && first + l < search->count; l++)
+            if (places[l].score >= -1) {
+                double ratio =
+                    ratio_of(&search->lesions[first + l], (double)places[l].score, own, DESCRIBED);
+                nominate(search, (struct nominee){ first + l, ratio, places[l] }, nominees, &count);
+            }
     }
     return count;
 }
@@ -459,7 +520,7 @@ static void search_query(const struct lesion_search *search, struct lesion_room 
     *match = (struct tile_match){ .local_ratio = 1 };
     if (!lesion_read(search, room, set_image(&search->pixels, &search->queries, query)))
         return;
-    lesion_find(search, room);
+    lesion_finder_read(search, &room->finder, room->cells, room->mirror);
     size_t count = nominate_all(search, room, own, nominees);
     settle_all(search, room, own, nominees, count);
     for (size_t i = 0; i < count && i < FINALISTS; i++)

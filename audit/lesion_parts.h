@@ -1,11 +1,13 @@
 /* The search for lesions, as its files share it: lesion.c knows the training images' lesions and
- * their strangers, lesion_compare.c compares an image with them. */
+ * their strangers, lesion_find.c finds where an image is most like each, lesion_compare.c looks
+ * closely. */
 #ifndef AUDIT_LESION_PARTS_H
 #define AUDIT_LESION_PARTS_H
 
 #include "audit/align.h"
 #include "audit/lesion.h"
 #include "audit/patch.h"
+#include "audit/patch_heads.h"
 #include "base/arena.h"
 
 enum {
@@ -37,15 +39,16 @@ struct lesion_place {
 
 /* The nearest image of another patient. */
 struct stranger {
-    uint32_t id, group;
+    uint32_t sample, group; /* which of those that strangers are looked for among */
     struct lesion_place place;
     float distance[NEARNESSES];
 };
 
 struct lesion {
     uint32_t id, group;
-    int16_t y, x;  /* upper left corner of its square, in cells */
-    uint8_t scale; /* 1 … SCALES: the square has 8 · scale cells a side */
+    struct patch_level level; /* of its image */
+    int16_t y, x;             /* upper left corner of its square, in cells */
+    uint8_t scale;            /* 1 … SCALES: the square has 8 · scale cells a side */
     uint8_t strangers;
     struct stranger stranger[KEPT]; /* the nearest first, each of another subject */
 };
@@ -58,18 +61,59 @@ struct lesion_search {
     size_t features;
     size_t blocks_y, blocks_x;
     size_t count;
-    struct lesion *lesions; /* in order of their scales, then of their blocks */
-    float *rows;            /* (count, features): descriptions */
+    struct lesion *lesions;   /* in order of their scales, then of their blocks */
+    float *rows;              /* (count, features): descriptions */
+    struct patch_heads heads; /* of these */
     size_t first[SCALES * BLOCKS_MOST * BLOCKS_MOST + 1]; /* where scales' blocks begin */
 };
 
+/* Places [begin, end) along an axis. */
+struct range {
+    size_t begin, end;
+};
+
+/* All squares of one scale of an image, or of its mirror image: `scale` cells from one place to the
+ * next. */
+struct lesion_view {
+    size_t scale, down, across; /* down 0: there are no such lesions */
+    float *means;               /* (planes, rows, columns) */
+    size_t rows, columns;
+    struct range *needed; /* by row of places: columns that some lesion reaches */
+    char *panels;         /* of each row of places, side by side */
+};
+
+enum { VIEWS = 2 * SCALES }; /* by scale; then those of the mirror image */
+
+/* A place of one view, of those that a panel's lesions reach. */
+struct lesion_spot {
+    const struct lesion_view *view;
+    int16_t y, x;
+};
+
+/* lesion_find.c: an image's squares. */
+struct lesion_finder {
+    struct lesion_view view[VIEWS];
+    float *squares; /* descriptions of a row of places, but for flat ones */
+    bool *flat;     /* by column of that row */
+    int8_t *none;   /* a head of zeros */
+    struct patch_making making;
+    float *bounds;             /* (spots, PANEL_IMAGES) */
+    struct lesion_spot *spots; /* that lesions of a panel reach */
+};
+void lesion_finder_init(struct lesion_finder *finder, const struct lesion_search *search,
+                        struct arena *arena);
+void lesion_finder_release(struct lesion_finder *finder);
+void lesion_finder_read(const struct lesion_search *search, struct lesion_finder *finder,
+                        const float *cells, const float *mirror);
+/* Where the image is most like each lesion of a panel, PANEL_IMAGES of them in their order. A score
+ * below −1 where nothing is in reach, or nothing can score as much as the lesion's floor. */
+void lesion_find(const struct lesion_search *search, struct lesion_finder *finder, size_t panel,
+                 const double floors[PANEL_IMAGES], struct lesion_place places[PANEL_IMAGES]);
+
 /* Buffers of a thread. */
 struct lesion_room {
-    float *cells, *mirror, *training, *means;
-    float *squares; /* of one scale: (places down, places across, features) */
-    float *near;    /* those that a block's lesions may reach */
-    float *scores;
-    struct lesion_place *places; /* by lesion */
+    float *cells, *mirror;
+    struct lesion_finder finder;
     struct align_room align[SCALES];
     struct grid window[SCALES];
     float *fixed, *inside, *both, *moving, *padded, *smooth_moved, *smooth_fixed;
@@ -80,9 +124,8 @@ void lesion_room_release(struct lesion_room *room);
 
 /* Reads an image into room->cells and its mirror image; false where there is nothing to see. */
 bool lesion_read(const struct lesion_search *search, struct lesion_room *room, const void *image);
-
-/* Where the image that was read is most like each lesion: room->places. */
-void lesion_find(const struct lesion_search *search, struct lesion_room *room);
+/* The same with an image's cells as patch_read gave them. */
+void lesion_take(const struct lesion_search *search, struct lesion_room *room, const float *cells);
 
 /* Makes the lesion the one that images are compared with closely. */
 void lesion_fix(const struct lesion_search *search, struct lesion_room *room,

@@ -229,7 +229,7 @@ const struct matcher disguise_matcher = {
 static void *tile_begin(const struct matcher_job *job, const struct image_set *queries,
                         bool other_groups, struct error *err)
 {
-    struct tile_settings settings = { job->channels, other_groups, job->masks };
+    struct tile_settings settings = { job->channels, other_groups, job->masks, job->device, 0 };
     return tile_open(queries, job->database, &settings, err);
 }
 

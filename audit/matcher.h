@@ -15,6 +15,7 @@
 
 enum { MATCH_NUMBERS = 16 };
 
+struct maxima_methods; /* tensor/maxima.h */
 struct matcher_job;
 struct matcher {
     const char *name; /* of files and progress */
@@ -47,7 +48,8 @@ struct matcher_job {
     const struct image_set *database;
     const uint8_t *masks; /* labels of the database's images, stored as these are; or NULL */
     uint64_t channels;
-    void *search; /* NULL until it is needed */
+    const struct maxima_methods *device; /* for those that use one; NULL: the processor */
+    void *search;                        /* NULL until it is needed */
 };
 bool matcher_run(const struct matcher *matcher, struct matcher_job *job, const char *name,
                  const struct image_set *queries, bool other_groups, struct matched *matched,

@@ -224,14 +224,15 @@ static bool check_job(const struct audit_job *job, const char *work, struct erro
     return refuse_existing(job, work, err);
 }
 
-/* Which device does the exact searches: ours through its plug-in, FAISS' by FAISS. */
+/* Which device searches: ours through its plug-in, FAISS' by FAISS, beside which the processor
+ * searches for changed copies. */
 static bool choose_device(struct audit_run *run, struct error *err)
 {
     const char *device = run->settings->device;
     int64_t number;
     run->device_name = "cpu";
     if (run->settings->engine == ENGINE_CERTIFIED) {
-        if (!device_filter(device, &run->device, err))
+        if (!device_filter(device, &run->device, err) || !device_maxima(device, &run->maxima, err))
             return false;
         run->device_name = run->device ? run->device->name : "cpu";
         return true;

@@ -59,6 +59,7 @@ struct audit_run {
     const struct audit_job *job;
     const struct audit_settings *settings;
     const struct filter_methods *device; /* of the certified engine; NULL: the processor */
+    const struct maxima_methods *maxima; /* of the searches for changed copies, likewise */
     int faiss_gpu;                       /* as in search_settings */
     const char *device_name;             /* "cpu", "cuda" */
     struct sets sets;

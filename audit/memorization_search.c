@@ -455,7 +455,8 @@ static bool search_changed(struct audit_run *run, int m, struct error *err)
     struct matcher_job job = { .passes = &run->passes,
                                .database = images_of(run, SET_TRAIN),
                                .masks = store ? store->masks : NULL,
-                               .channels = run->sets.channels };
+                               .channels = run->sets.channels,
+                               .device = run->maxima };
     struct control_values *control = &run->control[run->used];
     bool others = run->used == SOURCE_OTHERS;
     struct image_set strangers = audit_control_images(run, run->used);

@@ -14,13 +14,16 @@
 /* ---- layout -----------------------------------------------------------------------------------
  */
 
-struct panel_shape panel_shape_of(const size_t length[PANEL_PARTS])
+struct panel_shape panel_shape_of(const size_t length[PANEL_PARTS], size_t terms)
 {
-    struct panel_shape shape;
+    struct panel_shape shape = { .terms = terms };
     size_t end = 0;
-    for (int p = 0; p < PANEL_PARTS; p++) {
+    CHECK(terms <= PANEL_TERMS, "%zu terms", terms);
+    for (size_t p = 0; p < PANEL_PARTS; p++) {
         end += (length[p] + 3) / 4 * 4;
         shape.end[p] = end;
+        if (length[p])
+            shape.parts = p + 1;
     }
     return shape;
 }
@@ -39,7 +42,7 @@ size_t panel_size(const struct panel_shape *shape, enum panel_side side)
 {
     size_t width = panel_width(side),
            bytes = numbers_offset(shape, width) +
-                   (2 * PANEL_PARTS + PANEL_TERMS) * width * sizeof(float);
+                   (2 * shape->parts + shape->terms) * width * sizeof(float);
     return (bytes + 63) / 64 * 64;
 }
 
@@ -53,9 +56,9 @@ static struct numbers numbers_of(const struct panel_shape *shape, const void *pa
 {
     const float *scale =
         (const float *)(const void *)((const char *)panel + numbers_offset(shape, width));
-    const float *term = scale + PANEL_PARTS * width;
+    const float *term = scale + shape->parts * width;
     return (struct numbers){ scale, term,
-                             (const int32_t *)(const void *)(term + PANEL_TERMS * width) };
+                             (const int32_t *)(const void *)(term + shape->terms * width) };
 }
 
 void panel_put(const struct panel_shape *shape, enum panel_side side, void *panel, size_t place,
@@ -63,10 +66,10 @@ void panel_put(const struct panel_shape *shape, enum panel_side side, void *pane
 {
     size_t width = panel_width(side), offset = numbers_offset(shape, width), begin = 0;
     uint8_t *bytes = (uint8_t *)panel + 4 * place;
-    float *scale = (float *)(void *)((char *)panel + offset), *term = scale + PANEL_PARTS * width;
-    int32_t *middle = (int32_t *)(void *)(term + PANEL_TERMS * width);
+    float *scale = (float *)(void *)((char *)panel + offset), *term = scale + shape->parts * width;
+    int32_t *middle = (int32_t *)(void *)(term + shape->terms * width);
     uint32_t more = side == PANEL_OF_IMAGES ? 0x80808080 : 0; /* a byte plus 128, as unsigned */
-    for (size_t p = 0; p < PANEL_PARTS; begin = shape->end[p++]) {
+    for (size_t p = 0; p < shape->parts; begin = shape->end[p++]) {
         int32_t sum = 0;
         for (size_t i = begin; i < shape->end[p]; i += 4) {
             uint32_t four;
@@ -78,7 +81,7 @@ void panel_put(const struct panel_shape *shape, enum panel_side side, void *pane
         scale[p * width + place] = row->scale[p];
         middle[p * width + place] = 128 * sum;
     }
-    for (size_t t = 0; t < PANEL_TERMS; t++)
+    for (size_t t = 0; t < shape->terms; t++)
         term[t * width + place] = row->term[t];
 }
 
@@ -125,12 +128,12 @@ HOT static void sums_plain(const int8_t *queries, const uint8_t *images, size_t 
     }
 }
 
-HOT static void add_terms(const struct numbers *of_query, const struct numbers *of_image, size_t q,
-                          float *row)
+HOT static void add_terms(const struct numbers *of_query, const struct numbers *of_image,
+                          size_t terms, size_t q, float *row)
 {
     for (size_t i = 0; i < PANEL_IMAGES; i++)
         row[i] = 0;
-    for (size_t t = 0; t < PANEL_TERMS; t++)
+    for (size_t t = 0; t < terms; t++)
         for (size_t i = 0; i < PANEL_IMAGES; i++)
             row[i] += of_query->term[t * PANEL_QUERIES + q] * of_image->term[t * PANEL_IMAGES + i];
 }
@@ -149,8 +152,8 @@ static void bounds_by(sums_function *sums, const struct panel_shape *shape, cons
     struct numbers of_query = numbers_of(shape, queries, PANEL_QUERIES),
                    of_image = numbers_of(shape, images, PANEL_IMAGES);
     for (size_t q = 0; q < PANEL_QUERIES; q++)
-        add_terms(&of_query, &of_image, q, out + q * PANEL_IMAGES);
-    for (size_t p = 0, begin = 0; p < PANEL_PARTS; begin = shape->end[p++] / 4) {
+        add_terms(&of_query, &of_image, shape->terms, q, out + q * PANEL_IMAGES);
+    for (size_t p = 0, begin = 0; p < shape->parts; begin = shape->end[p++] / 4) {
         panel_sums sum;
         sums(queries, images, begin, shape->end[p] / 4, sum);
         for (size_t q = 0; q < PANEL_QUERIES; q++)
@@ -307,15 +310,15 @@ VNNI static void part_vnni(const struct numbers *of_query, const struct numbers 
 }
 
 VNNI static void terms_vnni(const struct numbers *of_query, const struct numbers *of_image,
-                            float *out)
+                            size_t terms, float *out)
 {
     for (size_t q = 0; q < PANEL_QUERIES; q++) {
         __m512 low = _mm512_setzero_ps(), high = low;
-        for (size_t t = 0; t < PANEL_TERMS; t++) {
+        for (size_t t = 0; t < terms; t++) {
             __m512 of = _mm512_set1_ps(of_query->term[t * PANEL_QUERIES + q]);
-            const float *terms = of_image->term + t * PANEL_IMAGES;
-            low = _mm512_fmadd_ps(of, _mm512_loadu_ps(terms), low);
-            high = _mm512_fmadd_ps(of, _mm512_loadu_ps(terms + 16), high);
+            const float *at = of_image->term + t * PANEL_IMAGES;
+            low = _mm512_fmadd_ps(of, _mm512_loadu_ps(at), low);
+            high = _mm512_fmadd_ps(of, _mm512_loadu_ps(at + 16), high);
         }
         _mm512_storeu_ps(out + q * PANEL_IMAGES, low);
         _mm512_storeu_ps(out + q * PANEL_IMAGES + 16, high);
@@ -327,8 +330,8 @@ static void bounds_vnni(const struct panel_shape *shape, const void *queries, co
 {
     struct numbers of_query = numbers_of(shape, queries, PANEL_QUERIES),
                    of_image = numbers_of(shape, images, PANEL_IMAGES);
-    terms_vnni(&of_query, &of_image, out);
-    for (size_t p = 0, begin = 0; p < PANEL_PARTS; begin = shape->end[p++] / 4)
+    terms_vnni(&of_query, &of_image, shape->terms, out);
+    for (size_t p = 0, begin = 0; p < shape->parts; begin = shape->end[p++] / 4)
         part_vnni(&of_query, &of_image, p, queries, images, begin, shape->end[p] / 4, out);
 }
 #else

@@ -12,7 +12,7 @@
  * bytes: panels of the database hold each byte plus 128, and `middle` of the queries, 128 times the
  * sum of a part's bytes, is taken off.
  *
- *     struct panel_shape shape = panel_shape_of((size_t[]){ 64, 128, 192, 768 });
+ *     struct panel_shape shape = panel_shape_of((size_t[]){ 64, 128, 192, 768 }, 11);
  *     void *panel = … panel_size(&shape, PANEL_IMAGES) bytes, of zeros …
  *     panel_put(&shape, PANEL_OF_IMAGES, panel, place, &row);
  *     panel_products()->bounds(&shape, queries, images, bounds, stride);
@@ -32,6 +32,8 @@ enum panel_side { PANEL_OF_QUERIES, PANEL_OF_IMAGES };
 /* Part p: bytes end[p - 1] … end[p]; ends are multiples of 4. */
 struct panel_shape {
     size_t end[PANEL_PARTS];
+    size_t parts; /* without empty ones at the end */
+    size_t terms;
 };
 
 /* One image's. */
@@ -40,8 +42,8 @@ struct panel_row {
     float scale[PANEL_PARTS], term[PANEL_TERMS];
 };
 
-/* From the number of bytes in each part, rounded up to four. */
-struct panel_shape panel_shape_of(const size_t length[PANEL_PARTS]);
+/* From the number of bytes in each part, rounded up to four, and how many terms there are. */
+struct panel_shape panel_shape_of(const size_t length[PANEL_PARTS], size_t terms);
 size_t panel_width(enum panel_side side);
 /* Bytes of a panel, a multiple of 64. */
 size_t panel_size(const struct panel_shape *shape, enum panel_side side);

@@ -6,6 +6,7 @@
 #include "audit/queries.h"
 #include "audit/tile_parts.h"
 #include "base/parallel.h"
+#include "tensor/maxima.h"
 
 #include <math.h>
 #include <string.h>
@@ -25,8 +26,9 @@ static void measure_usual(struct tile_search *search)
     size_t n = search->database.count, cells = grid_cells(grid), used = n < SAMPLE ? n : SAMPLE,
            counted = 0;
     float *one = memory_grow(NULL, cells, sizeof *one);
+    struct patch_level level;
     for (size_t s = 0; s < used; s++) {
-        if (!patch_read(grid, tile_training_image(search, s * n / used), one))
+        if (!patch_read(grid, tile_training_image(search, s * n / used), one, &level))
             continue;
         counted++;
         for (size_t i = 0; i < cells; i++) {
@@ -66,10 +68,10 @@ static bool masked_tile(const struct tile_search *search, size_t id, struct tile
         }
     if (count == 0)
         return false;
-    double top = y / count / (double)grid->box - SIDE / 2.0,
-           left = x / count / (double)grid->box - SIDE / 2.0;
-    tile->y = (int16_t)fmin(fmax(0, top), (double)(grid->rows - SIDE));
-    tile->x = (int16_t)fmin(fmax(0, left), (double)(grid->columns - SIDE));
+    double top = y / count / (double)grid->box - TILE_SIDE / 2.0,
+           left = x / count / (double)grid->box - TILE_SIDE / 2.0;
+    tile->y = (int16_t)fmin(fmax(0, top), (double)(grid->rows - TILE_SIDE));
+    tile->x = (int16_t)fmin(fmax(0, left), (double)(grid->columns - TILE_SIDE));
     return true;
 }
 
@@ -84,21 +86,22 @@ static void take_range(void *context, size_t begin, size_t end)
     for (size_t id = begin; id < end; id++) {
         struct tile *taken = taking->taken[id];
         size_t *count = &taking->counts[id];
-        if (!patch_read(&search->grid, tile_training_image(search, id), picture.cells))
+        if (!patch_read(&search->grid, tile_training_image(search, id), picture.cells,
+                        &search->levels[id]))
             continue;
         picture_study(search, &picture);
         *count = picture_tiles(&search->grid, &picture, taken);
-        if (search->settings.masks && search->grid.rows >= SIDE && search->grid.columns >= SIDE &&
-            masked_tile(search, id, &taken[*count]))
+        if (search->settings.masks && search->grid.rows >= TILE_SIDE &&
+            search->grid.columns >= TILE_SIDE && masked_tile(search, id, &taken[*count]))
             ++*count;
     }
     arena_release(&arena);
 }
 
-static size_t block_of(const struct tile_search *search, const struct tile *tile)
+size_t tile_block(const struct tile_search *search, const struct tile *tile)
 {
-    return ((size_t)tile->y + SIDE / 2) / BLOCK * search->blocks_x +
-           ((size_t)tile->x + SIDE / 2) / BLOCK;
+    return ((size_t)tile->y + TILE_SIDE / 2) / BLOCK * search->blocks_x +
+           ((size_t)tile->x + TILE_SIDE / 2) / BLOCK;
 }
 
 /* Puts the tiles that were taken in order of their blocks. */
@@ -108,7 +111,7 @@ static bool sort_tiles(struct tile_search *search, const struct taking *taking, 
            filled[BLOCKS_MOST * BLOCKS_MOST] = { 0 };
     for (size_t i = 0; i < n; i++)
         for (size_t t = 0; t < taking->counts[i]; t++)
-            search->block[block_of(search, &taking->taken[i][t]) + 1]++;
+            search->block[tile_block(search, &taking->taken[i][t]) + 1]++;
     for (size_t b = 0; b < blocks; b++)
         search->block[b + 1] += search->block[b];
     search->count = search->block[blocks];
@@ -120,7 +123,7 @@ static bool sort_tiles(struct tile_search *search, const struct taking *taking, 
     for (size_t i = 0; i < n; i++)
         for (size_t t = 0; t < taking->counts[i]; t++) {
             struct tile tile = taking->taken[i][t];
-            size_t b = block_of(search, &tile);
+            size_t b = tile_block(search, &tile);
             tile.id = (uint32_t)i;
             tile.group = search->database.groups ? search->database.groups[i] : (uint32_t)i;
             search->tiles[search->block[b] + filled[b]++] = tile;
@@ -134,7 +137,8 @@ static bool take_all(struct tile_search *search, struct error *err)
     struct taking all = { .search = search };
     all.taken = memory_allocate(n, sizeof *all.taken, "tiles", err);
     all.counts = memory_allocate(n, sizeof *all.counts, "tiles", err);
-    bool ok = all.taken && all.counts;
+    search->levels = memory_allocate(n, sizeof *search->levels, "tiles", err);
+    bool ok = all.taken && all.counts && search->levels;
     if (ok)
         set_visit(&search->pixels, &search->database, take_range, &all);
     ok = ok && sort_tiles(search, &all, err);
@@ -155,8 +159,9 @@ static void describe_range(void *context, size_t begin, size_t end)
     struct describing *job = context;
     struct tile_search *search = job->search;
     float *cells = memory_grow(NULL, grid_cells(&search->grid), sizeof *cells);
+    struct patch_level level;
     for (size_t id = begin; id < end; id++) {
-        if (!patch_read(&search->grid, tile_training_image(search, id), cells))
+        if (!patch_read(&search->grid, tile_training_image(search, id), cells, &level))
             continue;
         for (size_t i = job->first[id]; i < job->first[id + 1]; i++) {
             size_t at = job->order[i];
@@ -203,6 +208,7 @@ struct tile_search *tile_open(const struct image_set *queries, const struct imag
     set_pixels(&search->pixels, database, settings->channels);
     grid_init(&search->grid, &search->pixels, database->height, database->width, TILE_GRID);
     search->features = search->grid.planes * PATCH_MEANS * PATCH_MEANS;
+    search->rounding = 1.01 * maxima_sum_error(search->features) + 1e-9;
     search->blocks_y = (search->grid.rows + BLOCK - 1) / BLOCK;
     search->blocks_x = (search->grid.columns + BLOCK - 1) / BLOCK;
     search->mean = arena_array(&search->arena, float, grid_cells(&search->grid));
@@ -211,7 +217,10 @@ struct tile_search *tile_open(const struct image_set *queries, const struct imag
               blas_set_threads(1, err);
     if (ok)
         measure_usual(search);
-    if (!ok || !take_all(search, err) || !describe_all(search, err)) {
+    if (!ok || !take_all(search, err) || !describe_all(search, err) ||
+        !tile_device_open(search, err) ||
+        (!search->device &&
+         !patch_heads_open(&search->heads, search->rows, search->count, search->features, err))) {
         tile_close(search);
         return NULL;
     }
@@ -232,6 +241,9 @@ void tile_close(struct tile_search *search)
 {
     if (!search)
         return;
+    tile_device_close(search);
+    patch_heads_close(&search->heads);
+    memory_free(search->levels);
     memory_free(search->tiles);
     memory_free(search->rows);
     arena_release(&search->arena);

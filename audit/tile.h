@@ -35,12 +35,17 @@
 
 #include "audit/search.h"
 
+struct maxima_methods; /* tensor/maxima.h */
+
 struct tile_settings {
     uint64_t channels;    /* as in search_settings */
     bool other_groups;    /* only training images of another group than the query's */
     const uint8_t *masks; /* labels of the training images (height, width), stored as these are,
                            * (count,) or by rows: where not all 0,
                              a tile around their middle is taken as well; NULL: there are none */
+    const struct maxima_methods *device; /* tensor/maxima.h; NULL: the processor. Results are the
+                                          * same */
+    size_t device_memory;                /* bytes of it at most; 0: as much as is free */
 };
 
 /* A square of an image, in pixels. */
@@ -58,7 +63,8 @@ struct tile_match {
 
 struct tile_search; /* opaque */
 
-/* Refused as by search_open. Memory: at most 12.5 KiB a training image and channel. */
+/* Refused as by search_open. Memory: at most 12.5 KiB a training image and channel,
+ * and 7 KiB an image for bounds. */
 struct tile_search *tile_open(const struct image_set *queries, const struct image_set *database,
                               const struct tile_settings *settings, struct error *err) MUST_USE;
 void tile_close(struct tile_search *search);

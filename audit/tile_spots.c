@@ -92,11 +92,12 @@ void picture_study(const struct tile_search *search, struct picture *picture)
 
 static bool may_be_taken(const struct grid *grid, const struct picture *picture, size_t y, size_t x)
 {
-    double cells = SIDE * SIDE, mean = over_square(picture->sum, grid->columns, y, x, SIDE) / cells,
+    double cells = TILE_SIDE * TILE_SIDE,
+           mean = over_square(picture->sum, grid->columns, y, x, TILE_SIDE) / cells,
            variance =
-               over_square(picture->squares, grid->columns, y, x, SIDE) / cells - mean * mean;
+               over_square(picture->squares, grid->columns, y, x, TILE_SIDE) / cells - mean * mean;
     return variance >= LEAST_DEVIATION * LEAST_DEVIATION &&
-           over_square(picture->sum_light, grid->columns, y, x, SIDE) >= LEAST_LIGHT * cells;
+           over_square(picture->sum_light, grid->columns, y, x, TILE_SIDE) >= LEAST_LIGHT * cells;
 }
 
 /* No place within two cells has more. */
@@ -126,7 +127,7 @@ static int by_oddness(const void *a, const void *b)
 size_t picture_tiles(const struct grid *grid, const struct picture *picture,
                      struct tile taken[TAKEN])
 {
-    size_t found = 0, capacity = 0, count = 0, half = SIDE / 2;
+    size_t found = 0, capacity = 0, count = 0, half = TILE_SIDE / 2;
     struct spot *spots = NULL;
     for (size_t y = half; y + half < grid->rows; y++)
         for (size_t x = half; x + half < grid->columns; x++) {
@@ -136,7 +137,7 @@ size_t picture_tiles(const struct grid *grid, const struct picture *picture,
             ARRAY_RESERVE(spots, found, capacity);
             spots[found++] =
                 (struct spot){ .odd = over_square(picture->sum_odd, grid->columns, y - half,
-                                                  x - half, SIDE),
+                                                  x - half, TILE_SIDE),
                                .tile = { .y = (int16_t)(y - half), .x = (int16_t)(x - half) } };
         }
     if (found)

@@ -78,13 +78,26 @@ const struct backend *device_backend(const char *device, struct error *err)
     return NULL;
 }
 
+/* What there is to say when the plug-in was asked for its methods. */
+static bool answered(const char *device, bool ok, bool missing, struct error *err)
+{
+    return missing ? error_prefix(err, "--device %s (lethe doctor tells more)", device) : ok;
+}
+
 bool device_filter(const char *device, const struct filter_methods **filter, struct error *err)
 {
     int64_t number;
     bool ok;
     const struct cuda_plugin *plugin = plugin_of(device, &number, &ok, err);
     *filter = plugin ? plugin->filter(number == DEVICE_AUTO ? 0 : (int)number, err) : NULL;
-    if (!plugin || *filter || number == DEVICE_AUTO)
-        return ok;
-    return error_prefix(err, "--device %s (lethe doctor tells more)", device);
+    return answered(device, ok, plugin && !*filter && number != DEVICE_AUTO, err);
+}
+
+bool device_maxima(const char *device, const struct maxima_methods **maxima, struct error *err)
+{
+    int64_t number;
+    bool ok;
+    const struct cuda_plugin *plugin = plugin_of(device, &number, &ok, err);
+    *maxima = plugin ? plugin->maxima(number == DEVICE_AUTO ? 0 : (int)number, err) : NULL;
+    return answered(device, ok, plugin && !*maxima && number != DEVICE_AUTO, err);
 }

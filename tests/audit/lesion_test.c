@@ -4,22 +4,7 @@
 #include "audit/lesion.h"
 #include "base/parallel.h"
 
-enum { PLANE = SIDE * SIDE, RADIUS = 11 };
-
-/* Labels of each head's spot. */
-static uint8_t *masks_make(size_t count, uint64_t first)
-{
-    uint8_t *masks = calloc(count, PLANE);
-    for (size_t i = 0; i < count; i++) {
-        long spot_y, spot_x;
-        spot_of(first + i, &spot_y, &spot_x);
-        for (long y = 0; y < SIDE; y++)
-            for (long x = 0; x < SIDE; x++)
-                masks[i * PLANE + (size_t)(y * SIDE + x)] =
-                    hypot((double)(y - spot_y), (double)(x - spot_x)) < RADIUS ? 4 : 0;
-    }
-    return masks;
-}
+enum { RADIUS = 11 };
 
 static void run(const struct image_set *queries, const struct image_set *database,
                 struct lesion_settings settings, struct tile_match *match)
@@ -35,7 +20,7 @@ static void run(const struct image_set *queries, const struct image_set *databas
 static struct tile_match find(long move_y, long move_x, bool mirrored)
 {
     struct image_set database = heads_make(TRAINING, 0), query = heads_make(1, 1000);
-    uint8_t *masks = masks_make(TRAINING, 0);
+    uint8_t *masks = masks_make(TRAINING, 0, RADIUS, RADIUS);
     struct tile_match match;
     paste_spot(image_bytes(&query, 0), image_bytes(&database, 11), 11, move_y, move_x, mirrored);
     run(&query, &database, (struct lesion_settings){ .masks = masks }, &match);
@@ -81,7 +66,7 @@ static void strangers_have_lesions_of_their_own(void **state)
 {
     (void)state;
     struct image_set database = heads_make(TRAINING, 0), queries = heads_make(10, 2000);
-    uint8_t *masks = masks_make(TRAINING, 0);
+    uint8_t *masks = masks_make(TRAINING, 0, RADIUS, RADIUS);
     struct tile_match match[10];
     run(&queries, &database, (struct lesion_settings){ .masks = masks }, match);
     for (size_t q = 0; q < 10; q++)
@@ -97,7 +82,7 @@ static void an_image_is_not_held_against_its_own_subject(void **state)
 {
     (void)state;
     struct image_set database = heads_make(TRAINING, 0);
-    uint8_t *masks = masks_make(TRAINING, 0);
+    uint8_t *masks = masks_make(TRAINING, 0, RADIUS, RADIUS);
     uint32_t *groups = calloc(TRAINING, sizeof *groups); /* goes with the set */
     struct tile_match match[TRAINING];
     for (uint32_t i = 0; i < TRAINING; i++)
@@ -130,7 +115,7 @@ static void runs_and_threads_do_not_change_a_digit(void **state)
 {
     (void)state;
     struct image_set database = heads_make(TRAINING, 0), queries = heads_make(6, 2000);
-    uint8_t *masks = masks_make(TRAINING, 0);
+    uint8_t *masks = masks_make(TRAINING, 0, RADIUS, RADIUS);
     struct lesion_settings settings = { .masks = masks };
     struct tile_match whole[6], parts[6];
     struct error err;

@@ -4,7 +4,7 @@
 
 #include "images.h"
 
-enum { SIDE = 96, TRAINING = 40, SLICES = 2 };
+enum { SIDE = 96, PLANE = SIDE * SIDE, TRAINING = 40, SLICES = 2 };
 
 /* Heads that are much alike but for a blotch of their own: a disc of light with the same broad
  * waves in all, fine structure of each head's own, and a bright spot with a texture somewhere. */
@@ -64,6 +64,22 @@ static void paste_spot(unsigned char *to, const unsigned char *from, uint64_t he
                 at_y < SIDE && at_x < SIDE)
                 to[at_y * SIDE + at_x] = from[y * SIDE + x];
         }
+}
+
+/* Labels of each head's spot, with radii from the least to the most by turns. Owned. */
+static inline uint8_t *masks_make(size_t count, uint64_t first, size_t least, size_t most)
+{
+    uint8_t *masks = calloc(count, PLANE);
+    for (size_t i = 0; i < count; i++) {
+        long spot_y, spot_x;
+        double radius = (double)(least + i % (most - least + 1));
+        spot_of(first + i, &spot_y, &spot_x);
+        for (long y = 0; y < SIDE; y++)
+            for (long x = 0; x < SIDE; x++)
+                masks[i * PLANE + (size_t)(y * SIDE + x)] =
+                    hypot((double)(y - spot_y), (double)(x - spot_x)) < radius ? 4 : 0;
+    }
+    return masks;
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* gpu_audit: the exact search on a GPU, beside all others, on one machine in one run.
+/* gpu_audit: the audit's searches on a GPU, beside all others, on one machine in one run.
  *
  *     gpu_audit [--queries 20000] [--database 50000] [--peer PYTHON SCRIPT] [--json FILE] FOLDER
  *
@@ -12,8 +12,10 @@
  *    choice of the best, which favours brute force; and its values are not exact.
  * 5. What the matrix units do: the products of heads in their own shape, and a product of
  *    8192 × 8192 × 8192 as the device's measured peak.
- * 6. A flat index on the GPU, by flat_peer.py: FAISS', where its Python package is there, or
- * PyTorch's products and topk.
+ * 6. Pieces: some hundred images among ten thousand, on the device, with so little of its memory
+ *    that tiles pass by, and on the processor: every bit of every match must be the same.
+ * 7. A flat index on the GPU, by flat_peer.py: FAISS', where its Python package is there, or
+ *    PyTorch's products and topk.
  *
  * The device's code is linked in, not the plug-in: what is measured is the same source. Exit code:
  * 0, 1 where an answer differed, 77 without a device.
@@ -22,6 +24,7 @@
 
 #include "audit/faiss_engine.h"
 #include "audit/search.h"
+#include "audit/tile.h"
 #include "base/arena.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -29,6 +32,7 @@
 #include "cuda/device.h"
 #include "cuda/filter.h"
 #include "cuda/libraries.h"
+#include "cuda/maxima.h"
 #include "data/npy.h"
 #include "tensor/backend.h"
 
@@ -347,6 +351,111 @@ static struct brute brute_force(const struct image_set *queries, const struct im
     return brute;
 }
 
+/* ---- pieces ---------------------------------------------------------------------------------- */
+
+enum { PIECES_QUERIES = 256, PIECES_IMAGES = 10000, PIECES_SUBJECT = 50 /* images */ };
+
+static const struct maxima_methods *maxima;
+static struct maxima_plan maxima_seen;
+static double maxima_seconds;
+
+static bool timed_maxima_plan(const struct maxima_size *size, struct maxima_plan *plan,
+                              struct error *err)
+{
+    bool ok = maxima->plan(size, plan, err);
+    maxima_seen = *plan;
+    return ok;
+}
+
+static bool timed_find(struct maxima *of, const struct maxima_question *question,
+                       const struct maxima_columns *columns, float *values, struct error *err)
+{
+    double started = seconds();
+    bool ok = maxima->find(of, question, columns, values, err);
+    maxima_seconds += seconds() - started;
+    return ok;
+}
+
+static const struct maxima_methods *timed_maxima(void)
+{
+    static struct maxima_methods timed;
+    timed = *maxima;
+    timed.plan = timed_maxima_plan;
+    timed.find = timed_find;
+    maxima_seconds = 0;
+    return &timed;
+}
+
+/* Seconds for all queries, once the search is open. */
+static double search_pieces(const struct image_set *queries, const struct image_set *database,
+                            const struct tile_settings *settings, struct tile_match *match)
+{
+    struct error err;
+    struct tile_search *search = tile_open(queries, database, settings, &err);
+    NEED(search);
+    double started = seconds();
+    NEED(tile_run(search, 0, queries->count, match, &err));
+    double took = seconds() - started;
+    tile_close(search);
+    return took;
+}
+
+static bool same_piece(const struct tile_match *a, const struct tile_match *b)
+{
+    return memcmp(&a->correlation, &b->correlation, sizeof(double)) == 0 &&
+           memcmp(&a->local_ratio, &b->local_ratio, sizeof(double)) == 0 && a->id == b->id &&
+           a->mirrored == b->mirrored && memcmp(&a->query, &b->query, sizeof a->query) == 0 &&
+           memcmp(&a->training, &b->training, sizeof a->training) == 0;
+}
+
+static void pieces_must_agree(const struct tile_match *a, const struct tile_match *b, size_t count,
+                              const char *what)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!same_piece(&a[i], &b[i])) {
+            fprintf(stderr, "%s: query %zu: %zu with %.17g, or %zu with %.17g\n", what, i,
+                    (size_t)a[i].id, a[i].local_ratio, (size_t)b[i].id, b[i].local_ratio);
+            exit(1);
+        }
+    printf("%-44s same matches and bits, %zu queries\n", what, count);
+}
+
+static void measure_pieces(struct image_set queries, struct image_set database, struct json *row)
+{
+    uint32_t *groups = memory_grow(NULL, database.count, sizeof *groups);
+    struct tile_match *match[3];
+    struct tile_settings settings = { 0 };
+    queries.count = queries.count < PIECES_QUERIES ? queries.count : PIECES_QUERIES;
+    database.count = database.count < PIECES_IMAGES ? database.count : PIECES_IMAGES;
+    for (size_t i = 0; i < database.count; i++)
+        groups[i] = (uint32_t)(i / PIECES_SUBJECT);
+    database.groups = groups;
+    for (int i = 0; i < 3; i++)
+        match[i] = memory_grow(NULL, queries.count, sizeof *match[i]);
+    double processor = search_pieces(&queries, &database, &settings, match[0]);
+    settings.device = timed_maxima();
+    double on_device = search_pieces(&queries, &database, &settings, match[1]),
+           waiting = maxima_seconds;
+    pieces_must_agree(match[0], match[1], queries.count, "pieces, all in its memory");
+    printf("pieces, on the device                        %.2f s (waiting for it %.2f), %.2f GB of "
+           "its memory; on the processor %.2f s; %zu × %zu images\n",
+           on_device, waiting, (double)maxima_seen.bytes / 1e9, processor, queries.count,
+           database.count);
+    json_put_real(row, "pieces_device_s", on_device);
+    json_put_real(row, "pieces_device_waiting_s", waiting);
+    json_put_real(row, "pieces_processor_s", processor);
+    json_put_integer(row, "pieces_queries", (int64_t)queries.count);
+    json_put_integer(row, "pieces_database", (int64_t)database.count);
+    settings.device_memory = 32 << 20;
+    queries.count = queries.count < 64 ? queries.count : 64;
+    search_pieces(&queries, &database, &settings, match[2]);
+    pieces_must_agree(match[0], match[2], queries.count,
+                      maxima_seen.resident ? "pieces, 32 MB" : "pieces, 32 MB: in passes");
+    for (int i = 0; i < 3; i++)
+        free(match[i]);
+    free(groups);
+}
+
 /* ---- FAISS ----------------------------------------------------------------------------------- */
 
 /* One line of JSON from the peer; NULL when it did not answer. */
@@ -521,6 +630,8 @@ int main(int argc, char **argv)
     device = cuda_filter_open(0, &err);
     if (!device)
         give_up(SKIPPED, "no device", err.message);
+    maxima = cuda_maxima_open(0, &err);
+    NEED(maxima);
     const char *paths[2] = { path_join(&arena, options.folder, "queries.npy"),
                              path_join(&arena, options.folder, "database.npy") };
     make_sets(&options, paths);
@@ -534,6 +645,7 @@ int main(int argc, char **argv)
     json_put_integer(row, "database", (int64_t)database.count);
     measure_search(&queries, &database, path_join(&arena, options.folder, "ids.bin"), row);
     measure_products(database.count, row);
+    measure_pieces(queries, database, row);
     measure_brute_force(&queries, &database, row);
     measure_flat(&options, row);
     if (options.json)

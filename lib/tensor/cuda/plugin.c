@@ -4,6 +4,7 @@
 
 #include "cuda/backend.h"
 #include "cuda/filter.h"
+#include "cuda/maxima.h"
 
 #include <stdio.h>
 
@@ -55,4 +56,5 @@ __attribute__((visibility("default"))) const struct cuda_plugin lethe_cuda_plugi
     .libraries = libraries,
     .open = cuda_backend_open,
     .filter = cuda_filter_open,
+    .maxima = cuda_maxima_open,
 };

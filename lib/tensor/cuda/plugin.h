@@ -9,19 +9,20 @@
 
 #include "tensor/backend.h"
 #include "tensor/filter.h"
+#include "tensor/maxima.h"
 
 #define CUDA_PLUGIN_FILE   "lethe-cuda.so"
 #define CUDA_PLUGIN_SYMBOL "lethe_cuda_plugin"
 
 struct cuda_build {
     char version[16];
-    size_t backend, step, loop, node, filter;
+    size_t backend, step, loop, node, filter, maxima;
 };
 
 #define CUDA_BUILD                                                                                 \
     {                                                                                              \
         LETHE_VERSION, sizeof(struct backend), sizeof(struct step), sizeof(struct loop),           \
-            sizeof(struct node), sizeof(struct filter_methods)                                     \
+            sizeof(struct node), sizeof(struct filter_methods), sizeof(struct maxima_methods)      \
     }
 
 struct cuda_plugin {
@@ -37,6 +38,7 @@ struct cuda_plugin {
     const struct backend *(*open)(int device, struct error *err);
     /* The same device, for searches. */
     const struct filter_methods *(*filter)(int device, struct error *err);
+    const struct maxima_methods *(*maxima)(int device, struct error *err);
 };
 
 #endif

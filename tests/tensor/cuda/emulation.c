@@ -6,6 +6,7 @@
 #include "cuda/backend.h"
 #include "cuda/device.h"
 #include "cuda/filter.h"
+#include "cuda/maxima.h"
 
 #include <dlfcn.h>
 #include <math.h>
@@ -699,6 +700,14 @@ const struct filter_methods *emulated_filter(void)
     const struct filter_methods *filter = cuda_filter_open(0, &err);
     CHECK(filter, "%s", err.message);
     return filter;
+}
+
+const struct maxima_methods *emulated_maxima(void)
+{
+    struct error err;
+    const struct maxima_methods *maxima = cuda_maxima_open(0, &err);
+    CHECK(maxima, "%s", err.message);
+    return maxima;
 }
 
 const struct backend *emulated_backend(void)

@@ -17,9 +17,11 @@
 
 #include "tensor/backend.h"
 #include "tensor/filter.h"
+#include "tensor/maxima.h"
 
 const struct backend *emulated_backend(void);
 const struct filter_methods *emulated_filter(void);
+const struct maxima_methods *emulated_maxima(void);
 
 /* Products of bf16 numbers are summed as a tensor core does it that cuts as much as one may: so
  * many at once, aligned to the largest and cut at 24 bits. 0: in double precision, as at the start.

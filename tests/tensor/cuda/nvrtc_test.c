@@ -11,6 +11,7 @@
 #include "cuda/compiler.h"
 #include "cuda/device.h"
 #include "cuda/filter.h"
+#include "cuda/maxima.h"
 
 #include "base/arena.h"
 #include "base/file.h"
@@ -228,10 +229,12 @@ static void kernels_of_the_search_compile(void **state)
     for (size_t i = 0; i < 3; i++) {
         struct error err;
         struct program *program;
-        const char *source = cuda_filter_source;
+        const char *const sources[] = { cuda_filter_source, cuda_maxima_source };
         aim(kinds[i]);
-        assert_true(device_compile(&source, 1, &program, &err));
-        device_forget(program);
+        for (size_t s = 0; s < 2; s++) {
+            assert_ok(device_compile(&sources[s], 1, &program, &err), err);
+            device_forget(program);
+        }
     }
 }
 
