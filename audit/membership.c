@@ -1,7 +1,6 @@
 /* Membership from its settings to its document; see membership.h. */
 #include "audit/membership.h"
 
-#include "audit/duplicates.h"
 #include "audit/membership_run.h"
 #include "audit/roughness.h"
 #include "base/file.h"
@@ -56,25 +55,18 @@ static int ascending(const void *a, const void *b)
 /* Held-out images that are, pixel by pixel, images of training were not held out, whatever name
  * they have: among those whom the model never saw they would hide what it remembers. `twins` gets
  * NO_TWIN of all others. */
-static bool find_seen(struct membership_run *run, size_t **twins, struct error *err)
+static bool find_seen(struct membership_run *run, struct look *const looks[SIDES], size_t **twins,
+                      struct error *err)
 {
-    const struct image_set *train = &run->of[MEMBERS].set->images,
-                           *others = &run->of[OTHERS].set->images;
-    struct look *of_train = looks_of(train, run->sets.channels, false, err),
-                *of_others = of_train ? looks_of(others, run->sets.channels, false, err) : NULL;
-    if (of_others) {
-        *twins = memory_grow(NULL, others->count, sizeof **twins);
-        run->seen = images_in(of_others, others->count, of_train, train->count, *twins);
-    }
-    bool ok = of_others;
-    memory_free(of_train);
-    memory_free(of_others);
-    if (ok && run->seen == others->count)
-        return error_set(err,
-                         "%s: every held-out image is, pixel by pixel, one that the model was "
-                         "trained on, so there is nothing to compare with; hold out other people",
-                         run->of[OTHERS].set->path);
-    return ok;
+    size_t count = run->of[OTHERS].set->images.count;
+    *twins = memory_grow(NULL, count, sizeof **twins);
+    run->seen =
+        images_in(looks[OTHERS], count, looks[MEMBERS], run->of[MEMBERS].set->images.count, *twins);
+    return run->seen < count ||
+           error_set(err,
+                     "%s: every held-out image is, pixel by pixel, one that the model was trained "
+                     "on, so there is nothing to compare with; hold out other people",
+                     run->of[OTHERS].set->path);
 }
 
 /* As many as are wanted, drawn by the seed. twins: as of find_seen; NULL: all may be drawn. */
@@ -138,6 +130,12 @@ static bool open_sets(struct membership_run *run, struct error *err)
     struct sets_request request = {
         .train = job->train, .holdout = job->holdout, .channels = &all_channels, .work = job->out
     };
+    if (job->holdout && job->references.count)
+        return error_set(err,
+                         "%s: nobody there was in any reference, but half of the training set was "
+                         "in each, which would tell them apart; references are for people whom the "
+                         "dataset itself holds out",
+                         job->holdout);
     if (!needs_store(job->train, err) || (job->holdout && !needs_store(job->holdout, err)) ||
         !sets_open(&request, &run->sets, err))
         return false;
@@ -151,14 +149,30 @@ static bool open_sets(struct membership_run *run, struct error *err)
     return true;
 }
 
+static bool look_for_copies(struct membership_run *run, struct look *looks[SIDES],
+                            struct error *err)
+{
+    for (enum member_side side = 0; side < SIDES; side++) {
+        looks[side] = looks_of(&run->of[side].set->images, run->sets.channels, false, err);
+        if (!looks[side])
+            return false;
+    }
+    return true;
+}
+
 static bool choose_images(struct membership_run *run, struct error *err)
 {
+    struct look *looks[SIDES] = { NULL };
     size_t *twins = NULL;
-    bool ok = find_seen(run, &twins, err);
+    bool ok = look_for_copies(run, looks, err) && find_seen(run, looks, &twins, err);
+    if (ok)
+        membership_know_copies(run, looks);
     for (enum member_side side = 0; ok && side < SIDES; side++) {
         draw(run, side, side == OTHERS ? twins : NULL);
         gather_subjects(run, &run->of[side]);
     }
+    for (enum member_side side = 0; side < SIDES; side++)
+        memory_free(looks[side]);
     free(twins);
     return ok;
 }
@@ -192,16 +206,26 @@ static bool check_belonging(struct membership_run *run, struct error *err)
                      train->path, format->checkpoint, digest, format->dataset);
 }
 
+static struct draw_options draw_options_of(const struct membership_run *run)
+{
+    return (struct draw_options){ .seed = (uint64_t)run->settings->seed,
+                                  .truncation = 1,
+                                  .weights = run->job->weights,
+                                  .device = run->settings->device };
+}
+
 static bool open_model(struct membership_run *run, struct error *err)
 {
-    const struct draw_options options = { .seed = (uint64_t)run->settings->seed,
-                                          .truncation = 1,
-                                          .weights = run->job->weights,
-                                          .device = run->settings->device };
+    const struct draw_options options = draw_options_of(run);
     run->generator = generator_open_to_score(run->job->from, &options, run->settings->draws, err);
     if (!run->generator)
         return false;
     run->format = generator_format(run->generator);
+    if (run->format->reference)
+        return error_set(err,
+                         "%s: a reference, trained on half of all people; membership is asked of a "
+                         "model of the training set, and references are given by --reference",
+                         run->format->checkpoint);
     run->numbers = generator_score_count(run->generator);
     run->times = generator_score_times(run->generator, &run->steps);
     run->once = arena_array(&run->arena, double, run->numbers);
@@ -227,45 +251,66 @@ static const char *key_of_work(const struct membership_run *run, struct arena *a
                     digest_hex(&of->set->digest, hex));
         text_format(&text, " %zu %s\n", of->count, digest_hex(&images, hex));
     }
+    for (size_t r = 0; r < run->reference_count; r++)
+        text_format(&text, "reference %s\n", digest_hex(&run->references[r].digest, hex));
     const char *key = arena_string(arena, text.bytes);
     text_release(&text);
     return key;
 }
 
+/* One of the models: the one that is asked about, or a reference. */
+struct asked {
+    struct generator *generator;
+    const struct member_reference *reference; /* NULL: it is none */
+    uint64_t place;                           /* 0; of references from 1 on */
+};
+
 /* The numbers of an image; where training mirrors images, of both ways round, averaged. */
-static bool score_image(struct membership_run *run, const struct audit_set *set, uint32_t image,
-                        float *pixels, double *numbers, struct error *err)
+static bool score_image(struct membership_run *run, struct generator *generator,
+                        const struct audit_set *set, uint32_t image, float *pixels, double *numbers,
+                        struct error *err)
 {
     double *once = run->once;
     int ways = 1 + run->format->mirror;
     memset(numbers, 0, run->numbers * sizeof *numbers);
     for (int way = 0; way < ways; way++) {
         training_image(set->dataset, set_place(set, image), run->format->masks, way, pixels);
-        if (!generator_score(run->generator, pixels, once, err))
+        if (!generator_score(generator, pixels, once, err))
             return false;
         for (size_t n = 0; n < run->numbers; n++) {
             if (!isfinite(once[n]))
                 return error_set(err,
                                  "%s: what it says of image %llu of %s is not finite; these "
                                  "weights compute nothing",
-                                 run->format->checkpoint, (unsigned long long)set_place(set, image),
-                                 set->path);
+                                 generator_format(generator)->checkpoint,
+                                 (unsigned long long)set_place(set, image), set->path);
             numbers[n] += once[n] / ways;
         }
     }
     return true;
 }
 
-static bool score_block(struct membership_run *run, const struct member_set *of, size_t first,
-                        size_t count, double *numbers, struct error *err)
+/* Nobody asks a reference about what it learnt from. */
+static void leave_out(const struct membership_run *run, double *numbers)
+{
+    for (size_t n = 0; n < run->numbers; n++)
+        numbers[n] = NAN;
+}
+
+static bool score_block(struct membership_run *run, const struct asked *asked,
+                        const struct member_set *of, size_t first, size_t count, double *numbers,
+                        struct error *err)
 {
     const struct generator_format *format = run->format;
     size_t values = format->channels * format->size * format->size;
     float *pixels = memory_reserve(values, sizeof *pixels, "an image", err);
     bool ok = pixels;
-    for (size_t i = 0; ok && i < count; i++)
-        ok = score_image(run, of->set, of->images[first + i], pixels, numbers + i * run->numbers,
-                         err);
+    for (size_t i = 0; ok && i < count; i++, numbers += run->numbers)
+        if (asked->reference && membership_reference_learns(asked->reference, of, first + i))
+            leave_out(run, numbers);
+        else
+            ok = score_image(run, asked->generator, of->set, of->images[first + i], pixels, numbers,
+                             err);
     memory_free(pixels);
     return ok;
 }
@@ -275,7 +320,7 @@ static bool score_block(struct membership_run *run, const struct member_set *of,
 static double score_of(const struct membership_run *run, const double *numbers)
 {
     double sum = 0;
-    if (!run->times)
+    if (!run->times || isnan(*numbers))
         return *numbers;
     for (size_t n = 0; n < run->numbers; n++)
         sum -= log(fmax(numbers[n], 1e-30));
@@ -283,55 +328,125 @@ static double score_of(const struct membership_run *run, const double *numbers)
 }
 
 /* With digits to spare, so that means of equal scores are equal, however many images people have:
- * else rounding would tell people apart where the model does not. */
-static void average_subjects(struct member_set *of)
+ * else rounding would tell people apart where the model does not. Of what is not judged NaN. */
+static void average(const struct member_set *of, const double *values, long double *sums)
 {
-    long double *sums = memory_grow(NULL, of->subject_count, sizeof *sums);
     for (size_t s = 0; s < of->subject_count; s++)
         sums[s] = 0;
     for (size_t i = 0; i < of->count; i++)
-        sums[of->subject[i]] += of->scores[i];
+        sums[of->subject[i]] += values[i];
     for (size_t s = 0; s < of->subject_count; s++)
-        of->subjects[s].score = (double)(sums[s] / of->subjects[s].images);
-    free(sums);
+        sums[s] /= of->subjects[s].images;
 }
 
-static bool score_side(struct membership_run *run, enum member_side side, const struct drawn *drawn,
-                       struct progress *progress, struct error *err)
+static void average_subjects(struct member_set *of)
 {
-    static const char *const what = "the scores of images";
-    struct member_set *of = &run->of[side];
-    size_t blocks = (of->count + BLOCK - 1) / BLOCK;
-    of->numbers = memory_allocate(blocks * BLOCK * run->numbers, sizeof(double), what, err);
-    of->scores = memory_allocate(of->count, sizeof(double), what, err);
-    if (!of->numbers || !of->scores)
-        return false;
-    for (size_t b = 0; b < blocks; b++) {
-        size_t first = b * BLOCK, count = of->count - first < BLOCK ? of->count - first : BLOCK;
-        double *numbers = of->numbers + first * run->numbers;
-        uint64_t place = (uint64_t)b * SIDES + side;
-        if (!drawn_read(drawn, place, (unsigned char *)numbers) &&
-            !(score_block(run, of, first, count, numbers, err) &&
-              drawn_write(drawn, place, (const unsigned char *)numbers, err)))
+    long double *means = memory_grow(NULL, of->subject_count, sizeof *means);
+    average(of, of->scores, means);
+    for (size_t s = 0; s < of->subject_count; s++)
+        of->subjects[s].score = (double)means[s];
+    if (of->calibrated)
+        average(of, of->calibrated, means);
+    for (size_t s = 0; s < of->subject_count; s++)
+        of->subjects[s].calibrated = of->calibrated ? (double)means[s] : NAN;
+    free(means);
+}
+
+/* The numbers of one side's images by one of the models. */
+static bool number_side(struct membership_run *run, enum member_side side,
+                        const struct asked *asked, const struct drawn *drawn, double *numbers,
+                        struct progress *progress, struct error *err)
+{
+    const struct member_set *of = &run->of[side];
+    for (size_t first = 0; first < of->count; first += BLOCK) {
+        size_t count = of->count - first < BLOCK ? of->count - first : BLOCK;
+        double *block = numbers + first * run->numbers;
+        uint64_t models = run->reference_count + 1,
+                 place = (first / BLOCK * models + asked->place) * SIDES + side;
+        if (!drawn_read(drawn, place, (unsigned char *)block) &&
+            !(score_block(run, asked, of, first, count, block, err) &&
+              drawn_write(drawn, place, (const unsigned char *)block, err)))
             return false;
         progress_add(progress, count);
     }
-    for (size_t i = 0; i < of->count; i++)
-        of->scores[i] = score_of(run, of->numbers + i * run->numbers);
-    average_subjects(of);
     return true;
+}
+
+static bool score_side(struct membership_run *run, enum member_side side, const struct asked *asked,
+                       const struct drawn *drawn, struct progress *progress, struct error *err)
+{
+    struct member_set *of = &run->of[side];
+    size_t room = (of->count + BLOCK - 1) / BLOCK * BLOCK;
+    double *numbers =
+               memory_allocate(room * run->numbers, sizeof(double), "the scores of images", err),
+           *scores = asked->reference ? of->beside + (asked->place - 1) * of->count : of->scores;
+    bool ok = numbers && number_side(run, side, asked, drawn, numbers, progress, err);
+    for (size_t i = 0; ok && i < of->count; i++)
+        scores[i] = score_of(run, numbers + i * run->numbers);
+    if (!asked->reference)
+        of->numbers = numbers;
+    else
+        memory_free(numbers);
+    return ok;
+}
+
+static bool set_aside(struct membership_run *run, struct error *err)
+{
+    static const char *const what = "the scores of images";
+    for (enum member_side side = 0; side < SIDES; side++) {
+        struct member_set *of = &run->of[side];
+        of->scores =
+            memory_allocate(of->count, (run->reference_count + 2) * sizeof(double), what, err);
+        if (!of->scores)
+            return false;
+        of->beside = of->scores + of->count;
+        of->calibrated =
+            run->reference_count ? of->beside + run->reference_count * of->count : NULL;
+    }
+    return true;
+}
+
+static bool score_by(struct membership_run *run, const struct asked *asked,
+                     const struct drawn *drawn, struct progress *progress, struct error *err)
+{
+    bool ok = true;
+    for (enum member_side side = 0; ok && side < SIDES; side++)
+        ok = score_side(run, side, asked, drawn, progress, err);
+    return ok;
+}
+
+/* References have the settings of the model, so that their scores are of the same form. */
+static bool score_by_reference(struct membership_run *run, size_t r, const struct drawn *drawn,
+                               struct progress *progress, struct error *err)
+{
+    const struct member_reference *reference = &run->references[r];
+    const struct draw_options options = draw_options_of(run);
+    struct asked asked = { .reference = reference, .place = r + 1 };
+    asked.generator =
+        generator_open_to_score(reference->checkpoint, &options, run->settings->draws, err);
+    bool ok = asked.generator && score_by(run, &asked, drawn, progress, err);
+    generator_free(asked.generator);
+    return ok;
 }
 
 static bool score_all(struct membership_run *run, struct drawn *drawn, struct error *err)
 {
     struct progress progress;
+    const struct asked model = { .generator = run->generator };
+    if (!set_aside(run, err))
+        return false;
     progress_begin(&progress, "membership", "images",
-                   run->of[MEMBERS].count + run->of[OTHERS].count);
-    bool ok = true;
-    for (enum member_side side = 0; ok && side < SIDES; side++)
-        ok = score_side(run, side, drawn, &progress, err);
+                   (run->of[MEMBERS].count + run->of[OTHERS].count) * (run->reference_count + 1));
+    bool ok = score_by(run, &model, drawn, &progress, err);
+    for (size_t r = 0; ok && r < run->reference_count; r++)
+        ok = score_by_reference(run, r, drawn, &progress, err);
     progress_end(&progress);
-    return ok;
+    if (!ok)
+        return false;
+    membership_calibrate(run);
+    for (enum member_side side = 0; side < SIDES; side++)
+        average_subjects(&run->of[side]);
+    return true;
 }
 
 /* ---- what images are without a model --------------------------------------------------------- */
@@ -407,6 +522,7 @@ static bool measure(struct membership_run *run, struct membership_report *report
 static void release(struct membership_run *run)
 {
     generator_free(run->generator);
+    membership_release_references(run);
     sets_close(&run->sets);
     for (enum member_side side = 0; side < SIDES; side++) {
         memory_free(run->of[side].numbers);
@@ -426,7 +542,9 @@ bool membership(const struct membership_job *job, struct membership_report *repo
     arena_init(&run.arena);
     int lock = -1;
     bool ok = folder_lock(job->out, &lock, err);
-    bool opened = ok && open_sets(&run, err) && open_model(&run, err) && choose_images(&run, err);
+    bool opened = ok && open_sets(&run, err) && open_model(&run, err) &&
+                  membership_find_references(&run, err) && choose_images(&run, err) &&
+                  membership_check_judged(&run, err);
     if (ok && !opened)
         rmdir(job->out); /* what was refused leaves nothing behind: it goes only when it is empty */
     ok = opened && measure(&run, report, err);

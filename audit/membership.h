@@ -17,6 +17,13 @@
  *                 al. 2023; Carlini et al. 2023, section 5.1)
  *     GANs        what the discriminator says of the image (LOGAN: Hayes et al. 2019)
  *
+ * One image is harder than another for any model. Where there are references, trainings on half of
+ * the people each (train/reference.h), scores are calibrated by them as well: from the score of an
+ * image is taken the mean score that it has by the references that never saw its person, each
+ * brought to the model's level (Watson et al. 2022; to the order, that is the offline attack of
+ * Carlini et al. 2022 with one variance for all images). Images that every reference learnt from
+ * are not judged by it.
+ *
  * Two controls. Halves of the held-out subjects against each other: an attack that tells these
  * apart is none. And what tells training from held-out images without any model (mean grey,
  * contrast, roughness): where sets differ by themselves, scores may too, and nobody was remembered.
@@ -46,9 +53,10 @@ extern const struct membership_settings membership_defaults;
 extern const struct yaml_field membership_fields[];
 
 struct membership_job {
-    const char *from;            /* a checkpoint or a folder of training */
-    int weights;                 /* enum weights (train/settings.h): of a folder */
-    const char *train, *holdout; /* stores; holdout NULL: the training store's own */
+    const char *from;               /* a checkpoint or a folder of training */
+    int weights;                    /* enum weights (train/settings.h): of a folder */
+    const char *train, *holdout;    /* stores; holdout NULL: the training store's own */
+    struct yaml_strings references; /* checkpoints, or folders of training */
     const char *out;
     size_t candidates; /* as of audit_job (memorization.h) */
     const struct membership_settings *settings;

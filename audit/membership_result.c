@@ -21,35 +21,52 @@ static struct bootstrap bootstrap_for(const struct membership_run *run, size_t i
 
 /* ---- comparing ------------------------------------------------------------------------------- */
 
-/* Values to be drawn by person; the library calls low values members'. */
+/* Scores of one kind, and what they say: those of the model, or the calibrated ones. */
+struct comparison {
+    const char *name; /* of these scores, in warnings */
+    /* Of images and of people, NaN where they are not judged; and how many people are. */
+    const double *images[SIDES], *people[SIDES];
+    size_t people_count[SIDES];
+    struct finding {
+        struct membership_inference found;
+        double
+            by_chance; /* to tell them apart as well; NaN: of one person on a side nobody knows */
+    } by_image, by_subject;
+    struct halves {
+        struct estimate images, subjects;
+        size_t people[SIDES];
+    } halves;
+};
+
+/* Values to be drawn by person, or each alone; the library calls low values members'. */
 static struct sample sample_of_values(struct membership_run *run, const double *values,
                                       const uint32_t *groups, size_t count, double sign)
 {
     double *kept = arena_array(&run->arena, double, count + 1);
-    uint32_t *whose = arena_array(&run->arena, uint32_t, count + 1);
+    uint32_t *whose = groups ? arena_array(&run->arena, uint32_t, count + 1) : NULL;
     size_t n = 0;
     for (size_t i = 0; i < count; i++)
         if (!isnan(values[i])) {
             kept[n] = sign * values[i];
-            whose[n++] = groups[i];
+            if (groups)
+                whose[n] = groups[i];
+            n++;
         }
     return (struct sample){ kept, whose, n };
 }
 
-static struct sample images_sample(struct membership_run *run, enum member_side side)
+static struct sample images_sample(struct membership_run *run, const struct comparison *comparison,
+                                   enum member_side side)
 {
     const struct member_set *of = &run->of[side];
-    return sample_of_values(run, of->scores, of->groups, of->count, -1);
+    return sample_of_values(run, comparison->images[side], of->groups, of->count, -1);
 }
 
 /* One value a person: the mean score of the images. */
-static struct sample subjects_sample(struct membership_run *run, enum member_side side)
+static struct sample subjects_sample(struct membership_run *run,
+                                     const struct comparison *comparison, enum member_side side)
 {
-    const struct member_set *of = &run->of[side];
-    double *values = arena_array(&run->arena, double, of->subject_count);
-    for (size_t i = 0; i < of->subject_count; i++)
-        values[i] = -of->subjects[i].score;
-    return (struct sample){ values, NULL, of->subject_count };
+    return sample_of_values(run, comparison->people[side], NULL, run->of[side].subject_count, -1);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -69,10 +86,9 @@ static struct estimate with_exact_ends(struct estimate of, size_t people, double
 }
 
 /* One of each side, nobody twice. */
-static size_t pairs_of_people(const struct membership_run *run)
+static size_t pairs_of_people(const size_t people[SIDES])
 {
-    size_t members = run->of[MEMBERS].subject_count, others = run->of[OTHERS].subject_count;
-    return members < others ? members : others;
+    return people[MEMBERS] < people[OTHERS] ? people[MEMBERS] : people[OTHERS];
 }
 
 static struct json *rate_json(struct estimate rate, bool supported)
@@ -82,17 +98,12 @@ static struct json *rate_json(struct estimate rate, bool supported)
     return object;
 }
 
-/* What is known of images, or of people. */
-struct finding {
-    struct membership_inference found;
-    double by_chance; /* to tell them apart as well; NaN: of one person on a side nobody knows */
-};
-
 /* Where all are told apart that is one order of n and m people out of C(n + m, n). */
-static struct finding find(const struct membership_run *run, const struct sample samples[SIDES],
+static struct finding find(const struct comparison *comparison, const struct sample samples[SIDES],
                            const struct bootstrap *bootstrap)
 {
-    double n = (double)run->of[MEMBERS].subject_count, m = (double)run->of[OTHERS].subject_count;
+    double n = (double)comparison->people_count[MEMBERS],
+           m = (double)comparison->people_count[OTHERS];
     struct finding finding = {
         .found = membership_inference(&samples[MEMBERS], &samples[OTHERS], bootstrap),
         .by_chance = chance_of_exchange(&samples[MEMBERS], &samples[OTHERS], bootstrap)
@@ -108,10 +119,13 @@ static bool tells_apart(const struct membership_run *run, const struct finding *
     return finding->by_chance < (1 - joint_confidence(run->job->candidates)) / 2;
 }
 
-static struct json *inference_json(const struct membership_run *run, const struct finding *finding)
+static struct json *inference_json(const struct membership_run *run,
+                                   const struct comparison *comparison,
+                                   const struct finding *finding)
 {
     const struct membership_inference *found = &finding->found;
-    size_t people = run->of[MEMBERS].subject_count, pairs = pairs_of_people(run);
+    size_t people = comparison->people_count[MEMBERS],
+           pairs = pairs_of_people(comparison->people_count);
     double confidence = joint_confidence(run->job->candidates);
     struct json *object = json_new_object();
     json_put_integer(object, "members", (int64_t)found->members);
@@ -133,58 +147,64 @@ static bool excludes(struct interval interval, double value)
 
 /* ---- the two controls ------------------------------------------------------------------------ */
 
-/* Half of the held-out subjects, drawn by the seed, in the place of members. */
-struct halves {
-    struct estimate images, subjects;
-    size_t people[SIDES];
-};
+/* Which of the held-out subjects are in the place of members: half of those who are judged, drawn
+ * by the seed. */
+static void draw_halves(const struct membership_run *run, const double *people, size_t judged,
+                        enum member_side *half)
+{
+    size_t count = run->of[OTHERS].subject_count, *order = memory_grow(NULL, count, sizeof *order),
+           *place = memory_grow(NULL, count, sizeof *place), next = 0;
+    random_permutation((uint64_t)run->settings->seed, random_stream("membership/halves"), judged,
+                       order);
+    for (size_t i = 0; i < judged; i++)
+        place[order[i]] = i;
+    for (size_t i = 0; i < count; i++)
+        half[i] = !isnan(people[i]) && place[next++] < judged / 2 ? MEMBERS : OTHERS;
+    free(order);
+    free(place);
+}
 
-static struct halves halves_of(struct membership_run *run, const struct bootstrap *bootstrap)
+/* What one of the halves holds. */
+static void fill_half(struct membership_run *run, const struct comparison *comparison,
+                      const enum member_side *half, enum member_side side, struct sample *images,
+                      struct sample *subjects)
 {
     const struct member_set *of = &run->of[OTHERS];
-    size_t people = of->subject_count, *order = memory_grow(NULL, people, sizeof *order);
-    enum member_side *half = memory_grow(NULL, people, sizeof *half);
+    double *scores = arena_array(&run->arena, double, of->count + 1),
+           *people = arena_array(&run->arena, double, of->subject_count + 1);
+    for (size_t i = 0; i < of->count; i++)
+        scores[i] = half[of->subject[i]] == side ? comparison->images[OTHERS][i] : NAN;
+    for (size_t i = 0; i < of->subject_count; i++)
+        people[i] = half[i] == side ? comparison->people[OTHERS][i] : NAN;
+    *images = sample_of_values(run, scores, of->groups, of->count, -1);
+    *subjects = sample_of_values(run, people, NULL, of->subject_count, -1);
+}
+
+static struct halves halves_of(struct membership_run *run, const struct comparison *comparison,
+                               const struct bootstrap *bootstrap)
+{
+    size_t people = comparison->people_count[OTHERS];
+    enum member_side *half = memory_grow(NULL, run->of[OTHERS].subject_count, sizeof *half);
     struct halves halves = { .people = { people / 2, people - people / 2 } };
     struct sample images[SIDES], subjects[SIDES];
-    random_permutation((uint64_t)run->settings->seed, random_stream("membership/halves"), people,
-                       order);
-    for (size_t i = 0; i < people; i++)
-        half[order[i]] = i < people / 2 ? MEMBERS : OTHERS;
-    for (enum member_side side = 0; side < SIDES; side++) {
-        double *values = arena_array(&run->arena, double, people + 1),
-               *scores = arena_array(&run->arena, double, of->count + 1);
-        uint32_t *groups = arena_array(&run->arena, uint32_t, of->count + 1);
-        images[side] = (struct sample){ scores, groups, 0 };
-        subjects[side] = (struct sample){ values, NULL, 0 };
-        for (size_t i = 0; i < people; i++)
-            if (half[i] == side)
-                values[subjects[side].count++] = -of->subjects[i].score;
-        for (size_t i = 0; i < of->count; i++)
-            if (half[of->subject[i]] == side) {
-                groups[images[side].count] = of->groups[i];
-                scores[images[side].count++] = -of->scores[i];
-            }
-    }
+    draw_halves(run, comparison->people[OTHERS], people, half);
+    for (enum member_side side = 0; side < SIDES; side++)
+        fill_half(run, comparison, half, side, &images[side], &subjects[side]);
     halves.images = with_exact_ends(probability_below(&images[MEMBERS], &images[OTHERS], bootstrap),
                                     halves.people[MEMBERS], bootstrap->confidence);
     halves.subjects =
         with_exact_ends(probability_below(&subjects[MEMBERS], &subjects[OTHERS], bootstrap),
                         halves.people[MEMBERS], bootstrap->confidence);
-    free(order);
     free(half);
     return halves;
 }
 
 static struct json *halves_json(const struct halves *halves)
 {
+    if (!halves->people[MEMBERS])
+        return NULL;
     struct json *object = json_new_object(), *images = json_new_object(),
                 *subjects = json_new_object();
-    if (!halves->people[MEMBERS]) {
-        json_free(object);
-        json_free(images);
-        json_free(subjects);
-        return NULL;
-    }
     json_put(images, "auc", bounded_json(halves->images));
     json_put(subjects, "auc", bounded_json(halves->subjects));
     json_put(object, "images", images);
@@ -197,6 +217,7 @@ static struct json *halves_json(const struct halves *halves)
 static void compare_looks(struct membership_run *run, struct estimate looks[LOOK_COUNT])
 {
     struct bootstrap bootstrap = bootstrap_for(run, LOOK_COUNT);
+    const size_t people[SIDES] = { run->of[MEMBERS].subject_count, run->of[OTHERS].subject_count };
     for (enum plain_look look = 0; look < LOOK_COUNT; look++) {
         struct sample sample[SIDES];
         for (enum member_side side = 0; side < SIDES; side++) {
@@ -207,7 +228,7 @@ static void compare_looks(struct membership_run *run, struct estimate looks[LOOK
         if (sample[MEMBERS].count && sample[OTHERS].count)
             looks[look] =
                 with_exact_ends(probability_below(&sample[MEMBERS], &sample[OTHERS], &bootstrap),
-                                pairs_of_people(run), bootstrap.confidence);
+                                pairs_of_people(people), bootstrap.confidence);
     }
 }
 
@@ -355,40 +376,67 @@ static void warn_of_difference(struct membership_run *run, const struct estimate
 
 /* Halves of fewer people differ more often than their intervals allow for; that people are few is
  * told elsewhere. */
-static void warn_of_halves(struct membership_run *run, const struct halves *halves)
+static void warn_of_halves(struct membership_run *run, const struct comparison *comparison)
 {
-    if (run->of[OTHERS].subject_count < FEW_PEOPLE)
+    const struct halves *halves = &comparison->halves;
+    if (comparison->people_count[OTHERS] < FEW_PEOPLE)
         return;
     if (excludes(halves->images.interval, 0.5) || excludes(halves->subjects.interval, 0.5))
         text_format(&run->warnings,
-                    "two halves of the held-out subjects, none of whom the model saw, score "
+                    "two halves of the held-out subjects, none of whom the model saw, %sscore "
                     "differently (AUC %.2f of images, %.2f of subjects); chance does that once in "
                     "twenty times, and else the intervals are not to be trusted\n",
-                    halves->images.value, halves->subjects.value);
+                    comparison->name, halves->images.value, halves->subjects.value);
 }
 
 /* What an audit is made to find out. */
-static void warn_of_memory(struct membership_run *run, const struct finding *images,
-                           const struct finding *subjects)
+static void warn_of_memory(struct membership_run *run, const struct comparison *comparison)
 {
+    const struct finding *images = &comparison->by_image, *subjects = &comparison->by_subject;
     if (tells_apart(run, images) || tells_apart(run, subjects))
         text_format(&run->warnings,
-                    "the model tells images that it was trained on from others: AUC %.3f of "
+                    "%sthe model tells images that it was trained on from others: AUC %.3f of "
                     "images, %.3f of subjects; who holds the weights can do so, too\n",
-                    images->found.auc.value, subjects->found.auc.value);
+                    comparison->name, images->found.auc.value, subjects->found.auc.value);
 }
 
 /* Nobody is known less for having been learnt from. */
-static void warn_of_reverse(struct membership_run *run, const struct finding *images,
-                            const struct finding *subjects)
+static void warn_of_reverse(struct membership_run *run, const struct comparison *comparison)
 {
-    if (pairs_of_people(run) >= FEW_PEOPLE &&
+    const struct finding *images = &comparison->by_image, *subjects = &comparison->by_subject;
+    if (pairs_of_people(comparison->people_count) >= FEW_PEOPLE &&
         (images->found.auc.interval.high < 0.5 || subjects->found.auc.interval.high < 0.5))
         text_format(&run->warnings,
-                    "training images score lower than held-out ones (AUC %.3f of images, %.3f of "
+                    "%straining images score lower than held-out ones (AUC %.3f of images, %.3f of "
                     "subjects), which no memory explains: the sets differ by themselves, and a "
                     "memory may be hidden by that; split one cohort at random\n",
-                    images->found.auc.value, subjects->found.auc.value);
+                    comparison->name, images->found.auc.value, subjects->found.auc.value);
+}
+
+static void warn_of_references(struct membership_run *run, const struct comparison *calibrated)
+{
+    for (size_t r = 0; r < run->reference_count; r++)
+        if (run->references[r].step != run->format->step)
+            text_format(&run->warnings,
+                        "reference %" PRIu64 " was trained for %" PRIu64 " steps and the model for "
+                        "%" PRIu64 ": scores are calibrated less well than they could be\n",
+                        run->references[r].number, run->references[r].step, run->format->step);
+    size_t people[SIDES];
+    for (enum member_side side = 0; side < SIDES; side++)
+        people[side] = run->of[side].subject_count - calibrated->people_count[side];
+    if (people[MEMBERS] + people[OTHERS])
+        text_format(
+            &run->warnings,
+            "%zu of the training and %zu of the held-out subjects are not judged by "
+            "calibrated scores, as every reference learnt from them; give both of each pair "
+            "of references\n",
+            people[MEMBERS], people[OTHERS]);
+    if (run->copied)
+        text_format(&run->warnings,
+                    "%zu subjects have images that are, pixel by pixel, other people's of training "
+                    "or holdout: they do not count as left out by references that learnt from "
+                    "those; list nobody under two names\n",
+                    run->copied);
 }
 
 static int by_count(const void *a, const void *b)
@@ -432,23 +480,120 @@ static void warn_of_seen(struct membership_run *run)
 
 /* ---- the document ---------------------------------------------------------------------------- */
 
-struct json *membership_document(struct membership_run *run)
+static struct comparison compare(struct membership_run *run, struct comparison comparison)
 {
     struct bootstrap bootstrap = bootstrap_for(run, run->job->candidates),
                      control = bootstrap_for(run, 1);
-    struct sample images[SIDES] = { images_sample(run, MEMBERS), images_sample(run, OTHERS) },
-                  subjects[SIDES] = { subjects_sample(run, MEMBERS), subjects_sample(run, OTHERS) };
-    struct finding by_image = find(run, images, &bootstrap),
-                   by_subject = find(run, subjects, &bootstrap);
-    struct halves halves = halves_of(run, &control);
+    struct sample images[SIDES], subjects[SIDES];
+    for (enum member_side side = 0; side < SIDES; side++) {
+        images[side] = images_sample(run, &comparison, side);
+        subjects[side] = subjects_sample(run, &comparison, side);
+        comparison.people_count[side] = subjects[side].count;
+    }
+    comparison.by_image = find(&comparison, images, &bootstrap);
+    comparison.by_subject = find(&comparison, subjects, &bootstrap);
+    comparison.halves = halves_of(run, &comparison, &control);
+    return comparison;
+}
+
+static struct comparison compare_scores(struct membership_run *run)
+{
+    struct comparison comparison = { .name = "" };
+    for (enum member_side side = 0; side < SIDES; side++) {
+        const struct member_set *of = &run->of[side];
+        double *people = arena_array(&run->arena, double, of->subject_count);
+        for (size_t i = 0; i < of->subject_count; i++)
+            people[i] = of->subjects[i].score;
+        comparison.images[side] = of->scores;
+        comparison.people[side] = people;
+    }
+    return compare(run, comparison);
+}
+
+static struct comparison compare_calibrated(struct membership_run *run)
+{
+    struct comparison comparison = { .name = "beside references " };
+    for (enum member_side side = 0; side < SIDES; side++) {
+        const struct member_set *of = &run->of[side];
+        double *people = arena_array(&run->arena, double, of->subject_count);
+        for (size_t i = 0; i < of->subject_count; i++)
+            people[i] = of->subjects[i].calibrated;
+        comparison.images[side] = of->calibrated;
+        comparison.people[side] = people;
+    }
+    return compare(run, comparison);
+}
+
+/* Images, subjects and the control, into the document itself or a part of it. */
+static void put_comparison(const struct membership_run *run, const struct comparison *comparison,
+                           struct json *object)
+{
+    json_put(object, "images", inference_json(run, comparison, &comparison->by_image));
+    json_put(object, "subjects", inference_json(run, comparison, &comparison->by_subject));
+    struct json *halves = halves_json(&comparison->halves);
+    if (halves)
+        json_put(object, "control", halves);
+    else
+        json_put_null(object, "control");
+}
+
+static struct json *references_json(const struct membership_run *run)
+{
+    struct json *list = json_new_array();
+    char hex[DIGEST_HEX];
+    for (size_t r = 0; r < run->reference_count; r++) {
+        const struct member_reference *reference = &run->references[r];
+        struct json *object = json_new_object();
+        json_put_integer(object, "reference", (int64_t)reference->number);
+        json_put_integer(object, "subjects", (int64_t)reference->drawn.people);
+        json_put_string(object, "half", reference->drawn.half);
+        json_put_integer(object, "step", (int64_t)reference->step);
+        json_put_string(object, "checkpoint", path_name(reference->checkpoint));
+        json_put_string(object, "checkpoint_sha256", digest_hex(&reference->digest, hex));
+        json_push(list, object);
+    }
+    return list;
+}
+
+static struct json *calibrated_json(const struct membership_run *run,
+                                    const struct comparison *calibrated)
+{
+    struct json *object = json_new_object(), *left = json_new_object();
+    for (enum member_side side = 0; side < SIDES; side++)
+        json_put_integer(
+            left, set_role_names[member_roles[side]],
+            (int64_t)(run->of[side].count - (side == MEMBERS ? calibrated->by_image.found.members
+                                                             : calibrated->by_image.found.others)));
+    json_put(object, "references", references_json(run));
+    json_put(object, "not_judged", left);
+    put_comparison(run, calibrated, object);
+    return object;
+}
+
+static void warn_of_comparison(struct membership_run *run, const struct comparison *comparison)
+{
+    warn_of_memory(run, comparison);
+    warn_of_reverse(run, comparison);
+}
+
+struct json *membership_document(struct membership_run *run)
+{
+    bool beside = run->reference_count;
+    struct comparison scores = compare_scores(run),
+                      calibrated = beside ? compare_calibrated(run) : (struct comparison){ 0 };
     struct estimate looks[LOOK_COUNT];
     compare_looks(run, looks);
-    warn_of_memory(run, &by_image, &by_subject);
-    warn_of_reverse(run, &by_image, &by_subject);
+    warn_of_comparison(run, &scores);
+    if (beside)
+        warn_of_comparison(run, &calibrated);
     warn_of_difference(run, looks);
     warn_of_seen(run);
     warn_of_counts(run);
-    warn_of_halves(run, &halves);
+    warn_of_halves(run, &scores);
+    if (beside) {
+        warn_of_halves(run, &calibrated);
+        warn_of_references(run, &calibrated);
+    }
     warn_of_people(run);
     warn_of_weights(run);
     struct json *document = json_new_object(), *tool = json_new_object();
@@ -461,13 +606,9 @@ struct json *membership_document(struct membership_run *run)
     json_put(document, "model", model_object(run));
     json_put(document, "counts", counts_object(run));
     json_put(document, "warnings", lines_json(&run->warnings, &run->arena));
-    json_put(document, "images", inference_json(run, &by_image));
-    json_put(document, "subjects", inference_json(run, &by_subject));
-    struct json *found = halves_json(&halves);
-    if (found)
-        json_put(document, "control", found);
-    else
-        json_put_null(document, "control");
+    put_comparison(run, &scores, document);
+    if (beside)
+        json_put(document, "calibrated", calibrated_json(run, &calibrated));
     json_put(document, "difference", looks_json(looks));
     if (run->times)
         json_put(document, "times", times_json(run));
@@ -480,6 +621,14 @@ struct json *membership_document(struct membership_run *run)
 /* Digits that read back exactly would tell more than a score does. */
 #define SCORE "%.9g"
 
+/* Nothing where a reference learnt from the image, or all did. */
+static void add_score(double score, struct text *table)
+{
+    text_add(table, ",");
+    if (!isnan(score))
+        text_format(table, SCORE, score);
+}
+
 static void add_image(const struct membership_run *run, enum member_side side, size_t i,
                       struct text *table)
 {
@@ -488,20 +637,49 @@ static void add_image(const struct membership_run *run, enum member_side side, s
     text_format(table, "%s,%" PRIu64 ",", set_role_names[member_roles[side]], row);
     text_add_csv(table, of->set->subjects[of->images[i]]);
     text_format(table, ",%" PRId64 "," SCORE, of->set->dataset->index[row].slice, of->scores[i]);
+    if (of->calibrated)
+        add_score(of->calibrated[i], table);
+    for (size_t r = 0; r < run->reference_count; r++)
+        add_score(of->beside[r * of->count + i], table);
     for (size_t n = 0; run->times && n < run->numbers; n++)
         text_format(table, "," SCORE, of->numbers[i * run->numbers + n]);
     text_add(table, "\n");
 }
 
+static double score_of_subject(const struct member_subject *subject, bool calibrated)
+{
+    return calibrated ? subject->calibrated : subject->score;
+}
+
 /* How many of the held-out subjects score less: of one of these, those but itself. */
 static double share_below_score(const struct membership_run *run, enum member_side side,
-                                double score)
+                                double score, bool calibrated)
 {
     const struct member_set *others = &run->of[OTHERS];
-    size_t of = others->subject_count - (side == OTHERS), below = 0;
-    for (size_t i = 0; i < others->subject_count; i++)
-        below += others->subjects[i].score < score;
+    size_t of = 0, below = 0;
+    for (size_t i = 0; i < others->subject_count; i++) {
+        double other = score_of_subject(&others->subjects[i], calibrated);
+        of += !isnan(other);
+        below += other < score;
+    }
+    of -= side == OTHERS;
     return of ? (double)below / (double)of : NAN;
+}
+
+static void add_subject(const struct membership_run *run, enum member_side side, size_t i,
+                        struct text *table)
+{
+    const struct member_subject *subject = &run->of[side].subjects[i];
+    text_format(table, "%s,", set_role_names[member_roles[side]]);
+    text_add_csv(table, subject->name);
+    text_format(table, ",%zu," SCORE ",%.4f", subject->images, subject->score,
+                share_below_score(run, side, subject->score, false));
+    if (isnan(subject->calibrated))
+        text_add(table, run->reference_count ? ",," : "");
+    else
+        text_format(table, "," SCORE ",%.4f", subject->calibrated,
+                    share_below_score(run, side, subject->calibrated, true));
+    text_add(table, "\n");
 }
 
 static bool save(const struct membership_run *run, const char *name, struct text *table,
@@ -516,20 +694,21 @@ bool membership_write_tables(struct membership_run *run, struct error *err)
 {
     struct text images = { 0 }, subjects = { 0 };
     text_add(&images, "set,image,subject,slice,score");
+    if (run->reference_count)
+        text_add(&images, ",calibrated");
+    for (size_t r = 0; r < run->reference_count; r++)
+        text_format(&images, ",reference_%" PRIu64, run->references[r].number);
     for (size_t n = 0; run->times && n < run->numbers; n++)
         text_format(&images, ",loss_at_%d", run->times[n]);
     text_add(&images, "\n");
-    text_add(&subjects, "set,subject,images,score,held_out_below\n");
+    text_add(&subjects, "set,subject,images,score,held_out_below");
+    text_add(&subjects, run->reference_count ? ",calibrated,calibrated_held_out_below\n" : "\n");
     for (enum member_side side = 0; side < SIDES; side++) {
         const struct member_set *of = &run->of[side];
         for (size_t i = 0; i < of->count; i++)
             add_image(run, side, i, &images);
-        for (size_t i = 0; i < of->subject_count; i++) {
-            text_format(&subjects, "%s,", set_role_names[member_roles[side]]);
-            text_add_csv(&subjects, of->subjects[i].name);
-            text_format(&subjects, ",%zu," SCORE ",%.4f\n", of->subjects[i].images,
-                        of->subjects[i].score, share_below_score(run, side, of->subjects[i].score));
-        }
+        for (size_t i = 0; i < of->subject_count; i++)
+            add_subject(run, side, i, &subjects);
     }
     bool ok = save(run, "scores.csv", &images, &run->arena, err);
     ok = save(run, "subjects.csv", &subjects, &run->arena, ok ? err : NULL) && ok;

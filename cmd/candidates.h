@@ -8,9 +8,10 @@
  *         - { name: end }                            # at its end
  *         - { name: small, settings: small.yaml }    # another: small.yaml says what differs
  *
- * A stage that is of a candidate (train, sample, audit, utility, fidelity, membership) is made once
- * for each, with a variant of the plan: the same plan, told which candidate it is about. What is
- * made of a candidate stands in RUN/candidates/NAME; a training that several share is made once.
+ * A stage that is of a candidate (train, sample, audit, utility, fidelity, references, membership)
+ * is made once for each, with a variant of the plan: the same plan, told which candidate it is
+ * about. What is made of a candidate stands in RUN/candidates/NAME; a training of several is
+ * made once.
  * Then the stage `choose` judges all of them by the policy (choose.c), and what comes after it is
  * about the one that was chosen. A plan without candidates has one variant: itself.
  */

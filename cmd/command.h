@@ -62,6 +62,7 @@ extern const struct command
     command_package,
     command_phantom,
     command_purge,
+    command_references,
     command_report,
     command_review,
     command_run_plan,

@@ -27,6 +27,7 @@ const struct command *const commands[] = {
     &command_audit,
     &command_utility,
     &command_fidelity,
+    &command_references,
     &command_membership,
     &command_choose,
     &command_score,

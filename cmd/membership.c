@@ -14,6 +14,7 @@
 
 struct options {
     const char *from, *dataset, *holdout, *out;
+    struct yaml_strings reference;
     int weights;
     struct membership_settings settings;
 };
@@ -28,6 +29,8 @@ static const struct yaml_field options[] = {
     OPTION(dataset, YAML_STRING, .metavar = "STORE", .help = "what the model was trained on"),
     OPTION(holdout, YAML_STRING, .metavar = "STORE",
            .help = "images of subjects never trained on (default: the dataset's own)"),
+    OPTION(reference, YAML_STRINGS, .metavar = "FOLDER,FOLDER",
+           .help = "trained beside it (lethe train --reference): calibrate scores by these"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER", .help = "for the results; one is gone on with"),
     OPTION(settings, YAML_SECTION, .section = membership_fields),
     { 0 },
@@ -96,6 +99,30 @@ static void add_control(struct text *out, const struct json *control)
     text_add(out, "\n");
 }
 
+/* All that was measured by scores of one kind. */
+static void add_found(struct text *out, const struct json *of, const char *interval)
+{
+    text_format(out, "%-22s  %8s  %19s  %8s  %19s\n", "", "images", interval, "subjects", interval);
+    add_measure(out, of, "auc", "AUC");
+    add_chance(out, of);
+    add_measure(out, of, "tpr_at_1_percent", "found, 1 % wrongly");
+    add_measure(out, of, "tpr_at_0_1_percent", "found, 0.1 % wrongly");
+    add_control(out, json_member(of, "control"));
+}
+
+static void add_calibrated(struct text *out, const struct json *calibrated, const char *interval)
+{
+    size_t count = json_length(json_member(calibrated, "references"));
+    const struct json *left = json_member(calibrated, "not_judged");
+    text_format(out, "beside %zu %s that left the patient out", count,
+                count == 1 ? "reference" : "references");
+    if (number(left, "train") + number(left, "holdout") > 0)
+        text_format(out, " (%.0f and %.0f images were left out by none)", number(left, "train"),
+                    number(left, "holdout"));
+    text_add(out, "\n");
+    add_found(out, calibrated, interval);
+}
+
 static void describe(const char *folder, const struct json *document, struct text *out)
 {
     const struct json *model = json_member(document, "model"),
@@ -112,12 +139,9 @@ static void describe(const char *folder, const struct json *document, struct tex
     text_format(out, "%.0f training images of %.0f subjects against %.0f held-out images of %.0f\n",
                 number(train, "scored"), number(train, "subjects"), number(holdout, "scored"),
                 number(holdout, "subjects"));
-    text_format(out, "%-22s  %8s  %19s  %8s  %19s\n", "", "images", interval, "subjects", interval);
-    add_measure(out, document, "auc", "AUC");
-    add_chance(out, document);
-    add_measure(out, document, "tpr_at_1_percent", "found, 1 % wrongly");
-    add_measure(out, document, "tpr_at_0_1_percent", "found, 0.1 % wrongly");
-    add_control(out, json_member(document, "control"));
+    add_found(out, document, interval);
+    if (json_has(document, "calibrated"))
+        add_calibrated(out, json_member(document, "calibrated"), interval);
     text_add(out, "(an AUC of .5 would be a model whose scores tell nobody from others)\n");
 }
 
@@ -141,6 +165,7 @@ static enum exit_code work_on(struct stage_work *work)
     const struct release_plan *plan = work->plan;
     struct membership_job job = { .weights = plan->sample.weights,
                                   .train = stage_folder(plan, "ingest", work->arena),
+                                  .references = references_of(plan, work->arena),
                                   .out = work->folder,
                                   .candidates = plan->candidate_count,
                                   .settings = &plan->membership };
@@ -149,6 +174,15 @@ static enum exit_code work_on(struct stage_work *work)
 
 static bool accepts(const struct release_plan *plan, struct error *err)
 {
+    static const char calibrated[] = "membership.calibrated.";
+    const struct policy_row *rows = plan->policy.rows.items;
+    for (size_t i = 0; i < plan->policy.rows.count; i++)
+        if (!plan->references.count && text_starts_with(rows[i].metric, calibrated))
+            return error_set(
+                err,
+                "%s: policy row %zu: %s is measured beside references; ask for a pair: "
+                "references: { count: 2 }",
+                plan->path, i + 1, rows[i].metric);
     return !plan->sample.made_elsewhere || !stage_membership.is_wanted(plan) ||
            error_set(err,
                      "%s: membership asks the model itself, and sample: { made_elsewhere } takes a "
@@ -164,16 +198,18 @@ static bool add_inputs(const struct release_plan *plan, struct arena *arena, str
     (void)err;
     text_format(inputs, "weights %s\nimages %" PRId64 "\n", weights_names[plan->sample.weights],
                 plan->candidate ? plan->candidate->images : 0);
+    if (plan->references.count) /* their folder may hold more, which were asked for once */
+        text_format(inputs, "references %" PRId64 "\n", plan->references.count);
     return true;
 }
 
-/* Scores take time: lethe run has them computed where the plan's section says anything about it, or
- * the policy has a row that would fail without. */
+/* Scores take time: lethe run has them computed where the plan's section says anything about it,
+ * there are references, or the policy has a row that would fail without. */
 static bool is_wanted(const struct release_plan *plan)
 {
     struct membership_settings silent = membership_defaults;
     silent.seed = plan->membership.seed; /* may be the plan's own */
-    return !yaml_same(membership_fields, &plan->membership, &silent) ||
+    return plan->references.count || !yaml_same(membership_fields, &plan->membership, &silent) ||
            plan_policy_asks(plan, "membership");
 }
 
@@ -181,7 +217,7 @@ const struct stage stage_membership = {
     .name = "membership",
     .folder = "membership",
     .product = "membership.json",
-    .needs = { "ingest", "train" },
+    .needs = { "ingest", "train", "references" },
     .fields = membership_fields,
     .settings = offsetof(struct release_plan, membership),
     .of_candidate = STAGE_JUDGES_CANDIDATE,
@@ -199,7 +235,8 @@ static enum exit_code run(struct invocation *invocation)
 {
     const struct options *values = invocation->values;
     if (invocation->operand_count == 1) {
-        if (values->from || values->dataset || values->holdout || values->out || values->weights)
+        if (values->from || values->dataset || values->holdout || values->out || values->weights ||
+            values->reference.count)
             return command_refuse(invocation, "give a plan, or --from, --dataset and --out, not "
                                               "both");
         return stage_command(invocation, &stage_membership);
@@ -212,6 +249,7 @@ static enum exit_code run(struct invocation *invocation)
                                   .weights = values->weights,
                                   .train = values->dataset,
                                   .holdout = values->holdout,
+                                  .references = values->reference,
                                   .out = values->out,
                                   .settings = &values->settings };
     struct stage_work work = stage_without_plan(invocation, values->out);

@@ -22,6 +22,8 @@ const struct yaml_field plan_fields[] = {
     FIELD(utility, YAML_SECTION, .section = utility_fields, .help = "what the set is worth"),
     FIELD(fidelity, YAML_SECTION, .section = fidelity_fields,
           .help = "whether its images look like patients' images, and are as varied"),
+    FIELD(references, YAML_SECTION, .section = reference_fields,
+          .help = "models of half of the people each, for membership to compare with"),
     FIELD(membership, YAML_SECTION, .section = membership_fields,
           .help = "whether the model gives away whom it was trained on"),
     FIELD(policy, YAML_SECTION, .section = policy_fields, .help = "what a release must show"),

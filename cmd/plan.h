@@ -10,6 +10,7 @@
 #include "data/ingest.h"
 #include "release/package.h"
 #include "report/report.h"
+#include "train/reference.h"
 #include "train/sampler.h"
 
 struct release_plan {
@@ -24,6 +25,7 @@ struct release_plan {
     struct audit_settings audit;
     struct utility_settings utility;
     struct fidelity_settings fidelity;
+    struct reference_settings references;
     struct membership_settings membership;
     struct policy_settings policy;
     struct report_settings report;

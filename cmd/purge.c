@@ -40,6 +40,8 @@ static const struct {
     { "dataset.replaced", NULL },
     { "model", "train" },
     { "model.*", NULL },
+    { "references", "references" },
+    { "references.*", NULL },
     { "audit", "audit" },
     { "audit.partial", NULL },
     { "audit.replaced", NULL },

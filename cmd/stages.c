@@ -20,6 +20,7 @@ const struct stage *const stages[] = {
     &stage_audit,
     &stage_utility,
     &stage_fidelity,
+    &stage_references,
     &stage_membership,
     &stage_choose,
     &stage_report,

@@ -95,6 +95,7 @@ extern const struct stage
     stage_ingest,
     stage_membership,
     stage_package,
+    stage_references,
     stage_report,
     stage_sample,
     stage_train,
@@ -115,6 +116,13 @@ const char *stage_folder_if_wanted(const struct stage *stage, const struct relea
 
 /* sample.c: the folder of training, or in it the checkpoint that the plan's candidate asks for. */
 bool stage_weights(const struct stage_work *work, const char **from) MUST_USE;
+
+/* train.c: the folder of a stage that trains, new or with what can go on; what was trained on other
+ * data, or by other settings, is set aside. */
+bool train_prepare(const struct stage_work *work, const char *dataset) MUST_USE;
+
+/* references.c: the folders of those that the plan asks for. */
+struct yaml_strings references_of(const struct release_plan *plan, struct arena *arena);
 
 /* The plans that a stage is made with: one for each of its candidates, in order; else the plan
  * itself, told what was chosen where that comes first. Returns how many; they belong to the arena.

@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/lock.h"
 #include "base/parallel.h"
+#include "train/reference.h"
 #include "train/train.h"
 #include "train_rank.h"
 
@@ -15,6 +16,7 @@
 
 struct options {
     const char *dataset, *out;
+    int64_t reference;
     struct yaml_strings beside;
     struct train_settings settings;
 };
@@ -25,6 +27,8 @@ static const struct yaml_field options[] = {
            .help = "dataset store; its split train is used"),
     OPTION(out, YAML_STRING, .metavar = "FOLDER",
            .help = "folder to train in; one with checkpoints is resumed"),
+    OPTION(reference, YAML_INTEGER, .minimum = 1, .maximum = REFERENCES_MOST, .metavar = "K",
+           .help = "on half of all people, also held-out ones: for lethe membership --reference"),
     OPTION(beside, YAML_STRINGS, .metavar = "DEVICE,DEVICE",
            .help = "share each batch with these devices; takes --accumulate of as many parts"),
     OPTION(settings, YAML_SECTION, .section = train_fields),
@@ -141,15 +145,14 @@ static bool set_aside(const struct stage_work *work)
         if (rename(work->folder, aside) != 0)
             return error_set_errno(work->err, "%s: cannot be moved to %s", work->folder, aside);
         fprintf(stderr,
-                "lethe train: data or settings have changed; what was trained before is kept in "
+                "lethe %s: data or settings have changed; what was trained before is kept in "
                 "%s: remove it when it is not wanted\n",
-                aside);
+                work->stage->name, aside);
         return true;
     }
 }
 
-/* The folder, new or with the checkpoints of a training that can go on. */
-static bool prepare(const struct stage_work *work, const char *dataset)
+bool train_prepare(const struct stage_work *work, const char *dataset)
 {
     char now[DIGEST_HEX];
     size_t size;
@@ -202,7 +205,7 @@ static enum exit_code work_on(struct stage_work *work)
                              .out = work->folder,
                              .settings = &work->plan->train };
     share_stage(work, &beside, &job);
-    return prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
+    return train_prepare(work, job.dataset) ? go_on(work, &job) : EXIT_ERROR;
 }
 
 /* A set made elsewhere has no model here. */
@@ -239,7 +242,7 @@ static bool assist_training(struct stage_work *work, const struct train_job *job
     if (!ours || train_is_complete(job))
         return true;
     *worked = true;
-    return prepare(work, job->dataset) && train(job, &report, work->err);
+    return train_prepare(work, job->dataset) && train(job, &report, work->err);
 }
 
 /* The only training is the run's where it may be shared: who took it first would have it on one
@@ -284,7 +287,8 @@ static enum exit_code run_options(struct invocation *invocation, const struct op
 {
     struct train_job job = { .dataset = values->dataset,
                              .out = values->out,
-                             .settings = &values->settings };
+                             .settings = &values->settings,
+                             .reference = (uint64_t)values->reference };
     struct stage_work work = stage_without_plan(invocation, values->out);
     struct train_beside beside;
     share(&values->beside, threads_each(&values->beside), &beside, &job);
@@ -303,6 +307,9 @@ static enum exit_code run(struct invocation *invocation)
     if (invocation->operand_count == 1) {
         if (by_options)
             return command_refuse(invocation, "give a plan, or --dataset and --out, not both");
+        if (values->reference)
+            return command_refuse(invocation, "--reference goes with --dataset and --out; a plan "
+                                              "has references: { count: N }");
         return stage_command(invocation, &stage_train);
     }
     if (!values->dataset || !values->out)

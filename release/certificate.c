@@ -14,6 +14,12 @@
 #include <openssl/ts.h>
 #include <openssl/x509v3.h>
 
+#if !OPENSSL_VERSION_PREREQ(3, 4) /* which names them after what they do: own what they are given */
+#define TS_VERIFY_CTX_set0_data  TS_VERIFY_CTX_set_data
+#define TS_VERIFY_CTX_set0_store TS_VERIFY_CTX_set_store
+#define TS_VERIFY_CTX_set0_certs TS_VERIFY_CTX_set_certs
+#endif
+
 enum { MOST_AUTHORITY_CERTIFICATES = 16 };
 
 struct authority {
@@ -225,9 +231,9 @@ static bool holds(TS_RESP *response, const void *bytes, size_t size,
         CHECK(sk_X509_push(known, authority->certificates[i]) > 0, "out of memory: a timestamp");
     }
     TS_VERIFY_CTX_set_flags(context, TS_VFY_VERSION | TS_VFY_SIGNATURE | TS_VFY_DATA);
-    TS_VERIFY_CTX_set_data(context, BIO_new_mem_buf(bytes, (int)size));
-    TS_VERIFY_CTX_set_store(context, store_of(authority, moment));
-    TS_VERIFY_CTX_set_certs(context, known);
+    TS_VERIFY_CTX_set0_data(context, BIO_new_mem_buf(bytes, (int)size));
+    TS_VERIFY_CTX_set0_store(context, store_of(authority, moment));
+    TS_VERIFY_CTX_set0_certs(context, known);
     bool ok = TS_RESP_verify_response(context, response) == 1 ||
               refuse(err, "the timestamp does not hold");
     TS_VERIFY_CTX_free(context); /* with store, data and certificates */
@@ -255,7 +261,7 @@ bool timestamp_matches(const struct blob *blob, const void *bytes, size_t size, 
     TS_VERIFY_CTX *context = TS_VERIFY_CTX_new();
     CHECK(context, "out of memory: a timestamp");
     TS_VERIFY_CTX_set_flags(context, TS_VFY_VERSION | TS_VFY_DATA);
-    TS_VERIFY_CTX_set_data(context, BIO_new_mem_buf(bytes, (int)size));
+    TS_VERIFY_CTX_set0_data(context, BIO_new_mem_buf(bytes, (int)size));
     bool ok = (response && at == blob->bytes + blob->size &&
                TS_RESP_verify_response(context, response) == 1) ||
               refuse(err, "this is not a timestamp over that signature");

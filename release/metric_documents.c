@@ -375,6 +375,15 @@ static members inference = {
 };
 static members half = { OBJECT("auc", bounded_value), END };
 static members halves = { OBJECT("images", half), OBJECT("subjects", half), END };
+static members reference = {
+    NUMBER("reference"), NUMBER("subjects"), TEXT("half"), NUMBER("step"), TEXT("checkpoint"),
+    TEXT("checkpoint_sha256"), END
+};
+static members not_judged = { NUMBER("train"), NUMBER("holdout"), END };
+static members calibrated = {
+    OBJECTS("references", reference), OBJECT("not_judged", not_judged), OBJECT("images", inference),
+    OBJECT("subjects", inference), OBJECT("control", halves), END
+};
 static members looks = {
     OBJECT("mean", bounded_value), OBJECT("contrast", bounded_value),
     OBJECT("roughness", bounded_value), END
@@ -386,7 +395,8 @@ static members membership = {
     TEXT("schema"), NUMBER("candidates"), OBJECT("tool", utility_tool),
     OBJECT("settings", membership_settings), OBJECT("model", membership_model),
     OBJECT("counts", membership_counts), TEXTS("warnings"), OBJECT("images", inference),
-    OBJECT("subjects", inference), OBJECT("control", halves), OBJECT("difference", looks),
+    OBJECT("subjects", inference), OBJECT("control", halves), OBJECT("calibrated", calibrated),
+    OBJECT("difference", looks),
     OBJECTS("times", score_time), OBJECT("inputs", membership_inputs), END
 };
 

@@ -301,6 +301,12 @@ static void advise_membership(const struct facts *facts, struct text *advice)
     if (!facts->membership)
         text_add(advice, "A condition is about membership, which was not measured: lethe run PLAN "
                          "measures it.\n");
+    else if (text_starts_with(row->row->metric, "membership.calibrated.") &&
+             !json_has(facts->membership, "calibrated"))
+        text_format(advice,
+                    "The condition on %s speaks of what is measured beside references, and there "
+                    "were none: references: { count: 2 } in the plan asks for a pair.\n",
+                    row->row->metric);
     else if (!row->measured)
         text_format(advice,
                     "The condition on %s speaks of what was not measured: %s. An interval takes "

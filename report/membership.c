@@ -35,12 +35,26 @@ static bool is_shown(const struct page *page)
                               fact_number(counts, "holdout.subjects") != 1);
 }
 
-/* What came out of halves of those kept apart; in public not where a half is one person. */
-static const struct json *control_of(const struct page *page, const char *unit)
+/* How many of those kept apart were compared; calibrated scores may judge fewer. */
+static double kept_apart(const struct json *found)
 {
-    const struct json *document = page->facts->membership;
-    bool of_several = fact_number(document, "counts.holdout.subjects") >= 4;
-    return page->internal || of_several ? fact(fact(fact(document, "control"), unit), "auc") : NULL;
+    return fact_number(found, "subjects.non_members");
+}
+
+/* What came out of halves of those kept apart; in public not where a half is one person. */
+static const struct json *control_of(const struct page *page, const struct json *found,
+                                     const char *unit)
+{
+    bool of_several = kept_apart(found) >= 4;
+    return page->internal || of_several ? fact(fact(fact(found, "control"), unit), "auc") : NULL;
+}
+
+/* What scores beside references say, where there are any; in public not of one person on a side. */
+static const struct json *calibrated(const struct page *page)
+{
+    const struct json *found = fact(page->facts->membership, "calibrated");
+    bool of_several = fact_number(found, "subjects.members") > 1 && kept_apart(found) > 1;
+    return page->internal || of_several ? found : NULL;
 }
 
 static void put_cell(struct page *page, const struct json *of)
@@ -68,13 +82,18 @@ static struct chart_bar bar_of(const char *name, const struct json *of, const ch
 static void write_chart(struct page *page)
 {
     const struct json *document = page->facts->membership;
-    struct chart_bar bars[2 * UNITS];
+    struct chart_bar bars[3 * UNITS];
     size_t count = 0;
     for (size_t u = 0; u < UNITS; u++) {
         const struct json *found = fact(fact(document, units[u].key), "auc"),
-                          *control = control_of(page, units[u].key);
+                          *control = control_of(page, document, units[u].key),
+                          *beside = fact(fact(calibrated(page), units[u].key), "auc");
         bars[count++] = bar_of(arena_format(&page->facts->arena, "%s, training", units[u].name),
                                found, "synthetic");
+        if (!isnan(fact_number(beside, "value")))
+            bars[count++] =
+                bar_of(arena_format(&page->facts->arena, "%s, beside references", units[u].name),
+                       beside, "synthetic");
         if (!isnan(fact_number(control, "value")))
             bars[count++] =
                 bar_of(arena_format(&page->facts->arena, "%s, halves kept apart", units[u].name),
@@ -89,19 +108,21 @@ static void write_chart(struct page *page)
                bars, count, 0.5);
 }
 
-static void write_table(struct page *page)
+/* All that was measured by scores of one kind. */
+static void write_table(struct page *page, const char *by, const struct json *found)
 {
     struct html *html = page->html;
-    const struct json *document = page->facts->membership;
-    html_put(html, "<div class=\"scroll\"><table><caption>Guessing who was in the training set, "
-                   "by the model; below each number its 95 % interval, by patient</caption><thead>"
-                   "<tr><th scope=\"col\">Measure</th><th scope=\"col\" class=\"n\">Images</th>"
-                   "<th scope=\"col\" class=\"n\">Patients</th></tr></thead><tbody>");
+    html_put(html,
+             "<div class=\"scroll\"><table><caption>Guessing who was in the training set, by $t; "
+             "below each number its 95 % interval, by patient</caption><thead>"
+             "<tr><th scope=\"col\">Measure</th><th scope=\"col\" class=\"n\">Images</th>"
+             "<th scope=\"col\" class=\"n\">Patients</th></tr></thead><tbody>",
+             by);
     for (size_t m = 0; m < MEASURES; m++) {
         html_put(html, "<tr><th scope=\"row\">$t<small>$t</small></th>", measures[m].name,
                  measures[m].meaning);
         for (size_t u = 0; u < UNITS; u++)
-            put_cell(page, fact(fact(document, units[u].key), measures[m].key));
+            put_cell(page, fact(fact(found, units[u].key), measures[m].key));
         html_put(html, "</tr>");
     }
     html_put(html,
@@ -109,13 +130,63 @@ static void write_table(struct page *page)
              "patients are shared out at random between training and the others</small></th>");
     for (size_t u = 0; u < UNITS; u++)
         html_put(html, "<td class=\"n\">$r</td>",
-                 fact_number(fact(document, units[u].key), "by_chance"));
+                 fact_number(fact(found, units[u].key), "by_chance"));
     html_put(html,
              "</tr><tr><th scope=\"row\">AUC of the control<small>one half of the patients kept "
              "apart against the other</small></th>");
     for (size_t u = 0; u < UNITS; u++)
-        put_cell(page, control_of(page, units[u].key));
+        put_cell(page, control_of(page, found, units[u].key));
     html_put(html, "</tr></tbody></table></div>");
+}
+
+/* A reference that learnt little takes little out: then a low AUC says as little. */
+static void write_steps(struct page *page, const struct json *references)
+{
+    double own = fact_number(page->facts->membership, "model.step"), least = INFINITY,
+           most = -INFINITY;
+    for (size_t i = 0; i < json_length(references); i++) {
+        double step = fact_number(json_at(references, i), "step");
+        least = fmin(least, step);
+        most = fmax(most, step);
+    }
+    if (least == own && most == own)
+        html_put(page->html, "<p>They were trained for $r steps, as this one was.</p>", own);
+    else
+        html_put(page->html,
+                 "<p>They were trained for $r to $r steps, and this one for $r: where they learned "
+                 "less, or more, what it remembers shows less beside them.</p>",
+                 least, most, own);
+}
+
+/* The same beside models that were trained without the patient. */
+static void write_calibrated(struct page *page)
+{
+    const struct json *found = calibrated(page), *left = fact(found, "not_judged"),
+                      *references = fact(found, "references");
+    if (!found)
+        return;
+    html_put(
+        page->html,
+        "<p>Some images are harder than others for any model, which hides what this one "
+        "remembers. So $r other $t trained in the same way, each on half of all these patients, "
+        "and what those of them say of an image that never saw its patient was taken from what "
+        "the model says of it: this is what somebody can find out who is able to train such "
+        "models.</p>",
+        (double)json_length(references),
+        json_length(references) == 1 ? "model was" : "models were");
+    write_steps(page, references);
+    if (fact_number(left, "train") + fact_number(left, "holdout") > 0)
+        html_put(page->html,
+                 "<p>$r images that the model learned from and $r others were seen by all of these "
+                 "models, and are not judged so.</p>",
+                 fact_number(left, "train"), fact_number(left, "holdout"));
+    write_table(page, "the model beside others", found);
+}
+
+static bool tells_apart(const struct json *found)
+{
+    return fact_number(found, "images.tells_apart") == 1 ||
+           fact_number(found, "subjects.tells_apart") == 1;
 }
 
 /* Whether one side is a single person, of whom nothing can be said. */
@@ -132,8 +203,7 @@ static const char *finding(const struct page *page)
         return "What came out stands in the internal report.";
     if (is_of_one(document))
         return "Whether it does so better than by chance cannot be said here.";
-    return fact_number(document, "images.tells_apart") == 1 ||
-                   fact_number(document, "subjects.tells_apart") == 1
+    return tells_apart(document) || tells_apart(calibrated(page))
                ? "It does so better than chance explains: whoever held the weights could make use "
                  "of that."
                : "It does so no better than chance explains.";
@@ -184,7 +254,8 @@ void write_membership(struct page *page)
         return;
     }
     write_chart(page);
-    write_table(page);
+    write_table(page, "the model", page->facts->membership);
+    write_calibrated(page);
     if (page->internal)
         html_put(page->html, "<p>How well each patient is known stands in subjects.csv, each image "
                              "in scores.csv, beside the result in the run folder.</p>");

@@ -105,6 +105,14 @@ static const struct known_metric known_metrics[] = {
       SHOWN_NUMBER },
     { "membership.images.auc", BOUND_UPPER95,
       "Success of telling training images from others by the weights (0.5: chance)", SHOWN_NUMBER },
+    { "membership.calibrated.subjects.auc", BOUND_UPPER95,
+      "Success of telling training patients from others beside models that never saw them (0.5: "
+      "chance)",
+      SHOWN_NUMBER },
+    { "membership.calibrated.images.auc", BOUND_UPPER95,
+      "Success of telling training images from others beside models that never saw them (0.5: "
+      "chance)",
+      SHOWN_NUMBER },
     { "utility.relative_dice", BOUND_LOWER95,
       "Usefulness compared with real images, with 95 % confidence", SHOWN_NUMBER },
     { "utility.relative_dice", BOUND_VALUE, "Usefulness compared with real images", SHOWN_NUMBER },

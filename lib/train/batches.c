@@ -3,6 +3,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "train/reference.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,21 @@ static bool check_labels(const struct batches *batches, struct error *err)
     return true;
 }
 
+/* The images of the people whom a reference learns from. */
+static bool choose_reference(struct batches *batches, struct error *err)
+{
+    const struct batches_options *options = &batches->options;
+    struct reference reference;
+    if (!reference_draw(&batches->store, options->seed, options->reference, &reference, err))
+        return false;
+    for (size_t i = 0; i < batches->store.count; i++)
+        if (reference.learns[i])
+            batches->rows[batches->format.count++] = i;
+    batches->format.half = arena_string(&batches->arena, reference.half);
+    reference_release(&reference);
+    return true;
+}
+
 static bool choose_rows(struct batches *batches, struct error *err)
 {
     const struct dataset *store = &batches->store;
@@ -73,6 +89,8 @@ static bool choose_rows(struct batches *batches, struct error *err)
     batches->order = memory_allocate(store->count, sizeof(size_t), "the order of images", err);
     if (!batches->rows || !batches->order)
         return false;
+    if (batches->options.reference)
+        return choose_reference(batches, err);
     for (size_t i = 0; i < store->count; i++)
         if (store->index[i].split == batches->options.split)
             batches->rows[batches->format.count++] = i;

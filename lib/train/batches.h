@@ -22,7 +22,8 @@ struct batches_options {
     bool masks;  /* the mask, where there is one, as a last channel "seg": label · 51 as grey */
     bool mirror; /* left and right exchanged for half of the images */
     uint64_t seed;
-    enum split split; /* which images; SPLIT_TRAIN is 0 */
+    enum split split;   /* which images; SPLIT_TRAIN is 0 */
+    uint64_t reference; /* those of this reference (reference.h) instead; 0: it is none */
 };
 
 /* What the images are; strings belong to the batches. */
@@ -31,6 +32,7 @@ struct batches_format {
     const char *const *channel_names;
     bool masks;         /* the last channel is the mask */
     const char *digest; /* SHA-256 of images, masks and index, as dataset.json states them */
+    const char *half;   /* reference.h; NULL: it is no reference */
 };
 
 /* NULL and a message where the store cannot be read, has no image in the split, is not

@@ -66,7 +66,7 @@ static bool gather(const struct store *store, struct tensor_entry *entries, unsi
     return true;
 }
 
-enum { METADATA = 10, NUMBER = 32, NUMBERS = 5 };
+enum { METADATA = 10, METADATA_MORE = 4, NUMBER = 32, NUMBERS = 5 };
 
 static void fill_metadata(const struct checkpoint_record *record,
                           struct metadata_entry entries[METADATA], char numbers[NUMBERS][NUMBER])
@@ -88,13 +88,29 @@ static void fill_metadata(const struct checkpoint_record *record,
     memcpy(entries, filled, sizeof filled);
 }
 
+/* What not every checkpoint has; returns how many entries there are then. */
+static size_t add_metadata(const struct checkpoint_record *record, char number[NUMBER],
+                           struct metadata_entry entries[METADATA + METADATA_MORE])
+{
+    size_t count = METADATA;
+    entries[count++] = (struct metadata_entry){ "settings", record->settings };
+    if (record->losses)
+        entries[count++] = (struct metadata_entry){ "losses", record->losses };
+    if (!record->reference)
+        return count;
+    snprintf(number, NUMBER, "%" PRIu64, record->reference);
+    entries[count++] = (struct metadata_entry){ "reference", number };
+    entries[count++] = (struct metadata_entry){ "reference_half", record->half };
+    return count;
+}
+
 static bool write_file(const char *path, const struct store *store,
                        const struct checkpoint_record *record, struct error *err)
 {
     size_t count = 0, bytes = 0;
     struct tensor_entry *entries = memory_grow(NULL, store_count(store), sizeof *entries);
-    struct metadata_entry metadata[METADATA + 2];
-    char numbers[NUMBERS][NUMBER];
+    struct metadata_entry metadata[METADATA + METADATA_MORE];
+    char numbers[NUMBERS][NUMBER], reference[NUMBER];
     for (size_t i = 0; i < store_count(store); i++) {
         if (checkpoint_passes_over(store_tensor(store, i)))
             continue;
@@ -102,12 +118,10 @@ static bool write_file(const char *path, const struct store *store,
         bytes += entries[count++].bytes;
     }
     fill_metadata(record, metadata, numbers);
-    metadata[METADATA] = (struct metadata_entry){ "settings", record->settings };
-    metadata[METADATA + 1] = (struct metadata_entry){ "losses", record->losses };
+    size_t told = add_metadata(record, reference, metadata);
     unsigned char *memory = memory_allocate(bytes, 1, "a checkpoint", err);
     bool ok = memory && gather(store, entries, memory, err) &&
-              safetensors_write(path, entries, count, metadata,
-                                record->losses ? METADATA + 2 : METADATA + 1, err);
+              safetensors_write(path, entries, count, metadata, told, err);
     memory_free(memory);
     free(entries);
     return ok;
@@ -229,6 +243,18 @@ static bool read_number(const struct safetensors *file, const char *key, uint64_
     return true;
 }
 
+/* Few checkpoints are references. */
+static bool read_reference(const struct safetensors *file, struct checkpoint_record *record,
+                           struct arena *arena, struct error *err)
+{
+    record->reference = 0;
+    record->half = NULL;
+    if (!safetensors_metadata(file, "reference"))
+        return true;
+    record->half = read_text(file, "reference_half", arena, err);
+    return record->half && read_number(file, "reference", &record->reference, arena, err);
+}
+
 static bool read_record(const struct safetensors *file, struct checkpoint_record *record,
                         struct arena *arena, struct error *err)
 {
@@ -262,7 +288,7 @@ static bool read_record(const struct safetensors *file, struct checkpoint_record
         record->validation = NAN;
     const char *losses = safetensors_metadata(file, "losses"); /* of few checkpoints */
     record->losses = losses ? arena_string(arena, losses) : NULL;
-    return true;
+    return read_reference(file, record, arena, err);
 }
 
 bool checkpoint_read(const char *path, struct checkpoint_record *record, struct arena *arena,

@@ -36,6 +36,8 @@ struct checkpoint_record {
     bool masks;            /* the last channel is the mask */
     size_t channel_count, size;
     double validation;  /* the validation loss; NaN: not measured */
+    uint64_t reference; /* the number of a reference (reference.h) … */
+    const char *half;   /* … and whom it learnt from; 0 and NULL: it is none */
     const char *losses; /* sums since the last line of metrics, the loop's; NULL: there are none */
     const uint64_t *kept; /* steps whose checkpoints stay, however old; not stored */
     size_t kept_count;

@@ -99,6 +99,8 @@ static bool read_settings(struct generator *generator, struct error *err)
         !train_settings_parse(record.settings, path, &settings, arena, err))
         return false;
     generator->format.dataset = record.dataset;
+    generator->format.reference = record.reference;
+    generator->format.half = record.half;
     return take_record(generator, &settings, &record, false, err) || error_prefix(err, "%s", path);
 }
 
@@ -220,12 +222,21 @@ static bool load(struct generator *generator, struct error *err)
                                 generator->sampling.graph, &generator->format.weights, err);
 }
 
+static bool may_draw(const struct generator *generator, struct error *err)
+{
+    return !generator->format.reference ||
+           error_set(err,
+                     "%s: a reference, which learnt from held-out people, too; nothing is drawn "
+                     "from it: it is for lethe membership --reference",
+                     generator->format.checkpoint);
+}
+
 struct generator *generator_open(const char *from, const struct draw_options *options,
                                  struct error *err)
 {
     struct generator *generator = generator_new(options);
     if (find_checkpoint(generator, from, err) && read_settings(generator, err) &&
-        build(generator, err) && load(generator, err))
+        may_draw(generator, err) && build(generator, err) && load(generator, err))
         return generator;
     generator_free(generator);
     return NULL;

@@ -36,11 +36,14 @@ struct generator_format {
     int64_t steps;         /* ddpm: of sampling */
     struct digest weights; /* of the tensors used, see checkpoint_load_some */
     const char *dataset;   /* the digest of what it was trained on; CHECKPOINT_IMPORTED */
+    uint64_t reference;    /* the number of a reference (reference.h); 0: it is none */
+    const char *half;      /* whom a reference learnt from */
     bool mirror;           /* it was shown mirrored images, too */
     const char *device;    /* that computes: cpu, cuda */
 };
 
-/* `from`: a checkpoint, or a folder of training, whose latest is taken. */
+/* `from`: a checkpoint, or a folder of training, whose latest is taken. References are refused:
+ * they learnt from held-out people, too. */
 struct generator *generator_open(const char *from, const struct draw_options *options,
                                  struct error *err) MUST_USE;
 void generator_free(struct generator *generator); /* NULL is fine */

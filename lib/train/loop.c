@@ -213,6 +213,28 @@ static bool same_settings(const struct train_loop *loop, const char *found, cons
     return ok;
 }
 
+/* "on the training set", or "as reference 2". */
+static const char *part_words(const struct checkpoint_record *record, struct arena *arena)
+{
+    return record->reference ? arena_format(arena, "as reference %" PRIu64, record->reference)
+                             : "on the training set";
+}
+
+static bool same_part(struct trainer *trainer, const struct checkpoint_record *found,
+                      const char *path, struct error *err)
+{
+    const struct checkpoint_record *asked = &trainer->loop->record;
+    if (found->reference != asked->reference)
+        return error_set(err, "%s: was trained %s, asked for is %s: train into another folder",
+                         path, part_words(found, &trainer->arena),
+                         part_words(asked, &trainer->arena));
+    return !asked->reference || strcmp(found->half, asked->half) == 0 ||
+           error_set(err,
+                     "%s: the reference learnt from other people than it would now; train it anew, "
+                     "in another folder",
+                     path);
+}
+
 static bool resume(struct trainer *trainer, const char *path, struct error *err)
 {
     const struct train_loop *loop = trainer->loop;
@@ -223,6 +245,8 @@ static bool resume(struct trainer *trainer, const char *path, struct error *err)
     if (strcmp(found.dataset, loop->record.dataset) != 0)
         return error_set(err, "%s: was trained on other data than %s", path,
                          loop->data ? loop->data : "asked for now");
+    if (!same_part(trainer, &found, path, err))
+        return false;
     /* A checkpoint is of the stage of its last step. */
     uint64_t last = found.step ? found.step - 1 : 0;
     if (!runner_is_for(loop->runner, last) && !runner_move(loop->runner, last, err))

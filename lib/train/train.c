@@ -22,6 +22,7 @@ static bool open_data(struct generator_run *run, struct error *err)
     const struct train_settings *settings = run->job->settings;
     struct batches_options options = { .masks = settings->masks != TRAIN_MASKS_NONE,
                                        .mirror = settings->mirror,
+                                       .reference = run->job->reference,
                                        .seed = settings->seed < 0 ? 1 : (uint64_t)settings->seed };
     run->batches = batches_open(run->job->dataset, &options, err);
     if (!run->batches)
@@ -30,6 +31,8 @@ static bool open_data(struct generator_run *run, struct error *err)
     run->resolved = *settings;
     if (!train_settings_resolve(&run->resolved, (int)format->size, err))
         return error_prefix(err, "%s", recipe_of(settings)->name);
+    if (run->job->reference) /* it learns from held-out images, so these choose nothing */
+        run->resolved.validate = 0;
     checkpoint_channels(format->channel_names, format->channels, &run->names);
     train_settings_text(&run->resolved, false, &run->settings);
     if (run->job->device)
@@ -38,6 +41,8 @@ static bool open_data(struct generator_run *run, struct error *err)
                                               .dataset = format->digest,
                                               .channels = run->names.bytes,
                                               .masks = format->masks,
+                                              .reference = run->job->reference,
+                                              .half = format->half,
                                               .channel_count = format->channels,
                                               .size = format->size };
     return true;

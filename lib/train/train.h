@@ -17,6 +17,7 @@ struct train_job {
     const char *dataset; /* a store */
     const char *out;     /* the folder; made where it is missing */
     const struct train_settings *settings;
+    uint64_t reference; /* its number (reference.h); 0: of training, as it is released */
     /* Of who assists a run, whose checkpoints are to tell the run's settings: */
     const char *device; /* instead of theirs; NULL: as they say */
     bool no_time_limit;

@@ -316,7 +316,7 @@ static void policies_can_name_what_fidelity_is(void **state)
 
 /* ---- membership.json ------------------------------------------------------------------------- */
 
-static void train_small(const char *store, const char *out)
+static void train_small(const char *store, const char *out, uint64_t reference)
 {
     static const char *one[] = { "1" }, *none[] = { "0" };
     struct train_settings settings = train_defaults;
@@ -324,30 +324,38 @@ static void train_small(const char *store, const char *out)
     struct error err;
     settings.masks = TRAIN_MASKS_NONE;
     settings.batch = settings.images = 2;
+    settings.samples = 0;
     settings.device = "cpu";
     settings.ddpm.base = 32;
     settings.ddpm.blocks = settings.ddpm.heads = 1;
     settings.ddpm.mult = (struct yaml_strings){ one, 1 };
     settings.ddpm.attention = (struct yaml_strings){ none, 1 };
-    struct train_job job = { store, out, &settings };
+    struct train_job job = { store, out, &settings, .reference = reference };
     assert_ok(train(&job, &report, &err), err);
 }
 
-/* Diffusion, which has times; of one person a side intervals are null. */
+/* Diffusion, which has times; beside references; of one person a side intervals are null. */
 static void policies_can_name_what_membership_is(void **state)
 {
     (void)state;
     struct text seen = { 0 };
     struct error err;
+    struct arena arena;
+    arena_init(&arena);
     struct store_spec spec = { .role = ROLE_REAL, .subjects = 5, .held_out = 2, .slices = 2 };
     store_write(scratch("real"), &spec);
-    train_small(scratch("real"), scratch("model"));
+    const char *references[] = { arena_string(&arena, scratch("one")),
+                                 arena_string(&arena, scratch("two")) };
+    train_small(scratch("real"), scratch("model"), 0);
+    for (uint64_t r = 0; r < 2; r++)
+        train_small(scratch("real"), references[r], r + 1);
     struct membership_settings settings = membership_defaults;
     settings.bootstrap = 120;
     settings.draws = 1;
     settings.device = "cpu";
     struct membership_job job = { .from = scratch("model"),
                                   .train = scratch("real"),
+                                  .references = { references, 2 },
                                   .out = scratch("out"),
                                   .candidates = 2,
                                   .settings = &settings };
@@ -357,6 +365,7 @@ static void policies_can_name_what_membership_is(void **state)
     find_all(metric_documents[3].members, "membership", &seen);
     membership_report_release(&report);
     text_release(&seen);
+    arena_release(&arena);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, scratch_make, scratch_remove)

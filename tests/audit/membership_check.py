@@ -2,12 +2,14 @@
 """lethe membership: killed and resumed it ends with the bytes of a run in one go, of any number of
 threads; an image's score does not depend on which others are asked about; its numbers are those of
 its tables (membership_numbers.py); a model that learnt next to nothing tells nobody; one whose
-training images are all alike knows them. And what makes a verdict wrong: few people, candidates, one
+training images are all alike knows them. References calibrate scores, and tell nobody who was held
+out. And what makes a verdict wrong: few people, candidates, one
 score for all, unlike numbers of images, images in both sets, numbers that overflow.
 
     membership_check.py LETHE
 """
 import csv
+import hashlib
 import json
 import math
 import struct
@@ -63,12 +65,12 @@ def lethe(*arguments):
                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def train(model, data, images, *more):
+def train(model, data, images, *more, out=None):
     small = {"ddpm": ["--base", "32", "--mult", "1", "--blocks", "1", "--attention", "0", "--heads",
                       "1", "--dropout", "0"],
              "stylegan2": ["--z-width", "8", "--w-width", "8", "--mapping-layers", "2",
                            "--channel-base", "64", "--channel-max", "8"]}
-    out = f"{model}-{data}"
+    out = out or f"{model}-{data}"
     lethe("train", "--model", model, "--dataset", data, "--out", out, "--batch", "8", "--images",
           images, "--threads", "1", *small[model], *more)
     return out
@@ -116,6 +118,27 @@ def change(model, out, **tensors):
                     whole[begin:end] = now.astype("<f4").tobytes()
         (HERE / out / "checkpoints" / path.name).write_bytes(whole)
     return out
+
+
+def digest_of(data):
+    """The one by which a checkpoint names a store: of those that dataset.json states."""
+    files = json.loads((HERE / data / "dataset.json").read_text())["files"]
+    lines = "".join(f"{name} {files[name]}\n" for name in files)
+    return hashlib.sha256(lines.encode()).hexdigest().encode()
+
+
+def adopt(model, digest, out):
+    """A copy of a training that says that it was made on another store."""
+    (HERE / out / "checkpoints").mkdir(parents=True)
+    for path in (HERE / model / "checkpoints").glob("step-*"):
+        whole = path.read_bytes()
+        was = head(whole)["__metadata__"]["dataset"].encode()
+        (HERE / out / "checkpoints" / path.name).write_bytes(whole.replace(was, digest, 1))
+    return out
+
+
+def head(whole):
+    return json.loads(whole[8:8 + struct.unpack("<Q", whole[:8])[0]])
 
 
 def warned(said, words):
@@ -172,7 +195,7 @@ for model, count in (("ddpm", 96), ("stylegan2", 240)):
 # With two candidates such luck is had twice as often: of eight people one order in 70 is not enough.
 assert said["images"]["auc"]["value"] == 1 and 0.025 / 2 < 1 / math.comb(PEOPLE, PEOPLE // 2) < 0.025
 folder = HERE / "alike.npy.d"
-(HERE / "plan.yaml").write_text(f"""
+plan = f"""
 name: two
 run: two
 ingest: {{ layout: npy, source: {folder}, intensity: none, canvas: {SIDE}, keep_share: 0,
@@ -186,10 +209,29 @@ train:
   samples: 0
   stylegan2: {{ z_width: 8, w_width: 8, mapping_layers: 2, channel_base: 64, channel_max: 8 }}
   candidates: [{{ name: a, images: 120 }}, {{ name: b }}]
+references: {{ count: 2 }}
 membership: {{ bootstrap: 120 }}
-""")
-for stage in ("ingest", "train", "membership"):
+"""
+(HERE / "plan.yaml").write_text(plan)
+(HERE / "whole.yaml").write_text(plan.replace("run: two", "run: whole-two"))
+for stage in ("ingest", "train"):
     lethe(stage, "plan.yaml", "--threads", "1")
+(HERE / "whole-two").mkdir()
+(HERE / "whole-two" / "dataset").symlink_to(HERE / "two" / "dataset")
+lethe("references", "whole.yaml", "--threads", "1")
+for number in (1, 2):  # killed in each of them, they end in the same weights
+    process = subprocess.Popen([LETHE, "references", "plan.yaml", "--threads", "1", "--quiet"], cwd=HERE,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (HERE / f"two/references/{number}/metrics.jsonl").exists():
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (HERE / "two/references/stage.json").exists(), "it ended before it could be killed"
+lethe("references", "plan.yaml", "--threads", "1")
+for path in HERE.glob("whole-two/references/*/checkpoints/step-*"):
+    again = HERE / "two" / path.relative_to(HERE / "whole-two")
+    assert again.read_bytes() == path.read_bytes(), path
+lethe("membership", "plan.yaml", "--threads", "1")
 for name in "ab":
     said = membership_numbers.check(HERE / f"two/candidates/{name}/membership", HERE / "two/dataset")
     assert said["candidates"] == 2 and said["images"]["auc"]["value"] == 1, said["images"]["auc"]
@@ -236,6 +278,91 @@ known = train("stylegan2", "many", 120, "--rate", "3e-3")
 assert not warned(told(known, "many", "many-said"), "score lower than held-out")
 said = told(change(known, "turned", out_weight=lambda was: -was), "many", "turned-said")
 assert said["images"]["auc"]["upper95"] < 0.5 and warned(said, "score lower than held-out"), said
+
+# ---- references ----------------------------------------------------------------------------------
+
+def beside(model, data, references, out):
+    return ask(model, data, out, "--threads", "1", "--draws", "1", "--reference",
+               ",".join(references))
+
+
+def references(data, images, *more):
+    """A pair, each trained on the half that the other leaves out."""
+    return [train("ddpm", data, images, *more, "--reference", number, out=f"{data}-{number}")
+            for number in (1, 2)]
+
+
+def calibrated_of(out):
+    return {row["image"]: row["calibrated"] for row in table(out, "scores.csv")}
+
+
+# Killed while the second reference is asked, it ends with the same bytes.
+pair = references("noise", 64, "--rate", "3e-3")
+trained = train("ddpm", "noise", 64, "--rate", "3e-3", out="trained")
+whole = beside(trained, "noise", pair, "beside")
+said = membership_numbers.check(HERE / "beside", HERE / "noise")
+assert said["calibrated"]["not_judged"] == {"train": 0, "holdout": 0}
+process = start(trained, "noise", "killed", "--threads", "1", "--draws", "1", "--reference",
+                ",".join(pair))
+while len(list((HERE / "killed").glob("scores.drawn/batch-*"))) < 4 and process.poll() is None:
+    time.sleep(0.001)
+assert process.poll() is None, "it ended before it could be killed"
+process.kill()
+process.communicate()
+assert beside(trained, "noise", pair, "killed") == whole
+
+# One alone leaves half of the people without anybody to be compared with; they are counted.
+beside(trained, "noise", pair[:1], "alone")
+said = membership_numbers.check(HERE / "alone", HERE / "noise")
+assert sum(said["calibrated"]["not_judged"].values()) == PEOPLE * SLICES // 2
+
+# A person under two names was not left out by a reference that learnt from the other one; both of a
+# pair know who has a name in each half.
+twice = noise(PEOPLE * SLICES)
+twice[SLICES:2 * SLICES] = twice[:SLICES]      # all images, of training
+twice[-1 - SLICES] = twice[-1 - 2 * SLICES]  # one image of people held out, who are in one half
+twice[half] = twice[half - 1]                  # held out, and in training
+store("twice", twice)
+beside(train("ddpm", "twice", 8, out="of-twice"), "twice", references("twice", 8), "twice-said")
+said = membership_numbers.check(HERE / "twice-said", HERE / "twice")
+assert warned(said, "4 subjects have images that are") and said["counts"]["holdout"]["identical"] == 1
+assert sum(said["calibrated"]["not_judged"].values()), said["calibrated"]["not_judged"]
+
+# Without a memory in the model a calibrated score knows nothing of who was held out, however much
+# references remember of their halves: the same weights, asked about the same people of whom others
+# are held out, give everybody the very same score. So the AUC of such a model is that of people who
+# were shared out at random, and what chance explains is exact.
+blank = train("ddpm", "alike", 8, "--rate", "3e-3", out="blank")
+seen = []
+for split in range(3):
+    folder = HERE / "noise.npy.d"
+    people = sorted({row["subject"] for row in table("noise", "index.csv")})
+    held = set(np.array(people)[random.permutation(PEOPLE)[:PEOPLE // 2]])
+    (folder / "split.csv").write_text("subject,split\n" + "".join(
+        f"{who},{'holdout' if who in held else 'train'}\n" for who in people))
+    lethe("ingest", "--layout", "npy", "--source", folder, "--out", f"split-{split}", "--intensity",
+          "none", "--canvas", SIDE, "--keep-share", "0", "--keep-above", "0", "--channels", "image",
+          "--subjects-file", folder / "subjects.csv", "--split-file", folder / "split.csv")
+    digest = digest_of(f"split-{split}")
+    models = [adopt(name, digest, f"{name}-of-{split}") for name in (blank, *pair)]
+    beside(models[0], f"split-{split}", models[1:], f"null-{split}")
+    seen.append(calibrated_of(f"null-{split}"))
+    assert {row["subject"] for row in table(f"null-{split}", "scores.csv")
+            if row["set"] == "holdout"} == held
+membership_numbers.check(HERE / "null-0", HERE / "split-0")
+assert seen[0] == seen[1] == seen[2] and len(set(seen[0].values())) == PEOPLE * SLICES
+
+
+# Where one person's images are harder than another's for any model, that hides by raw scores that the
+# model knows its people; beside references it shows.
+contrast = np.repeat([4, 100, 20, 200, 8, 150, 30, 60], SLICES)[:, None, None] / 256
+store("hard", (128 + (noise(PEOPLE * SLICES) - 128.0) * contrast).astype(np.uint8))
+options = ["--rate", "3e-3", "--average", "0.99", "--samples", "0", "--validate", "0"]
+model, pair = train("ddpm", "hard", 400, *options), references("hard", 400, *options)
+beside(model, "hard", pair, "hard-said")
+said = json.loads((HERE / "hard-said" / "membership.json").read_text())
+raw, calibrated = (of["images"]["auc"]["value"] for of in (said, said["calibrated"]))
+assert raw < 0.6 and calibrated > raw + 0.1, (raw, calibrated)
 
 subprocess.run(["rm", "-rf", HERE], check=True)
 print("the same bytes after a kill; scores of their own; numbers of the tables; who is known, and "

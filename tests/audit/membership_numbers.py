@@ -6,6 +6,7 @@ Values are compared exactly, up to the digits of the tables; intervals and chanc
 random, with as many draws of other random numbers; and where nothing varies, with SciPy's exact ones.
 """
 import csv
+import hashlib
 import itertools
 import json
 import math
@@ -181,6 +182,11 @@ class Store:
     def subjects(self):
         return {self.index[i]["subject"] for i in self.rows}
 
+    def pixels(self, who):
+        """Of the images of one person; of those of one grey alone nothing can be said."""
+        return {self.images[i].tobytes() for i in self.rows
+                if self.index[i]["subject"] == who and np.ptp(self.images[i])}
+
 
 def check(folder, train, holdout=None):
     random = np.random.default_rng(7)
@@ -205,15 +211,104 @@ def check(folder, train, holdout=None):
     told = document["images"]["tells_apart"] or document["subjects"]["tells_apart"]
     aucs = tuple(document[unit]["auc"]["value"] for unit in ("images", "subjects"))
     words = "AUC %.3f of images, %.3f of subjects" % aucs
-    assert any("tells images that it was trained on" in line and words in line
+    assert any(line.startswith("the model tells images that it was trained on") and words in line
                for line in document["warnings"]) == told
     check_control(document["control"], images["holdout"], subjects["holdout"], resamplings, random)
+    check_calibrated(document, images, subjects, stores, np.random.default_rng(8))
     check_difference(document, images, stores, resamplings, random)
     assert len(document.get("times", [])) == sum(key.startswith("loss_at_") for key in table[0])
     for time in document.get("times", []):
         alone = sides(images, lambda row: -float(row[f"loss_at_{time['time']}"]))
         assert close(time["auc"], alone.area()), time
     return document
+
+
+def check_calibrated(document, images, subjects, stores, random):
+    """The score, less the mean of what references say that left the person out, each brought to the
+    model's level on all that it left out. Of each pair of references one did. Who is in a half is told by a digest of the names."""
+    said, rows = document.get("calibrated"), [row for side in stores for row in images[side]]
+    columns = [key for key in rows[0] if key.startswith("reference_")]
+    assert (said is None) == (not columns)
+    if said is None:
+        return
+    numbers = [reference["reference"] for reference in said["references"]]
+    assert columns == [f"reference_{number}" for number in numbers]
+    pixels = {who: store.pixels(who) for store in stores.values() for who in store.subjects()}
+    known = check_halves(document, said["references"], rows, pixels)
+    for odd in (number for number in numbers if number % 2 and number + 1 in numbers):
+        for row in rows:
+            left_out = [row[f"reference_{number}"] != "" for number in (odd, odd + 1)]
+            assert sum(left_out) == 1 or (row["subject"] in known and not any(left_out)), row
+    told = [line for line in document["warnings"] if "nobody under two names" in line]
+    assert len(told) == bool(known) and all(line.startswith(f"{len(known)} ") for line in told), told
+
+    level = {column: np.mean([float(row["score"]) - float(row[column])
+                              for row in rows if row[column] != ""]) for column in columns}
+
+    def beside(row):
+        others = [float(row[column]) + level[column] for column in columns if row[column] != ""]
+        return float(row["score"]) - np.mean(others) if others else None
+
+    for side in stores:
+        for row in images[side]:
+            value = beside(row)
+            assert (row["calibrated"] == "") == (value is None)
+            assert value is None or math.isclose(float(row["calibrated"]), value, rel_tol=1e-6,
+                                                 abs_tol=1e-7), row
+        kept_apart = [float(row["calibrated"]) for row in subjects["holdout"] if row["calibrated"]]
+        for row in subjects[side]:
+            own = [float(r["calibrated"]) for r in images[side]
+                   if r["subject"] == row["subject"] and r["calibrated"]]
+            assert (row["calibrated"] == "") == (not own)
+            if own:
+                score, others = float(row["calibrated"]), len(kept_apart) - (side == "holdout")
+                assert math.isclose(score, np.mean(own), rel_tol=1e-7, abs_tol=1e-8)
+                below = sum(other < score for other in kept_apart) / others if others else math.nan
+                assert not others or abs(
+                    float(row["calibrated_held_out_below"]) - below) <= 0.5001e-4, row
+    judged = {side: [row for row in images[side] if row["calibrated"]] for side in stores}
+    people = {side: [row for row in subjects[side] if row["calibrated"]] for side in stores}
+    assert said["not_judged"] == {side: len(images[side]) - len(judged[side]) for side in stores}
+    resamplings, candidates = document["settings"]["bootstrap"], document.get("candidates", 1)
+    for unit, of in (("images", judged), ("subjects", people)):
+        sides = Sides([[float(row["calibrated"]) for row in of[side]] for side in stores],
+                      [[row["subject"] for row in of[side]] for side in stores])
+        check_found(said[unit], sides, resamplings, candidates, random)
+    check_control(said["control"], judged["holdout"], people["holdout"], resamplings, random,
+                  "calibrated")
+    told = said["images"]["tells_apart"] or said["subjects"]["tells_apart"]
+    assert any(line.startswith("beside references the model tells images that it was trained on")
+               for line in document["warnings"]) == told
+    left = sum(len(subjects[side]) - len(people[side]) for side in stores)
+    assert any("not judged by calibrated" in line for line in document["warnings"]) == bool(left)
+
+
+def check_halves(document, references, rows, pixels):
+    """Whom a reference learnt from is told by a digest of their names. It has no score of these, nor
+    of whoever has an image of theirs, but of everybody else. Returns these others, of all."""
+    copies = {who for who in pixels
+              if any(pixels[who] & pixels[other] for other in pixels if other != who)}
+    wanted = document["settings"]["images"] or math.inf
+    whole = all(wanted >= document["counts"][side]["images"] for side in ("train", "holdout"))
+    everybody, known = {row["subject"] for row in rows}, set()
+    for reference in references:
+        empty = {row["subject"] for row in rows if row[f"reference_{reference['reference']}"] == ""}
+        assert all((row[f"reference_{reference['reference']}"] == "") == (row["subject"] in empty)
+                   for row in rows), "half of a person's images"
+        if not whole:
+            continue
+        # those with copies are in the half, or only known: one way to share them out has the digest
+        unsure = sorted(who for who in copies if who in empty or who not in everybody)
+        halves = [(empty - copies) | set(some) for count in range(len(unsure) + 1)
+                  for some in itertools.combinations(unsure, count)]
+        (half,) = [half for half in halves if reference["half"] == hashlib.sha256(
+            "".join(name + "\n" for name in sorted(half, key=str.encode)).encode()).hexdigest()]
+        assert reference["subjects"] == len(half)
+        of_half = set().union(*(pixels[who] for who in half))
+        others = {who for who in pixels if pixels[who] & of_half} - half
+        assert empty == (half | others) & everybody, (empty, half, others)
+        known |= others
+    return known
 
 
 def check_counts(document, images, subjects, stores):
@@ -263,7 +358,7 @@ def check_tables(images, subjects, stores):
                 assert row["held_out_below"] == "nan", row
 
 
-def check_control(said, images, subjects, resamplings, random):
+def check_control(said, images, subjects, resamplings, random, key="score"):
     """One of the ways to halve those who were held out, the same of images and of people."""
     names = [row["subject"] for row in subjects]
     if len(names) < 2:
@@ -275,7 +370,7 @@ def check_control(said, images, subjects, resamplings, random):
 
     def halved(rows, half):
         parts = [[row for row in rows if (row["subject"] in half) == first] for first in (1, 0)]
-        return Sides([[float(row["score"]) for row in part] for part in parts],
+        return Sides([[float(row[key]) for row in part] for part in parts],
                      [[row["subject"] for row in part] for part in parts])
 
     found = []

@@ -8,6 +8,7 @@ computed again from the table of scores, intervals from all resamplings that the
 import csv
 import itertools
 import json
+import math
 import re
 import subprocess
 import sys
@@ -296,7 +297,7 @@ class Scores:
         n = len(self.subjects)
         for drawn in itertools.combinations_with_replacement(range(n), n):
             times = np.bincount(drawn, minlength=n)
-            ways = float(np.math.factorial(n)) / np.prod([np.math.factorial(k) for k in times])
+            ways = float(math.factorial(n)) / np.prod([math.factorial(k) for k in times])
             yield dict(zip(self.subjects, times)), ways / n**n
 
 

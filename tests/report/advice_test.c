@@ -227,6 +227,7 @@ static void membership_is_asked_for_or_explained(void **state)
     (void)state;
     static const struct policy_row row[] = {
         { .metric = "membership.subjects.auc", .bound = BOUND_UPPER95, .limit = 0.6 },
+        { .metric = "membership.calibrated.subjects.auc", .bound = BOUND_UPPER95, .limit = 0.6 },
     };
     const struct policy_settings before = policy;
     policy.rows = (struct yaml_rows){ (void *)(uintptr_t)row, 1 };
@@ -239,6 +240,9 @@ static void membership_is_asked_for_or_explained(void **state)
     memory = "{\"subjects\": {\"auc\": {\"value\": 0.6, \"upper95\": null}}}";
     advise_about(AUDIT(0, 0, 0.005, ""), NULL);
     assert_says("several patients on either side");
+    policy.rows.items = (void *)(uintptr_t)&row[1];
+    advise_about(AUDIT(0, 0, 0.005, ""), NULL);
+    assert_says("references: { count: 2 }");
     memory = NULL;
     policy = before;
 }

@@ -46,7 +46,8 @@ def requests_of(browser):
 
 
 def wait_for(condition, what):
-    for _ in range(100):
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
         if condition():
             return
         time.sleep(0.05)
@@ -94,7 +95,8 @@ def check_review(browser, folder, downloads):
     browser.find_element(By.ID, "reviewer").send_keys("A. Reviewer")
     browser.find_element(By.ID, "review-save").click()
     saved = os.path.join(downloads, "review.json")
-    wait_for(lambda: os.path.exists(saved), "the file is saved")
+    # A download's name is there, empty, before its bytes are moved into place.
+    wait_for(lambda: os.path.exists(saved) and os.path.getsize(saved) > 0, "the file is saved")
     with open(saved, encoding="utf-8") as file:
         review = json.load(file)
     assert review["schema"] == "lethe/review/1" and review["reviewer"] == "A. Reviewer"

@@ -113,27 +113,43 @@ static inline void evidence_utility(const char *folder)
         "\"never_in_holdout\": [\"1\"], \"counts\": {\"holdout_subjects\": 1}}\n");
 }
 
-/* Not part of every run: the job has to name its folder. What the model gives away. */
-static inline void evidence_membership(const char *folder, int people)
+/* Not part of every run: the job has to name its folder. What the model gives away about so many
+ * people a side; judged: about so many beside references, 0: there are none. */
+static inline void evidence_membership(const char *folder, int people, int judged)
 {
-    static const char found[] =
-        "{\"tells_apart\": true, \"by_chance\": 0.0123, \"auc\": {\"value\": 0.812, \"lower95\": 0.7, \"upper95\": 0.9},\n"
+    static const char half[] = "{\"auc\": {\"value\": %s, \"lower95\": 0.3, \"upper95\": 0.6}}";
+    static const char format[] =
+        "{\"members\": %d, \"non_members\": %d, \"tells_apart\": true, \"by_chance\": 0.0123, \"auc\": {\"value\": %s, \"lower95\": 0.7, \"upper95\": 0.9},\n"
         "\"tpr_at_1_percent\": {\"value\": 0.25, \"lower95\": 0.1, \"upper95\": 0.4, "
         "\"supported\": true},\n"
         "\"tpr_at_0_1_percent\": {\"value\": 0, \"lower95\": 0, \"upper95\": 0.3, "
         "\"supported\": false}}";
-    static const char half[] = "{\"auc\": {\"value\": 0.437, \"lower95\": 0.3, \"upper95\": 0.6}}";
     struct text document = { 0 };
+    char found[512], beside[512], own_half[128], half_beside[128];
+    snprintf(found, sizeof found, format, people, people, "0.812");
+    snprintf(beside, sizeof beside, format, judged, judged, "0.951");
+    snprintf(own_half, sizeof own_half, half, "0.437");
+    snprintf(half_beside, sizeof half_beside, half, "0.468");
     char path[300];
-    text_format(&document,
-                "{\"schema\": \"lethe/membership/1\", \"model\": {\"score\": \"denoising loss\"},\n"
-                "\"counts\": {\"train\": {\"scored\": 9, \"subjects\": %d},\n"
-                "  \"holdout\": {\"scored\": 3, \"subjects\": %d}},\n"
-                "\"warnings\": [\"the training set is of few\"],\n"
-                "\"images\": %s, \"subjects\": %s,\n"
-                "\"control\": {\"images\": %s, \"subjects\": %s},\n"
-                "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}}\n",
-                people, people, found, found, half, half);
+    text_format(
+        &document,
+        "{\"schema\": \"lethe/membership/1\", \"model\": {\"score\": \"denoising loss\", \"step\": 900},\n"
+        "\"counts\": {\"train\": {\"scored\": 9, \"subjects\": %d},\n"
+        "  \"holdout\": {\"scored\": 3, \"subjects\": %d}},\n"
+        "\"warnings\": [\"the training set is of few\"],\n"
+        "\"images\": %s, \"subjects\": %s,\n"
+        "\"control\": {\"images\": %s, \"subjects\": %s},\n"
+        "\"inputs\": {\"train\": {\"name\": \"Hiddenvault\"}}",
+        people, people, found, found, own_half, own_half);
+    if (judged)
+        text_format(
+            &document,
+            ",\n\"calibrated\": {\"references\": [{\"reference\": 1, \"step\": 40}, {\"reference\": 2, \"step\": 900}],\n"
+            "\"not_judged\": {\"train\": 0, \"holdout\": 17},\n"
+            "\"images\": %s, \"subjects\": %s,\n"
+            "\"control\": {\"images\": %s, \"subjects\": %s}}",
+            beside, beside, half_beside, half_beside);
+    text_add(&document, "}\n");
     assert_ok(folder_create(folder, &evidence_err), evidence_err);
     snprintf(path, sizeof path, "%s/membership.json", folder);
     write_text(path, document.bytes);

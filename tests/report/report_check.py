@@ -599,20 +599,56 @@ def check_membership(run, page):
     if not parts:
         return
     (part,), said, counts = parts, run.membership, run.membership["counts"]
-    control = said["control"]
-    if page is run.public and counts["holdout"]["subjects"] < 4:  # a half is one person
-        control = None
+    beside = said.get("calibrated")
+    control, controls = control_of(run, page, said), beside and control_of(run, page, beside)
     assert re.search(r"^%d images of %d patients whom the model learned from, %d of %d whom it never" % (
         counts["train"]["scored"], counts["train"]["subjects"], counts["holdout"]["scored"],
         counts["holdout"]["subjects"]), "\n".join(p.text() for p in part.all("p")), re.M)
-    told = any(said[unit]["tells_apart"] for unit in UNITS)
+    told = any(found[unit]["tells_apart"] for unit in UNITS for found in (said, beside or said))
     words = "It does so better than chance explains", "It does so no better than chance explains"
     assert words[not told] in part.text() and words[told] not in part.text()
     bars = [side["auc"]["value"] for unit in UNITS
-            for side in [said[unit], *([control[unit]] if control else [])]]
+            for side in [said[unit], *([beside[unit]] if beside else []),
+                         *([control[unit]] if control else [])]]
     for text, value in zip([t.text() for t in part.all("text", "value")], bars, strict=True):
         expect(text, value)
-    (table,) = tables(part, "Guessing who was in the training set")
+    check_guessing(part, "the model;", said, control)
+    if beside:
+        check_guessing(part, "the model beside others;", beside, controls)
+        check_references(said, "\n".join(p.text() for p in part.all("p")))
+    assert bool(beside) == bool(tables(part, "Guessing who was in the training set, by the model b"))
+    assert [item.text() for item in part.all("li")] == said["warnings"]
+
+
+def check_references(said, texts):
+    """How many there are, for how long they were trained, whom they do not judge."""
+    references, left = said["calibrated"]["references"], said["calibrated"]["not_judged"]
+    (count,) = re.findall(r"So (\S+) other models? (?:was|were) trained in the same way", texts)
+    expect(count, len(references))
+    own, steps = said["model"]["step"], [reference["step"] for reference in references]
+    alike, unlike = (re.findall(words, texts) for words in (
+        r"trained for (\S+) steps, as this one was", r"trained for (\S+) to (\S+) steps, and this one "
+        r"for (\S+):"))
+    assert (len(alike), len(unlike)) == ((1, 0) if set(steps) == {own} else (0, 1)), texts
+    for shown, value in zip([*alike, *sum(unlike, ())],
+                            [own] if alike else [min(steps), max(steps), own], strict=True):
+        expect(shown, value)
+    not_judged = re.findall(r"(\S+) images that the model learned from and (\S+) others were seen by "
+                            "all", texts)
+    assert len(not_judged) == any(left.values())
+    for shown in not_judged:
+        expect(shown[0], left["train"])
+        expect(shown[1], left["holdout"])
+
+
+def control_of(run, page, said):
+    """In public not where a half is one person."""
+    one = page is run.public and said["subjects"]["non_members"] < 4
+    return None if one else said["control"]
+
+
+def check_guessing(part, by, said, control):
+    (table,) = tables(part, "Guessing who was in the training set, by " + by)
     labels = []
     for label, _, cells in rows_of(table):
         labels.append(label)
@@ -626,7 +662,6 @@ def check_membership(run, page):
             else:
                 check_estimate(cell, control[unit]["auc"])
     assert labels == [*RATES, "By chance", "AUC of the control"]
-    assert [item.text() for item in part.all("li")] == said["warnings"]
 
 
 def check_rate(cell, of):
@@ -897,16 +932,32 @@ def check_asked(said, out):
     assert lines[1] == "%d training images of %d subjects against %d held-out images of %d" % (
         counts["train"]["scored"], counts["train"]["subjects"], counts["holdout"]["scored"],
         counts["holdout"]["subjects"])
+    end, beside = len(lines) - 1, said.get("calibrated")
+    headings = [i for i, line in enumerate(lines) if line.startswith("beside ")]
+    assert len(headings) == bool(beside)
+    if beside:
+        left, count = beside["not_judged"], len(beside["references"])
+        (end,) = headings
+        words = f"beside {count} reference{'s' * (count > 1)} that left the patient out"
+        assert lines[end] == words + (
+            f" ({left['train']} and {left['holdout']} images were left out by none)"
+            if any(left.values()) else ""), lines[end]
+    check_asked_part(said, lines[2:end], said)
+    if beside:
+        check_asked_part(beside, lines[end + 1:-1], said)
+
+
+def check_asked_part(part, lines, said):
     confidence = 100 * (1 - 0.05 / said.get("candidates", 1))
-    assert lines[2].count(f"{confidence:.3g} % interval") == 2, lines[2]
-    shown = {"AUC": [said[unit]["auc"] for unit in UNITS],
-             "found, 1 % wrongly": [said[unit]["tpr_at_1_percent"] for unit in UNITS],
-             "found, 0.1 % wrongly": [said[unit]["tpr_at_0_1_percent"] for unit in UNITS]}
-    if said["control"]:
-        shown["AUC of held-out halves"] = [said["control"][unit]["auc"] for unit in UNITS]
-    rows = {line[:22].strip(): line[22:] for line in lines[3:-1]}
+    assert lines[0].count(f"{confidence:.3g} % interval") == 2, lines[0]
+    shown = {"AUC": [part[unit]["auc"] for unit in UNITS],
+             "found, 1 % wrongly": [part[unit]["tpr_at_1_percent"] for unit in UNITS],
+             "found, 0.1 % wrongly": [part[unit]["tpr_at_0_1_percent"] for unit in UNITS]}
+    if part["control"]:
+        shown["AUC of held-out halves"] = [part["control"][unit]["auc"] for unit in UNITS]
+    rows = {line[:22].strip(): line[22:] for line in lines[1:]}
     for shown_chance, unit in zip(rows.pop("AUC as high by chance").split(), UNITS, strict=True):
-        chance = said[unit]["by_chance"]
+        chance = part[unit]["by_chance"]
         assert shown_chance == ("–" if chance is None else f"{chance:.3g}")
     assert set(rows) == set(shown), rows
     for name, sides in shown.items():
@@ -1002,10 +1053,11 @@ def world(name, plan, passes, more="", quarantine="drop", limit=0.9, supported=0
     path.write_text(f"name: {name}\nseed: 3\nrun: run-{name}\n" + plan + POLICY.format(
         quarantine=quarantine, limit=limit, supported=supported, unseen=unseen, more=more))
     summaries = {}
-    for stage in ("ingest", "train", "sample", "audit", "utility", "fidelity", "membership", "choose",
-                  "report", "package"):
+    for stage in ("ingest", "train", "sample", "audit", "utility", "fidelity", "references",
+                  "membership", "choose", "report", "package"):
         wanted = {"train": "train:" in plan, "utility": "utility:" in plan,
                   "fidelity": "fidelity:" in plan, "membership": "membership:" in plan,
+                  "references": "references:" in plan,
                   "choose": "candidates:" in plan}.get(stage, True)
         if wanted:
             summaries[stage] = lethe(stage, path, "--threads", "1", fails=(
@@ -1165,7 +1217,9 @@ sample: { count: 12 }
                 useful + asked % 1, limit=0.0001)
     assert len(run.choice["candidates"]) == 2 and run.membership["candidates"] == 2
     alone = re.sub(r"  candidates:.*\n", "", held + train + AUDIT.format(more=PLAIN) + ASKED)
-    run = world("asked", alone, True, asked % 1, limit=1)
+    asked += "    - { metric: membership.calibrated.subjects.auc, bound: upper95, limit: 1 }\n"
+    run = world("asked", alone + "references: { count: 2 }\n", True, asked % 1, limit=1)
+    assert run.membership["calibrated"] and run.membership["control"]
     bound, path = run.membership["images"]["auc"]["upper95"], HERE / "asked.yaml"
     path.write_text(path.read_text().replace(  # one that it misses by less than is shown
         "membership.images.auc, bound: upper95, limit: 1 ",

@@ -380,13 +380,13 @@ static void what_one_patients_images_show_is_not_for_everybody(void **state)
     assert_null(strstr(public_page, "Each channel beside"));
 }
 
-static void write_with_membership(int people)
+static void write_with_membership(int people, int judged)
 {
     struct error err;
     struct report_result result;
     size_t size;
     struct report_job job = evidence_job();
-    evidence_membership(scratch("membership"), people);
+    evidence_membership(scratch("membership"), people, judged);
     job.membership = scratch("membership");
     assert_ok(report_write(&job, &result, &err), err);
     text_release(&result.advice);
@@ -403,7 +403,7 @@ static void membership_has_a_section_where_it_was_measured(void **state)
     struct report_result result = write_report(0);
     text_release(&result.advice);
     assert_null(strstr(public_page, "id=\"membership\""));
-    write_with_membership(2);
+    write_with_membership(2, 0);
     const char *const pages[] = { public_page, internal_page };
     for (int i = 0; i < 2; i++) {
         assert_contains(pages[i], "href=\"#membership\"");
@@ -413,6 +413,7 @@ static void membership_has_a_section_where_it_was_measured(void **state)
         assert_contains(pages[i], "takes noise away");
         assert_contains(pages[i], "the training set is of few");
         assert_contains(pages[i], "0.0123"); /* by chance */
+        assert_null(strstr(pages[i], "beside others"));
     }
     assert_null(strstr(public_page, "Hiddenvault"));
     assert_null(strstr(public_page, "subjects.csv"));
@@ -428,7 +429,7 @@ static void how_well_one_patient_is_known_is_not_for_everybody(void **state)
     (void)state;
     struct report_result result = write_report(0);
     text_release(&result.advice);
-    write_with_membership(1);
+    write_with_membership(1, 0);
     assert_contains(internal_page, "0.812");
     assert_contains(public_page, "One patient alone is no measure");
     assert_null(strstr(public_page, "0.812"));
@@ -440,13 +441,38 @@ static void a_control_whose_half_is_one_patient_is_not_for_everybody(void **stat
     (void)state;
     struct report_result result = write_report(0);
     text_release(&result.advice);
-    write_with_membership(3);
+    write_with_membership(3, 0);
     assert_contains(internal_page, "0.437");
     assert_contains(public_page, "0.812");
     assert_null(strstr(public_page, "0.437"));
     assert_null(strstr(public_page, "halves kept apart"));
-    write_with_membership(4);
+    write_with_membership(4, 0);
     assert_contains(public_page, "0.437");
+}
+
+static void what_references_show_stands_beside_it(void **state)
+{
+    (void)state;
+    struct report_result result = write_report(0);
+    text_release(&result.advice);
+    write_with_membership(4, 4);
+    const char *const pages[] = { public_page, internal_page };
+    for (int i = 0; i < 2; i++) {
+        assert_contains(pages[i], "2 other models were trained in the same way");
+        assert_contains(pages[i], "trained for 40 to 900 steps, and this one for 900:");
+        assert_contains(pages[i], "17 others were seen by all of these");
+        assert_contains(pages[i], "by the model beside others");
+        assert_contains(pages[i], "patients, beside references");
+        assert_contains(pages[i], "0.951");
+        assert_contains(pages[i], "0.468");
+    }
+    write_with_membership(4, 3);
+    assert_contains(public_page, "0.951");
+    assert_contains(public_page, "0.437");
+    assert_null(strstr(public_page, "0.468")); /* a half is one person */
+    write_with_membership(4, 1);
+    assert_contains(internal_page, "0.951");
+    assert_null(strstr(public_page, "0.951"));
 }
 
 static void a_damaged_document_is_refused(void **state)
@@ -472,6 +498,7 @@ int main(int argc, char **argv)
         TEST(fidelity_has_a_section_where_it_was_measured),
         TEST(an_inception_score_takes_a_network_that_knows_classes),
         TEST(membership_has_a_section_where_it_was_measured),
+        TEST(what_references_show_stands_beside_it),
         TEST(how_well_one_patient_is_known_is_not_for_everybody),
         TEST(a_control_whose_half_is_one_patient_is_not_for_everybody),
         TEST(what_one_patients_images_show_is_not_for_everybody),

@@ -92,6 +92,26 @@ static void its_record_reads_back(void **state)
     assert_true(read.masks);
     assert_int_equal(read.channel_count, 2);
     assert_int_equal(read.size, 8);
+    assert_int_equal(read.reference, 0);
+    assert_null(read.half);
+    arena_release(&arena);
+    store_free(store);
+}
+
+static void that_of_a_reference_says_whose(void **state)
+{
+    (void)state;
+    struct error err;
+    struct arena arena;
+    struct checkpoint_record read, saved = record;
+    struct store *store = two_tensors(3);
+    arena_init(&arena);
+    saved.reference = 2;
+    saved.half = "def";
+    assert_ok(checkpoint_save(scratch(""), store, &saved, 1, &err), err);
+    assert_ok(checkpoint_read(scratch("step-000000000012.safetensors"), &read, &arena, &err), err);
+    assert_int_equal(read.reference, 2);
+    assert_string_equal(read.half, "def");
     arena_release(&arena);
     store_free(store);
 }
@@ -225,6 +245,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_checkpoint_gives_back_what_was_saved),
         TEST(its_record_reads_back),
+        TEST(that_of_a_reference_says_whose),
         TEST(a_missing_tensor_is_refused),
         TEST(a_tensor_left_over_is_refused),
         TEST(a_tensor_of_another_shape_is_refused),

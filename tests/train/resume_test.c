@@ -50,7 +50,7 @@ static const struct model progan = {
     "progan",
     { .first = 4, .size = 8, .stable = 40, .fade = 40, .batch = 4, .batch_most = 8 },
     { "--model=progan", "--z-width=8", "--channel-base=64", "--channel-max=8", "--stable-kimg=0.04",
-      "--fade-kimg=0.04", "--batch-most=8", "--images=184" }
+      "--fade-kimg=0.04", "--batch-most=8", "--reference=2", "--images=184" }
 };
 
 static const struct model stylegan = {
