@@ -3,7 +3,7 @@
 go, of any number of threads, and takes up the features that were computed; copies of training images
 are nearer to training than unseen ones are; what is refused leaves nothing behind.
 
-    fidelity_check.py LETHE
+    fidelity_check.py LETHE KILL-SHIM
 """
 import fcntl
 import json
@@ -11,23 +11,26 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 
+import kills
 import make_set
 
 LETHE = str(Path(sys.argv[1]).resolve())
+KILLS = kills.Kills(str(Path(sys.argv[2]).resolve()))
 HERE = Path(tempfile.mkdtemp(prefix="lethe-fidelity-"))
 FEATURES = HERE / "out" / "work" / "features"
 
 
-def start(*more, train="train.npy", synthetic="synthetic.npy", holdout="holdout.npy", out="out"):
+def start(*more, train="train.npy", synthetic="synthetic.npy", holdout="holdout.npy", out="out",
+          env=None):
     return subprocess.Popen([LETHE, "fidelity", "--train", train, "--synthetic", synthetic,
                              "--holdout", holdout, "--out", out, "--bootstrap", "40", "--quiet",
                              *more],
-                            cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                            cwd=HERE, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def run(*more, **keywords):
@@ -46,10 +49,8 @@ def blocks():
         return {}
 
 
-def wait_for_blocks(process, count):
-    while len(blocks()) < count:
-        assert process.poll() is None, "no more than %s" % blocks()
-        time.sleep(0.002)
+def killed_after_a_block(*more):
+    kills.was_killed(start(*more, env=KILLS.placed(1, "*.npy")))
     return blocks()
 
 
@@ -67,19 +68,10 @@ np.save(HERE / "synthetic.npy", np.load(HERE / "train.npy")[[1, 0, 3]])  # copie
 
 whole = run("--threads", "1", out="whole")
 
-process = start("--seed", "2", "--images", "2")
-wait_for_blocks(process, 1)
-process.kill()
-process.communicate()
-foreign = blocks()
-
-process = start()  # others' features are of no use here
-while blocks().items() & foreign.items() or not blocks():
-    assert process.poll() is None, blocks()
-    time.sleep(0.002)
-process.kill()
-process.communicate()
-before = blocks()  # one, or two
+foreign = killed_after_a_block("--seed", "2", "--images", "2")
+assert foreign
+before = killed_after_a_block()  # others' features are of no use here
+assert before and not before.items() & foreign.items()
 held = os.open(HERE / "out", os.O_RDONLY)  # as by another process that writes there
 fcntl.flock(held, fcntl.LOCK_EX)
 second = start()
@@ -88,11 +80,9 @@ assert second.returncode == 2 and "out: another process is writing it" in said, 
 assert blocks() == before
 os.close(held)
 assert len(before) < 3 and not (HERE / "out" / "fidelity.json").exists()
-process = start("--threads", "2")
-now = wait_for_blocks(process, len(before) + 1)
+now = killed_after_a_block("--threads", "2")
+assert len(now) > len(before)
 assert all(now[name] == before[name] for name in before), (before, now)
-process.kill()
-process.communicate()
 next(FEATURES.glob("*.npy")).write_bytes(b"damaged")  # as by a disk: computed again
 assert run("--threads", "2") == whole
 

@@ -6,7 +6,7 @@ training images are all alike knows them. References calibrate scores, and tell 
 out. And what makes a verdict wrong: few people, candidates, one
 score for all, unlike numbers of images, images in both sets, numbers that overflow.
 
-    membership_check.py LETHE
+    membership_check.py LETHE KILL-SHIM
 """
 import csv
 import hashlib
@@ -16,13 +16,14 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import kills
 import membership_numbers
 import numpy as np
 
 LETHE = str(Path(sys.argv[1]).resolve())
+KILLS = kills.Kills(str(Path(sys.argv[2]).resolve()))
 HERE = Path(tempfile.mkdtemp(prefix="lethe-membership-"))
 NAMES = ["membership.json", "scores.csv", "subjects.csv"]
 SIDE, PEOPLE, SLICES = 8, 8, 3
@@ -76,10 +77,11 @@ def train(model, data, images, *more, out=None):
     return out
 
 
-def start(model, data, out, *more):
+def start(model, data, out, *more, env=None):
     return subprocess.Popen([LETHE, "membership", "--from", model, "--dataset", data, "--out", out,
                              "--bootstrap", "120", "--quiet", *more],
-                            cwd=HERE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                            cwd=HERE, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            text=True)
 
 
 def ask(model, data, out, *more):
@@ -155,12 +157,9 @@ store("noise", noise(PEOPLE * SLICES))
 ddpm = train("ddpm", "noise", 16)
 whole = ask(ddpm, "noise", "whole", "--threads", "1", "--draws", "2")
 
-process = start(ddpm, "noise", "out", "--threads", "1", "--draws", "2")
-while not list((HERE / "out").glob("scores.drawn/batch-*")) and process.poll() is None:
-    time.sleep(0.002)
-assert process.poll() is None, "it ended before it could be killed"
-process.kill()
-process.communicate()
+kills.was_killed(start(ddpm, "noise", "out", "--threads", "1", "--draws", "2",
+                       env=KILLS.placed(1, "*/scores.drawn/batch-*")))
+assert list((HERE / "out").glob("scores.drawn/batch-*"))
 assert not (HERE / "out" / "membership.json").exists()
 assert ask(ddpm, "noise", "out", "--threads", "2", "--draws", "2") == whole
 
@@ -220,13 +219,11 @@ for stage in ("ingest", "train"):
 (HERE / "whole-two" / "dataset").symlink_to(HERE / "two" / "dataset")
 lethe("references", "whole.yaml", "--threads", "1")
 for number in (1, 2):  # killed in each of them, they end in the same weights
-    process = subprocess.Popen([LETHE, "references", "plan.yaml", "--threads", "1", "--quiet"], cwd=HERE,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (HERE / f"two/references/{number}/metrics.jsonl").exists():
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
-    assert not (HERE / "two/references/stage.json").exists(), "it ended before it could be killed"
+    kills.was_killed(subprocess.Popen(
+        [LETHE, "references", "plan.yaml", "--threads", "1", "--quiet"], cwd=HERE,
+        env=KILLS.placed(1, f"*two/references/{number}/checkpoints/step-*"),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
+    assert not (HERE / "two/references/stage.json").exists()
 lethe("references", "plan.yaml", "--threads", "1")
 for path in HERE.glob("whole-two/references/*/checkpoints/step-*"):
     again = HERE / "two" / path.relative_to(HERE / "whole-two")
@@ -302,13 +299,8 @@ trained = train("ddpm", "noise", 64, "--rate", "3e-3", out="trained")
 whole = beside(trained, "noise", pair, "beside")
 said = membership_numbers.check(HERE / "beside", HERE / "noise")
 assert said["calibrated"]["not_judged"] == {"train": 0, "holdout": 0}
-process = start(trained, "noise", "killed", "--threads", "1", "--draws", "1", "--reference",
-                ",".join(pair))
-while len(list((HERE / "killed").glob("scores.drawn/batch-*"))) < 4 and process.poll() is None:
-    time.sleep(0.001)
-assert process.poll() is None, "it ended before it could be killed"
-process.kill()
-process.communicate()
+kills.was_killed(start(trained, "noise", "killed", "--threads", "1", "--draws", "1", "--reference",
+                       ",".join(pair), env=KILLS.placed(4, "*/scores.drawn/batch-*")))
 assert beside(trained, "noise", pair, "killed") == whole
 
 # One alone leaves half of the people without anybody to be compared with; they are counted.

@@ -1,22 +1,23 @@
 #!/usr/bin/env python3
-"""lethe audit killed at any moment, again and again, ends with the bytes of a run in one go, and
+"""lethe audit killed at any call that changes a file, again and again, ends with the bytes of a run in one go, and
 leaves nothing else behind.
 
-    resume_check.py LETHE [KILLS]
+    resume_check.py LETHE KILL-SHIM [KILLS]
 """
 import random
 import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
+import kills
 import make_set
 
 LETHE = str(Path(sys.argv[1]).resolve())
 HERE = Path(tempfile.mkdtemp(prefix="lethe-resume-"))
-KILLS = int(sys.argv[2]) if len(sys.argv) > 2 else 8
+SHIM = kills.Kills(str(Path(sys.argv[2]).resolve()))
+KILLS = int(sys.argv[3]) if len(sys.argv) > 3 else 8
 
 
 def command(out):
@@ -35,25 +36,12 @@ def shards():
         return 0
 
 
-def wait_for_a_shard(process):
-    """Until the run has finished another piece of its work, or ended."""
-    before = shards()
-    while shards() <= before and process.poll() is None:
-        time.sleep(0.002)
-
-
-def wait_for_the_folder(process):
-    """Until the run has put its folder in place, or ended."""
-    while not (HERE / "out").exists() and process.poll() is None:
-        pass
-
-
 def remove(*names):
     subprocess.run(["rm", "-rf", *(HERE / name for name in names)], check=True)
 
 
-def start(more):
-    return subprocess.Popen([*command("out"), *more], cwd=HERE, stdout=subprocess.DEVNULL,
+def start(more, env=None):
+    return subprocess.Popen([*command("out"), *more], cwd=HERE, env=env, stdout=subprocess.DEVNULL,
                             stderr=subprocess.PIPE)
 
 
@@ -75,33 +63,32 @@ def killed_when_done(more):
 
 
 def check(side, sizes, *more):
-    """Kills runs by turns at a random moment, after a piece of work, and when all but done; compares
-    what they end in."""
+    """Kills runs by turns at a call that chance chose, after a piece of work, and when the folder is
+    in place; compares what they end in."""
     for name, seed in [("train", 1), ("synthetic", 2), ("holdout", 3)]:
         make_set.make(HERE / f"{name}.npy", seed, sizes[name], 1, side)
-    started = time.monotonic()
-    subprocess.run([*command("whole"), *more], cwd=HERE, check=True, capture_output=True)
-    whole = time.monotonic() - started
-    moments = [lambda _: time.sleep(random.uniform(0.02, 0.2 * whole)), wait_for_a_shard,
-               wait_for_the_folder]
-    kills = resumed = late = runs = 0
-    while kills < KILLS:
-        assert runs < 10 * KILLS, (kills, runs, whole)
-        process = start(more)
-        moments[runs % len(moments)](process)
-        process.send_signal(signal.SIGKILL)
+    subprocess.run([*command("whole"), *more], cwd=HERE, env=SHIM.counting(HERE / "calls"), check=True,
+                   capture_output=True)
+    calls = int((HERE / "calls").read_text())
+    (HERE / "calls").unlink()
+    moments = [lambda: SHIM.at(random.randint(1, max(1, calls // 3))),
+               lambda: SHIM.placed(1, "out.work/*"), lambda: SHIM.placed(1, "out")]
+    done = resumed = late = runs = 0
+    while done < KILLS:
+        assert runs < 10 * KILLS, (done, runs, calls)
+        process = start(more, moments[runs % len(moments)]())
         _, said = process.communicate()
         runs += 1
         if process.returncode == 0:  # before the kill
             end_of_a_run()
             continue
         assert process.returncode == -signal.SIGKILL, (process.returncode, said)
-        kills += 1
+        done += 1
         if (HERE / "out").exists():
             killed_when_done(more)
             late += 1
         resumed += shards() > 0
-    assert resumed >= 1, (kills, runs, whole)
+    assert resumed >= 1 and late >= 1, (done, resumed, late, runs, calls)
     process = start(more)
     _, said = process.communicate()
     assert process.returncode == 0, (process.returncode, said)
@@ -109,7 +96,7 @@ def check(side, sizes, *more):
     left = sorted(p.name for p in HERE.iterdir())
     assert left == ["holdout.npy", "synthetic.npy", "train.npy", "whole"], left
     remove("whole")
-    print(f"{kills} kills in {runs} runs, {resumed} with shards left, {late} when done: the same bytes")
+    print(f"{done} kills in {runs} runs, {resumed} with shards left, {late} when done: the same bytes")
 
 
 random.seed(5)

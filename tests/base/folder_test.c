@@ -1,3 +1,4 @@
+#include "kill.h"
 #include "scratch.h"
 
 #include <signal.h>
@@ -375,17 +376,14 @@ static bool check_whole_version(const char *path)
 static void kill_at_any_moment_leaves_a_whole_folder_or_none(void **state)
 {
     (void)state;
-    srand(2);
-    int whole = 0, reach = 60000000; /* nanoseconds; more on a machine too busy to end one in it */
+    int whole = 0;
     for (int round = 0; round < 40; round++) {
         pid_t child = fork();
-        if (child == 0)
+        if (child == 0) {
+            kill_at((unsigned long)(1 + 7 * round));
             stage_for_ever(scratch("store"));
-        reach = whole || reach > 700000000 ? reach : reach + reach / 4;
-        struct timespec pause = { 0, rand() % reach };
-        nanosleep(&pause, NULL);
+        }
         int status;
-        kill(child, SIGKILL);
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));
         if (path_kind(scratch("store")) == PATH_FOLDER)

@@ -1,5 +1,6 @@
 /* lib/base/folder.c on a file system that knows neither RENAME_NOREPLACE nor RENAME_EXCHANGE, as
  * NFS: a filter of system calls lets the kernel say so. */
+#include "kill.h"
 #include "scratch.h"
 
 #include <errno.h>
@@ -104,7 +105,8 @@ static void what_a_kill_left_to_remove_is_removed(void **state)
     assert_int_equal(names_in(scratch("")), 1);
 }
 
-/* Killed at moments nobody chose, a folder is replaced whole or not at all once somebody looks. */
+/* Killed at one call after the other: a folder is replaced whole or not at all once somebody
+ * looks. */
 static void killed_while_replacing_one_whole_folder_is_left(void **state)
 {
     (void)state;
@@ -112,15 +114,15 @@ static void killed_while_replacing_one_whole_folder_is_left(void **state)
     for (int round = 0; round < 30; round++) {
         pid_t child = fork();
         assert_true(child >= 0);
-        if (!child)
+        if (!child) {
+            kill_at((unsigned long)round + 1);
             for (int i = 0;; i++) {
                 char text[8];
                 snprintf(text, sizeof text, "%04d", i % 10000);
                 if (!put(text, true))
                     _exit(1);
             }
-        usleep((useconds_t)(500 + 700 * round));
-        kill(child, SIGKILL);
+        }
         int status;
         assert_int_equal(waitpid(child, &status, 0), child);
         assert_true(WIFSIGNALED(status));

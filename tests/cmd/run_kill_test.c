@@ -1,22 +1,20 @@
 /* lethe run, killed again and again in every stage: the same bytes as a run that nobody touched.
  *
  * A tiny release of 32² with two candidates, from the scans to the archive. The first run is left
- * alone, stage by stage, and tells how long each takes. In the second every stage is killed
- * (SIGKILL) several times at moments nobody chose before it may end. Then everything that was made
- * must be equal, to the archive's last byte, and the journal's chain whole, with every interruption
- * visible in it.
+ * alone, stage by stage, and tells how many calls of each change a file. In the second every stage
+ * is killed (SIGKILL) several times at calls that chance chose (kill.h) before it may end. Then
+ * everything that was made must be equal, to the archive's last byte, and the journal's chain
+ * whole, with every interruption visible in it.
  */
+#include "kill.h"
 #include "program.h"
 
 #include "base/json.h"
-#include "base/progress.h"
 #include "plan/journal.h"
-
-#include <time.h>
 
 static struct error err;
 
-enum { KILLS_A_STAGE = 5, ATTEMPTS = 12, LEAST_KILLS = 24 };
+enum { KILLS_A_STAGE = 6, CERTAIN_KILLS = 3, ATTEMPTS = 12 };
 
 static const char plan_text[] =
     "name: killed\n"
@@ -45,23 +43,32 @@ static const char *const stages[] = { "ingest",  "train",  "sample", "audit",
                                       "utility", "choose", "report", "package" };
 enum { STAGES = sizeof stages / sizeof *stages };
 
+/* How many calls of a stage that runs to its end change a file. */
+static unsigned long run_and_count(const char *plan, const char *stage)
+{
+    const char *calls = scratch("calls");
+    count_next_into(calls);
+    pid_t child = start_run(plan, stage);
+    kill_no_more();
+    assert_int_equal(wait_for(child), 0);
+    return kill_calls_in(calls);
+}
+
 /* A stage run until it is killed `KILLS_A_STAGE` times or ends by itself, then to its end; returns
- * the kills. What is left of it gets less with each, so the pauses are well below its time. */
-static int run_with_kills(const char *plan, const char *stage, double seconds)
+ * the kills. The first ones cannot but come before that end, for together they are fewer calls
+ * than it takes. */
+static int run_with_kills(const char *plan, const char *stage, unsigned long calls)
 {
     int kills = 0;
     for (int attempt = 0; attempt < ATTEMPTS && kills < KILLS_A_STAGE; attempt++) {
-        double most = 0.6 * seconds * (attempt < KILLS_A_STAGE ? attempt + 1 : KILLS_A_STAGE) /
-                      KILLS_A_STAGE,
-               pause = most * rand() / RAND_MAX;
-        struct timespec time = { (time_t)pause, (long)(1e9 * (pause - (double)(time_t)pause)) };
+        bool early = attempt < CERTAIN_KILLS;
+        kill_next_at(1 + (unsigned long)rand() % (early ? calls / CERTAIN_KILLS : calls));
         pid_t child = start_run(plan, stage);
-        nanosleep(&time, NULL);
-        kill(child, SIGKILL);
+        kill_no_more();
         int status = wait_for(child);
         if (!WIFSIGNALED(status)) {
             assert_int_equal(status, 0);
-            break;
+            return kills;
         }
         kills++;
     }
@@ -103,22 +110,19 @@ static void killed_in_every_stage_and_run_again_it_makes_the_same_bytes(void **s
         "release/killed-1.0.manifest.json",
         "release/killed-1.0.tar.zst",
     };
-    double seconds[STAGES];
+    unsigned long calls[STAGES];
     int kills = 0;
     (void)state;
     make_cohort();
     const char *plan = write_plan_of("unbroken", plan_text);
-    for (int i = 0; i < STAGES; i++) {
-        double began = clock_seconds();
-        assert_int_equal(wait_for(start_run(plan, stages[i])), 0);
-        seconds[i] = clock_seconds() - began;
-    }
+    for (int i = 0; i < STAGES; i++)
+        calls[i] = run_and_count(plan, stages[i]);
     srand(11);
     plan = write_plan_of("killed", plan_text);
     for (int i = 0; i < STAGES; i++)
-        kills += run_with_kills(plan, stages[i], seconds[i]);
+        kills += run_with_kills(plan, stages[i], calls[i]);
     print_message("%d kills in %d stages\n", kills, STAGES);
-    assert_in_range(kills, LEAST_KILLS, STAGES * KILLS_A_STAGE);
+    assert_in_range(kills, STAGES * CERTAIN_KILLS, STAGES * KILLS_A_STAGE);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
         assert_made_alike("unbroken", "killed", files[i]);
     struct starts starts = { 0 };

@@ -1,12 +1,11 @@
-/* lethe ingest, killed at any moment: a complete store or none, and the next run succeeds. */
+/* lethe ingest, killed at any of its calls that change a file: a complete store or none, and the
+ * next run succeeds. */
 #include "cohort.h"
+#include "kill.h"
 
-#include "base/progress.h"
 #include "data/dataset.h"
 
-#include <signal.h>
 #include <sys/wait.h>
-#include <time.h>
 
 static struct error err;
 
@@ -55,9 +54,12 @@ static void kill_at_any_moment_leaves_a_whole_store_or_none(void **state)
     write_cohort(SUBJECTS);
     snprintf(plan, sizeof plan, "%s", scratch("plan.yaml"));
     write_plan(0);
-    double began = clock_seconds();
-    assert_int_equal(waitpid(start(plan), &status, 0) > 0 && status == 0, 1);
-    double full = clock_seconds() - began;
+    const char *counted = scratch("calls");
+    count_next_into(counted);
+    pid_t child = start(plan);
+    kill_no_more();
+    assert_int_equal(waitpid(child, &status, 0) > 0 && status == 0, 1);
+    unsigned long calls = kill_calls_in(counted);
     assert_true(check_store());
     srand(3);
     for (int round = 1; round <= ROUNDS; round++) {
@@ -65,11 +67,9 @@ static void kill_at_any_moment_leaves_a_whole_store_or_none(void **state)
         if (round % 3 == 0)
             assert_ok(folder_remove(scratch("run"), &err), err);
         bool before = check_store();
-        double pause = full * 1.2 * rand() / RAND_MAX;
-        pid_t child = start(plan);
-        struct timespec time = { (time_t)pause, (long)(1e9 * (pause - (double)(time_t)pause)) };
-        nanosleep(&time, NULL);
-        kill(child, SIGKILL);
+        kill_next_at(1 + (unsigned long)rand() % (calls + calls / 5));
+        child = start(plan);
+        kill_no_more();
         assert_int_equal(waitpid(child, &status, 0), child);
         bool there = check_store();
         whole += there;

@@ -1,10 +1,10 @@
-/* Resuming: a run that is killed (SIGKILL) again and again, at moments nobody chose, ends in the
- * bytes of one that was never touched. The real program is run, so that a kill is a kill: of the
- * process in the middle of a step, of writing a checkpoint, or of its very start.
+/* Resuming: a run that is killed (SIGKILL) again and again, at calls that chance chose (kill.h),
+ * ends in the bytes of one that was never touched. The real program is run, so that a kill is a
+ * kill: of the process between two steps, while it writes a checkpoint, or at its very start.
  */
+#include "kill.h"
 #include "scratch.h"
 
-#include "base/progress.h"
 #include "base/random.h"
 #include "base/text.h"
 #include "fixture.h"
@@ -112,13 +112,23 @@ static void run_to_the_end(const struct model *model, const char *out, const cha
     }
 }
 
-/* True when the kill hit; false when the run was complete before. */
-static bool kill_after(const struct model *model, const char *out, double seconds)
+/* How many of its calls change a file, with a checkpoint after each step. */
+static unsigned long count_calls(const struct model *model, const char *out)
 {
+    const char *calls = scratch("calls");
+    count_next_into(calls);
     pid_t child = start(model, out, "1");
-    struct timespec wait = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-    nanosleep(&wait, NULL);
-    kill(child, SIGKILL);
+    kill_no_more();
+    assert_int_equal(wait_for(child), 0);
+    return kill_calls_in(calls);
+}
+
+/* True when the kill hit; false when the run was complete before. */
+static bool is_killed_at(const struct model *model, const char *out, unsigned long call)
+{
+    kill_next_at(call);
+    pid_t child = start(model, out, "1");
+    kill_no_more();
     int status = wait_for(child);
     if (WIFSIGNALED(status))
         return true;
@@ -223,9 +233,9 @@ static bool was_resumed(void)
 static void check_kills_beside(const struct model *model, const struct model *unbroken, int kills)
 {
     write_data();
-    double started = clock_seconds();
     run_to_the_end(unbroken ? unbroken : model, "unbroken", "1000");
-    double whole = clock_seconds() - started;
+    unsigned long calls = count_calls(model, "counted");
+    assert_equal_ends("unbroken", "counted");
     int hits = 0, rounds = 0, tries = 0, resumed = 0;
     while (hits < kills) { /* a round: one run, killed until it is through */
         char out[32];
@@ -233,7 +243,7 @@ static void check_kills_beside(const struct model *model, const struct model *un
         bool hit = true;
         for (int k = 0; hit && k < 12; k++) {
             double share = random_uniform(1, random_stream(model->name), (uint64_t)tries++);
-            hit = kill_after(model, out, share * 1.5 * whole);
+            hit = is_killed_at(model, out, 1 + (unsigned long)(share * (double)calls));
             hits += hit;
         }
         run_to_the_end(model, out, "1");
@@ -244,8 +254,8 @@ static void check_kills_beside(const struct model *model, const struct model *un
         assert_true(rounds < 100);
     }
     assert_true(resumed > 0); /* else all kills came before the first checkpoint */
-    print_message("%s: %d kills in %d runs, an unbroken run takes %.2f s\n", model->name, hits,
-                  rounds, whole);
+    print_message("%s: %d kills in %d runs, of which an unbroken one takes %lu calls\n",
+                  model->name, hits, rounds, calls);
 }
 
 static void check_kills(const struct model *model, int kills)
@@ -330,7 +340,7 @@ static void a_signal_stops_with_a_checkpoint_and_the_run_goes_on(void **state)
     write_data();
     run_to_the_end(&stylegan2, "unbroken", "1000");
     pid_t child = start(&stylegan2, "stopped", "1000");
-    for (int i = 0; i < 1000 && path_kind(scratch("stopped/metrics.jsonl")) == PATH_NOTHING; i++)
+    for (int i = 0; i < 20000 && path_kind(scratch("stopped/metrics.jsonl")) == PATH_NOTHING; i++)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
     kill(child, SIGTERM);
     int status = wait_for(child);
@@ -353,7 +363,7 @@ static void another_run_in_the_folder_is_refused(void **state)
     size_t size;
     write_data();
     pid_t first = start(&ddpm, "shared", "1");
-    for (int i = 0; i < 1000 && path_kind(scratch("shared/metrics.jsonl")) == PATH_NOTHING; i++)
+    for (int i = 0; i < 20000 && path_kind(scratch("shared/metrics.jsonl")) == PATH_NOTHING; i++)
         nanosleep(&(struct timespec){ 0, 5000000 }, NULL);
     kill(first, SIGSTOP);
     int status = wait_for(start(&ddpm, "shared", "1"));

@@ -1,4 +1,5 @@
 /* Sampling: parts of a set are the set; what is drawn is what the papers say. */
+#include "kill.h"
 #include "scratch.h"
 
 #include "base/parallel.h"
@@ -396,8 +397,25 @@ static size_t drawn(const char *name)
     return path_kind(scratch(folder)) == PATH_FOLDER ? names_in(scratch(folder)) : 0;
 }
 
-/* The kill came when the store was in place already: it is the whole, and the next one begins with
- * nothing. */
+/* Draws in a process of its own, which is killed at a call (kill.h); whether it ended before. */
+static bool draw_and_kill(const char *name, const struct draw_options *options, unsigned long call)
+{
+    int status;
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        parallel_set_threads(1);
+        kill_at(call);
+        draw_part(name, 5, MANY, options);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
+    return WIFEXITED(status);
+}
+
+/* The store is there and whole; the next drawing is to begin with nothing. */
 static void begin_again(const char *name)
 {
     struct error err;
@@ -407,34 +425,22 @@ static void begin_again(const char *name)
     assert_ok(folder_remove(scratch(name), &err) && folder_remove(scratch(folder), &err), err);
 }
 
-/* Draws in a process of its own, which is killed once so many files are there, or the store is;
- * whether it ended before. */
-static bool draw_and_kill(const char *name, const struct draw_options *options, size_t files)
+/* Killed again and again until it is through: what was drawn stays. */
+static void draw_with_kills(const struct draw_options *options, unsigned long calls)
 {
-    int status;
-    fflush(NULL);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        parallel_set_threads(1);
-        draw_part(name, 5, MANY, options);
-        _exit(0);
+    int kills = 0;
+    size_t found = 0;
+    for (unsigned long at = 1; !draw_and_kill("killed", options, at); at += 4) {
+        assert_true(++kills < 100);
+        if (path_kind(scratch("killed")) != PATH_NOTHING)
+            break; /* in place already */
+        size_t now = drawn("killed");
+        assert_true(now + 1 >= found); /* a temporary file may go */
+        found = now;
     }
-    pid_t ended = 0;
-    while (!(ended = waitpid(child, &status, WNOHANG)) && drawn(name) < files &&
-           path_kind(scratch(name)) == PATH_NOTHING)
-        nanosleep(&(struct timespec){ 0, 500000 }, NULL);
-    if (ended == child)
-        return true;
-    kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    if (WIFEXITED(status))
-        return true;
-    if (path_kind(scratch(name)) != PATH_NOTHING)
-        begin_again(name);
-    else
-        assert_true(drawn(name) > 0);
-    return false;
+    assert_true(found >= 3);
+    assert_true((unsigned long)(2 * kills * kills) >= calls); /* 1 + 5 + 9 + … calls */
+    begin_again("killed");
 }
 
 static void a_set_whose_drawing_was_killed_is_the_set(void **state)
@@ -442,23 +448,31 @@ static void a_set_whose_drawing_was_killed_is_the_set(void **state)
     (void)state;
     struct train_settings settings = small_ddpm();
     struct draw_options options = { .seed = 2, .steps = 20, .truncation = 1 };
-    size_t kills = 0, found = 0;
     train_model(&settings);
+    unsigned long calls = kill_calls();
     draw_part("whole", 5, MANY, &options);
-    while (!draw_and_kill("killed", &options, 2 + 2 * kills)) {
-        kills++;
-        assert_true(kills < 50);
-        size_t now = drawn("killed");
-        assert_true(!now || now + 1 >= found); /* batches stay; a temporary file may go */
-        found = now;
+    calls = kill_calls() - calls;
+    draw_with_kills(&options, calls);
+    int placed = 0;
+    for (unsigned long at = calls - 15; at <= calls; at++) { /* while it is put in place */
+        assert_false(draw_and_kill("late", &options, at));
+        if (path_kind(scratch("late")) == PATH_NOTHING)
+            draw_part("late", 5, MANY, &options);
+        else
+            placed++;
+        begin_again("late");
     }
-    assert_true(kills >= 3);
-    assert_same_stores("whole", "killed");
-    assert_int_equal(path_kind(scratch("killed.drawn")), PATH_NOTHING);
-    draw_and_kill("late", &options, SIZE_MAX);
+    assert_in_range(placed, 1, 15);
 }
 
 /* ---- several processes draw one set ---------------------------------------------------------- */
+
+static void kill_now(pid_t child)
+{
+    int status;
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+}
 
 static struct sample_settings shared_settings(int64_t seed)
 {
@@ -477,11 +491,16 @@ static unsigned long long assist(const char *name, int64_t seed)
     return count;
 }
 
+/* Whoever holds a batch is killed when somebody comes to wait for it. */
 static int waits;
+static pid_t victim;
 static void note_waiting(const char *what, const char *whom)
 {
     (void)what;
     waits += strstr(whom, "process ") == whom;
+    if (victim)
+        kill_now(victim);
+    victim = 0;
 }
 
 static void draw_shared(const char *name, int64_t seed)
@@ -549,32 +568,12 @@ static pid_t start_and_stop(drawer *draw, const char *name, int64_t seed, size_t
     }
 }
 
-static void kill_now(pid_t child)
-{
-    int status;
-    kill(child, SIGKILL);
-    assert_int_equal(waitpid(child, &status, 0), child);
-}
-
-/* In a process of its own: kills another after a moment. */
-static pid_t kill_soon(pid_t victim)
-{
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child)
-        return child;
-    nanosleep(&(struct timespec){ 1, 0 }, NULL);
-    kill(victim, SIGKILL);
-    _exit(0);
-}
-
 enum { BATCHES = 4 }; /* images 5 … 52 */
 
 static void several_draw_one_set_and_a_killed_ones_batch_is_free_again(void **state)
 {
     (void)state;
     struct train_settings settings = small_ddpm();
-    int status;
     size_t there, after;
     train_model(&settings);
     draw_shared("whole", 2);
@@ -592,14 +591,12 @@ static void several_draw_one_set_and_a_killed_ones_batch_is_free_again(void **st
     assert_int_equal(system(batch), 0);
     pid_t second = start_and_stop(assist_only, "shared", 2, &after);
     assert_int_equal(after, BATCHES - 1);
-    pid_t killer = kill_soon(second);
+    victim = second;
     waits = 0;
     draw_shared("shared", 2);
     assert_int_equal(waits, 1);
     assert_same_stores("whole", "shared");
     assert_int_equal(path_kind(scratch("shared.drawn")), PATH_NOTHING);
-    assert_int_equal(waitpid(killer, &status, 0), killer);
-    assert_int_equal(waitpid(second, &status, 0), second);
 }
 
 static void who_draws_by_other_settings_adds_nothing_to_a_set(void **state)

@@ -1,5 +1,6 @@
 /* Segmenters: examples, training that is stopped and goes on, images that do not fit the stride. */
 #include "audit/stores.h"
+#include "kill.h"
 
 #include "base/digest.h"
 #include "base/parallel.h"
@@ -286,8 +287,9 @@ static void a_device_that_is_not_there_is_refused_first(void **state)
     assert_int_equal(path_kind(scratch("run")), PATH_NOTHING);
 }
 
-/* Trains in a process of its own, killed after some seconds; false when it was through before. */
-static bool kill_after(const char *name, const struct segment_settings *settings, double seconds)
+/* Trains in a process of its own, killed at a call (kill.h); false when it was through before. */
+static bool is_killed_at(const char *name, const struct segment_settings *settings,
+                         unsigned long call)
 {
     int status;
     fflush(NULL);
@@ -296,18 +298,16 @@ static bool kill_after(const char *name, const struct segment_settings *settings
     if (child == 0) {
         struct train_report report;
         parallel_set_threads(1);
+        kill_at(call);
         _exit(!train_in(name, settings, &report, NULL));
     }
-    struct timespec wait = { (time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9) };
-    nanosleep(&wait, NULL);
-    kill(child, SIGKILL);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) == 0);
     return WIFSIGNALED(status);
 }
 
-/* kill -9 at moments nobody chose: of a step, of writing a checkpoint, of the very start. Whole
- * files are compared. */
+/* kill -9 between two steps, while a checkpoint is written, at the very start. Whole files are
+ * compared. */
 static void a_training_that_is_killed_ends_in_the_same_bytes(void **state)
 {
     (void)state;
@@ -318,16 +318,17 @@ static void a_training_that_is_killed_ends_in_the_same_bytes(void **state)
     char name[32];
     settings.images = 120;
     settings.checkpoint = 1;
+    unsigned long calls = kill_calls();
     assert_ok(train_in("unbroken", &settings, &report, &err), err);
+    calls = kill_calls() - calls;
     struct digest unbroken = weights_of(&report);
-    double whole = report.seconds;
     int kills = 0, tries = 0, resumed = 0;
     for (int round = 0; kills < KILLS && tries < TRIES; round++) {
         bool hit = true;
         snprintf(name, sizeof name, "killed-%d", round);
         for (int k = 0; hit && k < 4; k++) {
             double share = random_uniform(1, random_stream("kill"), (uint64_t)tries++);
-            hit = kill_after(name, &settings, 1.5 * share * whole);
+            hit = is_killed_at(name, &settings, 1 + (unsigned long)(share * (double)calls));
             kills += hit;
         }
         assert_ok(train_in(name, &settings, &report, &err), err);
