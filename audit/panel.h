@@ -1,8 +1,8 @@
 /* Panels: the short rows of several images side by side, so that one pass over them bounds all
  * pairs of two panels at once.
  *
- *     panel of W images:  | bytes (steps, W, 4) | scale (parts, W) | term (terms, W) | middle
- * (parts, W) |
+ *     panel of W images:
+ *     | bytes (steps, W, 4) | scale (parts, W) | term (terms, W) | middle (parts, W) |
  *
  *     ⟨row, row'⟩ = Σ_parts scale scale' ⟨bytes, bytes'⟩ + Σ_terms term term'
  *

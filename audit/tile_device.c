@@ -269,8 +269,7 @@ static void look_into(struct asking *asking, struct probes *probes, size_t probe
 {
     const struct tile_search *search = asking->search;
     size_t first = run * MAXIMA_RUN, left = search->count - first;
-    double most =
-        probe_tiles(search, probes, probe, first, left < MAXIMA_RUN ? left : MAXIMA_RUN, NULL);
+    double most = probe_tiles(search, probes, probe, first, left < MAXIMA_RUN ? left : MAXIMA_RUN);
     if (!(most <= (double)bound + search->rounding)) /* or not a number */
         atomic_store(&asking->broken, true);
 }

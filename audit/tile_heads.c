@@ -103,7 +103,7 @@ static void score_reaching(const struct tile_search *search, const struct near *
         return;
     for (size_t tile = begin; tile < end; tile++)
         if (bounds[tile - first] >= bar) {
-            probe_tiles(search, near->of, near->probe, tile, 1, NULL);
+            probe_tiles(search, near->of, near->probe, tile, 1);
             bar = bar_of(search, near);
         }
 }

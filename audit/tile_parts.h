@@ -99,12 +99,10 @@ size_t tile_block(const struct tile_search *search, const struct tile *tile); /*
 void probes_init(struct probes *probes, const struct tile_search *search, struct arena *arena);
 void probes_take(const struct tile_search *search, struct picture *picture, bool mirrored,
                  struct probes *probes);
-/* Notes those of tiles [first, first + count) that a probe may be a match of and whose score is
- * among its best. Scores are of double precision; `bounds`, where there are some, say how large one
- * may be but for search->rounding, and save its computation. The largest that was computed; −∞:
- * none was. */
+/* Notes those of tiles [first, first + count) that a probe may be a match of and whose score, of
+ * double precision, is among its best. The largest score; −∞: it can be a match of none. */
 double probe_tiles(const struct tile_search *search, struct probes *probes, size_t probe,
-                   size_t first, size_t count, const float *bounds);
+                   size_t first, size_t count);
 /* What a bound must reach to be of interest, with its rounding; −∞ as long as subjects are
  * missing. */
 double probe_bar(const struct tile_search *search, const struct probe *probe);

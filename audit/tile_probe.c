@@ -4,16 +4,12 @@
  * in double precision, in one order, of the few that may be among a probe's best. So what is found
  * depends neither on the processor nor on a device. */
 #include "audit/tile_parts.h"
-#include "base/simd.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    AGREEMENT = 2, /* cells by which the ways of two tiles may differ */
-    LANES = 16,
-};
+enum { AGREEMENT = 2 }; /* cells by which the ways of two tiles may differ */
 
 /* ---- probes ---------------------------------------------------------------------------------- */
 
@@ -72,20 +68,6 @@ double probe_bar(const struct tile_search *search, const struct probe *probe)
     return probe->count > STRANGERS ? probe->hits[STRANGERS].score - search->rounding : -INFINITY;
 }
 
-/* How many bounds, LANES at a time, are all below the bar before some that are not. */
-HOT static size_t all_below(const float *bounds, size_t count, float bar)
-{
-    size_t i = 0;
-    for (; i + LANES <= count; i += LANES) {
-        int reaching = 0;
-        for (size_t l = 0; l < LANES; l++)
-            reaching |= bounds[i + l] >= bar;
-        if (reaching)
-            break;
-    }
-    return i;
-}
-
 /* A tile's score, noted; −∞ where the probe cannot be a match of it. */
 static double probe_tile(const struct tile_search *search, struct probes *probes, size_t probe,
                          size_t tile)
@@ -100,17 +82,11 @@ static double probe_tile(const struct tile_search *search, struct probes *probes
 }
 
 double probe_tiles(const struct tile_search *search, struct probes *probes, size_t probe,
-                   size_t first, size_t count, const float *bounds)
+                   size_t first, size_t count)
 {
-    double bar = probe_bar(search, &probes->probe[probe]), most = -INFINITY;
-    for (size_t j = 0; j < count; j++) {
-        if (bounds && j % LANES == 0) /* most are passed over here */
-            j += all_below(bounds + j, count - j, nextafterf((float)bar, -INFINITY));
-        if (j == count || (bounds && (double)bounds[j] < bar))
-            continue;
-        most = fmax(most, probe_tile(search, probes, probe, first + j));
-        bar = probe_bar(search, &probes->probe[probe]);
-    }
+    double most = -INFINITY;
+    for (size_t tile = first; tile < first + count; tile++)
+        most = fmax(most, probe_tile(search, probes, probe, tile));
     return most;
 }
 

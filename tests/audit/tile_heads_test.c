@@ -32,7 +32,7 @@ static void check(struct image_set *database, struct image_set *queries, bool ot
                 probes_take(search, &picture, false, both[b]);
         }
         for (size_t p = 0; p < all[q].count; p++)
-            probe_tiles(search, &all[q], p, 0, search->count, NULL);
+            probe_tiles(search, &all[q], p, 0, search->count);
     }
     tile_heads_probe(search, &room, found, queries->count);
     for (size_t q = 0; q < queries->count; q++)
