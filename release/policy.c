@@ -214,12 +214,102 @@ static bool bound_beside(const struct place *place, enum policy_bound bound, dou
             json_as_real(json_at(interval, bound == BOUND_UPPER95), value));
 }
 
+/* ---- of one patient alone --------------------------------------------------------------------
+ *
+ * What is measured stands in the manifest, in what is signed, and in the public report: all may see
+ * what several patients' images say together, nobody what those of one say. Nor is it a measure. */
+
+/* How many people stand behind metrics that begin so, by the same document; below `fewest` one of
+ * them stands alone somewhere. */
+static const struct people_behind {
+    const char *metrics, *count;
+    double fewest;
+} people_behind[] = {
+    { "utility.summary", "counts.holdout_subjects", 2 },
+    { "utility.relative_dice", "counts.holdout_subjects", 2 },
+    { "utility.runs", "counts.holdout_subjects", 2 },
+    { "fidelity.mean.holdout", "compared.holdout.reference_subjects", 2 },
+    { "fidelity.mean.holdout", "compared.holdout.control_subjects", 2 },
+    { "fidelity.mean.training", "compared.training.reference_subjects", 2 },
+    { "fidelity.mean.training", "compared.training.control_subjects", 2 },
+    { "fidelity.channels", "compared.holdout.reference_subjects", 2 },
+    { "fidelity.channels", "compared.holdout.control_subjects", 2 },
+    { "fidelity.channels", "compared.training.reference_subjects", 2 },
+    { "fidelity.channels", "compared.training.control_subjects", 2 },
+    { "membership.images", "counts.train.subjects", 2 },
+    { "membership.images", "counts.holdout.subjects", 2 },
+    { "membership.subjects", "counts.train.subjects", 2 },
+    { "membership.subjects", "counts.holdout.subjects", 2 },
+    { "membership.control", "counts.train.subjects", 2 },
+    { "membership.control", "subjects.non_members", 4 }, /* two in either half */
+    { "membership.difference", "counts.train.subjects", 2 },
+    { "membership.difference", "counts.holdout.subjects", 2 },
+    { "membership.times", "counts.train.subjects", 2 },
+    { "membership.times", "counts.holdout.subjects", 2 },
+    { "membership.calibrated.images", "calibrated.subjects.members", 2 },
+    { "membership.calibrated.images", "calibrated.subjects.non_members", 2 },
+    { "membership.calibrated.subjects", "calibrated.subjects.members", 2 },
+    { "membership.calibrated.subjects", "calibrated.subjects.non_members", 2 },
+    { "membership.calibrated.control", "calibrated.subjects.non_members", 4 },
+};
+
+/* Whether the path begins with these keys, whole. */
+static bool begins_with(const char *metric, const char *keys)
+{
+    return text_starts_with(metric, keys) && strchr(".[", metric[strlen(keys)]);
+}
+
+static bool are_too_few(const struct people_behind *behind, const struct policy_row *row,
+                        const struct json *root, struct arena *arena)
+{
+    struct place place;
+    const char *reason;
+    double people;
+    return begins_with(row->metric, behind->metrics) &&
+           walk(behind->count, root, &place, arena, &reason) &&
+           json_as_real(place.value, &people) && people < behind->fewest;
+}
+
+static bool is_one_beside(const struct json *parent, const char *key)
+{
+    double number;
+    return json_as_real(json_member(parent, key), &number) && number == 1;
+}
+
+/* Both ends null: one end is that of a ratio to 0, of however many people. */
+static bool has_empty_interval(const struct json *parent)
+{
+    const struct json *interval = json_member(parent, "interval");
+    double end;
+    return (json_has_null(parent, "lower95") && json_has_null(parent, "upper95")) ||
+           (json_length(interval) == 2 && !json_as_real(json_at(interval, 0), &end) &&
+            !json_as_real(json_at(interval, 1), &end));
+}
+
+/* Of all patients there are, or of those who have a class. */
+static bool is_of_one(const struct policy_row *row, const struct json *root,
+                      const struct place *place, struct arena *arena)
+{
+    for (size_t i = 0; i < sizeof people_behind / sizeof *people_behind; i++)
+        if (are_too_few(&people_behind[i], row, root, arena))
+            return true;
+    bool of_a_class = policy_is_of(row, "utility") &&
+                      (is_one_beside(place->parent, "subjects_least") || /* over seeds */
+                       is_one_beside(place->parent, "count"));           /* in one run */
+    return of_a_class || (row->bound == BOUND_VALUE && has_empty_interval(place->parent));
+}
+
 static bool measure(const struct policy_row *row, const struct json *root, const char *keys,
                     double *value, struct arena *arena, const char **reason)
 {
     struct place place;
     if (!walk(keys, root, &place, arena, reason))
         return false;
+    if (is_of_one(row, root, &place, arena)) {
+        *reason = "it is of one patient alone, or of halves that are: no measure, and not for "
+                  "everybody to see";
+        return false;
+    }
     if (row->bound != BOUND_VALUE)
         return bound_beside(&place, (enum policy_bound)row->bound, value, reason);
     *reason = "it is no number";

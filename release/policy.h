@@ -15,8 +15,9 @@
  * has to be at most the limit, a lower end at least, a plain value at most unless `must_be` says
  * otherwise.
  *
- * A number that is missing fails its row: what was not measured has not been shown. Limits are part
- * of the plan, so they stand before the audit runs; policy_digest is recorded by the audit, and the
+ * A number that is missing fails its row: what was not measured has not been shown. So does one
+ * that is of a single patient, for results are signed and stand in public. Limits are part of the
+ * plan, so they stand before the audit runs; policy_digest is recorded by the audit, and the
  * package step refuses when the policy has another digest by then.
  */
 #ifndef RELEASE_POLICY_H

@@ -94,7 +94,7 @@ static void put_verdict(struct page *page)
     html_put(html,
              "<div><dt>usefulness, where real images are 1</dt><dd>$r</dd></div>"
              "<div><dt>unseen patients as control</dt><dd>$r</dd></div></dl></div>",
-             fact_number(usefulness_of(facts->utility), "mean"), unseen_patients(audit));
+             mean_for_readers(page, usefulness_of(facts->utility)), unseen_patients(audit));
 }
 
 static bool is_shown(const struct page *page, const struct section *section)

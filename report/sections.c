@@ -260,8 +260,9 @@ static void write_policy(struct page *page)
 
 /* ---- what was tried -------------------------------------------------------------------------- */
 
-static void put_candidate(struct html *html, const struct json *candidate, const char *chosen)
+static void put_candidate(struct page *page, const struct json *candidate, const char *chosen)
 {
+    struct html *html = page->html;
     const char *name = fact_string(candidate, "name"), *model = fact_string(candidate, "model");
     double passed = fact_number(candidate, "passed");
     const struct json *rows = fact(candidate, "rows");
@@ -276,7 +277,7 @@ static void put_candidate(struct html *html, const struct json *candidate, const
     html_put(html, "<td class=\"n\">$r of $r</td><td class=\"n\">$u</td><td class=\"n\">$r</td>",
              fact_number(candidate, "flagged.count"), fact_number(candidate, "flagged.of"),
              fact_number(candidate, "flagged.upper95"),
-             fact_number(candidate, "relative_dice.mean"));
+             mean_for_readers(page, fact(candidate, "relative_dice")));
     html_put(html, "<td><span class=\"badge $t\">$t</span><small>$i of $i met</small></td></tr>",
              passed > 0 ? "yes" : "no", passed > 0 ? "✓ passed" : "✗ not passed", met,
              (int64_t)(rows ? json_length(rows) : 0));
@@ -307,7 +308,7 @@ static void write_candidates(struct page *page)
                    "<th scope=\"col\" class=\"n\">Usefulness</th><th scope=\"col\">Policy</th>"
                    "</tr></thead><tbody>");
     for (int64_t i = 0; i < count; i++)
-        put_candidate(html, json_at(list, (size_t)i), chosen);
+        put_candidate(page, json_at(list, (size_t)i), chosen);
     html_put(html, "</tbody></table></div>");
     if (!(fact_number(choice, "passed") > 0))
         html_put(html, "<p>None of them passed. This report is about the one that leaves the "

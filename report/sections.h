@@ -31,6 +31,9 @@ void write_memorization(struct page *page);
 void write_exposure(struct page *page);
 void write_pairs(struct page *page);
 void write_utility(struct page *page);
+/* The mean of a number of utility.json; NaN where there is none, and in public where it is of one
+ * patient alone: then it has no interval. */
+double mean_for_readers(const struct page *page, const struct json *of);
 bool has_fidelity(const struct facts *facts);
 void write_fidelity(struct page *page);
 bool has_membership(const struct facts *facts);

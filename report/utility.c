@@ -28,6 +28,12 @@ static const char *source_words(const char *source)
 
 /* ---- relative Dice --------------------------------------------------------------------------- */
 
+double mean_for_readers(const struct page *page, const struct json *of)
+{
+    bool of_several = !isnan(fact_number(of, "lower95")) || !isnan(fact_number(of, "upper95"));
+    return page->internal || of_several ? fact_number(of, "mean") : NAN;
+}
+
 static void write_relative(struct page *page)
 {
     const struct json *list = fact(page->facts->utility, "relative_dice");
@@ -35,6 +41,8 @@ static void write_relative(struct page *page)
     size_t count = 0;
     for (size_t i = 0; list && i < json_length(list) && count < BARS; i++) {
         const struct json *row = json_at(list, i);
+        if (isnan(mean_for_readers(page, row)))
+            continue;
         struct chart_bar *bar = &bars[count++];
         *bar = (struct chart_bar){ .name = arena_format(
                                        &page->facts->arena, "%s, %s",
@@ -82,7 +90,8 @@ static void put_cell(struct page *page, const struct json *of, const struct json
     html_put(page->html, "<td class=\"n\">$t", mean_words(arena, of, 3));
     if (!isnan(low))
         html_put(page->html, "<small>$t</small>", arena_format(arena, "%.3f to %.3f", low, high));
-    if (mean_words(arena, distance, 1))
+    bool of_several = fact_number(distance, "subjects_least") != 1;
+    if (mean_words(arena, distance, 1) && (page->internal || of_several))
         html_put(page->html, "<small>HD95 $t</small>", mean_words(arena, distance, 1));
     html_put(page->html, "</td>");
 }
@@ -154,13 +163,18 @@ static void write_weak(struct page *page)
     for (size_t i = 0; i < json_length(summary); i++) {
         const struct json *row = json_at(summary, i);
         const char *source = fact_string(row, "source");
-        if (source && strcmp(source, "real") == 0 && fact_number(row, "dice.mean") < WEAK)
-            html_put(page->html,
-                     "<p><span class=\"badge open\">note</span> Even trained on real images ($t, "
-                     "augmentation $t) the program finds little (Dice $r), so it says little that "
-                     "synthetic ones are as good: train it longer, or on more.</p>",
-                     fact_string(row, "model"), fact_string(row, "augmentation"),
-                     fact_number(row, "dice.mean"));
+        if (!source || strcmp(source, "real") != 0 || !(fact_number(row, "dice.mean") < WEAK))
+            continue;
+        html_put(page->html,
+                 "<p><span class=\"badge open\">note</span> Even trained on real images ($t, "
+                 "augmentation $t) the program finds little",
+                 fact_string(row, "model"), fact_string(row, "augmentation"));
+        double dice = mean_for_readers(page, fact(row, "dice"));
+        if (!isnan(dice))
+            html_put(page->html, " (Dice $r)", dice);
+        html_put(page->html,
+                 ", so it says little that synthetic ones are as good: train it longer, "
+                 "or on more.</p>");
     }
 }
 

@@ -120,6 +120,108 @@ static void what_is_missing_fails_and_says_why(void **state)
     }
 }
 
+static struct policy_result result_in(const char *name, const char *document, struct policy_row row)
+{
+    struct json *json = json_parse(document, strlen(document), name, &err);
+    struct policy_document documents[] = { { name, name, json } };
+    struct policy_settings settings = { .rows = { &row, 1 } };
+    struct policy_result *results;
+    assert_non_null(json);
+    policy_evaluate(&settings, documents, 1, &arena, &results);
+    json_free(json);
+    return results[0];
+}
+
+/* Of so many people; `judged`: members that scores beside references speak of. */
+static const char *membership_of(int train, int holdout, int judged)
+{
+    return arena_format(
+        &arena,
+        "{ \"counts\": { \"train\": { \"subjects\": %d }, \"holdout\": { \"subjects\": %d } },"
+        "  \"subjects\": { \"non_members\": %d, \"auc\": { \"value\": 0.5,"
+        "                  \"lower95\": 0.1, \"upper95\": 0.9 } },"
+        "  \"control\": { \"subjects\": { \"auc\": { \"value\": 0.5 } } },"
+        "  \"calibrated\": { \"references\": [ { \"reference\": 1, \"step\": 1 } ],"
+        "    \"subjects\": { \"members\": %d, \"non_members\": 9, \"auc\": { \"value\": 0.5 } } } "
+        "}",
+        train, holdout, holdout, judged);
+}
+
+/* What was measured is signed, packed and shown to everybody. */
+static void numbers_of_one_patient_alone_count_as_not_measured(void **state)
+{
+    (void)state;
+    static const struct {
+        int train, holdout, judged;
+        const char *metric;
+        bool measured;
+    } of_people[] = {
+        { 2, 2, 2, "membership.subjects.auc.value", true },
+        { 1, 9, 2, "membership.subjects.auc.value", false },
+        { 9, 1, 2, "membership.subjects.auc.value", false },
+        { 9, 4, 2, "membership.control.subjects.auc.value", true },
+        { 9, 3, 2, "membership.control.subjects.auc.value", false },
+        { 9, 9, 2, "membership.calibrated.subjects.auc.value", true },
+        { 9, 9, 1, "membership.calibrated.subjects.auc.value", false },
+        { 1, 1, 1, "membership.calibrated.references[reference=1].step", true },
+        { 1, 1, 1, "membership.counts.train.subjects", true },
+    };
+    for (size_t i = 0; i < sizeof of_people / sizeof *of_people; i++) {
+        const char *document =
+            membership_of(of_people[i].train, of_people[i].holdout, of_people[i].judged);
+        struct policy_row row = { of_people[i].metric, BOUND_VALUE, 0, 1e6 };
+        struct policy_result result = result_in("membership", document, row);
+        assert_int_equal(result.measured, of_people[i].measured);
+        assert_int_equal(result.passed, of_people[i].measured);
+        if (!result.measured)
+            assert_contains(result.reason, "of one patient alone");
+    }
+    struct policy_row bounded = { "membership.subjects.auc.value", BOUND_UPPER95, 0, 1 };
+    assert_false(result_in("membership", membership_of(1, 9, 9), bounded).measured);
+
+    static const char fidelity[] =
+        "{ \"compared\": { \"holdout\": { \"reference_subjects\": 5, \"control_subjects\": 1 },"
+        "                \"training\": { \"reference_subjects\": 5, \"control_subjects\": 5 } },"
+        "  \"mean\": { \"holdout\": { \"fid\": { \"value\": 1 } },"
+        "            \"training\": { \"fid\": { \"value\": 1 } } } }";
+    struct policy_row holdout = { "fidelity.mean.holdout.fid.value", BOUND_VALUE, 0, 2 },
+                      training = { "fidelity.mean.training.fid.value", BOUND_VALUE, 0, 2 };
+    assert_false(result_in("fidelity", fidelity, holdout).measured);
+    assert_true(result_in("fidelity", fidelity, training).passed);
+}
+
+/* One end may be missing by itself: nothing is as large as a ratio to 0. */
+static void so_do_those_of_a_class_that_one_patient_has(void **state)
+{
+    (void)state;
+    static const char utility[] =
+        "{ \"counts\": { \"holdout_subjects\": 8 },"
+        "  \"summary\": [ { \"seeds\": 1, \"classes\": [ {"
+        "      \"dice\": { \"subjects_least\": 1, \"mean\": 0.5 },"
+        "      \"hd95\": { \"subjects_least\": 2, \"mean\": 0.5 },"
+        "      \"dice_interval\": { \"mean\": 0.5, \"interval\": [null, null] } } ] } ],"
+        "  \"relative_dice\": [ { \"mean\": 0.5, \"interval\": [0.4, null], \"lower95\": 0.4,"
+        "                      \"upper95\": null } ],"
+        "  \"runs\": [ { \"dice\": 0.5, \"classes\": ["
+        "      { \"dice\": { \"count\": 1, \"mean\": 0.5 } } ] } ] }";
+    static const struct {
+        const char *metric;
+        bool measured;
+    } cases[] = {
+        { "utility.summary[0].classes[0].dice.mean", false },
+        { "utility.summary[0].classes[0].hd95.mean", true },
+        { "utility.summary[0].classes[0].dice_interval.mean", false },
+        { "utility.summary[0].seeds", true },
+        { "utility.relative_dice[0].mean", true },
+        { "utility.runs[0].dice", true },
+        { "utility.runs[0].classes[0].dice.mean", false },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct policy_row row = { cases[i].metric, BOUND_VALUE, 0, 1 };
+        assert_int_equal(result_in("utility", utility, row).measured, cases[i].measured);
+    }
+}
+
 static void a_metric_that_is_no_path_is_refused_before_anything_runs(void **state)
 {
     (void)state;
@@ -266,6 +368,8 @@ int main(void)
         TEST(a_truth_value_counts_as_one_or_zero),
         TEST(entries_of_lists_are_picked_by_number_or_by_values),
         TEST(what_is_missing_fails_and_says_why),
+        TEST(numbers_of_one_patient_alone_count_as_not_measured),
+        TEST(so_do_those_of_a_class_that_one_patient_has),
         TEST(a_metric_that_is_no_path_is_refused_before_anything_runs),
         TEST(a_metric_of_no_document_is_refused_before_anything_runs),
         TEST(a_metric_that_there_can_never_be_is_refused_before_anything_runs),

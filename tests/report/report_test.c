@@ -161,7 +161,10 @@ static void usefulness_is_that_of_the_set_alone(void **state)
 {
     (void)state;
     write_report(0);
-    assert_contains(public_page, "<dt>usefulness, where real images are 1</dt><dd>0.900</dd>");
+    assert_contains(internal_page, "<dt>usefulness, where real images are 1</dt><dd>0.900</dd>");
+    /* Here of one patient alone. */
+    assert_contains(public_page, "<dt>usefulness, where real images are 1</dt><dd>–</dd>");
+    assert_null(strstr(public_page, ">0.900<"));
 }
 
 static void what_is_undefined_is_no_number(void **state)
