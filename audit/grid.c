@@ -350,6 +350,20 @@ double float_correlation(const float *x, const float *y, size_t count)
     return correlation_of_lanes(lane, (double)count);
 }
 
+/* Both at the places where `inside` is 1, elsewhere 0; how many places those are. */
+HOT static uint32_t keep_inside(const float *restrict x, const float *restrict y,
+                                const float *restrict inside, size_t count, float *restrict a,
+                                float *restrict b)
+{
+    uint32_t found = 0;
+    for (size_t i = 0; i < count; i++) {
+        a[i] = x[i] * inside[i];
+        b[i] = y[i] * inside[i];
+        found += inside[i] > 0;
+    }
+    return found;
+}
+
 double float_correlation_inside(const float *x, const float *y, const float *inside, size_t count)
 {
     enum { PART = 256 };
@@ -357,11 +371,7 @@ double float_correlation_inside(const float *x, const float *y, const float *ins
     float a[PART], b[PART];
     for (size_t first = 0; first < count; first += PART) {
         size_t part = count - first < PART ? count - first : PART;
-        for (size_t i = 0; i < part; i++) {
-            a[i] = x[first + i] * inside[first + i];
-            b[i] = y[first + i] * inside[first + i];
-            n += (double)inside[first + i];
-        }
+        n += keep_inside(x + first, y + first, inside + first, part, a, b);
         five_sums(a, b, part, lane);
     }
     return correlation_of_lanes(lane, n);

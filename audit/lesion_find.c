@@ -3,8 +3,8 @@
  * The image's squares of every scale, mirrored and not, stand in panels of twelve that lie side by
  * side (patch_heads.h); those that no lesion can reach are left out. A panel of lesions passes the
  * panels in its reach for bounds. The place with the largest bound is scored, then all whose bounds
- * are not below the best score; so the best place is exact, and most lesions, which cannot reach
- * what the caller asks of them, are not scored at all. */
+ * are neither below the best score nor below what the caller asks for; so the best place is exact,
+ * and most lesions, which cannot reach that, are not scored at all. */
 #include "audit/lesion_parts.h"
 
 #include "base/simd.h"
@@ -12,7 +12,10 @@
 #include <math.h>
 #include <string.h>
 
-enum { NOWHERE = -2 }; /* below any correlation */
+enum {
+    NOWHERE = -2,                      /* below any correlation */
+    LANES = PATCH_MEANS * PATCH_MEANS, /* the means of a plane */
+};
 
 /* The image in means of scale × scale cells; returns the rows and columns of these. */
 static void make_means(const struct grid *grid, const float *cells, size_t scale, float *means,
@@ -31,31 +34,38 @@ static void make_means(const struct grid *grid, const float *cells, size_t scale
             }
 }
 
+/* The sum of an array, in one order; the lanes do not wait for each other. */
+HOT static float sum_of_lanes(const float lane[LANES])
+{
+    float some[LANES / 4], few[LANES / 16];
+    for (size_t i = 0; i < LANES / 4; i++)
+        some[i] = (lane[i] + lane[LANES / 4 + i]) + (lane[LANES / 2 + i] + lane[LANES / 4 * 3 + i]);
+    for (size_t i = 0; i < LANES / 16; i++)
+        few[i] =
+            (some[i] + some[LANES / 16 + i]) + (some[LANES / 8 + i] + some[LANES / 16 * 3 + i]);
+    return (few[0] + few[1]) + (few[2] + few[3]);
+}
+
 /* As patch_describe does, of means that are there. False: the square is flat, the row zero. */
 HOT static bool describe_square(const float *means, size_t planes, size_t rows, size_t columns,
                                 size_t y, size_t x, float *row)
 {
-    enum { SQUARE = PATCH_MEANS * PATCH_MEANS };
-    float sum[SQUARE] = { 0 }, squares[SQUARE] = { 0 }, mean = 0, all = 0;
-    size_t count = planes * SQUARE;
+    float sum[LANES] = { 0 }, squares[LANES] = { 0 };
+    size_t count = planes * LANES;
     for (size_t p = 0; p < planes; p++)
         for (size_t r = 0; r < PATCH_MEANS; r++)
-            memcpy(row + p * SQUARE + r * PATCH_MEANS, means + (p * rows + y + r) * columns + x,
+            memcpy(row + p * LANES + r * PATCH_MEANS, means + (p * rows + y + r) * columns + x,
                    PATCH_MEANS * sizeof *row);
     for (size_t p = 0; p < planes; p++)
-        for (size_t i = 0; i < SQUARE; i++)
-            sum[i] += row[p * SQUARE + i];
-    for (size_t i = 0; i < SQUARE; i++)
-        mean += sum[i];
-    mean /= (float)count;
+        for (size_t i = 0; i < LANES; i++)
+            sum[i] += row[p * LANES + i];
+    float mean = sum_of_lanes(sum) / (float)count;
     for (size_t i = 0; i < count; i++)
         row[i] -= mean;
     for (size_t p = 0; p < planes; p++)
-        for (size_t i = 0; i < SQUARE; i++)
-            squares[i] += row[p * SQUARE + i] * row[p * SQUARE + i];
-    for (size_t i = 0; i < SQUARE; i++)
-        all += squares[i];
-    float scale = all > 1e-6f ? 1 / sqrtf(all) : 0;
+        for (size_t i = 0; i < LANES; i++)
+            squares[i] += row[p * LANES + i] * row[p * LANES + i];
+    float all = sum_of_lanes(squares), scale = all > 1e-6f ? 1 / sqrtf(all) : 0;
     for (size_t i = 0; i < count; i++)
         row[i] *= scale;
     return scale > 0;
@@ -207,23 +217,32 @@ static struct reaches reaches_of(const struct lesion *lesions, size_t count, siz
     return reaches;
 }
 
-/* A place's bounds, of the lesions that reach it, and the largest of all places so far. */
-HOT static void keep_bounds(const float *bounds, int32_t r, int32_t c,
-                            const struct reaches *reaches, float *kept, float *most)
+/* Each lesion's largest bound, and the first spot that has it. */
+struct largest {
+    float bound[PANEL_IMAGES];
+    int32_t spot[PANEL_IMAGES];
+};
+
+/* A spot's bounds, of the lesions that reach it. */
+HOT static void keep_bounds(const float *restrict bounds, int32_t r, int32_t c, int32_t spot,
+                            const struct reaches *restrict reaches, float *restrict kept,
+                            struct largest *restrict largest)
 {
     for (size_t i = 0; i < PANEL_IMAGES; i++) {
         int within = (r >= reaches->top[i]) & (r < reaches->bottom[i]) & (c >= reaches->left[i]) &
                      (c < reaches->right[i]);
         float bound = within ? bounds[i] : NOWHERE;
+        bool more = bound > largest->bound[i];
         kept[i] = bound;
-        most[i] = bound > most[i] ? bound : most[i];
+        largest->bound[i] = more ? bound : largest->bound[i];
+        largest->spot[i] = more ? spot : largest->spot[i];
     }
 }
 
 /* Adds a view's places to the finder's. Returns how many there are. */
 static size_t bound_places(const struct lesion_search *search, struct lesion_finder *finder,
                            const struct lesion_view *view, const struct reaches *reaches,
-                           size_t panel, size_t count, float most[PANEL_IMAGES])
+                           size_t panel, size_t count, struct largest *largest)
 {
     const struct patch_heads *heads = &search->heads;
     float bounds[PANEL_QUERIES * PANEL_IMAGES];
@@ -234,8 +253,8 @@ static size_t bound_places(const struct lesion_search *search, struct lesion_fin
                 heads->products->bounds(&heads->shape,
                                         panels + c / PANEL_QUERIES * heads->query_panel,
                                         patch_heads_panel(heads, panel), bounds);
-            keep_bounds(bounds + c % PANEL_QUERIES * PANEL_IMAGES, (int32_t)r, (int32_t)c, reaches,
-                        finder->bounds + count * PANEL_IMAGES, most);
+            keep_bounds(bounds + c % PANEL_QUERIES * PANEL_IMAGES, (int32_t)r, (int32_t)c,
+                        (int32_t)count, reaches, finder->bounds + count * PANEL_IMAGES, largest);
             finder->spots[count++] = (struct lesion_spot){ view, (int16_t)r, (int16_t)c };
         }
     }
@@ -244,41 +263,108 @@ static size_t bound_places(const struct lesion_search *search, struct lesion_fin
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-static double score_at(const struct lesion_search *search, struct lesion_finder *finder,
-                       size_t lesion, size_t spot)
+/* What is known of a panel's lesions when some of their places are scored. */
+struct best {
+    double score[PANEL_IMAGES], floor[PANEL_IMAGES];
+    float bar[PANEL_IMAGES]; /* what a bound has to reach; above any of a lesion not looked for */
+    size_t spot[PANEL_IMAGES];
+};
+
+static void describe_spot(const struct lesion_search *search, struct lesion_finder *finder,
+                          size_t spot)
 {
     const struct lesion_spot *at = &finder->spots[spot];
     describe_square(at->view->means, search->grid.planes, at->view->rows, at->view->columns,
                     (size_t)at->y, (size_t)at->x, finder->squares);
-    return patch_product(finder->squares, search->rows + lesion * search->features,
-                         search->features);
 }
 
-/* The best place of a lesion, the first of equals. */
-static struct lesion_place best_place(const struct lesion_search *search,
-                                      struct lesion_finder *finder, size_t lesion, size_t lane,
-                                      size_t count, float most)
+/* Scores the spot that was described; of equal scores the first counts. */
+static void score_lesion(const struct lesion_search *search, struct lesion_finder *finder,
+                         size_t lesion, size_t lane, size_t spot, struct best *best)
 {
-    const float *bounds = finder->bounds + lane;
-    size_t best = 0;
-    while (bounds[best * PANEL_IMAGES] < most)
-        best++;
-    double score = score_at(search, finder, lesion, best);
-    float bar = (float)(score - search->heads.rounding);
-    for (size_t s = 0; s < count; s++) {
-        if (bounds[s * PANEL_IMAGES] < bar || s == best)
+    double score =
+        patch_product(finder->squares, search->rows + lesion * search->features, search->features);
+    if (score < best->score[lane] || (score == best->score[lane] && spot > best->spot[lane]))
+        return;
+    best->score[lane] = score;
+    best->spot[lane] = spot;
+    best->bar[lane] = (float)(fmax(score, best->floor[lane]) - search->heads.rounding);
+}
+
+HOT static bool any_reaches(const float bounds[PANEL_IMAGES], const float bars[PANEL_IMAGES])
+{
+    int reaching = 0;
+    for (size_t i = 0; i < PANEL_IMAGES; i++)
+        reaching |= bounds[i] >= bars[i];
+    return reaching;
+}
+
+/* Where their bounds are largest; first: the panel's first lesion. Whether any is looked for. */
+static bool score_largest(const struct lesion_search *search, struct lesion_finder *finder,
+                          size_t first, const struct largest *largest, struct best *best)
+{
+    bool any = false;
+    for (size_t l = 0; l < PANEL_IMAGES; l++) {
+        best->score[l] = NOWHERE;
+        best->bar[l] = INFINITY;
+        if (!(largest->bound[l] > NOWHERE &&
+              (double)largest->bound[l] + search->heads.rounding >= best->floor[l]))
             continue;
-        double other = score_at(search, finder, lesion, s);
-        if (other < score || (other == score && s > best))
-            continue;
-        best = s;
-        score = other;
-        bar = (float)(score - search->heads.rounding);
+        any = true;
+        describe_spot(search, finder, (size_t)largest->spot[l]);
+        score_lesion(search, finder, first + l, l, (size_t)largest->spot[l], best);
     }
-    const struct lesion_spot *at = &finder->spots[best];
+    return any;
+}
+
+static void score_others(const struct lesion_search *search, struct lesion_finder *finder,
+                         size_t first, size_t spots, const struct largest *largest,
+                         struct best *best)
+{
+    for (size_t s = 0; s < spots; s++) {
+        const float *bounds = finder->bounds + s * PANEL_IMAGES;
+        if (!any_reaches(bounds, best->bar))
+            continue;
+        bool described = false;
+        for (size_t l = 0; l < PANEL_IMAGES; l++) {
+            if (bounds[l] < best->bar[l] || s == (size_t)largest->spot[l])
+                continue;
+            if (!described)
+                describe_spot(search, finder, s);
+            described = true;
+            score_lesion(search, finder, first + l, l, s, best);
+        }
+    }
+}
+
+static struct lesion_place place_of(const struct lesion_finder *finder, size_t spot, double score)
+{
+    const struct lesion_spot *at = &finder->spots[spot];
     return (struct lesion_place){ (float)score, (int16_t)((size_t)at->y * at->view->scale),
                                   (int16_t)((size_t)at->x * at->view->scale),
                                   at->view - finder->view >= SCALES };
+}
+
+/* The panel's lesions of one scale; those of others reach no spot. */
+static void find_scale(const struct lesion_search *search, struct lesion_finder *finder,
+                       size_t panel, size_t count, size_t scale, struct best *best,
+                       struct lesion_place places[PANEL_IMAGES])
+{
+    size_t first = panel * PANEL_IMAGES, spots = 0;
+    struct largest largest;
+    for (size_t l = 0; l < PANEL_IMAGES; l++)
+        largest.bound[l] = NOWHERE;
+    for (size_t v = scale - 1; v < VIEWS; v += SCALES) {
+        const struct lesion_view *view = &finder->view[v];
+        struct reaches reaches = reaches_of(search->lesions + first, count, scale, view);
+        spots = bound_places(search, finder, view, &reaches, panel, spots, &largest);
+    }
+    if (!score_largest(search, finder, first, &largest, best))
+        return;
+    score_others(search, finder, first, spots, &largest, best);
+    for (size_t l = 0; l < count; l++)
+        if (best->score[l] >= -1 && best->score[l] >= best->floor[l])
+            places[l] = place_of(finder, best->spot[l], best->score[l]);
 }
 
 void lesion_find(const struct lesion_search *search, struct lesion_finder *finder, size_t panel,
@@ -286,24 +372,13 @@ void lesion_find(const struct lesion_search *search, struct lesion_finder *finde
 {
     size_t first = panel * PANEL_IMAGES, rest = search->count - first,
            lesions = rest < PANEL_IMAGES ? rest : PANEL_IMAGES;
+    struct best best;
+    memcpy(best.floor, floors, sizeof best.floor);
     for (size_t i = 0; i < PANEL_IMAGES; i++)
         places[i] = (struct lesion_place){ .score = NOWHERE };
     for (size_t i = 0; i < lesions; i++) {
         const struct lesion *lesion = &search->lesions[first + i];
-        if (i && lesion->scale == lesion[-1].scale)
-            continue; /* they are in order of their scales */
-        float most[PANEL_IMAGES];
-        size_t count = 0;
-        for (size_t l = 0; l < PANEL_IMAGES; l++)
-            most[l] = NOWHERE;
-        for (size_t v = lesion->scale - 1u; v < VIEWS; v += SCALES) {
-            const struct lesion_view *view = &finder->view[v];
-            struct reaches reaches =
-                reaches_of(search->lesions + first, lesions, lesion->scale, view);
-            count = bound_places(search, finder, view, &reaches, panel, count, most);
-        }
-        for (size_t l = i; l < lesions; l++)
-            if (most[l] > NOWHERE && (double)most[l] + search->heads.rounding >= floors[l])
-                places[l] = best_place(search, finder, first + l, l, count, most[l]);
+        if (i == 0 || lesion->scale != lesion[-1].scale) /* they are in order of their scales */
+            find_scale(search, finder, panel, lesions, lesion->scale, &best, places);
     }
 }
