@@ -3,6 +3,7 @@
 
 #include "audit/lesion_parts.h"
 #include "audit/queries.h"
+#include "base/random.h"
 
 enum { LESIONS = 70, ASKED = 3 };
 
@@ -143,11 +144,43 @@ static void what_reaches_its_floor_is_found_as_without_one(void **state)
     world_free(&world);
 }
 
+/* Of an image that repeats itself: the same square every so many cells; its mirror image is dark. */
+static void of_equal_places_the_first_counts(void **state)
+{
+    (void)state;
+    enum { PERIOD = 8 };
+    struct world world;
+    struct lesion_place places[LESIONS + PANEL_IMAGES];
+    size_t looked_at = 0;
+    world_make(&world);
+    const struct grid *grid = &world.search->grid;
+    for (size_t i = 0; i < grid_cells(grid); i++) {
+        size_t r = i / grid->columns % PERIOD, c = i % grid->columns % PERIOD;
+        world.room.cells[i] = (float)random_normal(5, random_stream("cells"), r * PERIOD + c);
+        world.room.mirror[i] = 0;
+    }
+    lesion_finder_read(world.search, &world.room.finder, world.room.cells, world.room.mirror);
+    find_all(&world, -INFINITY, places);
+    for (size_t l = 0; l < world.search->count; l++) {
+        const struct lesion *lesion = &world.search->lesions[l];
+        long top = lesion->y - REACH, left = lesion->x - REACH;
+        if (lesion->scale != 1)
+            continue;
+        looked_at++;
+        assert_false(places[l].mirrored);
+        assert_true(places[l].y >= 0 && places[l].y - PERIOD < (top > 0 ? top : 0));
+        assert_true(places[l].x >= 0 && places[l].x - PERIOD < (left > 0 ? left : 0));
+    }
+    assert_true(looked_at > 0);
+    world_free(&world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_place_is_the_best_of_all_in_reach),
         cmocka_unit_test(what_reaches_its_floor_is_found_as_without_one),
+        cmocka_unit_test(of_equal_places_the_first_counts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
