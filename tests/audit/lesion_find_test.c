@@ -144,7 +144,7 @@ static void what_reaches_its_floor_is_found_as_without_one(void **state)
     world_free(&world);
 }
 
-/* Of an image that repeats itself: the same square every so many cells; its mirror image is dark. */
+/* Of an image that repeats itself: the same square every few cells; its mirror image is dark. */
 static void of_equal_places_the_first_counts(void **state)
 {
     (void)state;
