@@ -1,6 +1,6 @@
 /* What a planner hands to a backend that fuses: buffers, views into them, and steps.
  *
- *     graph ─ rewrite.c ─ another graph ─ lower.c ─ values ─ fuse.c ─ steps ─ plan.c ─ memory
+ *     graph ─ rewrite.c ─ another graph ─ lower.c ─ values ─ fuse.c ─ steps ─ plan.c, plan_memory.c
  *
  * A view is a strided window of a buffer: reshape, slice, permute, flip, broadcast and detach cost
  * nothing. A step is either one matrix op (a node and its views), or a loop: a chain of elementwise
