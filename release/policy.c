@@ -286,17 +286,18 @@ static bool has_empty_interval(const struct json *parent)
             !json_as_real(json_at(interval, 1), &end));
 }
 
-/* Of all patients there are, or of those who have a class. */
+/* Of all patients there are; of those who have a class, of utility, whose numbers have an interval
+ * as soon as two have it. */
 static bool is_of_one(const struct policy_row *row, const struct json *root,
                       const struct place *place, struct arena *arena)
 {
     for (size_t i = 0; i < sizeof people_behind / sizeof *people_behind; i++)
         if (are_too_few(&people_behind[i], row, root, arena))
             return true;
-    bool of_a_class = policy_is_of(row, "utility") &&
-                      (is_one_beside(place->parent, "subjects_least") || /* over seeds */
-                       is_one_beside(place->parent, "count"));           /* in one run */
-    return of_a_class || (row->bound == BOUND_VALUE && has_empty_interval(place->parent));
+    return policy_is_of(row, "utility") &&
+           (is_one_beside(place->parent, "subjects_least") || /* over seeds */
+            is_one_beside(place->parent, "count") ||          /* in one run */
+            (row->bound == BOUND_VALUE && has_empty_interval(place->parent)));
 }
 
 static bool measure(const struct policy_row *row, const struct json *root, const char *keys,

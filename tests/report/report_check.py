@@ -198,7 +198,7 @@ def is_of_one(run, row, parent):
     """Whether it is what one patient's images say, which is no measure and not for everybody."""
     name, first = row["metric"].split(".")[:2]
     if name == "memorization" or first in ("settings", "counts", "compared"):
-        return row["bound"] == "value" and parent.get("interval") == [None, None]
+        return False
     if name == "utility":
         people = [run.utility["counts"]["holdout_subjects"]]
         if parent.get("subjects_least") == 1 or parent.get("interval") == [None, None]:
